@@ -30,6 +30,17 @@ if Context.environment["CI"] != nil {
 let package = Package(
   name: "gyre",
   products: [],
-  dependencies: [],
-  targets: []
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.1")
+  ],
+  targets: [
+    .target(
+      name: "Tensors",
+      dependencies: [.product(name: "SystemPackage", package: "swift-system")],
+      swiftSettings: settings),
+    .testTarget(
+      name: "TensorsTests",
+      dependencies: ["Tensors"],
+      swiftSettings: settings),
+  ]
 )

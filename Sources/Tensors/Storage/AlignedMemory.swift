@@ -1,0 +1,57 @@
+import Glibc
+
+/// Heap memory that starts on a cache line and goes back to the operating system when freed.
+///
+/// Allocations from `mappingThreshold` bytes on are anonymous mappings of their own. `malloc` would
+/// do the same at first, but glibc raises its threshold to as much as 32 MiB whenever such a block
+/// is freed and keeps later ones in its arenas, so that a rank's resident memory would depend on
+/// the order of past frees.
+enum AlignedMemory {
+  /// The alignment in bytes: one cache line, and one 512-bit vector.
+  static let alignment = 64
+
+  /// The size in bytes from which an allocation is a mapping of its own.
+  static let mappingThreshold = 256 << 10
+
+  /// The size in bytes from which huge pages are asked for, which spares most page faults.
+  static let hugePageThreshold = 4 << 20
+
+  /// Allocates `byteCount` bytes, at least one; all are zero if `zeroed`.
+  ///
+  /// Stops the process if there is not enough memory or address space.
+  @unsafe
+  static func allocate(byteCount: Int, zeroed: Bool) -> UnsafeMutableRawPointer {
+    let size = max(byteCount, 1)
+    guard size >= mappingThreshold else {
+      let base = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: alignment)
+      if zeroed { unsafe memset(base, 0, size) }
+      return unsafe base
+    }
+    // MAP_FAILED is a cast macro that is not imported; its value is the pointer with all bits set.
+    let base = unsafe mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    guard let base = unsafe base, Int(bitPattern: base) != -1 else {
+      fatalError("Not enough memory for a buffer of \(size) bytes: \(reason(errno))")
+    }
+    if size >= hugePageThreshold {
+      // A request that the system may turn down: the memory works either way.
+      _ = unsafe madvise(base, size, MADV_HUGEPAGE)
+    }
+    return unsafe base
+  }
+
+  /// Frees what `allocate` returned for the same `byteCount`.
+  @unsafe
+  static func free(_ base: UnsafeMutableRawPointer, byteCount: Int) {
+    let size = max(byteCount, 1)
+    if size >= mappingThreshold {
+      let status = unsafe munmap(base, size)
+      precondition(status == 0, "munmap failed: \(reason(errno))")
+    } else {
+      unsafe base.deallocate()
+    }
+  }
+
+  private static func reason(_ code: Int32) -> String {
+    unsafe strerror(code).map { unsafe String(cString: $0) } ?? "error \(code)"
+  }
+}
