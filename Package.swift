@@ -29,7 +29,9 @@ if Context.environment["CI"] != nil {
 
 let package = Package(
   name: "gyre",
-  products: [],
+  products: [
+    .library(name: "Attention", targets: ["Tensors", "Attention"])
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-system", from: "1.8.1")
   ],
@@ -37,6 +39,17 @@ let package = Package(
     .target(
       name: "Tensors",
       dependencies: [.product(name: "SystemPackage", package: "swift-system")],
+      swiftSettings: settings),
+    .target(
+      name: "Sharding",
+      dependencies: ["Tensors"],
+      swiftSettings: settings),
+    .target(
+      name: "Attention",
+      dependencies: ["Tensors"],
+      swiftSettings: settings),
+    .target(
+      name: "AttentionReference",
       swiftSettings: settings),
     .testTarget(
       name: "TensorsTests",

@@ -1,0 +1,151 @@
+import Tensors
+
+/// One block against all queries of a rank, cut into units that threads can take independently.
+///
+/// A unit is a tile of queries of one head. It takes up its rows' state, goes through the block's
+/// keys tile by tile, and puts the state back; no two units share a row.
+///
+/// It holds plain addresses: whoever creates it keeps the tensors alive until it has run.
+@safe
+struct ForwardPass: ThreadedPass, @unchecked Sendable {
+  /// A tile of queries of one head.
+  struct Unit {
+    let batch: Int
+    let head: Int
+    /// The first row, as a local index in the shard.
+    let firstToken: Int
+    let positions: PositionRange
+  }
+
+  let shape: AttentionShape
+  let scale: Float
+  let pattern: any AttentionPattern
+  let tokens: Int
+  let queries: UnsafePointer<Float>
+  let heads: [PackedHead]
+  let keyRuns: [PositionRange]
+  let output: UnsafeMutablePointer<Float>
+  let rowMax: UnsafeMutablePointer<Float>
+  let rowSum: UnsafeMutablePointer<Float>
+  let units: [Unit]
+
+  var unitCount: Int { units.count }
+
+  @unsafe
+  init(
+    shape: AttentionShape, scale: Float, pattern: any AttentionPattern, tokens: Int,
+    queryRuns: [PositionRange], queries: UnsafePointer<Float>, heads: [PackedHead],
+    keyRuns: [PositionRange], output: UnsafeMutablePointer<Float>,
+    rowMax: UnsafeMutablePointer<Float>, rowSum: UnsafeMutablePointer<Float>
+  ) {
+    self.shape = shape
+    self.scale = scale
+    self.pattern = pattern
+    self.tokens = tokens
+    unsafe self.queries = queries
+    unsafe self.heads = heads
+    self.keyRuns = keyRuns
+    unsafe self.output = output
+    unsafe self.rowMax = rowMax
+    unsafe self.rowSum = rowSum
+    self.units = Self.units(
+      shape: shape, queryRuns: queryRuns, keyRuns: keyRuns, pattern: pattern)
+  }
+
+  /// Cuts the queries into units, leaving out those that see nothing of the block.
+  ///
+  /// Late positions come first: under a causal mask they are the longest, and threads end
+  /// together if the short ones come last. Heads that share keys are neighbours.
+  private static func units(
+    shape: AttentionShape, queryRuns: [PositionRange], keyRuns: [PositionRange],
+    pattern: any AttentionPattern
+  ) -> [Unit] {
+    var tiles: [(firstToken: Int, positions: PositionRange)] = []
+    var runStart = 0
+    for run in queryRuns {
+      for first in stride(from: 0, to: run.count, by: TileSizes.queries) {
+        let positions = run.slice(first..<min(first + TileSizes.queries, run.count))
+        if pattern.reaches(keys: keyRuns, queries: [positions]) {
+          tiles.append((runStart + first, positions))
+        }
+      }
+      runStart += run.count
+    }
+    var units: [Unit] = []
+    units.reserveCapacity(shape.batch * shape.queryHeads * tiles.count)
+    for batch in 0..<shape.batch {
+      for head in 0..<shape.queryHeads {
+        for tile in tiles.reversed() {
+          units.append(
+            Unit(
+              batch: batch, head: head, firstToken: tile.firstToken, positions: tile.positions))
+        }
+      }
+    }
+    return units
+  }
+
+  /// Takes units until there are none.
+  func run(_ units: ThreadTeam.Units, poll: () -> Void) {
+    var tile = ForwardTile(shape: shape)
+    var keyTile = KeyTile(shape: shape)
+    while let index = units.next() {
+      run(self.units[index], tile: &tile, keyTile: &keyTile, poll: poll)
+    }
+  }
+
+  private func run(
+    _ unit: Unit, tile: inout ForwardTile, keyTile: inout KeyTile,
+    poll: () -> Void
+  ) {
+    let rows = unit.positions.count
+    let firstQuery = (unit.batch * tokens + unit.firstToken) * shape.queryHeads + unit.head
+    let firstState = (unit.batch * shape.queryHeads + unit.head) * tokens + unit.firstToken
+    let state = unsafe RowState(
+      rowMax: rowMax + firstState, rowSum: rowSum + firstState,
+      output: output + firstQuery * shape.valueHeadDim,
+      outputStride: shape.queryHeads * shape.valueHeadDim)
+    unsafe tile.load(
+      queries: queries + firstQuery * shape.headDim, stride: shape.queryHeads * shape.headDim,
+      rows: rows, scale: scale, state: state)
+    for (run, positions) in keyRuns.enumerated() {
+      let kvHead = unit.head / shape.groupSize
+      let packed = unsafe heads[
+        (unit.batch * keyRuns.count + run) * shape.kvHeads + kvHead]
+      for first in stride(from: 0, to: positions.count, by: TileSizes.keys) {
+        let keys = positions.slice(first..<min(first + TileSizes.keys, positions.count))
+        let coverage = pattern.coverage(keys: keys, queries: unit.positions)
+        if coverage == .none { continue }
+        unsafe keyTile.load(packed, first: first, count: keys.count)
+        let masked = coverage == .some || pattern.hasBias
+        unsafe tile.attend(
+          to: keyTile,
+          mask: masked
+            ? TileMask(
+              pattern: pattern, keys: keys, queries: unit.positions, head: unit.head) : nil)
+        poll()
+      }
+    }
+    unsafe tile.store(state: state)
+  }
+}
+
+extension KeyValueBlock {
+  /// Every head in every run, ordered `[batch][run][kvHead]`.
+  @unsafe
+  borrowing func packedHeads() -> [PackedHead] {
+    var heads: [PackedHead] = unsafe []
+    for batch in 0..<shape.batch {
+      for run in runs.indices {
+        for kvHead in 0..<shape.kvHeads {
+          unsafe heads.append(
+            PackedHead(
+              keys: keyPanels(batch: batch, run: run, kvHead: kvHead),
+              values: valuePanels(batch: batch, run: run, kvHead: kvHead),
+              elementType: elementType, count: runs[run].count))
+        }
+      }
+    }
+    return unsafe heads
+  }
+}

@@ -1,0 +1,315 @@
+import Tensors
+
+/// The state of one tile of queries while tiles of keys stream past it: online softmax.
+///
+/// For each row, `rowMax` is the largest score so far, `rowSum` the sum of `2^(score − rowMax)`,
+/// and `outputs` the same sum weighted by the values. A tile of keys is taken in three passes:
+/// scores, weights, outputs. Scores are in base 2: the softmax scale times log₂e is folded into the
+/// queries when they are packed.
+///
+/// Source: Dao 2023, FlashAttention-2, Algorithm 1.
+struct ForwardTile: ~Copyable {
+  private let headDim: Int
+  private let valueHeadDim: Int
+  private let valuePanels: Int
+  /// Rows in use.
+  private var rows = 0
+
+  /// `[groups of 6 rows][headDim][6]`, scaled; rows past the last are zero.
+  private let queries: AlignedBuffer<Float>
+  /// `[rows][272]`: scores, then weights.
+  private let scores: AlignedBuffer<Float>
+  /// `[valuePanels][rows][16]`.
+  private let outputs: AlignedBuffer<Float>
+  private let rowMax: AlignedBuffer<Float>
+  private let rowSum: AlignedBuffer<Float>
+  /// For each group of 6 rows, the panels of keys that any of them sees.
+  private var visiblePanels: [Range<Int>]
+  /// What the pattern adds to one register tile.
+  private let bias: AlignedBuffer<Float>
+
+  init(shape: AttentionShape) {
+    headDim = shape.headDim
+    valueHeadDim = shape.valueHeadDim
+    valuePanels = (shape.valueHeadDim + TileSizes.panelWidth - 1) / TileSizes.panelWidth
+    queries = AlignedBuffer(zeros: TileSizes.queries * shape.headDim)
+    scores = AlignedBuffer(zeros: TileSizes.queries * TileSizes.scoreStride)
+    outputs = AlignedBuffer(zeros: valuePanels * TileSizes.queries * TileSizes.panelWidth)
+    rowMax = AlignedBuffer(zeros: TileSizes.queries)
+    rowSum = AlignedBuffer(zeros: TileSizes.queries)
+    visiblePanels = Array(
+      repeating: 0..<0, count: TileSizes.queries / TileSizes.registerRows)
+    bias = AlignedBuffer(zeros: TileSizes.registerRows * TileSizes.panelWidth)
+  }
+
+  private var groups: Int {
+    (rows + TileSizes.registerRows - 1) / TileSizes.registerRows
+  }
+
+  // MARK: Loading and storing the state
+
+  /// Takes up the queries and the state of `rows` rows.
+  ///
+  /// - Parameters:
+  ///   - scale: multiplies the scores, with log₂e folded in.
+  ///   - state: the rows of the accumulator.
+  @unsafe
+  mutating func load(
+    queries source: UnsafePointer<Float>, stride: Int, rows: Int, scale: Float, state: RowState
+  ) {
+    self.rows = rows
+    let height = TileSizes.registerRows
+    let packed = unsafe queries.unsafeBaseAddress
+    for row in 0..<groups * height {
+      let column = unsafe packed + row / height * height * headDim + row % height
+      if row < rows {
+        let query = unsafe source + row * stride
+        for d in 0..<headDim { unsafe column[d * height] = query[d] * scale }
+      } else {
+        for d in 0..<headDim { unsafe column[d * height] = 0 }
+      }
+    }
+    for row in 0..<rows {
+      unsafe rowMax.unsafeBaseAddress[row] = state.rowMax[row]
+      unsafe rowSum.unsafeBaseAddress[row] = state.rowSum[row]
+    }
+    forEachOutputRow { panel, row, width in
+      let output = unsafe state.output + row * state.outputStride + panel * TileSizes.panelWidth
+      let target = unsafe outputRow(panel: panel, row: row)
+      for column in 0..<width { unsafe target[column] = output[column] }
+    }
+  }
+
+  /// Puts the state back where it came from.
+  @unsafe
+  func store(state: RowState) {
+    for row in 0..<rows {
+      unsafe state.rowMax[row] = rowMax.unsafeBaseAddress[row]
+      unsafe state.rowSum[row] = rowSum.unsafeBaseAddress[row]
+    }
+    forEachOutputRow { panel, row, width in
+      let output = unsafe state.output + row * state.outputStride + panel * TileSizes.panelWidth
+      let source = unsafe outputRow(panel: panel, row: row)
+      for column in 0..<width { unsafe output[column] = source[column] }
+    }
+  }
+
+  @unsafe @inline(__always)
+  private func outputRow(panel: Int, row: Int) -> UnsafeMutablePointer<Float> {
+    unsafe outputs.unsafeBaseAddress + (panel * TileSizes.queries + row) * TileSizes.panelWidth
+  }
+
+  @inline(__always)
+  private func forEachOutputRow(_ body: (_ panel: Int, _ row: Int, _ width: Int) -> Void) {
+    for panel in 0..<valuePanels {
+      let width = min(TileSizes.panelWidth, valueHeadDim - panel * TileSizes.panelWidth)
+      for row in 0..<rows { body(panel, row, width) }
+    }
+  }
+
+  // MARK: One tile of keys
+
+  /// Takes a tile of keys into the state.
+  ///
+  /// - Parameter mask: what the rows see of the tile; nil if everything, with nothing added.
+  @unsafe
+  mutating func attend(to tile: borrowing KeyTile, mask: TileMask?) {
+    if let mask {
+      unsafe computeScores(tile, mask)
+    } else {
+      unsafe computeScores(tile)
+    }
+    unsafe computeWeights()
+    unsafe accumulateOutputs(tile)
+  }
+
+  /// Pass 1, everything visible.
+  @unsafe
+  private mutating func computeScores(_ tile: borrowing KeyTile) {
+    let panelCount = tile.panelCount
+    for panel in 0..<panelCount {
+      for group in 0..<groups { unsafe computeScores(tile, panel: panel, group: group) }
+    }
+    unsafe hideScoresPastEnd(of: tile)
+    for group in 0..<groups { visiblePanels[group] = 0..<panelCount }
+  }
+
+  /// Pass 1 under a mask: register tiles that are hidden cost nothing, and only those on an edge
+  /// of the visible region ask the pattern for a bias.
+  @unsafe
+  private mutating func computeScores(_ tile: borrowing KeyTile, _ mask: TileMask) {
+    for group in 0..<groups { visiblePanels[group] = 0..<0 }
+    for panel in 0..<tile.panelCount {
+      let keys = mask.keys.slice(
+        panel * TileSizes.panelWidth..<min((panel + 1) * TileSizes.panelWidth, tile.count))
+      for group in 0..<groups {
+        let queries = mask.queries.slice(
+          group * TileSizes.registerRows..<min((group + 1) * TileSizes.registerRows, rows))
+        let coverage = mask.pattern.coverage(keys: keys, queries: queries)
+        if coverage == .none {
+          unsafe hideScores(panel: panel, group: group)
+          continue
+        }
+        let seen = visiblePanels[group]
+        visiblePanels[group] = (seen.isEmpty ? panel : seen.lowerBound)..<panel + 1
+        unsafe computeScores(tile, panel: panel, group: group)
+        if coverage == .some || mask.pattern.hasBias {
+          unsafe addBias(mask, keys: keys, queries: queries, panel: panel, group: group)
+        }
+      }
+    }
+    unsafe hideScoresPastEnd(of: tile)
+  }
+
+  @unsafe @inline(__always)
+  private func computeScores(_ tile: borrowing KeyTile, panel: Int, group: Int) {
+    var product = RegisterTile()
+    unsafe product.accumulate(
+      rows: queries.unsafeBaseAddress + group * TileSizes.registerRows * headDim,
+      rowStride: 1, stepStride: TileSizes.registerRows,
+      panel: tile.keyPanel(panel), steps: headDim)
+    unsafe product.store(
+      to: scoreTile(panel: panel, group: group), stride: TileSizes.scoreStride)
+  }
+
+  @unsafe @inline(__always)
+  private func scoreTile(panel: Int, group: Int) -> UnsafeMutablePointer<Float> {
+    unsafe scores.unsafeBaseAddress + group * TileSizes.registerRows * TileSizes.scoreStride
+      + panel * TileSizes.panelWidth
+  }
+
+  @unsafe
+  private func hideScores(panel: Int, group: Int) {
+    let target = unsafe scoreTile(panel: panel, group: group)
+    let hidden = Vector(repeating: -.infinity)
+    for row in 0..<TileSizes.registerRows {
+      unsafe hidden.store(to: target, at: row * TileSizes.scoreStride)
+      unsafe hidden.store(to: target, at: row * TileSizes.scoreStride + Vector.width)
+    }
+  }
+
+  /// The last panel of a run is filled up with zero keys, which must not be seen.
+  @unsafe
+  private func hideScoresPastEnd(of tile: borrowing KeyTile) {
+    let end = tile.panelCount * TileSizes.panelWidth
+    guard tile.count < end else { return }
+    for row in 0..<groups * TileSizes.registerRows {
+      let scoreRow = unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride
+      for key in tile.count..<end { unsafe scoreRow[key] = -.infinity }
+    }
+  }
+
+  /// Adds what the pattern says, converted to base 2, to one register tile of scores.
+  @unsafe
+  private mutating func addBias(
+    _ mask: TileMask, keys: PositionRange, queries: PositionRange, panel: Int, group: Int
+  ) {
+    let source = unsafe bias.unsafeBaseAddress
+    var span = unsafe MutableSpan(_unsafeStart: source, count: keys.count * queries.count)
+    mask.pattern.fill(&span, keys: keys, queries: queries, head: mask.head)
+    let target = unsafe scoreTile(panel: panel, group: group)
+    for row in 0..<queries.count {
+      for key in 0..<keys.count {
+        unsafe target[row * TileSizes.scoreStride + key] +=
+          source[row * keys.count + key] * log2OfE
+      }
+    }
+  }
+
+  /// Pass 2: scores become weights `2^(score − rowMax)`, and the state is brought to the new
+  /// maximum.
+  @unsafe
+  private func computeWeights() {
+    for row in 0..<rows {
+      let panels = visiblePanels[row / TileSizes.registerRows]
+      if panels.isEmpty { continue }
+      let begin = panels.lowerBound * TileSizes.panelWidth
+      let end = panels.upperBound * TileSizes.panelWidth
+      let scoreRow = unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride
+
+      var left = unsafe Vector(loading: scoreRow, at: begin)
+      var right = unsafe Vector(loading: scoreRow, at: begin + Vector.width)
+      var key = begin + TileSizes.panelWidth
+      while key < end {
+        unsafe left = left.larger(Vector(loading: scoreRow, at: key))
+        unsafe right = right.larger(Vector(loading: scoreRow, at: key + Vector.width))
+        key += TileSizes.panelWidth
+      }
+      let oldMax = unsafe rowMax.unsafeBaseAddress[row]
+      let newMax = max(oldMax, left.larger(right).largestLane)
+      // A row that has seen nothing keeps −∞ as its maximum; 0 stands in for it below, because
+      // (−∞) − (−∞) is NaN while 2^(−∞ − 0) is the 0 that is meant.
+      let reference = newMax == -.infinity ? 0 : newMax
+      var sum = unsafe rowSum.unsafeBaseAddress[row]
+      if newMax > oldMax {
+        let factor = exp2(Vector(repeating: oldMax - reference))
+        sum *= factor[0]
+        for panel in 0..<valuePanels {
+          let output = unsafe outputRow(panel: panel, row: row)
+          unsafe (Vector(loading: output, at: 0) * factor).store(to: output, at: 0)
+          unsafe (Vector(loading: output, at: Vector.width) * factor)
+            .store(to: output, at: Vector.width)
+        }
+        unsafe rowMax.unsafeBaseAddress[row] = newMax
+      }
+
+      let shift = Vector(repeating: reference)
+      left = Vector()
+      right = Vector()
+      key = begin
+      while key < end {
+        let first = unsafe exp2(Vector(loading: scoreRow, at: key) - shift)
+        let second = unsafe exp2(Vector(loading: scoreRow, at: key + Vector.width) - shift)
+        unsafe first.store(to: scoreRow, at: key)
+        unsafe second.store(to: scoreRow, at: key + Vector.width)
+        left += first
+        right += second
+        key += TileSizes.panelWidth
+      }
+      unsafe rowSum.unsafeBaseAddress[row] = sum + (left + right).laneSum
+    }
+  }
+
+  /// Pass 3: weights times values.
+  @unsafe
+  private func accumulateOutputs(_ tile: borrowing KeyTile) {
+    for panel in 0..<valuePanels {
+      let values = unsafe tile.valuePanel(panel)
+      for group in 0..<groups {
+        let panels = visiblePanels[group]
+        if panels.isEmpty { continue }
+        let begin = panels.lowerBound * TileSizes.panelWidth
+        let end = min(panels.upperBound * TileSizes.panelWidth, tile.count)
+        let row = group * TileSizes.registerRows
+        let output = unsafe outputRow(panel: panel, row: row)
+        var product = unsafe RegisterTile(loading: output, stride: TileSizes.panelWidth)
+        unsafe product.accumulate(
+          rows: scores.unsafeBaseAddress + row * TileSizes.scoreStride + begin,
+          rowStride: TileSizes.scoreStride, stepStride: 1,
+          panel: values + begin * TileSizes.panelWidth, steps: end - begin)
+        unsafe product.store(to: output, stride: TileSizes.panelWidth)
+      }
+    }
+  }
+}
+
+/// log₂e: turns natural-log units into the base-2 units of the kernel.
+let log2OfE: Float = 1.442_695_04
+
+/// Rows of the accumulator that a ``ForwardTile`` works on.
+@unsafe
+struct RowState {
+  let rowMax: UnsafeMutablePointer<Float>
+  let rowSum: UnsafeMutablePointer<Float>
+  /// Row `r` lies at `r · outputStride`.
+  let output: UnsafeMutablePointer<Float>
+  let outputStride: Int
+}
+
+/// What the rows of a query tile see of a key tile.
+struct TileMask {
+  let pattern: any AttentionPattern
+  let keys: PositionRange
+  let queries: PositionRange
+  let head: Int
+}

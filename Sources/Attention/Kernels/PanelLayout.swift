@@ -1,0 +1,56 @@
+import Tensors
+
+/// Where the elements of one head lie within its panels of 16 keys or 16 columns.
+struct PanelLayout {
+  /// Tokens in the run.
+  let count: Int
+  /// Columns of a row.
+  let headDim: Int
+  /// Whether a panel is 16 keys wide (keys) or 16 columns wide (values).
+  private let panelsAcrossKeys: Bool
+
+  /// `[⌈count/16⌉][headDim][16]`.
+  static func keys(count: Int, headDim: Int) -> PanelLayout {
+    PanelLayout(count: count, headDim: headDim, panelsAcrossKeys: true)
+  }
+
+  /// `[⌈headDim/16⌉][count][16]`.
+  static func values(count: Int, headDim: Int) -> PanelLayout {
+    PanelLayout(count: count, headDim: headDim, panelsAcrossKeys: false)
+  }
+
+  /// Writes rows `start ..< start + rowCount` of the run into their places.
+  ///
+  /// - Parameters:
+  ///   - rows: row `t` lies at `t · stride`.
+  ///   - panels: the first element of the head.
+  @unsafe @inline(__always)
+  func scatter<Element: PackedElement>(
+    rows: UnsafePointer<Float>, stride: Int, rowCount: Int, from start: Int,
+    to panels: UnsafeMutablePointer<Element>
+  ) {
+    let width = TileSizes.panelWidth
+    for index in 0..<rowCount {
+      let row = unsafe rows + index * stride
+      let token = start + index
+      if panelsAcrossKeys {
+        let first = token / width * width
+        let panelWidth = min(width, count - first)
+        let column = unsafe panels + first * headDim + (token - first)
+        for d in 0..<headDim {
+          unsafe column[d * panelWidth] = Element(row[d])
+        }
+      } else {
+        var first = 0
+        while first < headDim {
+          let panelWidth = min(width, headDim - first)
+          let column = unsafe panels + first * count + token * panelWidth
+          for d in 0..<panelWidth {
+            unsafe column[d] = Element(row[first + d])
+          }
+          first += width
+        }
+      }
+    }
+  }
+}

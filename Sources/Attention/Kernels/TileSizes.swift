@@ -1,0 +1,20 @@
+/// The sizes that decide speed and nothing else.
+///
+/// - The *register tile* is 6 rows × 16 columns: 12 accumulators of 8 lanes, 2 loads and 1
+///   broadcast fill 15 of AVX2's 16 vector registers, and 12 multiply–adds hang on 8 loads.
+/// - The *key tile* is as many keys as keep one 16-column panel of values (64 bytes a key) and one
+///   panel of keys in L1 while every row of the query tile passes over it.
+/// - The *query tile* is as many rows as keep packed queries, scores and outputs in L2 beside the
+///   key tile: 96 rows × (headDim + 272 + valueHeadDim) floats, 200 KiB at head dim 128.
+enum TileSizes {
+  /// Rows of a register tile.
+  @inline(__always) static var registerRows: Int { 6 }
+  /// Columns of a register tile, keys of a K panel, columns of a V panel.
+  @inline(__always) static var panelWidth: Int { 16 }
+  /// Query rows of a tile; a multiple of ``registerRows``.
+  @inline(__always) static var queries: Int { 96 }
+  /// Keys of a tile; a multiple of ``panelWidth``.
+  @inline(__always) static var keys: Int { 256 }
+  /// Floats between rows of the score tile: the extra 16 keep six rows out of one cache set.
+  @inline(__always) static var scoreStride: Int { keys + 16 }
+}

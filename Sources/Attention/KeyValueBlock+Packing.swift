@@ -1,0 +1,100 @@
+public import Tensors
+
+extension KeyValueBlock {
+  /// Packs key rows of one run, starting at local index `start` of the run.
+  ///
+  /// - Parameters:
+  ///   - rows: `[count, kvHeads, headDim]`, row-major.
+  ///   - batch: the sequence that the rows belong to.
+  ///   - run: the index in ``runs``.
+  ///   - start: the local index of the first row within the run.
+  /// - Complexity: O(rows.count), each element is moved once.
+  public mutating func packKeys(_ rows: Span<Float>, batch: Int, run: Int, from start: Int) {
+    let count = checkedRowCount(rows, columns: shape.headDim, run: run, from: start)
+    let layout = PanelLayout.keys(count: runs[run].count, headDim: shape.headDim)
+    for kvHead in 0..<shape.kvHeads {
+      let panels = unsafe UnsafeMutableRawPointer(
+        mutating: keyPanels(batch: batch, run: run, kvHead: kvHead))
+      unsafe pack(rows, kvHead: kvHead, rowCount: count, from: start, to: panels, layout)
+    }
+  }
+
+  /// Packs value rows of one run, starting at local index `start` of the run.
+  ///
+  /// - Parameters:
+  ///   - rows: `[count, kvHeads, valueHeadDim]`, row-major.
+  ///   - batch: the sequence that the rows belong to.
+  ///   - run: the index in ``runs``.
+  ///   - start: the local index of the first row within the run.
+  /// - Complexity: O(rows.count), each element is moved once.
+  public mutating func packValues(_ rows: Span<Float>, batch: Int, run: Int, from start: Int) {
+    let count = checkedRowCount(rows, columns: shape.valueHeadDim, run: run, from: start)
+    let layout = PanelLayout.values(count: runs[run].count, headDim: shape.valueHeadDim)
+    for kvHead in 0..<shape.kvHeads {
+      let panels = unsafe UnsafeMutableRawPointer(
+        mutating: valuePanels(batch: batch, run: run, kvHead: kvHead))
+      unsafe pack(rows, kvHead: kvHead, rowCount: count, from: start, to: panels, layout)
+    }
+  }
+
+  /// Packs whole shards of keys and values.
+  ///
+  /// - Parameters:
+  ///   - keys: `[batch, keys, kvHeads, headDim]`, the shard's keys in the order of ``runs``.
+  ///   - values: `[batch, keys, kvHeads, valueHeadDim]`.
+  public mutating func pack(keys: borrowing Tensor<Float>, values: borrowing Tensor<Float>) {
+    precondition(
+      keys.shape == [shape.batch, keyCount, shape.kvHeads, shape.headDim]
+        && values.shape == [shape.batch, keyCount, shape.kvHeads, shape.valueHeadDim],
+      "keys and values do not have the block's shape")
+    let keyRow = shape.kvHeads * shape.headDim
+    let valueRow = shape.kvHeads * shape.valueHeadDim
+    var row = 0
+    for batch in 0..<shape.batch {
+      for (run, positions) in runs.enumerated() {
+        let end = row + positions.count
+        packKeys(
+          keys.span.extracting(row * keyRow..<end * keyRow), batch: batch, run: run, from: 0)
+        packValues(
+          values.span.extracting(row * valueRow..<end * valueRow), batch: batch, run: run, from: 0)
+        row = end
+      }
+    }
+  }
+
+  private func checkedRowCount(
+    _ rows: borrowing Span<Float>, columns: Int, run: Int, from start: Int
+  ) -> Int {
+    let rowSize = shape.kvHeads * columns
+    precondition(rows.count % rowSize == 0, "not a whole number of rows")
+    let count = rows.count / rowSize
+    precondition(start >= 0 && start + count <= runs[run].count, "rows outside of the run")
+    return count
+  }
+
+  @unsafe
+  private func pack(
+    _ rows: borrowing Span<Float>, kvHead: Int, rowCount: Int, from start: Int,
+    to panels: UnsafeMutableRawPointer, _ layout: PanelLayout
+  ) {
+    unsafe rows.withUnsafeBufferPointer { rows in
+      guard let base = rows.baseAddress else { return }
+      let head = unsafe base + kvHead * layout.headDim
+      let stride = shape.kvHeads * layout.headDim
+      switch elementType {
+      case .f32:
+        let panels = unsafe panels.assumingMemoryBound(to: Float.self)
+        unsafe layout.scatter(
+          rows: head, stride: stride, rowCount: rowCount, from: start, to: panels)
+      case .f16:
+        let panels = unsafe panels.assumingMemoryBound(to: Float16.self)
+        unsafe layout.scatter(
+          rows: head, stride: stride, rowCount: rowCount, from: start, to: panels)
+      case .bf16:
+        let panels = unsafe panels.assumingMemoryBound(to: BFloat16.self)
+        unsafe layout.scatter(
+          rows: head, stride: stride, rowCount: rowCount, from: start, to: panels)
+      }
+    }
+  }
+}

@@ -1,0 +1,149 @@
+public import Tensors
+
+/// The division of a sequence among ranks: every token belongs to exactly one rank.
+///
+/// Any number of tokens divides among any number of ranks; shards may be uneven or empty. A
+/// sharding is a value that every rank computes for itself, without communication.
+public struct Sharding: Hashable, Sendable {
+  /// How positions map to ranks.
+  public let layout: Layout
+
+  /// Tokens in the whole sequence.
+  public let tokens: Int
+
+  /// For each rank, the runs of global positions that it holds, in ascending order. There are no
+  /// empty runs, so the list of a rank without tokens is empty.
+  public let shards: [[PositionRange]]
+
+  /// Divides `tokens` evenly: shards differ by at most one token, with zigzag by at most two.
+  ///
+  /// - Precondition: `tokens ≥ 0` and `ranks ≥ 1`.
+  public init(_ layout: Layout, tokens: Int, ranks: Int) {
+    precondition(tokens >= 0, "a sequence cannot have \(tokens) tokens")
+    precondition(ranks >= 1, "a sequence needs a rank to hold it")
+    self.layout = layout
+    self.tokens = tokens
+    switch layout {
+    case .contiguous:
+      shards = Self.contiguous(sizes: Self.evenSizes(of: tokens, ranks: ranks))
+    case .zigzag:
+      shards = Self.mirrored(
+        sizes: Self.evenSizes(of: tokens / 2, ranks: ranks), tokens: tokens)
+    case .striped:
+      shards = (0..<ranks).map { rank in
+        let count = max(0, (tokens - rank + ranks - 1) / ranks)
+        return count == 0 ? [] : [PositionRange(start: rank, stride: ranks, count: count)]
+      }
+    }
+  }
+
+  /// Divides tokens in proportion to `weights`, for ranks of different speed.
+  ///
+  /// Work is proportional to tokens: for full attention in the contiguous layout, for causal
+  /// attention in the zigzag layout. Returns nil for the striped layout, which is even by nature.
+  ///
+  /// - Parameter weights: one for each rank, finite, not negative, and not all zero.
+  public init?(_ layout: Layout, tokens: Int, weights: [Double]) {
+    precondition(tokens >= 0, "a sequence cannot have \(tokens) tokens")
+    precondition(
+      weights.allSatisfy { $0.isFinite && $0 >= 0 } && weights.contains { $0 > 0 },
+      "weights must be finite, not negative, and not all zero")
+    self.layout = layout
+    self.tokens = tokens
+    switch layout {
+    case .contiguous:
+      shards = Self.contiguous(sizes: Self.sizes(of: tokens, weights: weights))
+    case .zigzag:
+      shards = Self.mirrored(
+        sizes: Self.sizes(of: tokens / 2, weights: weights), tokens: tokens)
+    case .striped:
+      return nil
+    }
+  }
+
+  /// The number of ranks.
+  public var ranks: Int { shards.count }
+
+  /// The tokens that a rank holds.
+  public func tokenCount(of rank: Int) -> Int {
+    shards[rank].reduce(0) { $0 + $1.count }
+  }
+
+  /// The most tokens that any rank holds.
+  public var largestTokenCount: Int {
+    shards.indices.reduce(0) { max($0, tokenCount(of: $1)) }
+  }
+
+  /// The rank that holds a position, and the position's index among those the rank holds.
+  ///
+  /// - Precondition: `position` lies within `0..<tokens`.
+  /// - Complexity: O(ranks).
+  public func owner(of position: Int) -> (rank: Int, localIndex: Int) {
+    for (rank, runs) in shards.enumerated() {
+      var before = 0
+      for run in runs {
+        if run.contains(position) {
+          return (rank, before + (position - run.start) / run.stride)
+        }
+        before += run.count
+      }
+    }
+    preconditionFailure("position \(position) is outside of 0..<\(tokens)")
+  }
+
+  // MARK: Dividing
+
+  /// Sizes that differ by at most one, larger ones first.
+  private static func evenSizes(of total: Int, ranks: Int) -> [Int] {
+    (0..<ranks).map { total / ranks + ($0 < total % ranks ? 1 : 0) }
+  }
+
+  /// Sizes in proportion to weights, by rounding the cumulative shares: they add up exactly, and
+  /// each is within one of its share.
+  private static func sizes(of total: Int, weights: [Double]) -> [Int] {
+    // Normalised by the largest first, so that the sum of huge weights stays finite.
+    let largest = weights.reduce(0, max)
+    let shares = weights.map { $0 / largest }
+    let sum = shares.reduce(0, +)
+    var cumulative = 0.0
+    var previous = 0
+    return shares.indices.map { rank in
+      cumulative += shares[rank]
+      let isLast = !shares[(rank + 1)...].contains { $0 > 0 }
+      let cut = isLast ? total : min(total, Int((Double(total) * (cumulative / sum)).rounded()))
+      defer { previous = cut }
+      return cut - previous
+    }
+  }
+
+  private static func contiguous(sizes: [Int]) -> [[PositionRange]] {
+    var start = 0
+    return sizes.map { size in
+      defer { start += size }
+      return size == 0 ? [] : [PositionRange(start: start, count: size)]
+    }
+  }
+
+  /// `sizes[r]` tokens from each end, from the outside in; an odd middle token goes to the last
+  /// rank, whose two runs then touch it and become one.
+  private static func mirrored(sizes: [Int], tokens: Int) -> [[PositionRange]] {
+    var left = 0
+    var shards = sizes.map { size in
+      defer { left += size }
+      return size == 0
+        ? []
+        : [
+          PositionRange(start: left, count: size),
+          PositionRange(start: tokens - left - size, count: size),
+        ]
+    }
+    let middle = tokens / 2
+    if tokens % 2 == 1 {
+      let size = sizes[sizes.count - 1]
+      shards[sizes.count - 1] = [PositionRange(start: middle - size, count: 2 * size + 1)]
+    } else if let last = sizes.last, last > 0 {
+      shards[sizes.count - 1] = [PositionRange(start: middle - last, count: 2 * last)]
+    }
+    return shards
+  }
+}
