@@ -52,6 +52,18 @@ let package = Package(
       name: "AttentionReference",
       swiftSettings: settings),
     .testTarget(
+      name: "ShardingTests",
+      dependencies: ["Sharding"],
+      swiftSettings: settings),
+    .testTarget(
+      name: "AttentionTests",
+      dependencies: ["Attention", "AttentionReference"],
+      swiftSettings: settings),
+    .testTarget(
+      name: "AttentionReferenceTests",
+      dependencies: ["AttentionReference"],
+      swiftSettings: settings),
+    .testTarget(
       name: "TensorsTests",
       dependencies: ["Tensors"],
       swiftSettings: settings),

@@ -1,0 +1,138 @@
+import Attention
+import Tensors
+import Testing
+
+/// ALiBi on top of a causal mask: a pattern that adds to every score.
+private struct LinearBias: AttentionPattern {
+  let causal = CausalPattern()
+  var hasBias: Bool { true }
+
+  static func slope(_ head: Int) -> Float { head == 0 ? 0.5 : 0.125 }
+
+  func coverage(keys: PositionRange, queries: PositionRange) -> Coverage {
+    causal.coverage(keys: keys, queries: queries)
+  }
+
+  func fill(
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+  ) {
+    var element = 0
+    for i in queries {
+      for j in keys {
+        bias[element] = j <= i ? -Self.slope(head) * Float(i - j) : -.infinity
+        element += 1
+      }
+    }
+  }
+}
+
+/// A mask without structure that never commits itself on coverage.
+private struct Scattered: AttentionPattern {
+  static func sees(_ i: Int, _ j: Int) -> Bool { i % 7 != 3 && (i * 31 + j * 17) % 5 < 2 }
+
+  func coverage(keys: PositionRange, queries: PositionRange) -> Coverage { .some }
+
+  func fill(
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+  ) {
+    var element = 0
+    for i in queries {
+      for j in keys {
+        bias[element] = Self.sees(i, j) ? 0 : -.infinity
+        element += 1
+      }
+    }
+  }
+}
+
+/// Two bands of keys with a hidden stretch between them, wider than a panel.
+private struct SinkAndWindow: AttentionPattern {
+  static func sees(_ i: Int, _ j: Int) -> Bool { j <= i && (j < 4 || i - j < 20) }
+
+  func coverage(keys: PositionRange, queries: PositionRange) -> Coverage {
+    var seen = 0
+    for i in queries { for j in keys where Self.sees(i, j) { seen += 1 } }
+    return seen == 0 ? .none : seen == keys.count * queries.count ? .all : .some
+  }
+
+  func fill(
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+  ) {
+    var element = 0
+    for i in queries {
+      for j in keys {
+        bias[element] = Self.sees(i, j) ? 0 : -.infinity
+        element += 1
+      }
+    }
+  }
+}
+
+@Suite("Patterns")
+struct PatternTests {
+  @Test func biasIsAddedToEveryScore() {
+    let problem = Problem(tokens: 310, queryHeads: 2, kvHeads: 1, headDim: 16)
+    let result = problem.computed(pattern: LinearBias())
+    let expected = problem.expected { i, j, h in
+      j <= i ? -Double(LinearBias.slope(h)) * Double(i - j) : -.infinity
+    }
+    #expect(relativeError(result.o, expected.o) < 1e-5)
+    #expect(relativeError(result.lse, expected.lse) < 1e-5)
+  }
+
+  @Test func scatteredMaskWithDeadRows() {
+    let problem = Problem(tokens: 275, headDim: 16)
+    let result = problem.computed(pattern: Scattered())
+    let expected = problem.expected { i, j, _ in Scattered.sees(i, j) ? 0 : -.infinity }
+    #expect(relativeError(result.o, expected.o) < 1e-5)
+    #expect(relativeError(result.lse, expected.lse) < 1e-5)
+    #expect(result.lse[3] == -.infinity)
+    #expect(result.o[3 * 16..<4 * 16].allSatisfy { $0 == 0 })
+  }
+
+  @Test func hiddenStretchWithinATile() {
+    let problem = Problem(tokens: 275, headDim: 16)
+    let result = problem.computed(pattern: SinkAndWindow())
+    let expected = problem.expected { i, j, _ in SinkAndWindow.sees(i, j) ? 0 : -.infinity }
+    #expect(relativeError(result.o, expected.o) < 1e-5)
+    #expect(relativeError(result.lse, expected.lse) < 1e-5)
+  }
+
+  @Test(
+    "coverage, bias and count of the causal mask agree with its definition",
+    arguments: [-7, -1, 0, 1, 5])
+  func causal(offset: Int) {
+    let pattern = CausalPattern(offset: offset)
+    let ranges = [
+      PositionRange(0..<0), PositionRange(0..<1), PositionRange(3..<9),
+      PositionRange(start: 1, stride: 4, count: 5), PositionRange(start: 2, stride: 3, count: 6),
+      PositionRange(9..<14),
+    ]
+    for keys in ranges {
+      for queries in ranges {
+        let visible = queries.flatMap { i in keys.map { $0 <= i + offset } }
+        let count = visible.filter { $0 }.count
+        switch pattern.coverage(keys: keys, queries: queries) {
+        case .none: #expect(count == 0)
+        case .all: #expect(count == visible.count && count > 0)
+        case .some: #expect(count > 0 && count < visible.count)
+        }
+        #expect(pattern.visiblePairs(keys: keys, queries: queries) == count)
+        #expect(pattern.reaches(keys: [keys], queries: [queries]) == (count > 0))
+        var bias = [Float](repeating: .nan, count: visible.count)
+        var span = bias.mutableSpan
+        pattern.fill(&span, keys: keys, queries: queries, head: 0)
+        #expect(bias == visible.map { $0 ? 0 : -.infinity })
+      }
+    }
+  }
+
+  @Test func countingWorksForAnyPattern() {
+    let keys = PositionRange(0..<40)
+    let queries = PositionRange(start: 2, stride: 3, count: 11)
+    let visible = queries.reduce(0) { sum, i in
+      sum + keys.filter { Scattered.sees(i, $0) }.count
+    }
+    #expect(Scattered().visiblePairs(keys: [keys], queries: [queries]) == visible)
+  }
+}
