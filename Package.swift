@@ -29,7 +29,17 @@ if Context.environment["CI"] != nil {
 
 let package = Package(
   name: "gyre",
-  products: [],
-  dependencies: [],
-  targets: []
+  products: [
+    .library(name: "MPI", targets: ["MPI"])
+  ],
+  dependencies: [
+    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2")
+  ],
+  targets: [
+    .systemLibrary(
+      name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
+
+    .target(
+      name: "MPI", dependencies: ["COpenMPI"], swiftSettings: settings),
+  ]
 )
