@@ -30,31 +30,46 @@ if Context.environment["CI"] != nil {
 let package = Package(
   name: "gyre",
   products: [
-    .library(name: "Attention", targets: ["Tensors", "Attention"])
+    .executable(name: "gyre", targets: ["gyre"]),
+    .library(
+      name: "Gyre", targets: ["Tensors", "Sharding", "Attention", "SequenceParallel"]),
+    .library(name: "MPI", targets: ["MPI"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-system", from: "1.8.1")
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
   ],
   targets: [
+    // The command.
+    .executableTarget(
+      name: "gyre",
+      dependencies: [
+        "MPI", "Sharding", "Tensors", "Attention", "SequenceParallel",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+
+    // The library, from the ring down to the storage.
+    .target(
+      name: "SequenceParallel",
+      dependencies: ["MPI", "Sharding", "Attention", "AttentionReference", "Tensors"],
+      swiftSettings: settings),
+    .target(name: "Attention", dependencies: ["Tensors"], swiftSettings: settings),
+    .target(name: "AttentionReference", swiftSettings: settings),
+    .target(name: "Sharding", dependencies: ["Tensors"], swiftSettings: settings),
     .target(
       name: "Tensors",
       dependencies: [.product(name: "SystemPackage", package: "swift-system")],
       swiftSettings: settings),
-    .target(
-      name: "Sharding",
-      dependencies: ["Tensors"],
-      swiftSettings: settings),
-    .target(
-      name: "Attention",
-      dependencies: ["Tensors"],
-      swiftSettings: settings),
-    .target(
-      name: "AttentionReference",
-      swiftSettings: settings),
-    .testTarget(
-      name: "ShardingTests",
-      dependencies: ["Sharding"],
-      swiftSettings: settings),
+
+    // The binding to MPI, which depends on nothing else here.
+    .systemLibrary(
+      name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
+    .target(name: "MPI", dependencies: ["COpenMPI"], swiftSettings: settings),
+
+    // Tests.
     .testTarget(
       name: "AttentionTests",
       dependencies: ["Attention", "AttentionReference"],
@@ -63,9 +78,7 @@ let package = Package(
       name: "AttentionReferenceTests",
       dependencies: ["AttentionReference"],
       swiftSettings: settings),
-    .testTarget(
-      name: "TensorsTests",
-      dependencies: ["Tensors"],
-      swiftSettings: settings),
+    .testTarget(name: "ShardingTests", dependencies: ["Sharding"], swiftSettings: settings),
+    .testTarget(name: "TensorsTests", dependencies: ["Tensors"], swiftSettings: settings),
   ]
 )

@@ -1,0 +1,50 @@
+internal import COpenMPI
+
+extension ReductionOperator where Element: MPIScalar {
+  /// Adds. C: `MPI_SUM`, MPI 3.1 §5.9.2.
+  public static var sum: ReductionOperator<Element> {
+    unsafe ReductionOperator(builtIn: OperatorHandle(copenmpi_sum()))
+  }
+
+  /// Multiplies. C: `MPI_PROD`, MPI 3.1 §5.9.2.
+  public static var product: ReductionOperator<Element> {
+    unsafe ReductionOperator(builtIn: OperatorHandle(copenmpi_product()))
+  }
+
+  /// Takes the smaller. C: `MPI_MIN`, MPI 3.1 §5.9.2.
+  public static var min: ReductionOperator<Element> {
+    unsafe ReductionOperator(builtIn: OperatorHandle(copenmpi_min()))
+  }
+
+  /// Takes the larger. C: `MPI_MAX`, MPI 3.1 §5.9.2.
+  public static var max: ReductionOperator<Element> {
+    unsafe ReductionOperator(builtIn: OperatorHandle(copenmpi_max()))
+  }
+}
+
+extension ReductionOperator where Element: MPIScalar & FixedWidthInteger {
+  /// The bits that are set in both. C: `MPI_BAND`, MPI 3.1 §5.9.2.
+  public static var bitwiseAnd: ReductionOperator<Element> {
+    unsafe ReductionOperator(builtIn: OperatorHandle(copenmpi_bitwise_and()))
+  }
+
+  /// The bits that are set in either. C: `MPI_BOR`, MPI 3.1 §5.9.2.
+  public static var bitwiseOr: ReductionOperator<Element> {
+    unsafe ReductionOperator(builtIn: OperatorHandle(copenmpi_bitwise_or()))
+  }
+
+  /// The bits that are set in one only. C: `MPI_BXOR`, MPI 3.1 §5.9.2.
+  public static var bitwiseXor: ReductionOperator<Element> {
+    unsafe ReductionOperator(builtIn: OperatorHandle(copenmpi_bitwise_xor()))
+  }
+
+  /// 1 where both are not 0. C: `MPI_LAND`, MPI 3.1 §5.9.2.
+  public static var logicalAnd: ReductionOperator<Element> {
+    unsafe ReductionOperator(builtIn: OperatorHandle(copenmpi_logical_and()))
+  }
+
+  /// 1 where either is not 0. C: `MPI_LOR`, MPI 3.1 §5.9.2.
+  public static var logicalOr: ReductionOperator<Element> {
+    unsafe ReductionOperator(builtIn: OperatorHandle(copenmpi_logical_or()))
+  }
+}
