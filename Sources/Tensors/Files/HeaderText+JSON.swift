@@ -1,0 +1,108 @@
+// The part of JSON (RFC 8259) that a safetensors header consists of: objects whose keys are known or
+// are names, strings, and lists of whole numbers.
+//
+// It is written for this purpose because duplicate keys have to be seen: the parsers of Foundation
+// keep one of them and say nothing, and a file that different programs read differently is no file.
+
+extension HeaderText {
+  /// Reads an object and passes each key to `readValue`, which reads the value.
+  ///
+  /// Keys are compared as Swift strings: two that differ in Unicode normalization only are the same.
+  mutating func readObject(
+    _ purpose: String,
+    _ readValue: (inout HeaderText, String) throws(HeaderTextError) -> Void
+  ) throws(HeaderTextError) {
+    try expect("{", purpose)
+    skipSpace()
+    if take("}") { return }
+    var keys: Set<String> = []
+    while true {
+      skipSpace()
+      let keyOffset = offset
+      let key = try readString("of a key")
+      guard keys.insert(key).inserted else {
+        throw error("the key \(quoted(key)) for the second time", at: keyOffset)
+      }
+      skipSpace()
+      try expect(":", "after the key \(quoted(key))")
+      skipSpace()
+      try readValue(&self, key)
+      skipSpace()
+      if take("}") { return }
+      try expect(",", "or '}' after the value of \(quoted(key))")
+    }
+  }
+
+  /// Reads a list of whole numbers of at least 0.
+  mutating func readWholeNumbers(_ purpose: String) throws(HeaderTextError) -> [Int] {
+    try expect("[", purpose)
+    skipSpace()
+    var numbers: [Int] = []
+    if take("]") { return numbers }
+    while true {
+      skipSpace()
+      numbers.append(try takeWholeNumber())
+      skipSpace()
+      if take("]") { return numbers }
+      try expect(",", "or ']' in a list of numbers")
+    }
+  }
+
+  /// Reads a string in double quotes.
+  mutating func readString(_ purpose: String) throws(HeaderTextError) -> String {
+    let start = offset
+    try expect("\"", purpose)
+    var utf8: [UInt8] = []
+    while let byte = take() {
+      switch byte {
+      case UInt8(ascii: "\""):
+        guard let string = String(validating: utf8, as: UTF8.self) else {
+          throw error("a string that is not valid UTF-8", at: start)
+        }
+        return string
+      case UInt8(ascii: "\\"): utf8 += try readEscape()
+      case ..<0x20: throw error("a control character in a string", at: offset - 1)
+      default: utf8.append(byte)
+      }
+    }
+    throw error("a string without an end", at: start)
+  }
+
+  /// Reads what follows a backslash, and returns what it stands for in UTF-8.
+  private mutating func readEscape() throws(HeaderTextError) -> [UInt8] {
+    let start = offset - 1
+    switch take().map(Unicode.Scalar.init) {
+    case "\"": return [0x22]
+    case "\\": return [0x5C]
+    case "/": return [0x2F]
+    case "b": return [0x08]
+    case "f": return [0x0C]
+    case "n": return [0x0A]
+    case "r": return [0x0D]
+    case "t": return [0x09]
+    case "u":
+      var units = [try readHexUnit()]
+      if UTF16.isLeadSurrogate(units[0]), take(word: "\\u") {
+        units.append(try readHexUnit())
+      }
+      guard let string = String(validating: units, as: UTF16.self) else {
+        throw error("an escaped half of a character", at: start)
+      }
+      return Array(string.utf8)
+    default: throw error("an escape that JSON does not have", at: start)
+    }
+  }
+
+  /// Reads four hexadecimal digits.
+  private mutating func readHexUnit() throws(HeaderTextError) -> UInt16 {
+    var unit: UInt16 = 0
+    for _ in 0..<4 {
+      guard let digit = next.flatMap({ Character(Unicode.Scalar($0)).hexDigitValue }) else {
+        throw unexpected("a hexadecimal digit")
+      }
+      _ = take()
+      unit = unit << 4 | UInt16(digit)
+    }
+    return unit
+  }
+}

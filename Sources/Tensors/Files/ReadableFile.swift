@@ -1,0 +1,98 @@
+import Glibc
+internal import SystemPackage
+
+/// A regular file that is open for reading; closed when its last user lets go of it.
+///
+/// Reads name their offset (`pread`), so any number of threads may share the file.
+final class ReadableFile: Sendable {
+  let path: String
+
+  /// The size in bytes when the file was opened.
+  let byteCount: Int
+
+  private let descriptor: FileDescriptor
+
+  init(path: String) throws(TensorFileError) {
+    func refusal(_ problem: String, _ remedy: String) -> TensorFileError {
+      TensorFileError(.unreadable, path: path, problem, remedy: remedy)
+    }
+    do {
+      // Not to block in `open` where the path names a pipe, which is refused below.
+      descriptor = try FileDescriptor.open(
+        FilePath(path), .readOnly, options: [.nonBlocking, .closeOnExec])
+    } catch Errno.noSuchFileOrDirectory {
+      throw refusal("there is no such file", "check the path, and that every host sees it")
+    } catch Errno.permissionDenied {
+      throw refusal("permission to read it is denied", "make it readable for you, as chmod does")
+    } catch {
+      throw refusal("it cannot be opened: \(reason(error))", "check the path")
+    }
+    self.path = path
+
+    var status = stat()
+    guard unsafe fstat(descriptor.rawValue, &status) == 0 else {
+      let failure = Errno(rawValue: errno)
+      try? descriptor.close()
+      throw refusal("its size is unknown: \(failure)", "copy it to a local disk")
+    }
+    byteCount = Int(status.st_size)
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      try? descriptor.close()
+      throw status.st_mode & S_IFMT == S_IFDIR
+        ? refusal("it is a directory", "name a file in it")
+        : refusal("it is not a regular file", "save its contents to a file, to read slices of it")
+    }
+  }
+
+  deinit {
+    // Nothing is lost when closing a file that was only read.
+    try? descriptor.close()
+  }
+
+  /// Fills `bytes` with the contents of the file from `offset` on.
+  ///
+  /// Short reads and interruptions by signals are continued.
+  func read(at offset: Int, into bytes: inout MutableRawSpan) throws(TensorFileError) {
+    let wanted = bytes.byteCount
+    let result: Result<Int, Errno> = unsafe bytes.withUnsafeMutableBytes { buffer in
+      var done = 0
+      while done < wanted {
+        do {
+          let count = try unsafe descriptor.read(
+            fromAbsoluteOffset: Int64(offset + done), into: .init(rebasing: buffer[done...]))
+          if count == 0 { break }
+          done += count
+        } catch {
+          return .failure(error as? Errno ?? .ioError)
+        }
+      }
+      return .success(done)
+    }
+    switch result {
+    case .success(let done) where done == wanted: return
+    case .success(let done):
+      throw TensorFileError(
+        .truncated, path: path,
+        "it ends at byte \(offset + done), but had \(byteCount) bytes when it was opened",
+        remedy: "do not change a file while it is read")
+    case .failure(let failure):
+      throw TensorFileError(
+        .unreadable, path: path, "reading at byte \(offset) failed: \(failure)",
+        remedy: "check the disk or the network file system")
+    }
+  }
+
+  /// The `count` bytes from `offset` on.
+  func read(at offset: Int, count: Int) throws(TensorFileError) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: count)
+    var span = bytes.mutableSpan
+    var raw = unsafe span.mutableBytes
+    try read(at: offset, into: &raw)
+    return bytes
+  }
+}
+
+/// The system's words for an error of a system call.
+func reason(_ error: any Error) -> String {
+  (error as? Errno)?.description ?? "\(error)"
+}

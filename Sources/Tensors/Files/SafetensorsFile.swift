@@ -1,0 +1,58 @@
+/// An open `.safetensors` file whose header has been checked.
+///
+/// The parser is strict: a file is refused, with the reason, unless every key is known and unique,
+/// every number is whole, every tensor has the size that its shape and type demand, and the tensors
+/// cover the data without holes, overlaps or missing bytes. Tensors of types that are not read here
+/// may be in the file as long as nobody asks for them. Names are compared as Swift strings, so two
+/// that differ in Unicode normalization only count as duplicates.
+///
+/// Format: <https://github.com/huggingface/safetensors>, "Format".
+public struct SafetensorsFile: Sendable {
+  /// The tensors in the order of their data.
+  public let entries: [TensorEntry]
+
+  /// The strings under `__metadata__`.
+  public let metadata: [String: String]
+
+  private let file: ReadableFile
+
+  /// The file, as its path was given.
+  public var path: String { file.path }
+
+  init(_ file: ReadableFile) throws(TensorFileError) {
+    let header = try SafetensorsHeader(file)
+    self.file = file
+    entries = header.entries
+    metadata = header.metadata
+  }
+
+  /// Opens a file and checks its header; no tensor is read.
+  ///
+  /// - Parameter path: The file.
+  /// - Returns: The open file.
+  /// - Throws: A `TensorFileError` if the file cannot be read or is not valid.
+  /// - Complexity: O(header · log(tensors)).
+  public static func open(_ path: String) throws(TensorFileError) -> SafetensorsFile {
+    try SafetensorsFile(ReadableFile(path: path))
+  }
+
+  /// The tensor called `name`, to be read by slices.
+  ///
+  /// - Parameters:
+  ///   - name: The tensor's name.
+  ///   - rank: The number of dimensions that it must have, if given.
+  /// - Returns: The tensor.
+  /// - Throws: A `TensorFileError` if there is no such tensor, if its rank differs, or if elements
+  ///   of its type are not read here.
+  /// - Complexity: O(tensors).
+  public func source(_ name: String, rank: Int? = nil) throws(TensorFileError) -> TensorSource {
+    guard let entry = entries.first(where: { $0.name == name }) else {
+      throw TensorFileError(
+        .missingTensor, path: path, tensor: name, "there is no such tensor in the file",
+        remedy: entries.isEmpty
+          ? "choose another file, as this one has no tensors"
+          : "choose one of \(listed(entries.map(\.name)))")
+    }
+    return try TensorSource(entry: entry, file: file, rank: rank)
+  }
+}
