@@ -47,10 +47,11 @@ public struct ForwardAccumulator: ~Copyable {
   ///   - queries: the same shard at every call, `[batch, tokens, queryHeads, headDim]`.
   ///   - block: keys and values with their positions. No key may come twice.
   ///   - poll: called on the caller's thread between tiles, some tens of microseconds apart, so
-  ///     that transfers in flight make progress.
+  ///     that transfers in flight make progress; it is told how many scores that thread has
+  ///     computed since the last call.
   /// - Complexity: `4 · headDim` floating-point operations a visible pair.
   public mutating func attend(
-    _ queries: borrowing QueryShard, to block: borrowing KeyValueBlock, poll: () -> Void = {}
+    _ queries: borrowing QueryShard, to block: borrowing KeyValueBlock, poll: (_ scores: Int) -> Void = { _ in }
   ) {
     precondition(
       queries.tensor.shape == [shape.batch, tokens, shape.queryHeads, shape.headDim]

@@ -36,17 +36,17 @@ public struct ThreadTeam: Sendable {
 
   /// Runs `pass` once on every thread and returns when all of its units are done.
   ///
-  /// - Parameter poll: called on the caller's thread between the steps of its units, and while it
-  ///   waits for the others.
-  func run(_ pass: some ThreadedPass, poll: () -> Void) {
+  /// - Parameter poll: called on the caller's thread between the steps of its units, with the
+  ///   scores that the step computed, and while it waits for the others, with 0.
+  func run(_ pass: some ThreadedPass, poll: (_ scores: Int) -> Void) {
     let units = Units(count: pass.unitCount)
     let helpers = min(threads, pass.unitCount) - 1
     let group = DispatchGroup()
     for _ in 0..<max(0, helpers) {
-      DispatchQueue.global().async(group: group) { pass.run(units, poll: {}) }
+      DispatchQueue.global().async(group: group) { pass.run(units, poll: { _ in }) }
     }
     pass.run(units, poll: poll)
-    while group.wait(timeout: .now() + .microseconds(50)) == .timedOut { poll() }
+    while group.wait(timeout: .now() + .microseconds(50)) == .timedOut { poll(0) }
   }
 }
 
@@ -56,5 +56,5 @@ protocol ThreadedPass: Sendable {
   var unitCount: Int { get }
 
   /// Takes units until there are none, calling `poll` between steps of some tens of microseconds.
-  func run(_ units: ThreadTeam.Units, poll: () -> Void)
+  func run(_ units: ThreadTeam.Units, poll: (_ scores: Int) -> Void)
 }

@@ -21,7 +21,7 @@ public struct ReferenceRow: Sendable {
   /// - Parameters:
   ///   - score: scaled, with any bias added.
   ///   - value: the key's value.
-  public mutating func add(score: Double, value: some Collection<Double>) {
+  public mutating func add(score: Double, value: ArraySlice<Double>) {
     scores.append(score)
     values.append(contentsOf: value)
   }

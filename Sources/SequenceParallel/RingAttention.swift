@@ -45,7 +45,7 @@ public struct RingAttention: Sendable {
     self.team = team
   }
 
-  /// What ``forward(_:_:on:)`` gives on each rank.
+  /// What ``forward(_:_:on:progress:)`` gives on each rank.
   public struct ForwardResult: ~Copyable {
     /// Output and log-sum-exp of the rank's own queries.
     public let output: AttentionOutput
@@ -62,7 +62,7 @@ public struct RingAttention: Sendable {
   }
 
   /// An empty block for a rank's own keys and values, to be packed and given to
-  /// ``forward(_:_:on:)``.
+  /// ``forward(_:_:on:progress:)``.
   public func makeBlock(rank: Int) -> KeyValueBlock {
     KeyValueBlock(
       shape: shape, elementType: wire, runs: keys.shards[rank], capacity: keys.largestTokenCount)
@@ -80,10 +80,12 @@ public struct RingAttention: Sendable {
   ///   - block: this rank's keys and values, packed; see ``makeBlock(rank:)``.
   ///   - ring: a communicator of as many ranks as the shardings have, for the ring alone (duplicate
   ///     one to have it).
+  ///   - progress: called between tiles with the scores computed since the last call, by this
+  ///     rank's first thread.
   /// - Throws: `MPIError` if a transfer fails.
   public func forward(
     _ queryShard: borrowing QueryShard, _ block: consuming KeyValueBlock,
-    on ring: borrowing Communicator
+    on ring: borrowing Communicator, progress: (_ scores: Int) -> Void = { _ in }
   ) throws(MPIError) -> ForwardResult {
     precondition(ring.size == queries.ranks, "as many ranks as shards")
     let schedule = RingSchedule(
@@ -111,7 +113,8 @@ public struct RingAttention: Sendable {
       let start = clock.now
       if step.computes {
         var failure: MPIError?
-        accumulator.attend(queryShard, to: outgoing.buffer) {
+        accumulator.attend(queryShard, to: outgoing.buffer) { scores in
+          progress(scores)
           do throws(MPIError) {
             _ = try incoming.test()
             _ = try outgoing.test()

@@ -50,8 +50,8 @@ struct GoldenTests {
     for j in 0..<7 {
       let score = sin(Double(j)) * 50
       let value = [cos(Double(j)), Double(j)]
-      whole.add(score: score, value: value)
-      parts[j % 2].add(score: score, value: value)
+      whole.add(score: score, value: value[...])
+      parts[j % 2].add(score: score, value: value[...])
     }
     let combined = ReferenceRow.combine([parts[0].result, empty.result, parts[1].result])
     expectClose(combined.output[...], whole.result.output)

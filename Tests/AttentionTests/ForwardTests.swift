@@ -130,7 +130,7 @@ struct ForwardTests {
   func polls() {
     let problem = Problem(tokens: 600, headDim: 8)
     var polls = 0
-    _ = problem.computed(pattern: FullPattern(), poll: { polls += 1 })
+    _ = problem.computed(pattern: FullPattern(), poll: { _ in polls += 1 })
     // ⌈600/96⌉ tiles of queries × ⌈600/256⌉ tiles of keys.
     #expect(polls >= 7 * 3)
   }
@@ -140,8 +140,8 @@ struct ForwardTests {
     let problem = Problem(tokens: 960, headDim: 8)
     var fullPolls = 0
     var causalPolls = 0
-    _ = problem.computed(pattern: FullPattern(), poll: { fullPolls += 1 })
-    _ = problem.computed(pattern: CausalPattern(), poll: { causalPolls += 1 })
+    _ = problem.computed(pattern: FullPattern(), poll: { _ in fullPolls += 1 })
+    _ = problem.computed(pattern: CausalPattern(), poll: { _ in causalPolls += 1 })
     #expect(fullPolls == 10 * 4)
     // Tile t of 96 queries sees ⌈96(t+1)/256⌉ tiles of keys.
     #expect(causalPolls == (0..<10).reduce(0) { $0 + (96 * ($1 + 1) + 255) / 256 })

@@ -45,7 +45,7 @@ struct Problem {
   func computed(
     pattern: any AttentionPattern, queryRuns: [PositionRange]? = nil,
     blocks: [[PositionRange]]? = nil, elementType: ElementType = .f32, threads: Int = 1,
-    poll: () -> Void = {}
+    poll: (_ scores: Int) -> Void = { _ in }
   ) -> (o: [Float], lse: [Float]) {
     let queryRuns = queryRuns ?? [PositionRange(0..<tokens)]
     let blocks = blocks ?? [[PositionRange(0..<keyTokens)]]

@@ -86,7 +86,7 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
   }
 
   /// Takes units until there are none.
-  func run(_ units: ThreadTeam.Units, poll: () -> Void) {
+  func run(_ units: ThreadTeam.Units, poll: (_ scores: Int) -> Void) {
     var tile = ForwardTile(shape: shape)
     var keyTile = KeyTile(shape: shape)
     while let index = units.next() {
@@ -96,7 +96,7 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
 
   private func run(
     _ unit: Unit, tile: inout ForwardTile, keyTile: inout KeyTile,
-    poll: () -> Void
+    poll: (_ scores: Int) -> Void
   ) {
     let rows = unit.positions.count
     let firstQuery = (unit.batch * tokens + unit.firstToken) * shape.queryHeads + unit.head
@@ -123,7 +123,7 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
           mask: masked
             ? TileMask(
               pattern: pattern, keys: keys, queries: unit.positions, head: unit.head) : nil)
-        poll()
+        poll(rows * keys.count)
       }
     }
     unsafe tile.store(state: state)
