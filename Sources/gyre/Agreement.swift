@@ -1,0 +1,90 @@
+import ArgumentParser
+import Glibc
+import MPI
+
+/// An error that every rank knows of: the job ends in order, and one rank has said why.
+struct AgreedFailure: Error {
+  /// What this rank is to print; nil if another rank does.
+  let message: String?
+}
+
+/// A sentence for the user.
+struct UserError: Error, CustomStringConvertible {
+  let description: String
+
+  init(_ description: String) {
+    self.description = description
+  }
+}
+
+extension Communicator {
+  /// Runs what can fail on some ranks alone; if it fails on any, it fails on all, and the lowest
+  /// rank that failed says why, with its rank where the others could have gone on.
+  func agreed<Value: ~Copyable>(_ body: () throws -> Value) throws -> Value {
+    do {
+      return try agree(body)
+    } catch let error as MPIError {
+      throw error
+    } catch {
+      let failed = !(error is PeerFailure)
+      let failures = try allReduce(failed ? 1 : 0, with: .sum)
+      let lowest = try allReduce(failed ? rank : size, with: .min)
+      guard rank == lowest else { throw AgreedFailure(message: nil) }
+      let place = failures == size ? "" : "rank \(rank) on \(MPIEnvironment.processorName): "
+      throw AgreedFailure(message: "gyre: \(place)\(error)")
+    }
+  }
+}
+
+/// Refuses ranks that were started with different command lines.
+func agreeOnArguments(_ arguments: [String], on world: borrowing Communicator) throws {
+  let line = ([Gyre.configuration.version] + arguments).joined(separator: "\u{0}")
+  guard let other = try world.lowestDifferingRank(line) else { return }
+  let lines = try world.allGather(Array(line.utf8))
+  guard world.rank == 0 else { throw AgreedFailure(message: nil) }
+  let shown = [0, other].map { rank in
+    let words = String(decoding: lines[rank], as: UTF8.self).split(
+      separator: "\u{0}", omittingEmptySubsequences: false)
+    return "rank \(rank): gyre \(words[0]), \(words.dropFirst().joined(separator: " "))"
+  }
+  throw AgreedFailure(
+    message: """
+      gyre: rank \(other) was started with another version or other arguments than rank 0; \
+      start all ranks with the same command line (\(shown.joined(separator: "; "))).
+      """)
+}
+
+/// Parses and runs a command on all ranks and turns agreed failures into an exit code.
+///
+/// Errors that are not agreed pass through: `withMPI` then ends the job and names the rank.
+func reportingFailures(
+  on world: borrowing Communicator,
+  parse: () throws -> any ParsableCommand,
+  run: (any ParsableCommand) throws -> Void
+) -> Int32 {
+  do {
+    try run(try parse())
+    return EXIT_SUCCESS
+  } catch let failure as AgreedFailure {
+    if let message = failure.message { printError(message) }
+    return EXIT_FAILURE
+  } catch let error as MPIError {
+    // The other ranks may be waiting for this one.
+    printError("gyre: rank \(world.rank) on \(MPIEnvironment.processorName): \(error)")
+    world.abort(code: Int(EXIT_FAILURE))
+  } catch {
+    // All ranks have parsed the same arguments and come to the same conclusion.
+    let code = Gyre.exitCode(for: error)
+    if world.rank == 0 {
+      let text = Gyre.fullMessage(for: error)
+      if code.isSuccess { print(text) } else { printError(text) }
+    }
+    return code.rawValue
+  }
+}
+
+/// Prints a line to standard error at once.
+func printError(_ line: String) {
+  let bytes = Array((line + "\n").utf8)
+  unsafe bytes.withUnsafeBytes { _ = unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
+}

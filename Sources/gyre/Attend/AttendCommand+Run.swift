@@ -1,0 +1,109 @@
+import Attention
+import Glibc
+import MPI
+import SequenceParallel
+import Sharding
+import Tensors
+
+extension AttendCommand: DistributedCommand {
+  /// Opens, loads, computes, checks, writes and reports.
+  func run(on world: borrowing Communicator) throws {
+    let input = try world.agreed { try openInput() }
+    let attention = try world.agreed { try describe(input, ranks: world.size) }
+    try checkMemory(attention, on: world)
+    let writer = try output.map { try OutputFile(path: $0, attention: attention, on: world) }
+
+    let queries = try world.agreed { try attention.loadQueries(input.q, rank: world.rank) }
+    let block = try world.agreed {
+      try attention.loadBlock(keys: input.k, values: input.v, rank: world.rank)
+    }
+
+    let pairs = attention.visiblePairs(rank: world.rank)
+    let ring = try world.duplicate()
+    var progress = ProgressLine(
+      total: pairs / threads, isShown: world.rank == 0 && isatty(STDERR_FILENO) == 1)
+    try world.barrier()
+    let start = ContinuousClock.now
+    let result = try attention.forward(queries, block, on: ring) { progress.advance(by: $0) }
+    let elapsed = ContinuousClock.now - start
+    progress.clear()
+    // Taken here, so that it speaks of the attention and not of the check that follows.
+    let peakResidentBytes = ProcessMemory.peakResidentBytes
+
+    let finding =
+      verify
+      ? try SampledCheck(of: attention, bias: bias(input))
+        .run(result.output, q: input.q, k: input.k, v: input.v, on: world) : nil
+    let report = try RunReport.gather(
+      RankReport(
+        rank: world.rank, tokens: queries.tokens, pairs: pairs, elapsed: elapsed,
+        timing: result.timing, traffic: ring.traffic, peakResidentBytes: peakResidentBytes),
+      attention: attention, options: self, keyTokens: input.keyTokens, finding: finding, on: world)
+    if let report {
+      print(self.report == .json ? report.json : report.text)
+      fflush(stdout)
+    }
+    if let finding, !finding.holds {
+      throw AgreedFailure(
+        message: world.rank == 0
+          ? "gyre: the check failed: the largest error is \(finding.maxError), "
+            + "\(finding.tolerance) is allowed\(output == nil ? "" : "; no output is written")."
+          : nil)
+    }
+    if let writer { try writer.write(result.output, attention: attention, on: world) }
+  }
+
+  private func openInput() throws -> AttentionInput {
+    if let random { return AttentionInput(random: random, seed: seed) }
+    if let q, let k, let v { return try AttentionInput(q: q, k: k, v: v) }
+    guard let input else { throw UserError("There is no input.") }
+    return try AttentionInput(safetensors: input)
+  }
+
+  /// How far past its own position a query sees under `--causal`.
+  private func causalOffset(_ input: AttentionInput) -> Int { input.keyTokens - input.tokens }
+
+  private func describe(_ input: AttentionInput, ranks: Int) throws -> RingAttention {
+    RingAttention(
+      shape: input.shape,
+      queries: try sharding(tokens: input.tokens, ranks: ranks),
+      keys: try sharding(tokens: input.keyTokens, ranks: ranks),
+      pattern: causal ? CausalPattern(offset: causalOffset(input)) : FullPattern(),
+      scale: scale, wire: wire?.elementType ?? input.keyValueType,
+      team: ThreadTeam(threads: threads))
+  }
+
+  private func sharding(tokens: Int, ranks: Int) throws -> Sharding {
+    guard let weights else { return Sharding(chosenLayout, tokens: tokens, ranks: ranks) }
+    guard weights.count == ranks else {
+      throw UserError(
+        "--weights has \(weights.count) numbers for \(ranks) ranks; give one for each rank.")
+    }
+    guard let sharding = Sharding(chosenLayout, tokens: tokens, weights: weights) else {
+      throw UserError("--weights cannot be used with --layout \(chosenLayout).")
+    }
+    return sharding
+  }
+
+  /// The mask for the oracle, written out apart from the kernels' pattern.
+  private func bias(_ input: AttentionInput) -> (Int, Int, Int) -> Double {
+    let offset = causalOffset(input)
+    return causal ? { i, j, _ in j <= i + offset ? 0 : -.infinity } : { _, _, _ in 0 }
+  }
+
+  /// Refuses a problem that the hosts cannot hold before anything is allocated.
+  private func checkMemory(
+    _ attention: RingAttention, on world: borrowing Communicator
+  ) throws {
+    let ranksHere = try world.splitByNode().size
+    try world.agreed {
+      let needed = attention.residentBytes(rank: world.rank) * Double(ranksHere)
+      let available = Double(ProcessMemory.physicalBytes)
+      if needed > available {
+        throw UserError(
+          "\(ranksHere) ranks on this host need \(formatBytes(needed)) of memory and it has "
+            + "\(formatBytes(available)); use more hosts, or a smaller problem.")
+      }
+    }
+  }
+}

@@ -1,0 +1,165 @@
+import ArgumentParser
+import Sharding
+import Tensors
+
+/// `gyre attend`: options and what can be said about them without looking at any file.
+struct AttendCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "attend",
+    abstract: "Exact attention of sharded queries over sharded keys and values.",
+    usage: """
+      mpirun -n P gyre attend INPUT --output OUTPUT [options]
+      mpirun -n P gyre attend --random BxNxHxKxD [options]
+      mpirun -n P gyre attend --q Q.npy --k K.npy --v V.npy [options]
+      """,
+    discussion: """
+      INPUT is a .safetensors file with q [batch, tokens, queryHeads, headDim], k and v [batch, \
+      keyTokens, kvHeads, headDim] in F32, F16 or BF16; the head dim of v may differ. OUTPUT gets \
+      o (F32, the shape of q with the head dim of v) and lse [batch, queryHeads, tokens], the \
+      natural-log log-sum-exp of the scores. Each rank reads and writes only its own rows; OUTPUT \
+      appears whole or not at all.
+      """)
+
+  @Argument(
+    help: ArgumentHelp("A .safetensors file with q, k and v.", valueName: "input"),
+    completion: .file(extensions: ["safetensors"]))
+  var input: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Where o and lse go. Without it the run is only measured.", valueName: "file"),
+    completion: .file(extensions: ["safetensors"]))
+  var output: String?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      """
+      Instead of a file: standard-normal q, k and v of batch × tokens × query heads × KV heads × \
+      head dim, the same for every number of ranks.
+      """,
+      valueName: "BxNxHxKxD"),
+    transform: RandomProblem.init(parsing:))
+  var random: RandomProblem?
+
+  @Option(help: "The seed of --random.")
+  var seed: UInt64 = 0
+
+  @Option(
+    help: ArgumentHelp("Queries in a .npy file, with --k and --v.", valueName: "file"),
+    completion: .file(extensions: ["npy"]))
+  var q: String?
+
+  @Option(
+    help: ArgumentHelp("Keys in a .npy file.", valueName: "file"),
+    completion: .file(extensions: ["npy"]))
+  var k: String?
+
+  @Option(
+    help: ArgumentHelp("Values in a .npy file.", valueName: "file"),
+    completion: .file(extensions: ["npy"]))
+  var v: String?
+
+  @Flag(
+    help: """
+      A query sees the keys up to its own position, aligned at the bottom right where there are \
+      more keys than queries.
+      """)
+  var causal = false
+
+  @Option(
+    help: """
+      Which rank holds which tokens. The default balances the work: zigzag with --causal, \
+      contiguous without.
+      """)
+  var layout: Layout?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Tokens in proportion to the speed of each rank, for example 2,1,1; not with striped.",
+      valueName: "w0,w1,…"),
+    transform: parseWeights)
+  var weights: [Double]?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Multiplies q·k. (default: 1/√headDim)", valueName: "x"))
+  var scale: Double?
+
+  @Option(parsing: .unconditional, help: ArgumentHelp("Threads of each rank.", valueName: "n"))
+  var threads = 1
+
+  @Option(
+    help: """
+      The type in which keys and values travel. The default is the type they have in the input, \
+      which loses nothing.
+      """)
+  var wire: WireType?
+
+  @Flag(help: "Check sampled rows against a slow, independent computation in double precision.")
+  var verify = false
+
+  @Option(help: "What rank 0 prints: a table or one JSON object.")
+  var report = ReportFormat.text
+
+  func validate() throws {
+    let npy = [q, k, v].compactMap { $0 }
+    let sources = (input == nil ? 0 : 1) + (random == nil ? 0 : 1) + (npy.isEmpty ? 0 : 1)
+    guard sources == 1 else {
+      throw ValidationError(
+        sources == 0
+          ? "There is no input; name a .safetensors file, or give --random or --q, --k and --v."
+          : "Give only one of an input file, --random, and --q, --k and --v.")
+    }
+    guard npy.isEmpty || npy.count == 3 else {
+      throw ValidationError("--q, --k and --v belong together; give all three.")
+    }
+    guard (1...1024).contains(threads) else {
+      throw ValidationError("--threads is \(threads); give a number from 1 to 1024.")
+    }
+    if let scale, !scale.isFinite {
+      throw ValidationError("--scale is \(scale); give a finite number.")
+    }
+    if weights != nil, chosenLayout == .striped {
+      throw ValidationError(
+        "--weights cannot be used with --layout striped; use zigzag or contiguous.")
+    }
+    if let output, output == input || npy.contains(output) {
+      throw ValidationError("--output names an input file; give it another name.")
+    }
+  }
+
+  /// The layout asked for, or the one that balances the work.
+  var chosenLayout: Layout { layout ?? (causal ? .zigzag : .contiguous) }
+}
+
+/// What rank 0 prints.
+enum ReportFormat: String, CaseIterable, ExpressibleByArgument {
+  case text, json
+}
+
+/// The names of element types on the command line.
+enum WireType: String, CaseIterable, ExpressibleByArgument {
+  case f32, f16, bf16
+
+  var elementType: ElementType {
+    switch self {
+    case .f32: .f32
+    case .f16: .f16
+    case .bf16: .bf16
+    }
+  }
+}
+
+/// Parses `2,1,1`.
+@Sendable
+private func parseWeights(_ text: String) throws -> [Double] {
+  let weights = text.split(separator: ",", omittingEmptySubsequences: false).map { Double($0) }
+  guard weights.allSatisfy({ $0.map { $0.isFinite && $0 >= 0 } ?? false }),
+    weights.contains(where: { $0 != 0 })
+  else {
+    throw ValidationError("give one number for each rank, not negative and not all zero.")
+  }
+  return weights.compactMap { $0 }
+}

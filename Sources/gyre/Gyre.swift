@@ -1,0 +1,72 @@
+import ArgumentParser
+import Glibc
+import MPI
+
+/// The command.
+@main
+struct Gyre: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "gyre",
+    abstract: "Exact attention over sequences too long for one machine.",
+    discussion: """
+      Start one process a rank with mpirun (or Launch/local on one machine); each holds a shard \
+      of the sequence, and key/value blocks pass round a ring.
+      """,
+    version: "0.1.0",
+    subcommands: [AttendCommand.self])
+
+  /// Parses, runs, and exits with the command's code.
+  ///
+  /// Under mpirun all ranks first compare their arguments, so that a mistake in them is reported
+  /// once and not by every rank.
+  static func main() {
+    // A file over the size limit is then an error of the write, which says so, and not a death.
+    signal(SIGXFSZ, SIG_IGN)
+    let arguments = Array(CommandLine.arguments.dropFirst())
+    do {
+      if MPIEnvironment.isLaunchedByMPI {
+        let code = try withMPI { world in
+          reportingFailures(on: world) {
+            try agreeOnArguments(arguments, on: world)
+            return try parseAsRoot(arguments)
+          } run: { command in
+            try run(command, on: world)
+          }
+        }
+        Glibc.exit(code)
+      }
+      var command = try parseAsRoot(arguments)
+      guard command is any DistributedCommand else {
+        try command.run()
+        return
+      }
+      let parsed = command
+      let code = try withMPI { world in
+        reportingFailures(on: world) { parsed } run: { try run($0, on: world) }
+      }
+      Glibc.exit(code)
+    } catch let error as MPIError {
+      printError("gyre: \(error)")
+      Glibc.exit(EXIT_FAILURE)
+    } catch {
+      exit(withError: error)
+    }
+  }
+
+  private static func run(
+    _ command: any ParsableCommand, on world: borrowing Communicator
+  ) throws {
+    if let distributed = command as? any DistributedCommand {
+      try distributed.run(on: world)
+    } else if world.rank == 0 {
+      var command = command
+      try command.run()
+    }
+  }
+}
+
+/// A command that all ranks of a job run together.
+protocol DistributedCommand: ParsableCommand {
+  /// Runs on one rank. Every error that is not agreed among the ranks ends the whole job.
+  func run(on world: borrowing Communicator) throws
+}

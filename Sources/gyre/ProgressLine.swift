@@ -1,0 +1,45 @@
+import Glibc
+
+/// One line on a terminal that tells how far a long computation is: percent, time so far, time
+/// left. Nothing is shown in the first two seconds.
+struct ProgressLine {
+  private let total: Int
+  private let isShown: Bool
+  private let start = ContinuousClock.now
+  private var done = 0
+  private var nextUpdate: ContinuousClock.Instant
+  private var hasPrinted = false
+
+  init(total: Int, isShown: Bool) {
+    self.total = max(1, total)
+    self.isShown = isShown
+    nextUpdate = start + .seconds(2)
+  }
+
+  /// Counts work, and draws the line anew if it is time.
+  mutating func advance(by amount: Int) {
+    guard isShown else { return }
+    done += amount
+    let now = ContinuousClock.now
+    guard now >= nextUpdate else { return }
+    nextUpdate = now + .milliseconds(500)
+    hasPrinted = true
+    let fraction = min(0.99, Double(done) / Double(total))
+    let elapsed = seconds(now - start)
+    let left = elapsed * (1 - fraction) / max(fraction, 0.001)
+    draw(
+      "attention \(Int(fraction * 100)) %, \(formatSeconds(elapsed)), "
+        + "about \(formatSeconds(left)) left")
+  }
+
+  /// Takes the line away.
+  func clear() {
+    if hasPrinted { draw("") }
+  }
+
+  private func draw(_ text: String) {
+    // Back to the start of the line, and erase to its end.
+    fputs("\r\u{1B}[K\(text)", stderr)
+    fflush(stderr)
+  }
+}
