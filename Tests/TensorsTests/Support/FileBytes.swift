@@ -33,6 +33,12 @@ func array(_ span: Span<Float>) -> [Float] {
   span.indices.map { span[$0] }
 }
 
+/// All elements of a tensor in a file.
+func allNumbers(_ source: TensorSource) throws -> [Float] {
+  let tensor = try source.readAll()
+  return array(tensor.span)
+}
+
 /// What a call throws, as the typed error that it must be, or nil if it returns.
 func refusal(_ body: () throws(TensorFileError) -> Void) -> TensorFileError? {
   do {
