@@ -1,4 +1,3 @@
-import Glibc
 internal import SystemPackage
 
 /// A regular file that is open for reading; closed when its last user lets go of it.
@@ -29,16 +28,17 @@ final class ReadableFile: Sendable {
     }
     self.path = path
 
-    var status = stat()
-    guard unsafe fstat(descriptor.rawValue, &status) == 0 else {
-      let failure = Errno(rawValue: errno)
+    let status: Stat
+    do {
+      status = try descriptor.stat()
+    } catch {
       try? descriptor.close()
-      throw refusal("its size is unknown: \(failure)", "copy it to a local disk")
+      throw refusal("its size is unknown: \(reason(error))", "copy it to a local disk")
     }
-    byteCount = Int(status.st_size)
-    guard status.st_mode & S_IFMT == S_IFREG else {
+    byteCount = Int(status.size)
+    guard status.type == .regular else {
       try? descriptor.close()
-      throw status.st_mode & S_IFMT == S_IFDIR
+      throw status.type == .directory
         ? refusal("it is a directory", "name a file in it")
         : refusal("it is not a regular file", "save its contents to a file, to read slices of it")
     }

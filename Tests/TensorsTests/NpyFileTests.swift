@@ -1,0 +1,177 @@
+import Tensors
+import Testing
+
+@Suite("npy files")
+struct NpyFileTests {
+  /// A file that must be refused, and words that the refusal must contain.
+  struct Malformed: CustomTestStringConvertible, Sendable {
+    let testDescription: String
+    let bytes: [UInt8]
+    var kind = TensorFileError.Kind.malformed
+    let words: [String]
+  }
+
+  static let eight = [UInt8](repeating: 0, count: 8)
+
+  static func header(
+    descr: String = "'<f4'", order: String = "False", shape: String = "(2,)"
+  ) -> String {
+    "{'descr': \(descr), 'fortran_order': \(order), 'shape': \(shape), }          \n"
+  }
+
+  static let malformed: [Malformed] = [
+    Malformed(testDescription: "empty", bytes: [], kind: .truncated, words: ["is empty"]),
+    Malformed(
+      testDescription: "other magic", bytes: Array("NUMPY, not".utf8), words: ["does not begin"]),
+    Malformed(
+      testDescription: "only magic", bytes: Array(npyBytes("").prefix(7)), kind: .truncated,
+      words: ["within its header"]),
+    Malformed(
+      testDescription: "version 4", bytes: npyBytes(header(), data: eight, version: 4),
+      kind: .unsupported, words: ["4.0", "1.0, 2.0, 3.0"]),
+    Malformed(
+      testDescription: "version 0", bytes: npyBytes(header(), data: eight, version: 0),
+      kind: .unsupported, words: ["0.0"]),
+    Malformed(
+      testDescription: "header beyond the file", bytes: Array(npyBytes(header()).prefix(40)),
+      kind: .truncated, words: ["only 40 bytes"]),
+    Malformed(
+      testDescription: "header beyond the limit",
+      bytes: npyBytes(String(repeating: " ", count: 70_000), version: 2), words: ["70000"]),
+    Malformed(
+      testDescription: "empty header", bytes: npyBytes("  "), words: ["the end of the text"]),
+    Malformed(
+      testDescription: "no dictionary", bytes: npyBytes("[1, 2]"), words: ["'[' where '{'"]),
+    Malformed(
+      testDescription: "no key", bytes: npyBytes("{descr: '<f4'}"), words: ["no quote"]),
+    Malformed(
+      testDescription: "unknown key",
+      bytes: npyBytes("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'x': 1}"),
+      words: ["unknown key 'x'"]),
+    Malformed(
+      testDescription: "duplicate key",
+      bytes: npyBytes("{'descr': '<f4', 'descr': '<f4'}"), words: ["'descr' for the second time"]),
+    Malformed(
+      testDescription: "no shape", bytes: npyBytes("{'descr': '<f4', 'fortran_order': False}"),
+      words: ["no shape"]),
+    Malformed(
+      testDescription: "no order", bytes: npyBytes("{'descr': '<f4', 'shape': (2,)}"),
+      words: ["no fortran_order"]),
+    Malformed(
+      testDescription: "no type", bytes: npyBytes("{'fortran_order': False, 'shape': (2,)}"),
+      words: ["no descr"]),
+    Malformed(
+      testDescription: "order is a number", bytes: npyBytes(header(order: "0")),
+      words: ["'0' where True or False"]),
+    Malformed(
+      testDescription: "shape is a number", bytes: npyBytes(header(shape: "(2)")),
+      words: ["')' where ','"]),
+    Malformed(
+      testDescription: "shape is a list", bytes: npyBytes(header(shape: "[2]")),
+      words: ["'[' where '('"]),
+    Malformed(
+      testDescription: "negative dimension", bytes: npyBytes(header(shape: "(-2,)")),
+      words: ["negative"]),
+    Malformed(
+      testDescription: "fractional dimension", bytes: npyBytes(header(shape: "(2.5,)")),
+      words: ["fractional"]),
+    Malformed(
+      testDescription: "long integer of Python 2", bytes: npyBytes(header(shape: "(2L,)")),
+      words: ["'L' where ','"]),
+    Malformed(
+      testDescription: "dimension beyond Int",
+      bytes: npyBytes(header(shape: "(99999999999999999999,)")), words: ["beyond"]),
+    Malformed(
+      testDescription: "elements beyond Int",
+      bytes: npyBytes(header(shape: "(4294967296, 4294967296)")),
+      words: ["more elements than can be counted"]),
+    Malformed(
+      testDescription: "bytes beyond Int", bytes: npyBytes(header(shape: "(9223372036854775807,)")),
+      words: ["more elements than can be counted"]),
+    Malformed(
+      testDescription: "string without end", bytes: npyBytes("{'descr': '<f4"),
+      words: ["without an end"]),
+    Malformed(
+      testDescription: "escape in a string", bytes: npyBytes("{'de\\x73cr': '<f4'}"),
+      words: ["plain ASCII"]),
+    Malformed(
+      testDescription: "text after the dictionary", bytes: npyBytes(header() + "x", data: eight),
+      words: ["'x' where the end of the header"]),
+    Malformed(
+      testDescription: "no comma", bytes: npyBytes("{'descr': '<f4' 'shape': (2,)}"),
+      words: ["or ',' after the value of 'descr'"]),
+    Malformed(
+      testDescription: "structured", bytes: npyBytes(header(descr: "[('a', '<u2')]")),
+      words: ["structured"]),
+    Malformed(
+      testDescription: "big-endian", bytes: npyBytes(header(descr: "'>f4'"), data: eight),
+      kind: .unsupported, words: ["'>f4', big-endian", ".astype('<f4')"]),
+    Malformed(
+      testDescription: "double", bytes: npyBytes(header(descr: "'<f8'"), data: eight + eight),
+      kind: .unsupported, words: ["'<f8'", ".astype('<f4')"]),
+    Malformed(
+      testDescription: "raw bytes", bytes: npyBytes(header(descr: "'|V2'"), data: [0, 0, 0, 0]),
+      kind: .unsupported, words: ["'|V2'", "ml_dtypes.bfloat16"]),
+    Malformed(
+      testDescription: "Fortran order", bytes: npyBytes(header(order: "True"), data: eight),
+      kind: .unsupported, words: ["Fortran", "np.ascontiguousarray"]),
+    Malformed(
+      testDescription: "data cut short", bytes: npyBytes(header(), data: [1, 2, 3]),
+      kind: .truncated, words: ["5 of its 8 bytes of data are missing"]),
+    Malformed(
+      testDescription: "data too long", bytes: npyBytes(header(), data: eight + [0]),
+      words: ["1 bytes follow", "one array"]),
+  ]
+
+  @Test("A malformed file is refused in one sentence", arguments: malformed)
+  func refused(file: Malformed) throws {
+    let folder = try TemporaryFolder()
+    let path = try folder.file("broken.npy", file.bytes)
+    let error = try #require(refusal { () throws(TensorFileError) in _ = try NpyFile.open(path) })
+    #expect(error.kind == file.kind)
+    for word in file.words + ["'\(path)'", "; "] {
+      #expect(error.description.contains(word), "\(error)")
+    }
+    #expect(error.description.hasSuffix("."))
+  }
+
+  @Test("All versions and element types are read", arguments: [1, 2, 3] as [UInt8])
+  func accepted(version: UInt8) throws {
+    let folder = try TemporaryFolder()
+    let numbers: [Float] = [1, -2.5, 0, 3, 1024, -0.125]
+    for (descr, type) in [("'<f4'", ElementType.f32), ("'<f2'", .f16), ("\"<V2\"", .bf16)] {
+      let path = try folder.file(
+        "array.npy",
+        npyBytes(
+          Self.header(descr: descr, shape: "(3, 2)"), data: elementBytes(numbers, type),
+          version: version))
+      let file = try NpyFile.open(path)
+      #expect(file.entry.name == "array.npy")
+      #expect(file.entry.shape == [3, 2])
+      #expect(file.entry.elementType == type)
+      #expect(try allNumbers(file.source(rank: 2)) == numbers)
+      // The same file, found to be of this format by its first bytes.
+      let source = try TensorSource.open(path, tensor: "any", rank: 2)
+      #expect(try allNumbers(source) == numbers)
+    }
+  }
+
+  @Test("Shapes of every kind are understood")
+  func shapes() throws {
+    let folder = try TemporaryFolder()
+    for (text, dimensions) in [
+      ("()", []), ("(1,)", [1]), ("(1, 1)", [1, 1]), ("(1,1,)", [1, 1]),
+      ("( 1 , 1 , 1 )", [1, 1, 1]),
+    ] {
+      let path = try folder.file(
+        "shape.npy", npyBytes(Self.header(shape: text), data: [0, 0, 0, 0]))
+      #expect(try NpyFile.open(path).entry.shape == Shape(dimensions))
+    }
+    let empty = try folder.file("empty.npy", npyBytes(Self.header(shape: "(0, 7)")))
+    #expect(try allNumbers(NpyFile.open(empty).source()).isEmpty)
+    let rank = refusal { () throws(TensorFileError) in
+      _ = try TensorSource.open(empty, tensor: "", rank: 4)
+    }
+    #expect(rank?.kind == .wrongShape)
+  }
+}

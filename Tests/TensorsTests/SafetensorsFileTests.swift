@@ -1,0 +1,352 @@
+import Tensors
+import Testing
+
+@Suite("safetensors files")
+struct SafetensorsFileTests {
+  /// A file that must be refused, and words that the refusal must contain.
+  struct Malformed: CustomTestStringConvertible, Sendable {
+    let testDescription: String
+    let bytes: [UInt8]
+    var kind = TensorFileError.Kind.malformed
+    let words: [String]
+  }
+
+  /// A header of one tensor `a` of two F32, with parts replaced.
+  static func one(
+    dtype: String = "\"F32\"", shape: String = "[2]", offsets: String = "[0,8]",
+    data: [UInt8] = [UInt8](repeating: 0, count: 8)
+  ) -> [UInt8] {
+    safetensorsBytes(
+      "{\"a\":{\"dtype\":\(dtype),\"shape\":\(shape),\"data_offsets\":\(offsets)}}", data: data)
+  }
+
+  /// A header of two tensors `a` and `b` of two F16 each.
+  static func two(_ a: String, _ b: String, names: (String, String) = ("a", "b")) -> [UInt8] {
+    let fields = "\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":"
+    return safetensorsBytes(
+      "{\"\(names.0)\":{\(fields)\(a)},\"\(names.1)\":{\(fields)\(b)}}",
+      data: [UInt8](repeating: 0, count: 8))
+  }
+
+  static let malformed: [Malformed] = [
+    Malformed(testDescription: "empty", bytes: [], kind: .truncated, words: ["is empty"]),
+    Malformed(
+      testDescription: "short", bytes: [1, 2, 3], kind: .truncated,
+      words: ["3 bytes", "fewer than"]),
+    Malformed(
+      testDescription: "header beyond the file", bytes: littleEndian(UInt64(100)) + [0x7B, 0x7D],
+      kind: .truncated, words: ["header ends at byte 108", "only 10 bytes"]),
+    Malformed(
+      testDescription: "header beyond the limit",
+      bytes: littleEndian(UInt64(100_000_001)) + [0x7B, 0x7D], words: ["100000001", "limit"]),
+    Malformed(
+      testDescription: "header length of all ones", bytes: littleEndian(UInt64.max) + [0x7B, 0x7D],
+      words: ["18446744073709551615", "limit"]),
+    Malformed(
+      testDescription: "empty header", bytes: littleEndian(UInt64(0)),
+      words: ["the end of the text where '{'", "byte 8"]),
+    Malformed(
+      testDescription: "not JSON", bytes: safetensorsBytes("hello"), words: ["'h' where '{'"]),
+    Malformed(
+      testDescription: "leading space", bytes: safetensorsBytes(" {}"), words: ["' ' where '{'"]),
+    Malformed(
+      testDescription: "cut off", bytes: safetensorsBytes("{\"a\":{"),
+      words: ["the end of the text", "byte 14"]),
+    Malformed(
+      testDescription: "text after the object", bytes: safetensorsBytes("{} x"),
+      words: ["'x' where the end of the header"]),
+    Malformed(
+      testDescription: "trailing comma", bytes: safetensorsBytes("{\"__metadata__\":{},}"),
+      words: ["'}' where '\"'"]),
+    Malformed(
+      testDescription: "no colon", bytes: safetensorsBytes("{\"a\" 1}"), words: ["'1' where ':'"]),
+    Malformed(
+      testDescription: "no comma between entries",
+      bytes: safetensorsBytes("{\"__metadata__\":{} \"a\":{}}"), words: ["where ',' or '}'"]),
+    Malformed(
+      testDescription: "tensor is a number", bytes: safetensorsBytes("{\"a\":1}"),
+      words: ["'1' where '{'", "tensor 'a'"]),
+    Malformed(
+      testDescription: "deep nesting",
+      bytes: safetensorsBytes(String(repeating: "{\"a\":", count: 200_000)),
+      words: ["the unknown key 'a'"]),
+    Malformed(
+      testDescription: "deep lists",
+      bytes: safetensorsBytes(
+        "{\"a\":{\"shape\":" + String(repeating: "[", count: 200_000)),
+      words: ["'[' where a whole number"]),
+    Malformed(
+      testDescription: "name not UTF-8",
+      bytes: littleEndian(UInt64(8)) + [0x7B, 0x22, 0xFF, 0x22, 0x3A, 0x7B, 0x7D, 0x7D],
+      words: ["not valid UTF-8", "byte 9"]),
+    Malformed(
+      testDescription: "string without end", bytes: safetensorsBytes("{\"abc"),
+      words: ["a string without an end"]),
+    Malformed(
+      testDescription: "control character", bytes: safetensorsBytes("{\"a\nb\":{}}"),
+      words: ["control character", "byte 11"]),
+    Malformed(
+      testDescription: "unknown escape", bytes: safetensorsBytes("{\"a\\x\":{}}"),
+      words: ["escape that JSON does not have"]),
+    Malformed(
+      testDescription: "bad hexadecimal", bytes: safetensorsBytes("{\"\\u12g4\":{}}"),
+      words: ["'g' where a hexadecimal digit"]),
+    Malformed(
+      testDescription: "half a surrogate pair", bytes: safetensorsBytes("{\"\\ud83d\":{}}"),
+      words: ["half of a character"]),
+    Malformed(
+      testDescription: "reversed surrogate pair",
+      bytes: safetensorsBytes("{\"\\ude00\\ud83d\":{}}"), words: ["half of a character"]),
+    Malformed(
+      testDescription: "duplicate tensor", bytes: two("[0,4]", "[4,8]", names: ("x", "x")),
+      words: ["'x' for the second time"]),
+    Malformed(
+      testDescription: "duplicate tensor by an escape",
+      bytes: two("[0,4]", "[4,8]", names: ("x", "\\u0078")), words: ["'x' for the second time"]),
+    Malformed(
+      testDescription: "duplicate field",
+      bytes: safetensorsBytes("{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\"}}"),
+      words: ["'dtype' for the second time"]),
+    Malformed(
+      testDescription: "duplicate metadata",
+      bytes: safetensorsBytes("{\"__metadata__\":{\"k\":\"1\",\"k\":\"2\"}}"),
+      words: ["'k' for the second time"]),
+    Malformed(
+      testDescription: "metadata that is a number",
+      bytes: safetensorsBytes("{\"__metadata__\":{\"k\":1}}"),
+      words: ["'1' where '\"' of a string"]),
+    Malformed(
+      testDescription: "unknown key",
+      bytes: safetensorsBytes("{\"a\":{\"dtype\":\"F32\",\"strides\":[1]}}"),
+      words: ["unknown key 'strides' in tensor 'a'"]),
+    Malformed(
+      testDescription: "no dtype",
+      bytes: safetensorsBytes("{\"a\":{\"shape\":[2],\"data_offsets\":[0,8]}}"),
+      words: ["no dtype in tensor 'a'"]),
+    Malformed(
+      testDescription: "no shape",
+      bytes: safetensorsBytes("{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,8]}}"),
+      words: ["no shape in tensor 'a'"]),
+    Malformed(
+      testDescription: "no offsets",
+      bytes: safetensorsBytes("{\"a\":{\"dtype\":\"F32\",\"shape\":[2]}}"),
+      words: ["no data_offsets in tensor 'a'"]),
+    Malformed(
+      testDescription: "unknown dtype", bytes: one(dtype: "\"F31\""),
+      words: ["dtype 'F31' of tensor 'a'", "BF16"]),
+    Malformed(
+      testDescription: "dtype is a number", bytes: one(dtype: "7"), words: ["'7' where '\"'"]),
+    Malformed(
+      testDescription: "negative dimension", bytes: one(shape: "[-2]"), words: ["negative number"]),
+    Malformed(
+      testDescription: "fractional dimension", bytes: one(shape: "[2.0]"), words: ["fractional"]),
+    Malformed(
+      testDescription: "exponent in a dimension", bytes: one(shape: "[2e0]"), words: ["fractional"]),
+    Malformed(
+      testDescription: "leading zero", bytes: one(shape: "[02]"), words: ["leading zero"]),
+    Malformed(
+      testDescription: "dimension beyond Int", bytes: one(shape: "[9223372036854775808]"),
+      words: ["beyond 9223372036854775807"]),
+    Malformed(
+      testDescription: "dimension far beyond Int",
+      bytes: one(shape: "[\(String(repeating: "9", count: 5000))]"), words: ["beyond"]),
+    Malformed(
+      testDescription: "elements beyond Int", bytes: one(shape: "[4294967296,4294967296]"),
+      words: ["more elements than can be counted", "tensor 'a'"]),
+    Malformed(
+      testDescription: "bytes beyond Int", bytes: one(shape: "[9223372036854775807]"),
+      words: ["no whole number of bytes", "tensor 'a'"]),
+    Malformed(
+      testDescription: "list with a comma at its end", bytes: one(shape: "[2,]"),
+      words: ["']' where a whole number"]),
+    Malformed(
+      testDescription: "list without a comma", bytes: one(shape: "[1 2]"),
+      words: ["'2' where ',' or ']'"]),
+    Malformed(
+      testDescription: "size too small", bytes: one(shape: "[3]"),
+      words: ["tensor 'a'", "[3] of type F32 takes 12 bytes", "span 8"]),
+    Malformed(
+      testDescription: "sub-byte elements that are no bytes",
+      bytes: one(dtype: "\"F4\"", shape: "[3]", offsets: "[0,1]", data: [0]),
+      words: ["no whole number of bytes"]),
+    Malformed(
+      testDescription: "one offset", bytes: one(offsets: "[8]"), words: ["1 data_offsets instead"]),
+    Malformed(
+      testDescription: "three offsets", bytes: one(offsets: "[0,8,8]"), words: ["3 data_offsets"]),
+    Malformed(
+      testDescription: "reversed offsets", bytes: one(offsets: "[8,0]"),
+      words: ["tensor 'a'", "reversed"]),
+    Malformed(
+      testDescription: "hole at the start", bytes: one(offsets: "[4,12]"),
+      words: ["tensor 'a'", "hole of 4 bytes"]),
+    Malformed(
+      testDescription: "hole between", bytes: two("[0,4]", "[6,10]"),
+      words: ["tensor 'b'", "hole of 2 bytes"]),
+    Malformed(
+      testDescription: "overlap", bytes: two("[0,4]", "[2,6]"),
+      words: ["tensor 'b'", "overlap", "ends at 4"]),
+    Malformed(
+      testDescription: "the same place twice", bytes: two("[0,4]", "[0,4]"), words: ["overlap"]),
+    Malformed(
+      testDescription: "data cut short", bytes: Array(one().dropLast(3)), kind: .truncated,
+      words: ["3 of its 8 bytes of data are missing"]),
+    Malformed(
+      testDescription: "offsets at the end of the integers",
+      bytes: one(
+        dtype: "\"U8\"", shape: "[9223372036854775807]", offsets: "[0,9223372036854775807]"),
+      kind: .truncated, words: ["9223372036854775799 of its 9223372036854775807"]),
+    Malformed(
+      testDescription: "data too long", bytes: one() + [0, 0], words: ["2 bytes after its last"]),
+    Malformed(
+      testDescription: "data without tensors", bytes: safetensorsBytes("{}", data: [1]),
+      words: ["1 bytes after its last"]),
+  ]
+
+  @Test("A malformed file is refused in one sentence", arguments: malformed)
+  func refused(file: Malformed) throws {
+    let folder = try TemporaryFolder()
+    let path = try folder.file("broken.safetensors", file.bytes)
+    let error = try #require(
+      refusal { () throws(TensorFileError) in _ = try SafetensorsFile.open(path) })
+    #expect(error.kind == file.kind)
+    #expect(error.path == path)
+    for word in file.words + ["'\(path)'", "; "] {
+      #expect(error.description.contains(word), "\(error)")
+    }
+    #expect(error.description.hasSuffix("."))
+    #expect(!error.description.contains("\n"))
+    #expect(error.description.count < 600)
+  }
+
+  @Test("A path without a readable file is refused")
+  func unreadable() throws {
+    let folder = try TemporaryFolder()
+    let file = try folder.file("file", [1])
+    let cases = [
+      (folder.path + "/missing.safetensors", "no such file"), (folder.path, "is a directory"),
+      ("/dev/null", "not a regular file"), (file + "/below", "Not a directory"), ("", "no such"),
+    ]
+    for (path, words) in cases {
+      let error = refusal { () throws(TensorFileError) in _ = try SafetensorsFile.open(path) }
+      #expect(error?.kind == .unreadable)
+      #expect(error?.description.contains(words) == true, "\(String(describing: error))")
+      #expect(error?.description.contains("'\(path)'") == true)
+    }
+  }
+
+  @Test("Every type, empty tensors, scalars, escapes and space are understood")
+  func accepted() throws {
+    let folder = try TemporaryFolder()
+    let types: [(String, Int)] = [
+      ("F64", 8), ("I64", 8), ("U64", 8), ("C64", 8), ("F32", 4), ("I32", 4), ("U32", 4),
+      ("F16", 2),
+      ("BF16", 2), ("I16", 2), ("U16", 2), ("I8", 1), ("U8", 1), ("BOOL", 1), ("F8_E5M2", 1),
+      ("F8_E4M3", 1), ("F8_E8M0", 1),
+    ]
+    var fields = [
+      "\"__metadata__\" : {\"format\":\"p\\\"\\\\\\/\\b\\f\\n\\r\\t\\ud83d\\ude00\\u00e9\"}"
+    ]
+    var end = 0
+    // The entries of the header are in the opposite order to their data.
+    for (type, width) in types.reversed() {
+      fields.insert(
+        "\"\(type)\":\t{\"shape\":[ 3 , 2 ],\r\n\"data_offsets\":[\(end), \(end + 6 * width)],"
+          + "\"dtype\":\"\(type)\"}", at: 0)
+      end += 6 * width
+    }
+    for (type, bits) in [("F4", 4), ("F6_E2M3", 6), ("F6_E3M2", 6)] {
+      fields.append(
+        "\"\(type)\":{\"dtype\":\"\(type)\",\"shape\":[4],\"data_offsets\":[\(end),\(end + bits / 2)]}"
+      )
+      end += bits / 2
+    }
+    fields.append("\"empty\":{\"dtype\":\"F32\",\"shape\":[5,0],\"data_offsets\":[0,0]}")
+    fields.append(
+      "\"scalar\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[\(end),\(end + 4)]}")
+    let header = "{\(fields.joined(separator: " ,\n"))}   "
+    let path = try folder.file(
+      "types.safetensors", safetensorsBytes(header, data: .init(repeating: 0, count: end + 4)))
+    let file = try SafetensorsFile.open(path)
+    #expect(file.entries.count == types.count + 5)
+    #expect(file.metadata == ["format": "p\"\\/\u{8}\u{C}\n\r\t😀é"])
+    #expect(file.entries.first?.name == "empty")
+    for (type, width) in types {
+      let entry = try #require(file.entries.first { $0.name == type })
+      #expect(entry.typeName == type)
+      #expect(entry.shape == [3, 2])
+      #expect(entry.byteCount == 6 * width)
+      #expect(entry.elementType == ElementType(rawValue: type))
+    }
+    #expect(try allNumbers(file.source("scalar")) == [0])
+    #expect(try allNumbers(file.source("empty")).isEmpty)
+  }
+
+  @Test("A tensor of another type, name or rank is refused when asked for, and only then")
+  func wrongTensor() throws {
+    let folder = try TemporaryFolder()
+    let header =
+      "{\"ids\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[0,8]},"
+      + "\"q\":{\"dtype\":\"F32\",\"shape\":[1,2,1],\"data_offsets\":[8,16]}}"
+    let path = try folder.file(
+      "some.safetensors", safetensorsBytes(header, data: .init(repeating: 0, count: 16)))
+    let file = try SafetensorsFile.open(path)
+    #expect(try file.source("q", rank: 3).shape == [1, 2, 1])
+    let type = refusal { () throws(TensorFileError) in _ = try file.source("ids") }
+    #expect(type?.kind == .unsupported)
+    #expect(
+      type?.description
+        == "'\(path)', tensor 'ids': its elements are of type 'I64', which is not read"
+        + " here; save it as one of F32, F16, BF16.")
+    let name = refusal { () throws(TensorFileError) in _ = try file.source("k") }
+    #expect(name?.kind == .missingTensor)
+    #expect(name?.tensor == "k")
+    #expect(name?.description.contains("choose one of 'ids', 'q'.") == true)
+    let rank = refusal { () throws(TensorFileError) in _ = try file.source("q", rank: 4) }
+    #expect(rank?.kind == .wrongShape)
+    #expect(
+      rank?.description.contains(
+        "its shape [1, 2, 1] has rank 3, but rank 4, [batch, tokens, heads, headDim] is needed")
+        == true)
+  }
+
+  @Test("Names in messages are short and cannot steer a terminal")
+  func hostileNames() throws {
+    let folder = try TemporaryFolder()
+    let long = String(repeating: "n", count: 50_000)
+    let fields = (0..<50).map {
+      "\"\(long)\($0)\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}"
+    }
+    let escape = "\"\\u001b[31m\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}"
+    let path = try folder.file(
+      "names.safetensors",
+      safetensorsBytes("{\((fields + [escape]).joined(separator: ","))}"))
+    let file = try SafetensorsFile.open(path)
+    let missing = refusal { () throws(TensorFileError) in _ = try file.source("q") }
+    #expect(missing.map { $0.description.count < 3000 } == true)
+    #expect(missing?.description.contains("and 31 more") == true)
+    let other = refusal { () throws(TensorFileError) in
+      _ = try file.source("\u{1B}[31m", rank: 4)
+    }
+    #expect(other?.description.contains("\u{1B}") == false)
+  }
+
+  @Test("A large header takes time in proportion to its size")
+  func largeHeader() throws {
+    let folder = try TemporaryFolder()
+    func seconds(tensors: Int) throws -> Double {
+      let fields = (0..<tensors).map {
+        "\"layers.\($0).weight\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[\(2 * $0),\(2 * $0 + 2)]}"
+      }
+      let path = try folder.file(
+        "\(tensors).safetensors",
+        safetensorsBytes(
+          "{\(fields.joined(separator: ","))}", data: .init(repeating: 0, count: 2 * tensors)))
+      let best = try (0..<3).map { _ in
+        try ContinuousClock().measure { _ = try SafetensorsFile.open(path) }
+      }.min()
+      return try #require(best) / .seconds(1)
+    }
+    // Quadratic behaviour would be a factor of 256.
+    #expect(try seconds(tensors: 64_000) < 64 * seconds(tensors: 4000))
+  }
+}
