@@ -82,9 +82,3 @@ func reportingFailures(
     return code.rawValue
   }
 }
-
-/// Prints a line to standard error at once.
-func printError(_ line: String) {
-  let bytes = Array((line + "\n").utf8)
-  unsafe bytes.withUnsafeBytes { _ = unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
-}

@@ -5,7 +5,7 @@ enum ProcessMemory {
   /// The most memory that this process has had resident so far.
   static var peakResidentBytes: Int {
     var usage = rusage()
-    unsafe getrusage(RUSAGE_SELF, &usage)
+    unsafe getrusage(RUSAGE_SELF.rawValue, &usage)
     // Linux counts in KiB.
     return Int(usage.ru_maxrss) << 10
   }

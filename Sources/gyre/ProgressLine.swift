@@ -39,7 +39,6 @@ struct ProgressLine {
 
   private func draw(_ text: String) {
     // Back to the start of the line, and erase to its end.
-    fputs("\r\u{1B}[K\(text)", stderr)
-    fflush(stderr)
+    write("\r\u{1B}[K\(text)", to: STDERR_FILENO)
   }
 }

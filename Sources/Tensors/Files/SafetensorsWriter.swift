@@ -23,6 +23,9 @@ public struct SafetensorsWriter: ~Copyable {
     if isCreator && !isFinished { file.remove() }
   }
 
+  /// The hidden file, for whoever has to remove it where `deinit` does not run, as on a signal.
+  public var partialPath: String { file.path }
+
   /// Creates the hidden file, reserves the space of the whole file, and writes the header.
   ///
   /// - Parameters:

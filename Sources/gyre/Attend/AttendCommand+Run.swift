@@ -36,12 +36,13 @@ extension AttendCommand: DistributedCommand {
         .run(result.output, q: input.q, k: input.k, v: input.v, on: world) : nil
     let report = try RunReport.gather(
       RankReport(
-        rank: world.rank, tokens: queries.tokens, pairs: pairs, elapsed: elapsed,
+        rank: world.rank, tokens: queries.tokens,
+        flops: Double(pairs) * Double(attention.shape.forwardFlopsPerPair), elapsed: elapsed,
         timing: result.timing, traffic: ring.traffic, peakResidentBytes: peakResidentBytes),
-      attention: attention, options: self, keyTokens: input.keyTokens, finding: finding, on: world)
+      attention: attention, options: self, finding: finding, on: world)
     if let report {
-      print(self.report == .json ? report.json : report.text)
-      fflush(stdout)
+      let text = self.report == .json ? try report.json : report.text
+      write(text + "\n", to: STDOUT_FILENO)
     }
     if let finding, !finding.holds {
       throw AgreedFailure(

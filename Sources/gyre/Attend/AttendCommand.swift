@@ -143,6 +143,14 @@ enum ReportFormat: String, CaseIterable, ExpressibleByArgument {
 enum WireType: String, CaseIterable, ExpressibleByArgument {
   case f32, f16, bf16
 
+  init(_ elementType: ElementType) {
+    switch elementType {
+    case .f32: self = .f32
+    case .f16: self = .f16
+    case .bf16: self = .bf16
+    }
+  }
+
   var elementType: ElementType {
     switch self {
     case .f32: .f32

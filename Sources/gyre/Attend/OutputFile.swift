@@ -15,23 +15,22 @@ struct OutputFile: ~Copyable {
 
   /// Creates the file on rank 0 and opens it on the others.
   init(path: String, attention: RingAttention, on world: borrowing Communicator) throws {
-    let layout = SafetensorsLayout(
+    let layout = try SafetensorsLayout(
       path: path,
       tensors: [
         TensorDescription("o", .f32, attention.outputShape),
         TensorDescription("lse", .f32, attention.logSumExpShape),
       ])
-    let token = String(try world.broadcast(Int(getpid()), from: 0))
-    let created: SafetensorsWriter? = try world.agreed {
+    let token = String(try world.broadcast(Int.random(in: 0..<1 << 40), from: 0), radix: 36)
+    var created: SafetensorsWriter? = try world.agreed {
       guard world.rank == 0 else { return nil }
-      return try SafetensorsWriter.create(layout, token: token)
-    }
-    if let created {
-      writer = created
+      let writer = try SafetensorsWriter.create(layout, token: token)
       removeOnSignal(path: writer.partialPath)
-      try world.agreed {}
-    } else {
-      writer = try world.agreed { try SafetensorsWriter.join(layout, token: token) }
+      return writer
+    }
+    writer = try world.agreed {
+      if let creator = created.take() { return creator }
+      return try SafetensorsWriter.join(layout, token: token)
     }
   }
 
@@ -44,13 +43,13 @@ struct OutputFile: ~Copyable {
       try writeRows(of: output, attention: attention, runs: runs)
       try writer.synchronize()
     }
-    let writer = self.writer
+    var failure: (any Error)?
     if world.rank == 0 {
-      try world.agreed { try writer.commit() }
+      // Consuming the writer is not possible within a closure.
+      do { try writer.commit() } catch { failure = error }
       forgetPathOnSignal()
-    } else {
-      try world.agreed {}
     }
+    try world.agreed { if let failure { throw failure } }
   }
 
   private func writeRows(
@@ -85,7 +84,7 @@ nonisolated(unsafe) private var pathToRemove: UnsafeMutablePointer<CChar>?
 private func removeOnSignal(path: String) {
   unsafe pathToRemove = strdup(path)
   for number in [SIGTERM, SIGINT, SIGHUP] {
-    unsafe signal(number) { number in
+    signal(number) { number in
       // Only what is allowed in a signal handler.
       if let path = unsafe pathToRemove { unsafe unlink(path) }
       _exit(128 + number)

@@ -1,0 +1,75 @@
+import Attention
+import MPI
+import SequenceParallel
+import Sharding
+
+extension RankReport {
+  /// Describes this rank's part of a run.
+  init(
+    rank: Int, tokens: Int, flops: Double, elapsed: Duration, timing: RingAttention.Timing,
+    traffic: Traffic, peakResidentBytes: Int
+  ) {
+    let computing = gyre.seconds(timing.computing)
+    self.init(
+      rank: rank, tokens: tokens, seconds: gyre.seconds(elapsed), computeSeconds: computing,
+      waitSeconds: gyre.seconds(timing.waiting), flops: flops,
+      flopsPerSecond: computing > 0 ? flops / computing : 0,
+      bytesSent: traffic.bytesSent, messagesSent: traffic.messagesSent,
+      peakResidentBytes: peakResidentBytes)
+  }
+
+  /// The numbers in the order of their declaration, to be gathered.
+  fileprivate var numbers: [Double] {
+    [
+      Double(tokens), seconds, computeSeconds, waitSeconds, flops, flopsPerSecond,
+      Double(bytesSent), Double(messagesSent), Double(peakResidentBytes),
+    ]
+  }
+
+  fileprivate init(rank: Int, host: String, numbers: [Double]) {
+    self.init(
+      rank: rank, host: host, tokens: Int(numbers[0]), seconds: numbers[1],
+      computeSeconds: numbers[2], waitSeconds: numbers[3], flops: numbers[4],
+      flopsPerSecond: numbers[5], bytesSent: Int(numbers[6]), messagesSent: Int(numbers[7]),
+      peakResidentBytes: Int(numbers[8]))
+  }
+}
+
+extension RunReport {
+  /// Gathers the ranks' reports; nil on all ranks but 0.
+  static func gather(
+    _ own: RankReport, attention: RingAttention, options: AttendCommand,
+    finding: SampledCheck.Finding?, on world: borrowing Communicator
+  ) throws -> RunReport? {
+    let numbers = try world.gather(own.numbers, at: 0)
+    let hosts = try world.gather(Array(MPIEnvironment.processorName.utf8), at: 0)
+    guard let numbers, let hosts else { return nil }
+    let ranks = numbers.indices.map {
+      RankReport(
+        rank: $0, host: String(decoding: hosts[$0], as: UTF8.self), numbers: numbers[$0])
+    }
+    func largest(_ value: (RankReport) -> Double) -> Double { ranks.map(value).max() ?? 0 }
+    func imbalance(_ value: (RankReport) -> Double) -> Double {
+      let mean = ranks.map(value).reduce(0, +) / Double(ranks.count)
+      return mean > 0 ? largest(value) / mean : 1
+    }
+    let seconds = largest(\.seconds)
+    let flops = ranks.map(\.flops).reduce(0, +)
+    return RunReport(
+      ranks: ranks.count, batch: attention.shape.batch, tokens: attention.queries.tokens,
+      keyTokens: attention.keys.tokens, queryHeads: attention.shape.queryHeads,
+      kvHeads: attention.shape.kvHeads, headDim: attention.shape.headDim,
+      valueHeadDim: attention.shape.valueHeadDim, causal: options.causal,
+      layout: attention.queries.layout.rawValue,
+      wire: WireType(attention.wire).rawValue, threads: attention.team.threads,
+      seconds: seconds, flops: flops, flopsPerSecond: seconds > 0 ? flops / seconds : 0,
+      bytesSentPerRank: ranks.map(\.bytesSent).max() ?? 0,
+      messagesPerRank: ranks.map(\.messagesSent).max() ?? 0,
+      computeSeconds: largest(\.computeSeconds), waitSeconds: largest(\.waitSeconds),
+      imbalance: imbalance(\.computeSeconds), workImbalance: imbalance(\.flops),
+      peakResidentBytes: ranks.map(\.peakResidentBytes).max() ?? 0,
+      maxError: Nullable(value: finding?.maxError),
+      tolerance: Nullable(value: finding?.tolerance),
+      checkedRows: finding?.rows ?? 0, perRank: ranks)
+  }
+}

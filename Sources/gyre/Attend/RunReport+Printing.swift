@@ -1,0 +1,66 @@
+import FoundationEssentials
+
+extension RunReport {
+  /// One JSON object on one line.
+  var json: String {
+    get throws {
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+      // JSON has no infinities, and an error can be one.
+      encoder.nonConformingFloatEncodingStrategy = .convertToString(
+        positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
+      return String(decoding: try encoder.encode(self), as: UTF8.self)
+    }
+  }
+
+  /// A table with a line for each rank, and a summary.
+  var text: String {
+    ([heading, ""] + [table(rows), ""] + summary).joined(separator: "\n")
+  }
+
+  private var heading: String {
+    let length =
+      keyTokens == tokens
+      ? "\(grouped(tokens)) tokens"
+      : "\(grouped(tokens)) queries over \(grouped(keyTokens)) keys"
+    let dims =
+      valueHeadDim == headDim
+      ? "head dim \(headDim)" : "head dim \(headDim), values \(valueHeadDim)"
+    let sequences = batch == 1 ? "" : "\(batch) sequences of "
+    return "\(causal ? "Causal" : "Full") attention: \(sequences)\(length), "
+      + "\(queryHeads) query head\(queryHeads == 1 ? "" : "s"), "
+      + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims), \(wire) on the wire; "
+      + "\(layout) layout on \(ranks) rank\(ranks == 1 ? "" : "s")"
+      + (threads == 1 ? "." : " of \(threads) threads.")
+  }
+
+  private var rows: [[String]] {
+    let header = [
+      "rank", "host", "tokens", "computing", "waiting", "GFLOP/s", "sent", "peak memory",
+    ]
+    return [header]
+      + perRank.map { rank in
+        [
+          "\(rank.rank)", rank.host, grouped(rank.tokens), formatSeconds(rank.computeSeconds),
+          formatSeconds(rank.waitSeconds), threeDigits(rank.flopsPerSecond / 1e9),
+          formatBytes(Double(rank.bytesSent)), formatBytes(Double(rank.peakResidentBytes)),
+        ]
+      }
+  }
+
+  private var summary: [String] {
+    var lines = [
+      "\(formatSeconds(seconds)) in all, \(threeDigits(flops / 1e9)) GFLOP of useful work, "
+        + "\(threeDigits(flopsPerSecond / 1e9)) GFLOP/s together.",
+      "The busiest rank has \(threeDigits(workImbalance)) times the mean work "
+        + "and computes \(threeDigits(imbalance)) times as long as the mean.",
+    ]
+    if let maxError = maxError.value, let tolerance = tolerance.value {
+      lines.append(
+        "Check of \(checkedRows) rows in double precision: largest error "
+          + "\(scientific(maxError)), allowed \(scientific(tolerance)): "
+          + (maxError <= tolerance ? "passed." : "FAILED."))
+    }
+    return lines
+  }
+}

@@ -1,0 +1,67 @@
+import Attention
+import FoundationEssentials
+import MPI
+import SequenceParallel
+import Sharding
+
+/// What one rank did.
+struct RankReport: Encodable {
+  let rank: Int
+  var host = ""
+  let tokens: Int
+  let seconds: Double
+  let computeSeconds: Double
+  let waitSeconds: Double
+  let flops: Double
+  /// Useful flops a second of computing.
+  let flopsPerSecond: Double
+  let bytesSent: Int
+  let messagesSent: Int
+  let peakResidentBytes: Int
+}
+
+/// What all ranks did, as rank 0 reports it. The names are the fields of the JSON object.
+struct RunReport: Encodable {
+  let ranks: Int
+  let batch: Int
+  let tokens: Int
+  let keyTokens: Int
+  let queryHeads: Int
+  let kvHeads: Int
+  let headDim: Int
+  let valueHeadDim: Int
+  let causal: Bool
+  let layout: String
+  let wire: String
+  let threads: Int
+  /// Of the slowest rank, for the attention itself.
+  let seconds: Double
+  /// Of all ranks together: 2 · (headDim + valueHeadDim) a visible pair.
+  let flops: Double
+  let flopsPerSecond: Double
+  /// The largest of any rank.
+  let bytesSentPerRank: Int
+  let messagesPerRank: Int
+  let computeSeconds: Double
+  let waitSeconds: Double
+  /// Largest over mean time computing.
+  let imbalance: Double
+  /// Largest over mean useful flops.
+  let workImbalance: Double
+  let peakResidentBytes: Int
+  /// Null unless the run was checked.
+  let maxError: Nullable<Double>
+  let tolerance: Nullable<Double>
+  let checkedRows: Int
+  let perRank: [RankReport]
+}
+
+/// A value that is encoded as null when there is none, instead of being left out.
+struct Nullable<Value: Encodable>: Encodable {
+  let value: Value?
+
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    if let value { try container.encode(value) } else { try container.encodeNil() }
+  }
+}
