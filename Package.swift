@@ -41,5 +41,18 @@ let package = Package(
 
     .target(
       name: "MPI", dependencies: ["COpenMPI"], swiftSettings: settings),
+
+    .executableTarget(
+      name: "mpi-checks", dependencies: ["MPI"], path: "Tests/Programs/mpi-checks",
+      swiftSettings: settings),
+
+    .target(
+      name: "TestSupport",
+      dependencies: [.product(name: "Subprocess", package: "swift-subprocess")],
+      path: "Tests/TestSupport", swiftSettings: settings),
+
+    .testTarget(
+      name: "MPITests", dependencies: ["MPI", "TestSupport", "mpi-checks"],
+      swiftSettings: settings),
   ]
 )

@@ -35,6 +35,13 @@ public struct Communicator: ~Copyable {
   /// It is at least 32 766. C: `MPI_TAG_UB`, MPI 3.1 §8.1.2; one tag is kept for collectives.
   public var largestTag: Int { state.session.reservedTag - 1 }
 
+  /// The most bytes that one collective call of MPI is given: the tests set it low, to cut small data
+  /// as only huge data would be.
+  package var collectiveChunkBytes: Int {
+    get { state.collectiveChunkBytes }
+    nonmutating set { state.collectiveChunkBytes = newValue }
+  }
+
   /// Ends all ranks of the job at once, with `code` as the exit code of mpirun.
   ///
   /// C: `MPI_Abort`, MPI 3.1 §8.7.
@@ -50,7 +57,6 @@ final class CommunicatorState {
   let size: Int
   let session: Session
   var traffic = Traffic.zero
-  /// The most bytes that one collective call of MPI is given; smaller in tests.
   var collectiveChunkBytes = Communicator.largestChunkBytes
   private let isOwned: Bool
 
