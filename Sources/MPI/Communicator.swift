@@ -3,8 +3,8 @@ internal import COpenMPI
 /// A group of ranks that exchange messages apart from those of all other groups.
 ///
 /// The world comes from ``withMPI(threadLevel:failureGrace:_:)``; smaller groups are split off it.
-/// A communicator is passed as `borrowing`; the end of its life frees it. It is not `Sendable`:
-/// all calls are made on the thread that initialized MPI.
+/// A communicator is passed as `borrowing`; the end of its life, and of all transfers on it, frees
+/// it. It is not `Sendable`: all calls are made on the thread that initialized MPI.
 ///
 /// Ranks and tags out of range are a mistake in the program and stop it, as an array index does.
 ///
@@ -14,8 +14,6 @@ public struct Communicator: ~Copyable {
   let state: CommunicatorState
 
   init(_ state: CommunicatorState) { self.state = state }
-
-  deinit { state.free() }
 
   /// This process's number within the group, from 0 to ``size`` − 1.
   ///
@@ -69,11 +67,9 @@ final class CommunicatorState {
 
   /// Frees a communicator that was made by this module.
   ///
-  /// Transfers still in flight on it complete: MPI frees the communicator after them.
-  ///
   /// C: `MPI_Comm_free`, MPI 3.1 §6.4.3.
-  func free() {
-    // A communicator that outlives `withMPI` was freed by MPI_Finalize.
+  deinit {
+    // One that outlives `withMPI` was freed by MPI_Finalize.
     guard isOwned, MPIEnvironment.isRunning else { return }
     var raw = unsafe handle.raw
     unsafe MPI_Comm_free(&raw)

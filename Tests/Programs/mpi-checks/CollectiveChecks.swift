@@ -80,9 +80,10 @@ private func scalars(_ check: Check, _ world: borrowing Communicator) throws {
     try check.expect(try world.allReduce(bit, with: .bitwiseXor), equals: xor, "xor of \(T.self)")
     let isFirst: T = check.rank == 0 ? 5 : 0
     try check.expect(
-      try world.allReduce(isFirst, with: .logicalOr), equals: 1, "logical or of \(T.self)")
+      try world.allReduce(isFirst, with: .logicalOr), equals: check.size == 1 ? 5 : 1,
+      "logical or of \(T.self)")
     try check.expect(
-      try world.allReduce(isFirst, with: .logicalAnd), equals: check.size == 1 ? 1 : 0,
+      try world.allReduce(isFirst, with: .logicalAnd), equals: check.size == 1 ? 5 : 0,
       "logical and of \(T.self)")
   }
   try type(Float.self)

@@ -39,7 +39,7 @@ private func rotate(
     let coming = (held + check.size - 1) % check.size
     let (heldBytes, comingBytes) = (4 * elements(held), 4 * elements(coming))
     fill(&inbox, owner: 0, count: 0)
-    let receiving = try world.receive(
+    let receiving = world.receive(
       into: inbox, from: check.previous, tag: 3, byteCount: comingBytes, chunkBytes: chunkBytes)
     let sending = try world.send(
       block, to: check.next, tag: 3, byteCount: heldBytes, chunkBytes: chunkBytes)
@@ -85,7 +85,7 @@ private func isIntact(
 func selfSend(_ check: Check, _ world: borrowing Communicator) throws {
   let inbox = MessageBuffer<Int32>(repeating: 0, count: 300_000)
   let block = MessageBuffer<Int32>(repeating: Int32(check.rank + 1), count: 300_000)
-  let receiving = try world.receive(into: inbox, from: check.rank, tag: 0, chunkBytes: 100_000)
+  let receiving = world.receive(into: inbox, from: check.rank, tag: 0, chunkBytes: 100_000)
   let sending = try world.send(
     block, to: check.rank, tag: world.largestTag, byteCount: 0, chunkBytes: 100_000)
   try check.expect(try sending.test(), "no bytes are no message")
@@ -149,7 +149,7 @@ func sizeMismatch(_ check: Check, _ world: borrowing Communicator) throws {
     let sending = try group.send(
       MessageBuffer<UInt8>(repeating: 7, count: sent), to: check.next, tag: index,
       chunkBytes: chunk)
-    let receiving = try group.receive(
+    let receiving = group.receive(
       into: MessageBuffer<UInt8>(repeating: 9, count: expected), from: check.previous, tag: index,
       chunkBytes: chunk)
     do {
@@ -175,7 +175,7 @@ func deadline(_ check: Check, _ world: borrowing Communicator) throws {
   let clock = ContinuousClock()
   let start = clock.now
   for bytes in [16, 1 << 20] {
-    let receiving = try world.receive(
+    let receiving = world.receive(
       into: MessageBuffer<UInt8>(repeating: 0, count: bytes), from: check.previous, tag: 5)
     do {
       _ = try receiving.wait(deadline: .now + .milliseconds(50))
