@@ -69,16 +69,39 @@ let package = Package(
       name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
     .target(name: "MPI", dependencies: ["COpenMPI"], swiftSettings: settings),
 
-    // Tests.
+    // Tests. Distributed ones start programs of their own under mpirun.
+    .target(
+      name: "TestSupport",
+      dependencies: [.product(name: "Subprocess", package: "swift-subprocess")],
+      path: "Tests/TestSupport", swiftSettings: settings),
+    .executableTarget(
+      name: "mpi-checks", dependencies: ["MPI"], path: "Tests/Programs/mpi-checks",
+      swiftSettings: settings),
+    .executableTarget(
+      name: "ring-checks",
+      dependencies: [
+        "MPI", "Sharding", "Tensors", "Attention", "AttentionReference", "SequenceParallel",
+      ],
+      path: "Tests/Programs/ring-checks", swiftSettings: settings),
     .testTarget(
       name: "AttentionTests",
-      dependencies: ["Attention", "AttentionReference"],
+      dependencies: ["Attention", "AttentionReference", "Tensors"],
       swiftSettings: settings),
     .testTarget(
       name: "AttentionReferenceTests",
       dependencies: ["AttentionReference"],
       swiftSettings: settings),
-    .testTarget(name: "ShardingTests", dependencies: ["Sharding"], swiftSettings: settings),
+    .testTarget(
+      name: "GyreTests", dependencies: ["Tensors", "TestSupport", "gyre"],
+      swiftSettings: settings),
+    .testTarget(
+      name: "SequenceParallelTests",
+      dependencies: [
+        "SequenceParallel", "Attention", "Sharding", "Tensors", "TestSupport", "ring-checks",
+      ],
+      swiftSettings: settings),
+    .testTarget(
+      name: "ShardingTests", dependencies: ["Sharding", "Tensors"], swiftSettings: settings),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors"], swiftSettings: settings),
   ]
 )

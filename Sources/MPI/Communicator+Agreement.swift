@@ -6,6 +6,12 @@ public struct PeerFailure: Error, Sendable, Hashable, CustomStringConvertible {
   /// That rank's error in words.
   public let message: String
 
+  /// The failure of rank `rank`, whose error says `message`.
+  public init(rank: Int, message: String) {
+    self.rank = rank
+    self.message = message
+  }
+
   /// The rank and its error in one line.
   public var description: String { "rank \(rank) failed: \(message)" }
 }

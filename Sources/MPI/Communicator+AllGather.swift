@@ -10,7 +10,7 @@ extension Communicator {
   ///   - whole: the place for ``size`` parts.
   /// - Complexity: O(log ``size``) messages a rank for small parts, ``size`` − 1 for large ones.
   ///
-  /// C: `MPI_Iallgather`, MPI 3.1 §5.12.5; `MPI_Isend` and `MPI_Irecv` where the whole is larger than
+  /// C: `MPI_Iallgather`, MPI 3.1 §5.12.5; `MPI_Isend` and `MPI_Imrecv` where the whole is larger than
   /// 1 GiB.
   public func allGather<Element: BitwiseCopyable>(
     _ part: Span<Element>, into whole: inout MutableSpan<Element>
@@ -40,7 +40,7 @@ extension Communicator {
   ///   - counts: the number of elements of each rank's part, the same on every rank.
   /// - Complexity: ``size`` − 1 messages a rank.
   ///
-  /// C: `MPI_Iallgatherv`, MPI 3.1 §5.12.5; `MPI_Isend` and `MPI_Irecv` where the whole is larger
+  /// C: `MPI_Iallgatherv`, MPI 3.1 §5.12.5; `MPI_Isend` and `MPI_Imrecv` where the whole is larger
   /// than 1 GiB.
   public func allGather<Element: BitwiseCopyable>(
     _ part: Span<Element>, into whole: inout MutableSpan<Element>, counts: [Int]

@@ -8,7 +8,7 @@ extension Communicator {
   ///
   /// - Complexity: ``size`` − 1 messages a rank.
   ///
-  /// C: `MPI_Ialltoall`, MPI 3.1 §5.12.6; `MPI_Isend` and `MPI_Irecv` where a rank sends more than
+  /// C: `MPI_Ialltoall`, MPI 3.1 §5.12.6; `MPI_Isend` and `MPI_Imrecv` where a rank sends more than
   /// 1 GiB.
   public func allToAll<Element: BitwiseCopyable>(
     _ outgoing: Span<Element>, into incoming: inout MutableSpan<Element>
@@ -45,7 +45,7 @@ extension Communicator {
   /// - Throws: ``MPIError`` where a part has another size than its count.
   /// - Complexity: a message, in chunks, for each pair of ranks with a part; none for the others.
   ///
-  /// C: as `MPI_Ialltoallv`, MPI 3.1 §5.12.6, by `MPI_Isend` and `MPI_Irecv`.
+  /// C: as `MPI_Ialltoallv`, MPI 3.1 §5.12.6, by `MPI_Isend` and `MPI_Imrecv`.
   public func allToAll<Element: BitwiseCopyable>(
     _ outgoing: Span<Element>, counts outgoingCounts: [Int],
     into incoming: inout MutableSpan<Element>, counts incomingCounts: [Int]

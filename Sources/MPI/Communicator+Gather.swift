@@ -10,7 +10,7 @@ extension Communicator {
   /// - Throws: ``MPIError`` on `root` where a rank's part has another size.
   /// - Complexity: one message from each rank to `root`, in chunks.
   ///
-  /// C: as `MPI_Igather`, MPI 3.1 §5.12.3, by `MPI_Isend` and `MPI_Irecv`.
+  /// C: as `MPI_Igather`, MPI 3.1 §5.12.3, by `MPI_Isend` and `MPI_Imrecv`.
   public func gather<Element: BitwiseCopyable>(
     _ part: Span<Element>, into whole: inout MutableSpan<Element>, at root: Int
   ) throws(MPIError) {
@@ -28,7 +28,7 @@ extension Communicator {
   /// - Throws: ``MPIError`` on `root` where a rank's part has another size than its count.
   /// - Complexity: one message from each rank with a part to `root`, in chunks.
   ///
-  /// C: as `MPI_Igatherv`, MPI 3.1 §5.12.3, by `MPI_Isend` and `MPI_Irecv`.
+  /// C: as `MPI_Igatherv`, MPI 3.1 §5.12.3, by `MPI_Isend` and `MPI_Imrecv`.
   public func gather<Element: BitwiseCopyable>(
     _ part: Span<Element>, into whole: inout MutableSpan<Element>, counts: [Int], at root: Int
   ) throws(MPIError) {

@@ -17,7 +17,7 @@ extension Communicator {
   ) throws(MPIError) {
     state.checkPeer(destination, tag: tag)
     try unsafe elements.withUnsafeBytes { bytes throws(MPIError) in
-      try unsafe state.session.bufferedSends.send(
+      try unsafe state.session.owned.send(
         bytes, to: destination, tag: tag, chunking: Chunking(chunkBytes: chunkBytes), on: state)
     }
   }
@@ -35,7 +35,7 @@ extension Communicator {
   ///   (``MPIError/ErrorClass/timedOut``).
   /// - Complexity: ``messageCount(forBytes:chunkBytes:)`` messages; no copy.
   ///
-  /// C: `MPI_Irecv`, MPI 3.1 §3.7.2.
+  /// C: `MPI_Improbe` and `MPI_Imrecv`, MPI 3.1 §3.8.
   public func receive<Element: BitwiseCopyable>(
     into elements: inout MutableSpan<Element>, from source: Int, tag: Int,
     chunkBytes: Int = defaultChunkBytes, deadline: ContinuousClock.Instant? = nil
@@ -43,12 +43,12 @@ extension Communicator {
     state.checkPeer(source, tag: tag)
     let chunking = Chunking(chunkBytes: chunkBytes)
     try unsafe elements.withUnsafeMutableBytes { bytes throws(MPIError) in
-      let requests = RequestSet(capacity: chunking.count(forBytes: bytes.count))
+      let requests = RequestSet(
+        capacity: chunking.count(forBytes: bytes.count), communicator: state)
       let what = TransferDescription(
         direction: .receive, bytes: bytes.count, peer: source, tag: tag)
+      unsafe state.postReceive(bytes, from: source, tag: tag, chunking: chunking, in: requests)
       do throws(MPIError) {
-        try unsafe state.postReceive(
-          bytes, from: source, tag: tag, chunking: chunking, in: requests)
         try requests.wait(until: deadline, for: what.sentence(progress: requests.progress))
       } catch {
         requests.settle()

@@ -21,7 +21,8 @@ extension Communicator {
     state.checkPeer(destination, tag: tag)
     let chunking = Chunking(chunkBytes: chunkBytes)
     let bytes = unsafe buffer.withUnsafeTransferBytes { unsafe $0.first(byteCount) }
-    let requests = RequestSet(capacity: chunking.count(forBytes: bytes.count))
+    let requests = RequestSet(
+      capacity: chunking.count(forBytes: bytes.count), communicator: state)
     do throws(MPIError) {
       try unsafe state.postSend(
         bytes, to: destination, tag: tag, chunking: chunking, in: requests)
@@ -53,25 +54,17 @@ extension Communicator {
   /// - Returns: the transfer in flight.
   /// - Complexity: ``messageCount(forBytes:chunkBytes:)`` messages; no copy.
   ///
-  /// C: `MPI_Irecv`, MPI 3.1 §3.7.2.
+  /// C: `MPI_Improbe` and `MPI_Imrecv`, MPI 3.1 §3.8.
   public func receive<Buffer: TransferBuffer & ~Copyable>(
     into buffer: consuming Buffer, from source: Int, tag: Int, byteCount: Int? = nil,
     chunkBytes: Int = defaultChunkBytes
-  ) throws(MPIError) -> PendingReceive<Buffer> {
+  ) -> PendingReceive<Buffer> {
     state.checkPeer(source, tag: tag)
     let chunking = Chunking(chunkBytes: chunkBytes)
     let bytes = unsafe buffer.withUnsafeMutableTransferBytes { unsafe $0.first(byteCount) }
-    let requests = RequestSet(capacity: chunking.count(forBytes: bytes.count))
-    do throws(MPIError) {
-      try unsafe state.postReceive(
-        bytes, from: source, tag: tag, chunking: chunking, in: requests)
-    } catch {
-      if !requests.cancel() {
-        leak(buffer)
-        requests.leak()
-      }
-      throw error
-    }
+    let requests = RequestSet(
+      capacity: chunking.count(forBytes: bytes.count), communicator: state)
+    unsafe state.postReceive(bytes, from: source, tag: tag, chunking: chunking, in: requests)
     return PendingReceive(
       requests, buffer,
       TransferDescription(
@@ -92,8 +85,7 @@ extension CommunicatorState {
     _ bytes: UnsafeRawBufferPointer, to destination: Int, tag: Int, chunking: Chunking,
     in requests: RequestSet
   ) throws(MPIError) {
-    try unsafe requests.postSend(
-      bytes, to: destination, tag: tag, on: handle, chunking: chunking)
+    try unsafe requests.postSend(bytes, to: destination, tag: tag, chunking: chunking)
     traffic.bytesSent += bytes.count
     traffic.messagesSent += chunking.count(forBytes: bytes.count)
   }
@@ -102,9 +94,8 @@ extension CommunicatorState {
   func postReceive(
     _ bytes: UnsafeMutableRawBufferPointer, from source: Int, tag: Int, chunking: Chunking,
     in requests: RequestSet
-  ) throws(MPIError) {
-    try unsafe requests.postReceive(
-      bytes, from: source, tag: tag, on: handle, chunking: chunking)
+  ) {
+    unsafe requests.postReceive(bytes, from: source, tag: tag, chunking: chunking)
     traffic.bytesReceived += bytes.count
     traffic.messagesReceived += chunking.count(forBytes: bytes.count)
   }

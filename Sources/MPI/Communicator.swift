@@ -3,8 +3,8 @@ internal import COpenMPI
 /// A group of ranks that exchange messages apart from those of all other groups.
 ///
 /// The world comes from ``withMPI(threadLevel:failureGrace:_:)``; smaller groups are split off it.
-/// A communicator is passed as `borrowing`; the end of its life frees it. It is not `Sendable`:
-/// all calls are made on the thread that initialized MPI.
+/// A communicator is passed as `borrowing`; the end of its life, and of all transfers on it, frees
+/// it. It is not `Sendable`: all calls are made on the thread that initialized MPI.
 ///
 /// Ranks and tags out of range are a mistake in the program and stop it, as an array index does.
 ///
@@ -14,8 +14,6 @@ public struct Communicator: ~Copyable {
   let state: CommunicatorState
 
   init(_ state: CommunicatorState) { self.state = state }
-
-  deinit { state.free() }
 
   /// This process's number within the group, from 0 to ``size`` − 1.
   ///
@@ -35,6 +33,13 @@ public struct Communicator: ~Copyable {
   /// It is at least 32 766. C: `MPI_TAG_UB`, MPI 3.1 §8.1.2; one tag is kept for collectives.
   public var largestTag: Int { state.session.reservedTag - 1 }
 
+  /// The most bytes that one collective call of MPI is given: the tests set it low, to cut small data
+  /// as only huge data would be.
+  package var collectiveChunkBytes: Int {
+    get { state.collectiveChunkBytes }
+    nonmutating set { state.collectiveChunkBytes = newValue }
+  }
+
   /// Ends all ranks of the job at once, with `code` as the exit code of mpirun.
   ///
   /// C: `MPI_Abort`, MPI 3.1 §8.7.
@@ -50,7 +55,6 @@ final class CommunicatorState {
   let size: Int
   let session: Session
   var traffic = Traffic.zero
-  /// The most bytes that one collective call of MPI is given; smaller in tests.
   var collectiveChunkBytes = Communicator.largestChunkBytes
   private let isOwned: Bool
 
@@ -63,11 +67,9 @@ final class CommunicatorState {
 
   /// Frees a communicator that was made by this module.
   ///
-  /// Transfers still in flight on it complete: MPI frees the communicator after them.
-  ///
   /// C: `MPI_Comm_free`, MPI 3.1 §6.4.3.
-  func free() {
-    // A communicator that outlives `withMPI` was freed by MPI_Finalize.
+  deinit {
+    // One that outlives `withMPI` was freed by MPI_Finalize.
     guard isOwned, MPIEnvironment.isRunning else { return }
     var raw = unsafe handle.raw
     unsafe MPI_Comm_free(&raw)

@@ -13,7 +13,7 @@ public struct MPIError: Error, Sendable, Hashable, CustomStringConvertible {
   /// The kind of failure: what a program decides by.
   public let errorClass: ErrorClass
 
-  /// The MPI function that failed, as `MPI_Irecv`.
+  /// The MPI function that failed, as `MPI_Imrecv`.
   public let function: String
 
   /// What went wrong: MPI's own text, or this module's sentence.

@@ -23,7 +23,6 @@ public struct PendingReceive<Buffer: TransferBuffer & ~Copyable>: ~Copyable {
   ///
   /// C: `MPI_Testsome`, MPI 3.1 §3.7.5.
   public borrowing func test() throws(MPIError) -> Bool {
-    if requests.isFinished { return try requests.poll() == .finished }
     return try requests.poll() == .finished
   }
 

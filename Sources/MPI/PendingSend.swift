@@ -27,7 +27,6 @@ public struct PendingSend<Buffer: TransferBuffer & ~Copyable>: ~Copyable {
   ///
   /// C: `MPI_Testsome`, MPI 3.1 §3.7.5.
   public borrowing func test() throws(MPIError) -> Bool {
-    if requests.isFinished { return true }
     return try requests.poll() == .finished
   }
 

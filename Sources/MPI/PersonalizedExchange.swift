@@ -43,17 +43,18 @@ extension CommunicatorState {
     let chunking = chunking
     let all = (sends + receives).filter { $0.rank != rank }
     let requests = RequestSet(
-      capacity: all.reduce(0) { $0 + chunking.count(forBytes: $1.bytes.count) })
+      capacity: all.reduce(0) { $0 + chunking.count(forBytes: $1.bytes.count) },
+      communicator: self)
+    for part in receives where part.rank != rank {
+      unsafe requests.postReceive(
+        UnsafeMutableRawBufferPointer(rebasing: incoming[part.bytes]), from: part.rank,
+        tag: session.reservedTag, chunking: chunking)
+    }
     do throws(MPIError) {
-      for part in receives where part.rank != rank {
-        try unsafe requests.postReceive(
-          UnsafeMutableRawBufferPointer(rebasing: incoming[part.bytes]), from: part.rank,
-          tag: session.reservedTag, on: handle, chunking: chunking)
-      }
       for part in sends where part.rank != rank {
         try unsafe requests.postSend(
           UnsafeRawBufferPointer(rebasing: outgoing[part.bytes]), to: part.rank,
-          tag: session.reservedTag, on: handle, chunking: chunking)
+          tag: session.reservedTag, chunking: chunking)
       }
       let own = sends.first { $0.rank == rank }?.bytes ?? 0..<0
       let place = receives.first { $0.rank == rank }?.bytes ?? 0..<0

@@ -1,16 +1,11 @@
 /// What all communicators of one MPI initialization share.
 final class Session {
-  /// Sends whose memory belongs to this module: see ``BufferedSends``.
-  let bufferedSends = BufferedSends()
-  /// The largest tag that MPI takes. Collectives that are made of messages use it, callers do not.
+  /// Receives that wait for their messages.
+  let inbox = Inbox()
+  /// Transfers whose memory belongs to this module.
+  let owned = OwnedTransfers()
+  /// The largest tag that MPI takes: that of collectives which are made of messages.
   let reservedTag: Int
-  /// The rank in the world, for sentences.
-  let worldRank: Int
-  let worldSize: Int
 
-  init(reservedTag: Int, worldRank: Int, worldSize: Int) {
-    self.reservedTag = reservedTag
-    self.worldRank = worldRank
-    self.worldSize = worldSize
-  }
+  init(reservedTag: Int) { self.reservedTag = reservedTag }
 }

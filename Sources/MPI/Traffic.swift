@@ -8,9 +8,9 @@ public struct Traffic: Sendable, Hashable, AdditiveArithmetic {
   public var bytesSent: Int
   /// Calls of `MPI_Isend`.
   public var messagesSent: Int
-  /// Payload bytes asked of `MPI_Irecv`.
+  /// Payload bytes asked of `MPI_Imrecv`.
   public var bytesReceived: Int
-  /// Calls of `MPI_Irecv`.
+  /// Calls of `MPI_Imrecv`.
   public var messagesReceived: Int
 
   /// Traffic with the given counts.

@@ -38,11 +38,11 @@ public func withMPI<Result>(
   do {
     result = try body(world)
   } catch {
-    try endAfterFailure(world, error, grace: failureGrace)
+    try end(world, after: error, grace: failureGrace)
     throw error
   }
   try world.barrier()
-  try world.state.session.bufferedSends.finish(within: failureGrace)
+  try world.state.session.owned.finish(within: failureGrace)
   try finalize()
   return result
 }
@@ -68,15 +68,13 @@ private func makeWorld(threadLevel: ThreadLevel) throws(MPIError) -> Communicato
       .threadLevel, function: "MPI_Init_thread",
       "the program requires thread level \(threadLevel), this MPI library provides \(available)")
   }
-  let (rank, size) = try handle.rankAndSize()
-  let session = Session(
-    reservedTag: try handle.largestTag(), worldRank: rank, worldSize: size)
+  let session = Session(reservedTag: try handle.largestTag())
   return Communicator(try CommunicatorState(handle, isOwned: false, session: session))
 }
 
 /// Finalizes if all ranks come to their end within the grace; ends the job otherwise.
-private func endAfterFailure(
-  _ world: borrowing Communicator, _ error: any Error, grace: Duration
+private func end(
+  _ world: borrowing Communicator, after error: any Error, grace: Duration
 ) throws {
   do {
     try world.barrier(deadline: .now + grace)

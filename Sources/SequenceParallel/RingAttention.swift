@@ -106,7 +106,7 @@ public struct RingAttention: Sendable {
       // The receive is posted before the send, so that no block arrives unexpected. A block that
       // is not wanted any more has no bytes, and no bytes are no message.
       spare.replaceRuns(step.receives ? keys.shards[previousOwner(of: step)] : [])
-      let incoming = try ring.receive(into: spare, from: previous, tag: 0)
+      let incoming = ring.receive(into: spare, from: previous, tag: 0)
       let outgoing = try ring.send(
         current, to: next, tag: 0, byteCount: step.sends ? nil : 0)
 

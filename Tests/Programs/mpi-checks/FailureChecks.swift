@@ -1,0 +1,81 @@
+import Glibc
+import MPI
+
+// Each of these ends its job in an error; the tests assert how, and how soon.
+
+/// The highest rank misbehaves, the others wait for a message from it that never comes.
+private func misbehave(
+  _ check: Check, _ world: borrowing Communicator, _ misdeed: () throws -> Void
+) throws {
+  if check.rank == check.size - 1 { return try misdeed() }
+  var value = [0]
+  var span = value.mutableSpan
+  try world.receive(into: &span, from: check.size - 1, tag: 0)
+}
+
+/// An expectation that is false on the highest rank: the checks can fail at all.
+func fails(_ check: Check, _ world: borrowing Communicator) throws {
+  try check.expect(check.rank, equals: 0, "this check fails on purpose")
+}
+
+/// All ranks throw: MPI is finalized and each can tell its error.
+func failsTogether(_ check: Check, _ world: borrowing Communicator) throws {
+  throw CheckFailure(rank: check.rank, check: "all ranks fail on purpose")
+}
+
+func throwsAlone(_ check: Check, _ world: borrowing Communicator) throws {
+  try misbehave(check, world) {
+    throw CheckFailure(rank: check.rank, check: "one rank fails on purpose")
+  }
+}
+
+func exitsAlone(_ check: Check, _ world: borrowing Communicator) throws {
+  try misbehave(check, world) { exit(3) }
+}
+
+func killedAlone(_ check: Check, _ world: borrowing Communicator) throws {
+  try misbehave(check, world) { kill(getpid(), SIGKILL) }
+}
+
+func aborts(_ check: Check, _ world: borrowing Communicator) throws {
+  let group = try world.duplicate()
+  try misbehave(check, world) { group.abort(code: 42) }
+}
+
+/// Nobody sends: only the test's own time limit ends this.
+func hangs(_ check: Check, _ world: borrowing Communicator) throws {
+  var value = [0]
+  var span = value.mutableSpan
+  try world.receive(into: &span, from: check.previous, tag: 0)
+}
+
+func dropsReceive(_ check: Check, _ world: borrowing Communicator) throws {
+  try misbehave(check, world) {
+    _ = world.receive(
+      into: MessageBuffer<UInt8>(repeating: 0, count: 100), from: 0, tag: 9)
+  }
+}
+
+func dropsSend(_ check: Check, _ world: borrowing Communicator) throws {
+  try misbehave(check, world) {
+    _ = try world.send(MessageBuffer<UInt8>(repeating: 0, count: 1 << 20), to: 0, tag: 9)
+  }
+}
+
+/// The error that made a rank drop its transfer is told together with the drop.
+func dropsAfterError(_ check: Check, _ world: borrowing Communicator) throws {
+  try misbehave(check, world) {
+    let sending = try world.send(
+      MessageBuffer<UInt8>(repeating: 0, count: 1 << 20), to: 0, tag: 9)
+    let receiving = world.receive(
+      into: MessageBuffer<UInt8>(repeating: 0, count: 77), from: 0, tag: 9)
+    _ = try receiving.wait(deadline: .now + .milliseconds(20))
+    _ = try sending.wait()
+  }
+}
+
+/// A message that nobody receives is a mistake that the end of the program finds.
+func unreceived(_ check: Check, _ world: borrowing Communicator) throws {
+  guard check.rank == check.size - 1 else { return }
+  try world.send([UInt8](repeating: 0, count: 1 << 20).span, to: 0, tag: 9)
+}

@@ -1,0 +1,14 @@
+import TestSupport
+import Testing
+
+@Suite("The ring, as real jobs under mpirun")
+struct RingJobTests {
+  @Test(
+    "check on ranks",
+    arguments: ["grid", "large-blocks", "traffic", "sampled-check"], [1, 2, 3, 4, 5, 7, 8])
+  func check(name: String, ranks: Int) async throws {
+    let result = try await MPIJob.run(
+      program: "ring-checks", arguments: [name], ranks: ranks, timeoutSeconds: 240)
+    #expect(result.isSuccess && result.standardOutput == "passed\n", "\(result)")
+  }
+}
