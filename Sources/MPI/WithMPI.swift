@@ -74,12 +74,12 @@ private func makeWorld(threadLevel: ThreadLevel) throws(MPIError) -> Communicato
 
 /// Finalizes if all ranks come to their end within the grace; ends the job otherwise.
 private func end(
-  _ world: borrowing Communicator, after error: any Error, grace: Duration
+  _ world: borrowing Communicator, after failure: any Error, grace: Duration
 ) throws {
   do {
     try world.barrier(deadline: .now + grace)
   } catch {
-    stopProgram("\(error); the ranks that wait for this one are ended with it")
+    stopProgram("\(failure); the ranks that still work, or wait for this one, are ended with it")
   }
   try finalize()
 }

@@ -2,25 +2,36 @@ internal import Subprocess
 
 /// A process of the tests, bounded in time together with all that it starts.
 public enum Command {
-  /// Runs `executable` (a path, or a name to be found in PATH) and collects what it writes.
+  /// Runs `executable` and collects what it writes.
   ///
   /// The process leads a session of its own. At the end, or after `timeoutSeconds`, whatever is
   /// left in that session is killed: mpirun gives each rank a process group of its own, so that
   /// killing the group of mpirun would miss them.
+  ///
+  /// - Parameters:
+  ///   - executable: a path, or a name to be found in PATH.
+  ///   - arguments: its arguments.
+  ///   - environment: variables added to those of the tests.
+  ///   - standardInput: what it reads.
+  ///   - timeoutSeconds: after how long it is killed.
+  /// - Returns: how it ended, and what it wrote.
+  /// - Throws: where it cannot be started.
   public static func run(
     _ executable: String, arguments: [String], environment: [String: String] = [:],
-    timeoutSeconds: Double
+    standardInput: String = "", timeoutSeconds: Double
   ) async throws -> CommandResult {
     var options = PlatformOptions()
     options.createSession = true
-    let changes = environment.map { (Environment.Key($0), Optional($1)) }
+    let changes = environment.compactMap { name, value in
+      Environment.Key(rawValue: name).map { ($0, Optional(value)) }
+    }
     let clock = ContinuousClock()
     let start = clock.now
     let result = try await Subprocess.run(
-      executable.contains("/") ? .path(.init(executable)) : .name(executable),
-      arguments: Arguments(arguments),
+      // env takes a path as well as a name, and leaves its place to the command.
+      .name("env"), arguments: Arguments([executable] + arguments),
       environment: .inherit.updating(Dictionary(uniqueKeysWithValues: changes)),
-      platformOptions: options, input: .none, output: .sequence, error: .sequence
+      platformOptions: options, input: .string(standardInput), output: .sequence, error: .sequence
     ) { execution in
       let session = execution.processIdentifier.value
       let watchdog = Task {
@@ -48,7 +59,7 @@ public enum Command {
   private static func text(of sequence: SubprocessOutputSequence) async throws -> String {
     var bytes: [UInt8] = []
     for try await buffer in sequence {
-      buffer.withUnsafeBytes { unsafe bytes.append(contentsOf: $0) }
+      unsafe buffer.withUnsafeBytes { unsafe bytes.append(contentsOf: $0) }
     }
     return String(decoding: bytes, as: UTF8.self)
   }

@@ -31,6 +31,22 @@ extension Check {
     }
     throw CheckFailure(rank: rank, check: "\(check): no error")
   }
+
+  /// Throws unless the wait of a receive throws an `MPIError` of the given class, which it returns.
+  @discardableResult
+  func expectError(
+    _ errorClass: MPIError.ErrorClass, _ check: String,
+    of receiving: consuming PendingReceive<MessageBuffer<UInt8>>,
+    within duration: Duration = .seconds(20)
+  ) throws -> MPIError {
+    do {
+      _ = try receiving.wait(deadline: .now + duration)
+    } catch {
+      try expect(error.errorClass, equals: errorClass, "\(check) [\(error)]")
+      return error
+    }
+    throw CheckFailure(rank: rank, check: "\(check): no error")
+  }
 }
 
 /// Where the checks of one case run.

@@ -133,41 +133,70 @@ func messages(_ check: Check, _ world: borrowing Communicator) throws {
   try check.expect(received, equals: halves, "Float16 travels as bytes")
 }
 
-/// A receive of another size than its message is an error, whatever the chunks.
+/// A receive of another size than its message is an error, whatever the chunks, and not one byte is
+/// written past its end.
 func sizeMismatch(_ check: Check, _ world: borrowing Communicator) throws {
-  let mismatches: [(sent: Int, expected: Int, chunk: Int, MPIError.ErrorClass)] = [
-    (100, 80, 1_000, .truncate), (80, 100, 1_000, .short),
-    (1_000, 900, 1_000, .truncate), (900, 1_000, 1_000, .short),
+  let mismatches: [Mismatch] = [
+    Mismatch(sent: 100, expected: 80, chunkBytes: 1_000),
+    Mismatch(sent: 80, expected: 100, chunkBytes: 1_000),
+    Mismatch(sent: 1_000, expected: 900, chunkBytes: 1_000),
+    Mismatch(sent: 900, expected: 1_000, chunkBytes: 1_000),
     // Several full chunks and nothing else: only the empty last chunk tells these apart.
-    (300, 200, 100, .truncate), (200, 300, 100, .short),
-    (350, 250, 100, .truncate), (250, 350, 100, .short),
-    (200, 100, 100, .truncate), (100, 200, 100, .short),
+    Mismatch(sent: 300, expected: 200, chunkBytes: 100),
+    Mismatch(sent: 200, expected: 300, chunkBytes: 100),
+    Mismatch(sent: 350, expected: 250, chunkBytes: 100),
+    Mismatch(sent: 250, expected: 350, chunkBytes: 100),
+    Mismatch(sent: 200, expected: 100, chunkBytes: 100),
+    Mismatch(sent: 100, expected: 200, chunkBytes: 100),
+    // Above the eager limits MPI itself would write all that was sent.
+    Mismatch(sent: 3_000, expected: 2_000, chunkBytes: 4 << 20),
+    Mismatch(sent: 1 << 20, expected: 1 << 19, chunkBytes: 4 << 20),
+    Mismatch(sent: 1 << 19, expected: 1 << 20, chunkBytes: 4 << 20),
   ]
-  for (index, (sent, expected, chunk, errorClass)) in mismatches.enumerated() {
-    let what = "\(sent) bytes into \(expected), chunks of \(chunk)"
+  for (index, mismatch) in mismatches.enumerated() {
+    // Whatever is left of a message must not meet the next receive.
     let group = try world.duplicate()
-    let sending = try group.send(
-      MessageBuffer<UInt8>(repeating: 7, count: sent), to: check.next, tag: index,
-      chunkBytes: chunk)
-    let receiving = group.receive(
-      into: MessageBuffer<UInt8>(repeating: 9, count: expected), from: check.previous, tag: index,
-      chunkBytes: chunk)
-    do {
-      _ = try receiving.wait(deadline: .now + .seconds(20))
-      throw CheckFailure(rank: check.rank, check: "\(what): no error")
-    } catch let error as MPIError {
-      try check.expect(error.errorClass, equals: errorClass, what)
-    }
-    _ = try sending.wait()
-
-    try group.send([UInt8](repeating: 7, count: sent).span, to: check.next, tag: 100 + index)
-    var inbox = [UInt8](repeating: 9, count: expected)
-    try check.expectError(sent > expected ? .truncate : .short, "span: \(what)") {
-      var span = inbox.mutableSpan
-      try group.receive(into: &span, from: check.previous, tag: 100 + index)
-    }
+    try meet(mismatch, check, group, tag: index, receiveFirst: true)
+    try meet(mismatch, check, group, tag: 100 + index, receiveFirst: false)
     try world.barrier()
   }
+}
+
+private struct Mismatch {
+  let sent: Int
+  let expected: Int
+  let chunkBytes: Int
+  var errorClass: MPIError.ErrorClass { sent > expected ? .truncate : .short }
+}
+
+private func meet(
+  _ mismatch: Mismatch, _ check: Check, _ group: borrowing Communicator, tag: Int,
+  receiveFirst: Bool
+) throws {
+  let what = "\(mismatch), receive first: \(receiveFirst)"
+  let outgoing = [UInt8](repeating: 7, count: mismatch.sent)
+  if receiveFirst {
+    let receiving = group.receive(
+      into: MessageBuffer<UInt8>(repeating: 9, count: mismatch.expected), from: check.previous,
+      tag: tag, chunkBytes: mismatch.chunkBytes)
+    try group.send(outgoing.span, to: check.next, tag: tag, chunkBytes: mismatch.chunkBytes)
+    try check.expectError(mismatch.errorClass, what, of: receiving)
+    return
+  }
+  try group.send(outgoing.span, to: check.next, tag: tag, chunkBytes: mismatch.chunkBytes)
+  let memory = UnsafeMutableBufferPointer<UInt8>.allocate(
+    capacity: mismatch.sent + mismatch.expected)
+  defer { unsafe memory.deallocate() }
+  unsafe memory.initialize(repeating: 9)
+  var inbox = unsafe MutableSpan(
+    _unsafeElements: UnsafeMutableBufferPointer(rebasing: memory[..<mismatch.expected]))
+  try check.expectError(mismatch.errorClass, what) {
+    try group.receive(
+      into: &inbox, from: check.previous, tag: tag, chunkBytes: mismatch.chunkBytes,
+      deadline: .now + .seconds(20))
+  }
+  let isUntouched = unsafe memory[mismatch.expected...].allSatisfy { $0 == 9 }
+  try check.expect(isUntouched, "\(what): bytes past the end")
 }
 
 /// Waits that can never end do so at their deadline, and later messages find later receives.
@@ -177,14 +206,10 @@ func deadline(_ check: Check, _ world: borrowing Communicator) throws {
   for bytes in [16, 1 << 20] {
     let receiving = world.receive(
       into: MessageBuffer<UInt8>(repeating: 0, count: bytes), from: check.previous, tag: 5)
-    do {
-      _ = try receiving.wait(deadline: .now + .milliseconds(50))
-      throw CheckFailure(rank: check.rank, check: "a receive that nobody sends to: no error")
-    } catch let error as MPIError {
-      try check.expect(error.errorClass, equals: .timedOut, "a receive that nobody sends to")
-      try check.expect(
-        error.text.contains("\(bytes) bytes from rank \(check.previous), tag 5"), error.text)
-    }
+    let error = try check.expectError(
+      .timedOut, "a receive that nobody sends to", of: receiving, within: .milliseconds(50))
+    try check.expect(
+      error.text.contains("\(bytes) bytes from rank \(check.previous), tag 5"), error.text)
   }
   try check.expectError(.timedOut, "a span that nobody sends to") {
     var value = [0]
