@@ -5,7 +5,7 @@
 /// in a fixed order, and no library's logarithm, square root or sine.
 ///
 /// Distribution: mean 0, variance 1, by Box and Muller's transformation of two 32-bit uniform words
-/// u, v: √(−2 ln((u + ½) / 2³²)) · (cos, sin)(2πv / 2³²), to within about 1e-6; the largest magnitude
+/// u, v: √(−2 ln((u + ½) / 2³²)) · (cos, sin)(2πv / 2³²), to within 2e-6; the largest magnitude
 /// is 6.76. The words come from Philox4x32-10 (Salmon et al. 2011) with the seed as key and, as
 /// counter, the tensor's number in the upper and a group of elements in the lower 64 bits.
 ///

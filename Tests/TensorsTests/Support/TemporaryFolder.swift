@@ -6,7 +6,7 @@ final class TemporaryFolder {
   let path: String
 
   init() throws {
-    path = NSTemporaryDirectory() + "/gyre-tensors-" + UUID().uuidString
+    path = FileManager.default.temporaryDirectory.path + "/gyre-tensors-" + UUID().uuidString
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
   }
 
