@@ -31,5 +31,7 @@ let package = Package(
   name: "gyre",
   products: [],
   dependencies: [],
-  targets: []
+  targets: [
+    .testTarget(name: "LaunchTests", swiftSettings: settings)
+  ]
 )
