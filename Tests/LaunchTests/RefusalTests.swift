@@ -4,6 +4,17 @@ import Testing
 /// What the scripts do with arguments that make no sense: one sentence that names the culprit, exit
 /// code 64, and nothing started.
 @Suite struct RefusalTests {
+  /// Runs a script that would start nothing but this if it did not refuse.
+  private func run(
+    _ script: String, _ arguments: [String], environment: [String: String] = [:]
+  ) throws -> Outcome {
+    let folder = try TemporaryFolder()
+    var harmless = try folder.shadowing("mpirun", with: "echo 'mpirun (Open MPI) was started'")
+    harmless["GYRE_BINARY"] = "/bin/true"
+    return try Script.run(
+      script, arguments, environment: harmless.merging(environment) { $1 })
+  }
+
   private func expectRefusal(
     of outcome: Outcome, naming culprit: String, sourceLocation: SourceLocation = #_sourceLocation
   ) {
@@ -15,38 +26,38 @@ import Testing
 
   @Test(arguments: ["0", "-3", "2.5", "four", "10000", "08", "", "1 2", "99999999999999999999"])
   func aRankCountThatIsNone(ranks: String) throws {
-    expectRefusal(of: try Script.local("-n", ranks, "attend"), naming: "-n")
-    expectRefusal(of: try Script.local("--dry-run", "-n", ranks, "attend"), naming: "-n")
+    expectRefusal(of: try run("Launch/local", ["-n", ranks, "attend"]), naming: "-n")
+    expectRefusal(of: try run("Launch/local", ["--dry-run", "-n", ranks, "attend"]), naming: "-n")
   }
 
   @Test(arguments: [[], ["-n"], ["attend"], ["-n", "2"], ["--dry-run", "attend"]])
   func somethingMissing(arguments: [String]) throws {
-    expectRefusal(of: try Script.run("Launch/local", arguments), naming: "-n")
+    expectRefusal(of: try run("Launch/local", arguments), naming: "-n")
   }
 
   @Test func anOptionThatIsNone() throws {
-    expectRefusal(of: try Script.local("--ranks", "2", "attend"), naming: "'--ranks'")
-    expectRefusal(of: try Script.local("-n", "2", "--causal"), naming: "'--causal'")
+    expectRefusal(of: try run("Launch/local", ["--ranks", "2", "attend"]), naming: "'--ranks'")
+    expectRefusal(of: try run("Launch/local", ["-n", "2", "--causal"]), naming: "'--causal'")
   }
 
   @Test(arguments: ["0", "-1", "two"])
   func aCoreCountThatIsNone(cores: String) throws {
     expectRefusal(
-      of: try Script.local("-n", "2", "attend", environment: ["GYRE_CORES": cores]),
+      of: try run("Launch/local", ["-n", "2", "attend"], environment: ["GYRE_CORES": cores]),
       naming: "GYRE_CORES")
   }
 
   @Test(arguments: ["/nonexistent", "/tmp", "/etc/passwd"])
   func aBinaryThatIsNone(path: String) throws {
     expectRefusal(
-      of: try Script.local("-n", "2", "attend", environment: ["GYRE_BINARY": path]),
+      of: try run("Launch/local", ["-n", "2", "attend"], environment: ["GYRE_BINARY": path]),
       naming: "'\(path)'")
   }
 
   @Test(arguments: [["--ranks", "0"], ["--ranks=x"], ["--ranks"], ["--problem"]])
   func aDemoThatCannotBe(arguments: [String]) throws {
     expectRefusal(
-      of: try Script.run("Launch/demo", arguments), naming: arguments[0].prefix(7).description)
+      of: try run("Launch/demo", arguments), naming: arguments[0].prefix(7).description)
   }
 
   /// Whoever lacks Swift or mpirun is told what to do before anything is built.
@@ -57,7 +68,8 @@ import Testing
     let folder = try TemporaryFolder()
     let outcome = try Script.run(
       script, arguments,
-      environment: try folder.shadowing(tool, with: "echo Swift version 5.10 by another vendor"))
+      environment: try folder.shadowing(tool, with: "echo Swift version 5.10 by another vendor")
+        .merging(["GYRE_BINARY": tool == "swift" ? "" : "/bin/true"]) { $1 })
     #expect(outcome.code == 1)
     #expect(outcome.output == "")
     let complaint = try #require(outcome.complaints.last)
