@@ -47,7 +47,6 @@ let package = Package(
       dependencies: [
         "MPI", "Sharding", "Tensors", "Attention", "SequenceParallel",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
 
@@ -93,6 +92,10 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "GyreTests", dependencies: ["Tensors", "TestSupport", "gyre"],
+      swiftSettings: settings),
+    .testTarget(name: "LaunchTests", swiftSettings: settings),
+    .testTarget(
+      name: "MPITests", dependencies: ["MPI", "TestSupport", "mpi-checks"],
       swiftSettings: settings),
     .testTarget(
       name: "SequenceParallelTests",

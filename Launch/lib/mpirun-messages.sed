@@ -1,0 +1,36 @@
+# Shortens what mpirun adds to the errors of a job that has failed; everything else passes.
+#
+# mpirun frames each message of its own between two lines of dashes. Three of them say in eight
+# lines what fits in one; they come last and would push the job's own error off the screen.
+
+/^-\{60,\}$/ {
+  N
+
+  # Announces the next message and says nothing itself.
+  /\nPrimary job  *terminated normally, but/ {
+    :announcement
+    N
+    /\n-\{60,\}$/! b announcement
+    d
+  }
+
+  /\nmpirun detected that one or more processes exited with non-zero status/ {
+    :status
+    N
+    /\n-\{60,\}$/! b status
+    s/.*Process name: \[\[[0-9]*,[0-9]*\],\([0-9]*\)\].*Exit code: *\([0-9]*\).*/mpirun: rank \1 was the first to fail, with exit code \2./
+    b
+  }
+
+  /\nMPI_ABORT was invoked on rank [0-9]/ {
+    :abort
+    N
+    /\n-\{60,\}$/! b abort
+    s/.*invoked on rank \([0-9]*\) in .*with errorcode \(-\{0,1\}[0-9]*\)\..*/mpirun: rank \1 aborted the job, with code \2./
+    b
+  }
+
+  # Some other message: let its first line go and look at the second one afresh.
+  P
+  D
+}

@@ -1,0 +1,94 @@
+# shellcheck shell=bash
+# What the scripts in Launch share: where the package is, how to fail, what has to be installed,
+# how to build. Each script sets `me`, the name it speaks under, before it reads this file.
+
+root=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/../.." && pwd)
+
+# fail SENTENCE: ends the script because something is missing or has gone wrong.
+fail() {
+  printf '%s: %s\n' "${me:?}" "$1" >&2
+  exit 1
+}
+
+# refuse SENTENCE: ends the script because of its arguments (64 is EX_USAGE, gyre's own code too).
+refuse() {
+  printf '%s: %s\n' "${me:?}" "$1" >&2
+  exit 64
+}
+
+# have COMMAND: whether there is such a command.
+have() {
+  command -v -- "$1" >/dev/null
+}
+
+require_swift() {
+  have swift || fail "no Swift toolchain found; install Swift 6.2 or newer from https://www.swift.org/install/linux and put it on PATH."
+  local version
+  version=$(swift --version 2>/dev/null || true)
+  [[ $version =~ Swift\ version\ ([0-9]+)\.([0-9]+) ]] ||
+    fail "'swift --version' does not work; reinstall the toolchain from https://www.swift.org/install/linux."
+  local major=${BASH_REMATCH[1]} minor=${BASH_REMATCH[2]}
+  if ((major < 6 || (major == 6 && minor < 2))); then
+    fail "Swift $major.$minor is too old; install Swift 6.2 or newer from https://www.swift.org/install/linux."
+  fi
+}
+
+# The options in Launch/local are Open MPI's: another MPI's mpirun would take them for mistakes.
+require_open_mpi() {
+  have mpirun || fail "mpirun not found; install it with: apt-get install openmpi-bin libopenmpi-dev"
+  [[ $(mpirun --version 2>/dev/null || true) == *"Open MPI"* ]] ||
+    fail "the mpirun on PATH is not Open MPI's; choose it with: update-alternatives --config mpirun"
+}
+
+# Installs the packages that are missing. Asks for what they provide, not for their names, so an
+# Open MPI that came some other way counts; SwiftPM finds it through pkg-config.
+install_missing_packages() {
+  local missing=()
+  have mpirun || missing+=(openmpi-bin)
+  have pkg-config || missing+=(pkg-config)
+  if ! have pkg-config || ! pkg-config --exists ompi-c; then
+    missing+=(libopenmpi-dev)
+  fi
+  ((${#missing[@]})) || return 0
+
+  local install="apt-get install -y --no-install-recommends ${missing[*]}"
+  have apt-get || fail "this machine lacks what Debian calls ${missing[*]}; install it and run again."
+  local as_root=()
+  if (($(id -u) != 0)); then
+    # Without a terminal nobody can answer sudo's question for a password.
+    if ! have sudo || { [[ ! -t 0 ]] && ! sudo -n true 2>/dev/null; }; then
+      fail "some packages are missing; as root, run: apt-get update && $install"
+    fi
+    as_root=(sudo)
+  fi
+
+  printf '%s: installing %s\n' "$me" "${missing[*]}" >&2
+  local log
+  log=$(mktemp)
+  if ! { "${as_root[@]}" apt-get update &&
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+      apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null; then
+    tail -n 20 -- "$log" >&2
+    rm -f -- "$log"
+    fail "could not install ${missing[*]}: the last lines of apt-get are above; then run again."
+  fi
+  rm -f -- "$log"
+}
+
+# build OPTION…: builds for release. Progress is for people: without a terminal the compiler's
+# output is shown only if it fails. Standard output stays free for the job's report.
+build() {
+  local failure="the build failed; what the compiler said is above."
+  if [[ -t 2 ]]; then
+    swift build --package-path "$root" -c release "$@" >&2 || fail "$failure"
+    return
+  fi
+  local log
+  log=$(mktemp)
+  if ! swift build --package-path "$root" -c release "$@" >"$log" 2>&1 </dev/null; then
+    cat -- "$log" >&2
+    rm -f -- "$log"
+    fail "$failure"
+  fi
+  rm -f -- "$log"
+}

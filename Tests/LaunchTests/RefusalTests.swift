@@ -1,0 +1,87 @@
+import Foundation
+import Testing
+
+/// What the scripts do with arguments that make no sense: one sentence that names the culprit, exit
+/// code 64, and nothing started.
+@Suite struct RefusalTests {
+  /// Runs a script that would start nothing but this if it did not refuse.
+  private func run(
+    _ script: String, _ arguments: [String], environment: [String: String] = [:]
+  ) throws -> Outcome {
+    let folder = try TemporaryFolder()
+    var harmless = try folder.shadowing("mpirun", with: "echo 'mpirun (Open MPI) was started'")
+    harmless["GYRE_BINARY"] = "/bin/true"
+    return try Script.run(
+      script, arguments, environment: harmless.merging(environment) { $1 })
+  }
+
+  private func expectRefusal(
+    of outcome: Outcome, naming culprit: String, sourceLocation: SourceLocation = #_sourceLocation
+  ) {
+    #expect(outcome.code == 64, sourceLocation: sourceLocation)
+    #expect(outcome.output == "", sourceLocation: sourceLocation)
+    #expect(outcome.complaints.count == 1, "\(outcome.errors)", sourceLocation: sourceLocation)
+    #expect(outcome.errors.contains(culprit), "\(outcome.errors)", sourceLocation: sourceLocation)
+  }
+
+  @Test(arguments: ["0", "-3", "2.5", "four", "10000", "08", "", "1 2", "99999999999999999999"])
+  func aRankCountThatIsNone(ranks: String) throws {
+    expectRefusal(of: try run("Launch/local", ["-n", ranks, "attend"]), naming: "-n")
+    expectRefusal(of: try run("Launch/local", ["--dry-run", "-n", ranks, "attend"]), naming: "-n")
+  }
+
+  @Test(arguments: [[], ["-n"], ["attend"], ["-n", "2"], ["--dry-run", "attend"]])
+  func somethingMissing(arguments: [String]) throws {
+    expectRefusal(of: try run("Launch/local", arguments), naming: "-n")
+  }
+
+  @Test func anOptionThatIsNone() throws {
+    expectRefusal(of: try run("Launch/local", ["--ranks", "2", "attend"]), naming: "'--ranks'")
+    expectRefusal(of: try run("Launch/local", ["-n", "2", "--causal"]), naming: "'--causal'")
+  }
+
+  @Test(arguments: ["0", "-1", "two"])
+  func aCoreCountThatIsNone(cores: String) throws {
+    expectRefusal(
+      of: try run("Launch/local", ["-n", "2", "attend"], environment: ["GYRE_CORES": cores]),
+      naming: "GYRE_CORES")
+  }
+
+  @Test(arguments: ["/nonexistent", "/tmp", "/etc/passwd"])
+  func aBinaryThatIsNone(path: String) throws {
+    expectRefusal(
+      of: try run("Launch/local", ["-n", "2", "attend"], environment: ["GYRE_BINARY": path]),
+      naming: "'\(path)'")
+  }
+
+  @Test(arguments: [["--ranks", "0"], ["--ranks=x"], ["--ranks"], ["--problem"]])
+  func aDemoThatCannotBe(arguments: [String]) throws {
+    expectRefusal(
+      of: try run("Launch/demo", arguments), naming: arguments[0].prefix(7).description)
+  }
+
+  /// Whoever lacks Swift or mpirun is told what to do before anything is built.
+  @Test(arguments: [
+    ("swift", "Launch/demo", []), ("mpirun", "Launch/local", ["-n", "1", "attend"]),
+  ])
+  func aToolThatIsNotWhatItShouldBe(tool: String, script: String, arguments: [String]) throws {
+    let folder = try TemporaryFolder()
+    let outcome = try Script.run(
+      script, arguments,
+      environment: try folder.shadowing(tool, with: "echo Swift version 5.10 by another vendor")
+        .merging(["GYRE_BINARY": tool == "swift" ? "" : "/bin/true"]) { $1 })
+    #expect(outcome.code == 1)
+    #expect(outcome.output == "")
+    let complaint = try #require(outcome.complaints.last)
+    #expect(complaint.hasPrefix("\(script): "))
+    #expect(complaint.contains(tool == "swift" ? "Swift 5.10 is too old" : "not Open MPI's"))
+  }
+
+  @Test(arguments: ["local", "demo", "test"])
+  func helpIsNoRefusal(script: String) throws {
+    let outcome = try Script.run("Launch/\(script)", ["--help"])
+    #expect(outcome.code == 0)
+    #expect(outcome.errors == "")
+    #expect(outcome.output.hasPrefix("Usage: Launch/\(script) "))
+  }
+}
