@@ -74,11 +74,20 @@ func reportingFailures(
     world.abort(code: Int(EXIT_FAILURE))
   } catch {
     // All ranks have parsed the same arguments and come to the same conclusion.
-    let code = Gyre.exitCode(for: error)
-    if world.rank == 0 {
-      let text = Gyre.fullMessage(for: error)
-      if code.isSuccess { print(text) } else { printError(text) }
-    }
-    return code.rawValue
+    return world.rank == 0 ? report(error) : Gyre.exitCode(for: error).rawValue
   }
+}
+
+/// Prints what an error of the argument parser says, which may be the help that was asked for.
+///
+/// - Returns: the exit code.
+func report(_ error: any Error) -> Int32 {
+  let code = Gyre.exitCode(for: error)
+  if code.isSuccess {
+    print(Gyre.fullMessage(for: error))
+  } else {
+    let message = Gyre.message(for: error)
+    printError("gyre: \(message)\(message.hasSuffix(".") ? "" : ".") See --help.")
+  }
+  return code.rawValue
 }

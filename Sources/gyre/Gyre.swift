@@ -49,7 +49,7 @@ struct Gyre: ParsableCommand {
       printError("gyre: \(error)")
       Glibc.exit(EXIT_FAILURE)
     } catch {
-      exit(withError: error)
+      Glibc.exit(report(error))
     }
   }
 
