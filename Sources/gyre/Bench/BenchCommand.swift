@@ -1,0 +1,9 @@
+import ArgumentParser
+
+/// `gyre bench`: measurements.
+struct BenchCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench",
+    abstract: "Measurements.",
+    subcommands: [KernelBenchCommand.self])
+}

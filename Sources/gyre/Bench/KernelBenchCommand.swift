@@ -1,0 +1,116 @@
+import ArgumentParser
+import Attention
+import Tensors
+
+/// `gyre bench kernel`: the kernel on one process, against the multiply–add peak of a core.
+struct KernelBenchCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "kernel",
+    abstract: "The attention kernel in one process, against the processor's multiply–add peak.",
+    discussion: """
+      Every combination of the lists is measured. Kernel and peak alternate within one run, so \
+      that a machine whose speed drifts slows both; the medians are reported.
+      """)
+
+  @Option(
+    name: .customLong("head-dim"), help: "Head dims, for example 64,128.",
+    transform: { try parseIntegers($0, in: 1...AttentionShape.largestHeadDim) })
+  var headDims = [64, 128]
+
+  @Option(
+    help: "Numbers of tokens.", transform: { try parseIntegers($0, in: 1...1 << 24) })
+  var tokens = [4096]
+
+  @Option(help: "Query heads.")
+  var heads = 2
+
+  @Option(help: "KV heads.")
+  var kvHeads = 2
+
+  @Option(help: "With a causal mask, without, or both.")
+  var causal = CausalChoice.both
+
+  @Option(
+    name: .customLong("dtype"), help: "Types of keys and values, of f32, f16 and bf16.",
+    transform: parseTypes)
+  var dtypes = [WireType.f32]
+
+  @Option(
+    help: "Numbers of threads.", transform: { try parseIntegers($0, in: 1...1024) })
+  var threads = [1]
+
+  @Option(help: "How often each is measured.")
+  var repeats = 9
+
+  @Option(help: "A table or one JSON object.")
+  var format = ReportFormat.text
+
+  func validate() throws {
+    guard heads >= 1, kvHeads >= 1, heads % kvHeads == 0 else {
+      throw ValidationError("--heads must be a multiple of --kv-heads, both at least 1.")
+    }
+    guard (1...1000).contains(repeats) else {
+      throw ValidationError("--repeats is \(repeats); give a number from 1 to 1000.")
+    }
+  }
+
+  func run() throws {
+    var results: [KernelBenchResult] = []
+    for headDim in headDims {
+      for tokens in tokens {
+        for isCausal in causal.values {
+          for dtype in dtypes {
+            for threads in threads {
+              results.append(
+                KernelBenchResult.measure(
+                  shape: AttentionShape(
+                    batch: 1, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
+                    valueHeadDim: headDim),
+                  tokens: tokens, isCausal: isCausal, dtype: dtype, threads: threads,
+                  repeats: repeats))
+            }
+          }
+        }
+      }
+    }
+    let report = KernelBenchReport(environment: .current, results: results)
+    write((format == .json ? try report.json : report.text) + "\n", to: 1)
+  }
+}
+
+/// `--causal both|true|false`.
+enum CausalChoice: String, CaseIterable, ExpressibleByArgument {
+  case both
+  case yes = "true"
+  case no = "false"
+
+  var values: [Bool] {
+    switch self {
+    case .both: [false, true]
+    case .yes: [true]
+    case .no: [false]
+    }
+  }
+}
+
+/// Parses `64,128`.
+private func parseIntegers(_ text: String, in range: ClosedRange<Int>) throws -> [Int] {
+  let numbers = text.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
+  guard numbers.allSatisfy({ $0.map(range.contains) ?? false }) else {
+    throw ValidationError(
+      "give whole numbers from \(range.lowerBound) to \(range.upperBound), joined by commas.")
+  }
+  return numbers.compactMap { $0 }
+}
+
+/// Parses `f32,bf16`.
+@Sendable
+private func parseTypes(_ text: String) throws -> [WireType] {
+  let types = text.split(separator: ",", omittingEmptySubsequences: false).map {
+    WireType(rawValue: String($0))
+  }
+  guard types.allSatisfy({ $0 != nil }) else {
+    throw ValidationError("give names of f32, f16 and bf16, joined by commas.")
+  }
+  return types.compactMap { $0 }
+}
