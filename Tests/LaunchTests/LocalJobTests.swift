@@ -105,9 +105,12 @@ import Testing
 
   @Test func theLastErrorIsOutBeforeTheScriptEnds() throws {
     let folder = try TemporaryFolder()
-    let slowFilter = try folder.shadowing("sed", with: #"sleep 0.3; exec /bin/sed "$@""#)
-    let outcome = try job(ranks: 1, "echo late >&2", environment: slowFilter)
-    #expect(outcome.errors == "late\n")
+    let gyre = try folder.write("#!/bin/sh\necho late >&2\n", to: "gyre", executable: true)
+    var environment = try folder.shadowing("sed", with: #"sleep 0.3; exec /bin/sed "$@""#)
+    environment["GYRE_BINARY"] = gyre.path
+    let outcome = try Script.run(
+      "/bin/bash", ["-c", "Launch/local -n 1 attend; echo end >&2"], environment: environment)
+    #expect(outcome.errors == "late\nend\n")
   }
 
   @Test func rankZeroReadsStandardInput() throws {
