@@ -101,6 +101,17 @@ import Testing
     #expect(!outcome.output.contains("--oversubscribe"))
   }
 
+  @Test func aMachineThatHidesItsTopologyDoesNotBind() throws {
+    let folder = try TemporaryFolder()
+    let outcome = try Script.local(
+      "--dry-run", "-n", "1", "attend",
+      environment: try folder.shadowing("lscpu", with: "echo no /sys >&2; exit 1"))
+    #expect(outcome.code == 0)
+    #expect(outcome.errors == "")
+    #expect(outcome.output.contains(" --bind-to none -n 1 "))
+    #expect(!outcome.output.contains("--oversubscribe"))
+  }
+
   /// A shell that reads the printed line gives mpirun the arguments that were meant.
   @Test func theLineCanBePastedIntoAShell() throws {
     let folder = try TemporaryFolder()
