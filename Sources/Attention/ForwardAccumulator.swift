@@ -51,7 +51,8 @@ public struct ForwardAccumulator: ~Copyable {
   ///     computed since the last call.
   /// - Complexity: `4 · headDim` floating-point operations a visible pair.
   public mutating func attend(
-    _ queries: borrowing QueryShard, to block: borrowing KeyValueBlock, poll: (_ scores: Int) -> Void = { _ in }
+    _ queries: borrowing QueryShard, to block: borrowing KeyValueBlock,
+    poll: (_ scores: Int) -> Void = { _ in }
   ) {
     precondition(
       queries.tensor.shape == [shape.batch, tokens, shape.queryHeads, shape.headDim]

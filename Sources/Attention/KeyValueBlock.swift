@@ -14,7 +14,7 @@ public struct KeyValueBlock: ~Copyable {
   /// The dimensions of the problem.
   public let shape: AttentionShape
 
-  /// The type of the packed elements. Arithmetic is in `Float` whatever it is.
+  /// The type of the packed elements, whatever it is; arithmetic is in `Float`.
   public let elementType: ElementType
 
   /// The global positions of the keys that the block holds.
@@ -61,7 +61,9 @@ public struct KeyValueBlock: ~Copyable {
     precondition(byteCount <= storage.byteCount, "the block has no room for these keys")
   }
 
-  /// The bytes that the block holds. The address stays the same for the life of the block.
+  /// The bytes that the block holds.
+  ///
+  /// The address stays the same for the life of the block.
   @unsafe
   public var unsafeBytes: UnsafeMutableRawBufferPointer {
     unsafe UnsafeMutableRawBufferPointer(rebasing: storage.unsafeMutableBytes[0..<byteCount])

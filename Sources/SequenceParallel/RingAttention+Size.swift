@@ -27,8 +27,9 @@ extension RingAttention {
     }
   }
 
-  /// The bytes that the tensors of a rank take: queries, outputs, log-sum-exps and row sums, and
-  /// the two blocks of the ring. As a `Double`, since it may be asked of problems that fit nowhere.
+  /// The bytes that the tensors of a rank take.
+  ///
+  /// These are queries, outputs, log-sum-exps and row sums, and the two blocks of the ring. As a `Double`, since it may be asked of problems that fit nowhere.
   public func residentBytes(rank: Int) -> Double {
     let tokens = Double(queries.tokenCount(of: rank))
     let row = Double(shape.queryHeads * (shape.headDim + shape.valueHeadDim + 2))

@@ -25,7 +25,9 @@ public struct RingAttention: Sendable {
   /// The threads of this rank.
   public let team: ThreadTeam
 
-  /// Describes the problem. All ranks must give the same values, except for `team`.
+  /// Describes the problem.
+  ///
+  /// All ranks must give the same values, except for `team`.
   ///
   /// - Parameters:
   ///   - scale: multiplies `q·k`; nil is 1/√headDim.

@@ -11,7 +11,9 @@ public struct Sharding: Hashable, Sendable {
   /// Tokens in the whole sequence.
   public let tokens: Int
 
-  /// For each rank, the runs of global positions that it holds, in ascending order. There are no
+  /// For each rank, the runs of global positions that it holds, in ascending order.
+  ///
+  /// There are no
   /// empty runs, so the list of a rank without tokens is empty.
   public let shards: [[PositionRange]]
 

@@ -42,7 +42,11 @@ struct Gyre: ParsableCommand {
       }
       let parsed = command
       let code = try withMPI { world in
-        reportingFailures(on: world) { parsed } run: { try run($0, on: world) }
+        reportingFailures(on: world) {
+          parsed
+        } run: {
+          try run($0, on: world)
+        }
       }
       Glibc.exit(code)
     } catch let error as MPIError {

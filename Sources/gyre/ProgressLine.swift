@@ -1,7 +1,8 @@
 import Glibc
 
-/// One line on a terminal that tells how far a long computation is: percent, time so far, time
-/// left. Nothing is shown in the first two seconds.
+/// One line on a terminal that tells how far a long computation is.
+///
+/// It shows percent, time so far and time left, and nothing in the first two seconds.
 struct ProgressLine {
   private let total: Int
   private let isShown: Bool

@@ -55,7 +55,8 @@ struct ForwardTests {
     #expect(relativeError(result.lse, expected.lse) < 1e-5)
   }
 
-  @Test("causal is aligned at the bottom right", arguments: [(5, 300), (300, 5), (1, 400), (64, 0)])
+  @Test(
+    "causal is aligned at the bottom right", arguments: [(5, 300), (300, 5), (1, 400), (64, 0)])
   func keyCounts(tokens: Int, keyTokens: Int) {
     let problem = Problem(tokens: tokens, keyTokens: keyTokens, headDim: 16)
     let offset = keyTokens - tokens

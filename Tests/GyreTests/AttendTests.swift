@@ -142,9 +142,10 @@ struct AttendTests {
     #expect(result.isSuccess, "\(result)")
     let lines = result.standardOutput.split(separator: "\n")
     let header = try #require(lines.firstIndex { $0.contains("rank") && $0.contains("GFLOP/s") })
-    #expect(lines[header...].dropFirst().prefix(3).map { $0.split(separator: " ")[0] } == [
-      "0", "1", "2",
-    ])
+    #expect(
+      lines[header...].dropFirst().prefix(3).map { $0.split(separator: " ")[0] } == [
+        "0", "1", "2",
+      ])
     #expect(result.standardOutput.contains("passed."))
     #expect(result.standardError.isEmpty)
   }

@@ -24,7 +24,9 @@ struct BadInputTests {
         ? try await MPIJob.runAlone(program: "gyre", arguments: command, timeoutSeconds: 20)
         : try await MPIJob.run(
           program: "gyre", arguments: command, ranks: 3, timeoutSeconds: 20)
-      #expect(!result.isSuccess && result.ending != .timedOut, "\(result)", sourceLocation: sourceLocation)
+      #expect(
+        !result.isSuccess && result.ending != .timedOut, "\(result)", sourceLocation: sourceLocation
+      )
       #expect(result.seconds < 5, "\(result)", sourceLocation: sourceLocation)
       // mpirun adds lines of its own about the exit code.
       let sentences = result.standardError.split(separator: "\n").filter {
@@ -227,8 +229,8 @@ struct BadInputTests {
         "mpirun", arguments: start + [other], timeoutSeconds: 20)
       #expect(!result.isSuccess && result.ending != .timedOut && result.seconds < 5, "\(result)")
       #expect(
-        result.standardError.contains("gyre: rank 1 was started with") &&
-        result.standardError.contains(other), "\(result)")
+        result.standardError.contains("gyre: rank 1 was started with")
+          && result.standardError.contains(other), "\(result)")
     }
   }
 

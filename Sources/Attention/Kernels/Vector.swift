@@ -23,7 +23,9 @@ extension SIMD8<Float> {
     self = addingProduct(a, b)
   }
 
-  /// The larger of each pair of lanes. Unlike `pointwiseMax` it is one compare and one blend, and
+  /// The larger of each pair of lanes.
+  ///
+  /// Unlike `pointwiseMax` it is one compare and one blend, and
   /// leaves NaN out of consideration: scores are never NaN.
   @inline(__always)
   func larger(_ other: Self) -> Self {

@@ -20,7 +20,9 @@ struct RankReport: Encodable {
   let peakResidentBytes: Int
 }
 
-/// What all ranks did, as rank 0 reports it. The names are the fields of the JSON object.
+/// What all ranks did, as rank 0 reports it.
+///
+/// The names are the fields of the JSON object.
 struct RunReport: Encodable {
   let ranks: Int
   let batch: Int

@@ -2,7 +2,9 @@ import Attention
 import SequenceParallel
 import Tensors
 
-/// One row of `gyre bench kernel`. The names are the fields of the JSON object.
+/// One row of the kernel benchmark.
+///
+/// The names are the fields of the JSON object.
 struct KernelBenchResult: Encodable {
   let pass: String
   let headDim: Int
