@@ -17,15 +17,18 @@ func fixed(_ value: Double, _ decimals: Int) -> String {
   return "\(sign)\(padded.dropLast(decimals)).\(padded.suffix(decimals))"
 }
 
-/// A number with three significant digits, at least for numbers under 1000.
+/// A number with three significant digits, or all of its whole ones.
 func threeDigits(_ value: Double) -> String {
   let magnitude = abs(value)
+  if magnitude >= 999.5, magnitude < 1e15 { return grouped(Int(value.rounded())) }
   return fixed(value, magnitude >= 99.95 ? 0 : magnitude >= 9.995 ? 1 : 2)
 }
 
-/// A duration for people: `0.45 s`, `12.3 s`, `4 min 05 s`, `2 h 07 min`.
+/// A duration for people: `0.45 s`, `12.3 s`, `12 s` if whole, `4 min 05 s`, `2 h 07 min`.
 func formatSeconds(_ value: Double) -> String {
-  guard value >= 90 else { return "\(threeDigits(value)) s" }
+  guard value >= 90 else {
+    return value >= 1 && value == value.rounded() ? "\(Int(value)) s" : "\(threeDigits(value)) s"
+  }
   let total = Int(value.rounded())
   let (minutes, rest) = (total / 60, total % 60)
   if minutes < 90 { return "\(minutes) min \(rest < 10 ? "0" : "")\(rest) s" }

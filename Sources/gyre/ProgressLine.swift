@@ -5,21 +5,22 @@ import Glibc
 /// It shows percent, time so far and time left, and nothing in the first two seconds.
 struct ProgressLine {
   private let total: Int
-  private let isShown: Bool
+  private let terminal: Int32?
   private let start = ContinuousClock.now
   private var done = 0
   private var nextUpdate: ContinuousClock.Instant
   private var hasPrinted = false
 
-  init(total: Int, isShown: Bool) {
+  /// Prepares a line on a terminal, or none.
+  init(total: Int, on terminal: Int32?) {
     self.total = max(1, total)
-    self.isShown = isShown
+    self.terminal = terminal
     nextUpdate = start + .seconds(2)
   }
 
   /// Counts work, and draws the line anew if it is time.
   mutating func advance(by amount: Int) {
-    guard isShown else { return }
+    guard terminal != nil else { return }
     done += amount
     let now = ContinuousClock.now
     guard now >= nextUpdate else { return }
@@ -29,8 +30,8 @@ struct ProgressLine {
     let elapsed = seconds(now - start)
     let left = elapsed * (1 - fraction) / max(fraction, 0.001)
     draw(
-      "attention \(Int(fraction * 100)) %, \(formatSeconds(elapsed)), "
-        + "about \(formatSeconds(left)) left")
+      "attention \(Int(fraction * 100)) %, \(formatSeconds(elapsed.rounded())), "
+        + "about \(formatSeconds(left.rounded())) left")
   }
 
   /// Takes the line away.
@@ -40,6 +41,6 @@ struct ProgressLine {
 
   private func draw(_ text: String) {
     // Back to the start of the line, and erase to its end.
-    write("\r\u{1B}[K\(text)", to: STDERR_FILENO)
+    if let terminal { write("\r\u{1B}[K\(text)", to: terminal) }
   }
 }

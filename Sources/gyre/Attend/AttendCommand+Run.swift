@@ -21,7 +21,7 @@ extension AttendCommand: DistributedCommand {
     let pairs = attention.visiblePairs(rank: world.rank)
     let ring = try world.duplicate()
     var progress = ProgressLine(
-      total: pairs / threads, isShown: world.rank == 0 && isatty(STDERR_FILENO) == 1)
+      total: pairs / threads, on: world.rank == 0 ? Terminal.openForProgress() : nil)
     try world.barrier()
     let start = ContinuousClock.now
     let result = try attention.forward(queries, block, on: ring) { progress.advance(by: $0) }
