@@ -7,18 +7,17 @@
 /// A pending send that is dropped unfinished stops the program with a sentence.
 public struct PendingSend<Buffer: TransferBuffer & ~Copyable>: ~Copyable {
   private let requests: RequestSet
-  private let held: Buffer
+  /// The buffer being sent, to read.
+  ///
+  /// Pass it to a function that borrows it: Swift 6.3 does not let a value be consumed in the function
+  /// that has taken a span of it out of a `let`, even after the span's last use.
+  public let buffer: Buffer
   private let what: TransferDescription
 
   init(_ requests: RequestSet, _ buffer: consuming Buffer, _ what: TransferDescription) {
     self.requests = requests
-    self.held = buffer
+    self.buffer = buffer
     self.what = what
-  }
-
-  /// The buffer being sent, to read.
-  public var buffer: Buffer {
-    _read { yield held }
   }
 
   /// Moves the send on and answers whether it is finished, without blocking or allocating.
@@ -46,11 +45,11 @@ public struct PendingSend<Buffer: TransferBuffer & ~Copyable>: ~Copyable {
       try requests.wait(until: deadline, for: what.sentence(progress: requests.progress))
     } catch {
       if !requests.cancel() {
-        leak(held)
+        leak(buffer)
         requests.leak()
       }
       throw error
     }
-    return held
+    return buffer
   }
 }

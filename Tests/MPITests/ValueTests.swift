@@ -35,16 +35,16 @@ struct ValueTests {
   @Test("A buffer keeps its address when it is moved, aligned for vectors")
   func address() {
     func addresses(_ buffer: consuming MessageBuffer<UInt8>) -> Set<UInt> {
-      let read = unsafe buffer.withUnsafeTransferBytes { unsafe UInt(bitPattern: $0.baseAddress) }
+      let read = unsafe buffer.withUnsafeTransferBytes { UInt(bitPattern: $0.baseAddress) }
       let write = unsafe buffer.withUnsafeMutableTransferBytes {
-        unsafe UInt(bitPattern: $0.baseAddress)
+        UInt(bitPattern: $0.baseAddress)
       }
       return [read, write]
     }
     let buffer = MessageBuffer<UInt8>(repeating: 0, count: 3)
     let before = unsafe buffer.withUnsafeTransferBytes { bytes in
-      #expect(unsafe bytes.count == 3)
-      return unsafe UInt(bitPattern: bytes.baseAddress)
+      #expect(bytes.count == 3)
+      return UInt(bitPattern: bytes.baseAddress)
     }
     #expect(before.isMultiple(of: 64))
     #expect(addresses(buffer) == [before])
