@@ -34,6 +34,7 @@ public struct PendingSend<Buffer: TransferBuffer & ~Copyable>: ~Copyable {
   /// That the send is finished does not say that the message was received: a small one is copied.
   ///
   /// - Parameter deadline: when to give up; nil waits forever.
+  /// - Returns: the buffer.
   /// - Throws: ``MPIError`` on a failed transfer and, as ``MPIError/ErrorClass/timedOut``, at the
   ///   deadline. The buffer is then lost: as a send cannot be taken back, its memory stays allocated.
   ///

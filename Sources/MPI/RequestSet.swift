@@ -91,8 +91,11 @@ final class RequestSet {
     active += 1
   }
 
-  /// Notes how many more messages have to come, or that one of them has met its receive.
-  func await(_ change: Int) { awaited += change }
+  /// Notes that `messages` more have to come.
+  func expect(_ messages: Int) { awaited += messages }
+
+  /// Notes that one of the expected messages has come, and its receive has been posted.
+  func hasMet() { awaited -= 1 }
 
   /// Notes the first failure, which the next poll throws.
   func fail(_ error: MPIError) { failure = failure ?? error }

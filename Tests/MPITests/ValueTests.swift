@@ -15,7 +15,9 @@ struct ValueTests {
 
   @Test(
     "A message is its full chunks and a shorter one",
-    arguments: [(0, 100, 0), (1, 100, 1), (99, 100, 1), (100, 100, 2), (101, 100, 2), (300, 100, 4)])
+    arguments: [
+      (0, 100, 0), (1, 100, 1), (99, 100, 1), (100, 100, 2), (101, 100, 2), (300, 100, 4),
+    ])
   func messageCount(bytes: Int, chunkBytes: Int, count: Int) {
     #expect(Communicator.messageCount(forBytes: bytes, chunkBytes: chunkBytes) == count)
   }

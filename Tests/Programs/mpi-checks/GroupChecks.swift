@@ -52,8 +52,9 @@ private struct Refusal: Error, CustomStringConvertible {
 func agreement(_ check: Check, _ world: borrowing Communicator) throws {
   try check.expect(try world.agree { 7 * check.rank }, equals: 7 * check.rank, "all succeed")
 
-  for failing in [[0], [check.size - 1], Array(stride(from: check.size / 2, to: check.size, by: 2))]
-  {
+  for failing in [
+    [0], [check.size - 1], Array(stride(from: check.size / 2, to: check.size, by: 2)),
+  ] {
     do {
       try world.agree { if failing.contains(check.rank) { throw Refusal(rank: check.rank) } }
       throw CheckFailure(rank: check.rank, check: "no error after \(failing) failed")
