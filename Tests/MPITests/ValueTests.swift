@@ -34,8 +34,10 @@ struct ValueTests {
     #expect(elements.indices.allSatisfy { elements[$0] == 5 + Int16($0) })
   }
 
-  @Test("A buffer keeps its address when it is moved, aligned for vectors")
-  func address() {
+  @Test(
+    "A buffer keeps its address when it is moved, aligned for vectors",
+    arguments: [0, 3, 40, 100, 1_000, 5_000])
+  func address(count: Int) {
     func addresses(_ buffer: consuming MessageBuffer<UInt8>) -> Set<UInt> {
       let read = unsafe buffer.withUnsafeTransferBytes { UInt(bitPattern: $0.baseAddress) }
       let write = unsafe buffer.withUnsafeMutableTransferBytes {
@@ -43,9 +45,9 @@ struct ValueTests {
       }
       return [read, write]
     }
-    let buffer = MessageBuffer<UInt8>(repeating: 0, count: 3)
+    let buffer = MessageBuffer<UInt8>(repeating: 0, count: count)
     let before = unsafe buffer.withUnsafeTransferBytes { bytes in
-      #expect(bytes.count == 3)
+      #expect(bytes.count == count)
       return UInt(bitPattern: bytes.baseAddress)
     }
     #expect(before.isMultiple(of: 64))
