@@ -42,8 +42,9 @@ func aborts(_ check: Check, _ world: borrowing Communicator) throws {
   try misbehave(check, world) { group.abort(code: 42) }
 }
 
-/// Nobody sends: only the test's own time limit ends this.
+/// Nobody sends, and the highest rank is stopped: only the test's own time limit ends this.
 func hangs(_ check: Check, _ world: borrowing Communicator) throws {
+  if check.rank == check.size - 1 { kill(getpid(), SIGSTOP) }
   var value = [0]
   var span = value.mutableSpan
   try world.receive(into: &span, from: check.previous, tag: 0)
