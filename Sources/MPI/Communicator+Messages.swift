@@ -52,7 +52,7 @@ extension Communicator {
       do throws(MPIError) {
         try requests.wait(until: deadline, for: what.sentence(progress: requests.progress))
       } catch {
-        requests.settle()
+        requests.settle(after: error)
         throw error
       }
     }

@@ -83,6 +83,14 @@ struct FailureTests {
       "\(result)")
   }
 
+  @Test("A collective that has failed on both sides of a message ends the job")
+  func stuckExchange() async throws {
+    let result = try await run("stuck-exchange")
+    #expect(
+      result.standardError.contains("4194304 bytes from rank")
+        && result.standardError.contains("where 1048576 bytes were expected"), "\(result)")
+  }
+
   @Test("A job that hangs is killed with all its ranks")
   func hangs() async throws {
     let result = try await MPIJob.run(

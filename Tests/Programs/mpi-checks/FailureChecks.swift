@@ -80,3 +80,14 @@ func unreceived(_ check: Check, _ world: borrowing Communicator) throws {
   guard check.rank == check.size - 1 else { return }
   try world.send([UInt8](repeating: 0, count: 1 << 20).span, to: 0, tag: 9)
 }
+
+/// Ranks 0 and 1 each expect less than the other sends: what is left of both messages stays in flight.
+func stuckExchange(_ check: Check, _ world: borrowing Communicator) throws {
+  let peers = (0..<check.size).map { $0 < 2 && check.rank < 2 && $0 != check.rank }
+  let outgoing = [UInt8](repeating: 1, count: check.rank < 2 ? 9 << 20 : 0)
+  var incoming = [UInt8](repeating: 0, count: check.rank < 2 ? 5 << 20 : 0)
+  var span = incoming.mutableSpan
+  try world.allToAll(
+    outgoing.span, counts: peers.map { $0 ? outgoing.count : 0 }, into: &span,
+    counts: peers.map { $0 ? 5 << 20 : 0 })
+}
