@@ -30,6 +30,9 @@ extension Communicator {
   public static let largestChunkBytes = 1 << 30
 
   /// The bytes of a chunk unless a transfer says otherwise: 4 MiB.
+  ///
+  /// In shared memory and over TCP the throughput is the same from 1 MiB up; smaller chunks cost
+  /// requests, larger ones come to nothing.
   public static let defaultChunkBytes = 4 << 20
 
   /// How many messages a transfer of `bytes` bytes is on the wire: 0 for none,

@@ -8,6 +8,7 @@ extension Communicator {
   /// - Parameters:
   ///   - part: this rank's part.
   ///   - whole: the place for ``size`` parts.
+  /// - Throws: ``MPIError`` where MPI fails.
   /// - Complexity: O(log ``size``) messages a rank for small parts, ``size`` − 1 for large ones.
   ///
   /// C: `MPI_Iallgather`, MPI 3.1 §5.12.5; `MPI_Isend` and `MPI_Imrecv` where the whole is larger than
@@ -38,6 +39,7 @@ extension Communicator {
   ///   - part: this rank's part, which may be empty.
   ///   - whole: the place for all parts, in rank order.
   ///   - counts: the number of elements of each rank's part, the same on every rank.
+  /// - Throws: ``MPIError`` where MPI fails.
   /// - Complexity: ``size`` − 1 messages a rank.
   ///
   /// C: `MPI_Iallgatherv`, MPI 3.1 §5.12.5; `MPI_Isend` and `MPI_Imrecv` where the whole is larger

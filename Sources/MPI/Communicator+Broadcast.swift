@@ -8,6 +8,7 @@ extension Communicator {
   /// - Parameters:
   ///   - elements: on `root` the source, elsewhere overwritten.
   ///   - root: the rank to copy from.
+  /// - Throws: ``MPIError`` where MPI fails.
   /// - Complexity: O(log ``size``) messages a rank.
   ///
   /// C: `MPI_Ibcast`, MPI 3.1 §5.12.2.

@@ -9,6 +9,7 @@ extension Communicator {
   ///   - destination: the receiving rank of this communicator, this rank allowed.
   ///   - tag: tells messages between the same two ranks apart, 0 to ``largestTag``.
   ///   - chunkBytes: the size of a chunk, the same as the receiver's.
+  /// - Throws: ``MPIError`` where MPI refuses the send.
   /// - Complexity: one copy, ``messageCount(forBytes:chunkBytes:)`` messages.
   ///
   /// C: `MPI_Isend`, MPI 3.1 §3.7.2.
@@ -51,7 +52,7 @@ extension Communicator {
       do throws(MPIError) {
         try requests.wait(until: deadline, for: what.sentence(progress: requests.progress))
       } catch {
-        requests.settle()
+        requests.settle(after: error)
         throw error
       }
     }

@@ -9,6 +9,7 @@ extension Communicator {
   /// - Parameters:
   ///   - elements: this rank's part before, the result of all ranks after.
   ///   - operation: how two ranks combine.
+  /// - Throws: ``MPIError`` where MPI fails.
   /// - Complexity: O(log ``size``) messages a rank.
   ///
   /// C: `MPI_Iallreduce` with `MPI_IN_PLACE`, MPI 3.1 §5.12.8.
@@ -55,6 +56,7 @@ extension Communicator {
   ///   - elements: this rank's part before; on `root` the result of all ranks after.
   ///   - operation: how two ranks combine.
   ///   - root: the rank that gets the result.
+  /// - Throws: ``MPIError`` where MPI fails.
   /// - Complexity: O(log ``size``) messages a rank.
   ///
   /// C: `MPI_Ireduce`, MPI 3.1 §5.12.7.

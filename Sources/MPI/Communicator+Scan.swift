@@ -10,6 +10,7 @@ extension Communicator {
   ///   - elements: this rank's part before, the result of the lower ranks after.
   ///   - operation: how a lower and an upper rank combine.
   ///   - identity: the operator's neutral record, of `operation.elementsPerRecord` elements.
+  /// - Throws: ``MPIError`` where MPI fails.
   /// - Complexity: O(log ``size``) messages a rank.
   ///
   /// C: `MPI_Iexscan` with `MPI_IN_PLACE`, MPI 3.1 §5.12.12.

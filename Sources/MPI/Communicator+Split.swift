@@ -10,6 +10,7 @@ extension Communicator {
   ///   - color: which new group to join, 0 or more; nil to join none.
   ///   - key: ranks of a new group are numbered by ascending key, and by rank where keys are equal.
   /// - Returns: the new communicator, nil where `color` is nil.
+  /// - Throws: ``MPIError`` where MPI fails.
   /// - Complexity: one allgather of two integers over ``size`` ranks.
   ///
   /// C: `MPI_Comm_split`, MPI 3.1 §6.4.2.

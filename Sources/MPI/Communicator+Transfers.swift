@@ -11,6 +11,7 @@ extension Communicator {
   ///   - byteCount: send only the first bytes of the buffer; nil sends all.
   ///   - chunkBytes: the size of a chunk, up to ``largestChunkBytes``.
   /// - Returns: the transfer in flight.
+  /// - Throws: ``MPIError`` where MPI refuses the send.
   /// - Complexity: ``messageCount(forBytes:chunkBytes:)`` messages; no copy.
   ///
   /// C: `MPI_Isend`, MPI 3.1 §3.7.2.
@@ -42,8 +43,8 @@ extension Communicator {
   /// Starts to receive into `buffer`, which belongs to the transfer until its wait gives it back.
   ///
   /// The receive expects exactly the bytes that the buffer shows, or `byteCount` of them; bytes
-  /// beyond are not touched. A message of another size is an error of the wait. No bytes are no
-  /// message: the transfer is finished at once.
+  /// beyond are not touched. A message of another size is an error of the wait, and what is left of it
+  /// meets the next receive of the tag. No bytes are no message: the transfer is finished at once.
   ///
   /// - Parameters:
   ///   - buffer: where to receive.

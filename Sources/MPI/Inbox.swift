@@ -30,8 +30,9 @@ final class Inbox {
     }
   }
 
-  /// In the order of posting. A receive that competes with an earlier one waits in `blocked`.
+  /// The receives that may take the next message of their sequence.
   private var open: [Entry] = []
+  /// The receives that wait for an open one of the same sequence, in the order of posting.
   private var blocked: [Entry] = []
   /// Where the next round of looks begins.
   private var cursor = 0
@@ -45,7 +46,7 @@ final class Inbox {
   ) {
     let chunks = chunking.count(forBytes: bytes.count)
     if chunks == 0 { return }
-    requests.await(chunks)
+    requests.expect(chunks)
     let entry = unsafe Entry(
       requests: requests, source: source, tag: tag, bytes: bytes, chunking: chunking)
     if open.contains(where: { $0.competes(with: entry) }) {
@@ -79,7 +80,9 @@ final class Inbox {
   private func matchAll(at index: Int) -> Bool {
     let requests = open[index].requests
     do throws(MPIError) {
-      while let message = try MatchedMessage.next(from: open[index].source, tag: open[index].tag, on: requests.communicator.handle) {
+      while let message = try MatchedMessage.next(
+        from: open[index].source, tag: open[index].tag, on: requests.communicator.handle)
+      {
         let (bytes, chunk) = unsafe (open[index].bytes, open[index].nextChunk)
         let start = chunk * open[index].chunking.chunkBytes
         let length = open[index].chunking.length(of: chunk, inBytes: bytes.count)
@@ -89,7 +92,7 @@ final class Inbox {
         }
         try unsafe requests.postReceive(
           of: message, into: UnsafeMutableRawBufferPointer(rebasing: bytes[start..<start + length]))
-        requests.await(-1)
+        requests.hasMet()
         open[index].nextChunk += 1
         if open[index].nextChunk == open[index].chunking.count(forBytes: bytes.count) {
           return true

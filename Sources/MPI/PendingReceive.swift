@@ -29,6 +29,7 @@ public struct PendingReceive<Buffer: TransferBuffer & ~Copyable>: ~Copyable {
   /// Waits until the whole message has arrived, and gives the buffer back.
   ///
   /// - Parameter deadline: when to give up; nil waits forever.
+  /// - Returns: the buffer with the message.
   /// - Throws: ``MPIError`` where the message is longer (``MPIError/ErrorClass/truncate``) or shorter
   ///   (``MPIError/ErrorClass/short``) than the receive, or has not come by the deadline
   ///   (``MPIError/ErrorClass/timedOut``). The buffer is then lost; the receive is taken back where

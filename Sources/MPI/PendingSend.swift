@@ -7,18 +7,17 @@
 /// A pending send that is dropped unfinished stops the program with a sentence.
 public struct PendingSend<Buffer: TransferBuffer & ~Copyable>: ~Copyable {
   private let requests: RequestSet
-  private let held: Buffer
+  /// The buffer being sent, to read.
+  ///
+  /// Pass it to a function that borrows it: Swift 6.3 does not let a value be consumed in the function
+  /// that has taken a span of it out of a `let`, even after the span's last use.
+  public let buffer: Buffer
   private let what: TransferDescription
 
   init(_ requests: RequestSet, _ buffer: consuming Buffer, _ what: TransferDescription) {
     self.requests = requests
-    self.held = buffer
+    self.buffer = buffer
     self.what = what
-  }
-
-  /// The buffer being sent, to read.
-  public var buffer: Buffer {
-    _read { yield held }
   }
 
   /// Moves the send on and answers whether it is finished, without blocking or allocating.
@@ -35,6 +34,7 @@ public struct PendingSend<Buffer: TransferBuffer & ~Copyable>: ~Copyable {
   /// That the send is finished does not say that the message was received: a small one is copied.
   ///
   /// - Parameter deadline: when to give up; nil waits forever.
+  /// - Returns: the buffer.
   /// - Throws: ``MPIError`` on a failed transfer and, as ``MPIError/ErrorClass/timedOut``, at the
   ///   deadline. The buffer is then lost: as a send cannot be taken back, its memory stays allocated.
   ///
@@ -46,11 +46,11 @@ public struct PendingSend<Buffer: TransferBuffer & ~Copyable>: ~Copyable {
       try requests.wait(until: deadline, for: what.sentence(progress: requests.progress))
     } catch {
       if !requests.cancel() {
-        leak(held)
+        leak(buffer)
         requests.leak()
       }
       throw error
     }
-    return held
+    return buffer
   }
 }

@@ -63,7 +63,7 @@ extension CommunicatorState {
         from: UnsafeRawBufferPointer(rebasing: outgoing[own]))
       try requests.wait(until: nil, for: name)
     } catch {
-      requests.settle()
+      requests.settle(after: error)
       throw error
     }
   }

@@ -36,8 +36,10 @@ enum ReductionCallbacks {
 
   static func function(of slot: Int) -> Function { unsafe functions[slot] }
 
-  /// Called by MPI. Without a closure or an address there is nothing to combine: MPI calls an
-  /// operator only while it is alive.
+  /// Called by MPI through the function of `slot`.
+  ///
+  /// Without a closure or an address there is nothing to combine: MPI calls an operator only while it
+  /// is alive.
   fileprivate static func call(
     _ slot: Int, _ lower: UnsafeMutableRawPointer?, _ upper: UnsafeMutableRawPointer?,
     _ records: UnsafeMutablePointer<CInt>?

@@ -41,10 +41,13 @@ public struct ReductionOperator<Element: BitwiseCopyable>: ~Copyable {
   /// C: `MPI_Op_create`, MPI 3.1 §5.9.5; `MPI_Type_contiguous`, `MPI_Type_commit`, §4.1.
   public init(
     commutes: Bool, elementsPerRecord: Int = 1,
-    combine: @escaping @Sendable (_ lower: Span<Element>, _ upper: inout MutableSpan<Element>) ->
+    combine:
+      @escaping @Sendable (_ lower: Span<Element>, _ upper: inout MutableSpan<Element>) ->
       Void
   ) throws(MPIError) {
     precondition(elementsPerRecord > 0, "a record has at least one element")
+    precondition(
+      MemoryLayout<Element>.alignment <= 16, "MPI's own buffers are aligned to 16 bytes, not more")
     let slot = try unsafe ReductionCallbacks.add { lower, upper, records in
       let count = records * elementsPerRecord
       let lowerSpan = unsafe Span<Element>(

@@ -91,8 +91,11 @@ final class RequestSet {
     active += 1
   }
 
-  /// Notes how many more messages have to come, or that one of them has met its receive.
-  func await(_ change: Int) { awaited += change }
+  /// Notes that `messages` more have to come.
+  func expect(_ messages: Int) { awaited += messages }
+
+  /// Notes that one of the expected messages has come, and its receive has been posted.
+  func hasMet() { awaited -= 1 }
 
   /// Notes the first failure, which the next poll throws.
   func fail(_ error: MPIError) { failure = failure ?? error }
@@ -132,11 +135,20 @@ final class RequestSet {
     return active == 0
   }
 
-  /// After a failure: returns only when MPI has let go of all memory, which the caller owns.
+  /// After a failure: returns only when MPI has let go of all memory, which the caller goes on to use.
   ///
-  /// What cannot be taken back is waited for: its other side is on its way.
-  func settle() {
-    while !cancel() { usleep(50) }
+  /// What cannot be taken back is waited for, since its other side is on its way. Where the other
+  /// side has failed too it may never come; then the program is stopped.
+  func settle(after failure: MPIError) {
+    let deadline = ContinuousClock.now + .seconds(2)
+    while !cancel() {
+      communicator.session.inbox.match()
+      usleep(50)
+      if ContinuousClock.now > deadline {
+        stopProgram(
+          "\(failure); messages of the same call are on their way and cannot be taken back")
+      }
+    }
   }
 
   /// Declares that the memory stays allocated for good, so that the set may be dropped.
@@ -157,7 +169,10 @@ final class RequestSet {
       // A status has a code of its own only where the call as a whole said so.
       for slot in 0..<Int(done) where code == MPI_ERR_IN_STATUS {
         let own = unsafe statuses[slot].MPI_ERROR
-        if own != MPI_SUCCESS { fail(MPIError(code: own, function: "MPI_Testsome")) }
+        if own == MPI_SUCCESS { continue }
+        fail(MPIError(code: own, function: "MPI_Testsome"))
+        // Open MPI may leave the handle of a failed request, and would report it again.
+        unsafe requests[oldest + Int(indices[slot])] = copenmpi_request_null()
       }
     }
   }

@@ -17,11 +17,12 @@ struct WaitLoop {
     case none
   }
 
-  /// Polls without a pause: about 10 µs, the latency of a small message.
+  /// Polls without a pause: some 10 µs, a few times the latency of a small message.
   private static let spins = 32
-  /// Polls with a `sched_yield` between: a large message that is being copied moves on in each.
+  /// Polls with a `sched_yield` between, a few milliseconds: a large message, which moves on only in
+  /// polls, must not be left lying while it is on its way.
   private static let yields = 2_000
-  /// The first and the longest sleep. Linux adds up to 50 µs of timer slack to each.
+  /// The first sleep, and the longest: Linux adds up to 50 µs of timer slack to each.
   private static let shortestSleepNanoseconds = 1_000
   private static let longestSleepNanoseconds = 50_000
 

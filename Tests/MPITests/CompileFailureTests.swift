@@ -24,14 +24,15 @@ struct CompileFailureTests {
       body: """
         let first = try world.send(block, to: 0, tag: 0)
         let second = try world.send(block, to: 1, tag: 0)
-        _ = (try first.wait(), try second.wait())
+        _ = try first.wait()
+        _ = try second.wait()
         """,
       diagnostic: "'block' consumed more than once"),
     Program(
       testDescription: "a buffer is used while a message is received into it",
       body: """
         let receiving = world.receive(into: block, from: 0, tag: 0)
-        print(block.span[0])
+        print(block.count)
         _ = try receiving.wait()
         """,
       diagnostic: "'block' used after consume"),
@@ -47,10 +48,37 @@ struct CompileFailureTests {
       testDescription: "a buffer is written while it is sent",
       body: """
         var sending = try world.send(block, to: 0, tag: 0)
-        sending.buffer.mutableSpan[0] = 1
+        do {
+          var span = sending.buffer.mutableSpan
+          span[0] = 1
+        }
         _ = try sending.wait()
         """,
-      diagnostic: "'buffer' is a get-only property"),
+      diagnostic: "'buffer' is a 'let' constant"),
+    Program(
+      testDescription: "a buffer is taken out of its transfer",
+      body: """
+        let sending = try world.send(block, to: 0, tag: 0)
+        let taken = sending.buffer
+        print(taken.count)
+        """,
+      diagnostic: "cannot partially consume 'sending'"),
+    Program(
+      testDescription: "a span of a buffer outlives its transfer",
+      body: """
+        var sending = try world.send(block, to: 0, tag: 0)
+        let span = sending.buffer.span
+        _ = try sending.wait()
+        print(span[0])
+        """,
+      diagnostic: "overlapping accesses to 'sending'"),
+    Program(
+      testDescription: "a communicator is used on another thread",
+      body: """
+        let twin = try world.duplicate()
+        Task.detached { print(twin.rank, block.count) }
+        """,
+      diagnostic: "data race"),
     Program(
       testDescription: "a transfer is waited for twice",
       body: """
@@ -84,7 +112,7 @@ struct CompileFailureTests {
       let receiving = world.receive(
         into: MessageBuffer<Float>(repeating: 0, count: 8), from: 0, tag: 0)
       let sending = try world.send(block, to: 0, tag: 0)
-      print(sending.buffer.span[0], try sending.test(), try receiving.test())
+      print(sum(sending.buffer), try sending.test(), try receiving.test())
       let back = try sending.wait()
       print(back.count, try receiving.wait().count)
       """)
@@ -98,6 +126,10 @@ struct CompileFailureTests {
   private func compile(_ body: String) async throws -> CommandResult {
     let source = """
       import MPI
+      func sum(_ block: borrowing MessageBuffer<Float>) -> Float {
+        let span = block.span
+        return span.indices.reduce(0) { $0 + span[$1] }
+      }
       func program(_ world: borrowing Communicator) throws {
         let block = MessageBuffer<Float>(repeating: 0, count: 8)
       \(body)

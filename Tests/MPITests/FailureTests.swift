@@ -21,14 +21,11 @@ struct FailureTests {
     #expect(result.standardError.contains("check failed on rank 2: this check fails on purpose"))
   }
 
-  @Test("An error of all ranks is thrown on each, after MPI is finalized")
+  @Test("An error of all ranks is thrown after MPI is finalized")
   func allThrow() async throws {
     let result = try await run("fails-together")
-    for rank in 0..<3 {
-      #expect(
-        result.standardError.contains("check failed on rank \(rank): all ranks fail on purpose"),
-        "\(result)")
-    }
+    // By the first exit code that is not 0 mpirun ends the other ranks, whether they have told or not.
+    #expect(result.standardError.contains(": all ranks fail on purpose"), "\(result)")
     #expect(!result.standardError.contains("MPI_ABORT"), "\(result)")
   }
 
@@ -84,6 +81,14 @@ struct FailureTests {
     #expect(
       result.standardError.contains("this message is left: 1048576 bytes to rank 0, tag 9"),
       "\(result)")
+  }
+
+  @Test("A collective that has failed on both sides of a message ends the job")
+  func stuckExchange() async throws {
+    let result = try await run("stuck-exchange")
+    #expect(
+      result.standardError.contains("4194304 bytes from rank")
+        && result.standardError.contains("where 1048576 bytes were expected"), "\(result)")
   }
 
   @Test("A job that hangs is killed with all its ranks")

@@ -22,7 +22,6 @@ struct JobTests {
     let result = try await MPIJob.run(
       program: "mpi-checks", arguments: [job.name], ranks: job.ranks)
     #expect(result.isSuccess, "\(job.testDescription): \(result)")
-    #expect(result.standardError.isEmpty, "\(job.testDescription): \(result)")
   }
 
   @Test("A program runs without mpirun, as the only rank of its world")

@@ -15,7 +15,9 @@ struct ValueTests {
 
   @Test(
     "A message is its full chunks and a shorter one",
-    arguments: [(0, 100, 0), (1, 100, 1), (99, 100, 1), (100, 100, 2), (101, 100, 2), (300, 100, 4)])
+    arguments: [
+      (0, 100, 0), (1, 100, 1), (99, 100, 1), (100, 100, 2), (101, 100, 2), (300, 100, 4),
+    ])
   func messageCount(bytes: Int, chunkBytes: Int, count: Int) {
     #expect(Communicator.messageCount(forBytes: bytes, chunkBytes: chunkBytes) == count)
   }
@@ -32,19 +34,21 @@ struct ValueTests {
     #expect(elements.indices.allSatisfy { elements[$0] == 5 + Int16($0) })
   }
 
-  @Test("A buffer keeps its address when it is moved, aligned for vectors")
-  func address() {
+  @Test(
+    "A buffer keeps its address when it is moved, aligned for vectors",
+    arguments: [0, 3, 40, 100, 1_000, 5_000])
+  func address(count: Int) {
     func addresses(_ buffer: consuming MessageBuffer<UInt8>) -> Set<UInt> {
-      let read = unsafe buffer.withUnsafeTransferBytes { unsafe UInt(bitPattern: $0.baseAddress) }
+      let read = unsafe buffer.withUnsafeTransferBytes { UInt(bitPattern: $0.baseAddress) }
       let write = unsafe buffer.withUnsafeMutableTransferBytes {
-        unsafe UInt(bitPattern: $0.baseAddress)
+        UInt(bitPattern: $0.baseAddress)
       }
       return [read, write]
     }
-    let buffer = MessageBuffer<UInt8>(repeating: 0, count: 3)
+    let buffer = MessageBuffer<UInt8>(repeating: 0, count: count)
     let before = unsafe buffer.withUnsafeTransferBytes { bytes in
-      #expect(unsafe bytes.count == 3)
-      return unsafe UInt(bitPattern: bytes.baseAddress)
+      #expect(bytes.count == count)
+      return UInt(bitPattern: bytes.baseAddress)
     }
     #expect(before.isMultiple(of: 64))
     #expect(addresses(buffer) == [before])

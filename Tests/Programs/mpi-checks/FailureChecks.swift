@@ -15,10 +15,10 @@ private func misbehave(
 
 /// An expectation that is false on the highest rank: the checks can fail at all.
 func fails(_ check: Check, _ world: borrowing Communicator) throws {
-  try check.expect(check.rank, equals: 0, "this check fails on purpose")
+  try check.expect(check.rank < check.size - 1, "this check fails on purpose")
 }
 
-/// All ranks throw: MPI is finalized and each can tell its error.
+/// All ranks throw: MPI is finalized before any of them exits.
 func failsTogether(_ check: Check, _ world: borrowing Communicator) throws {
   throw CheckFailure(rank: check.rank, check: "all ranks fail on purpose")
 }
@@ -42,8 +42,9 @@ func aborts(_ check: Check, _ world: borrowing Communicator) throws {
   try misbehave(check, world) { group.abort(code: 42) }
 }
 
-/// Nobody sends: only the test's own time limit ends this.
+/// Nobody sends, and the highest rank is stopped: only the test's own time limit ends this.
 func hangs(_ check: Check, _ world: borrowing Communicator) throws {
+  if check.rank == check.size - 1 { kill(getpid(), SIGSTOP) }
   var value = [0]
   var span = value.mutableSpan
   try world.receive(into: &span, from: check.previous, tag: 0)
@@ -78,4 +79,15 @@ func dropsAfterError(_ check: Check, _ world: borrowing Communicator) throws {
 func unreceived(_ check: Check, _ world: borrowing Communicator) throws {
   guard check.rank == check.size - 1 else { return }
   try world.send([UInt8](repeating: 0, count: 1 << 20).span, to: 0, tag: 9)
+}
+
+/// Ranks 0 and 1 each expect less than the other sends: what is left of both messages stays in flight.
+func stuckExchange(_ check: Check, _ world: borrowing Communicator) throws {
+  let peers = (0..<check.size).map { $0 < 2 && check.rank < 2 && $0 != check.rank }
+  let outgoing = [UInt8](repeating: 1, count: check.rank < 2 ? 9 << 20 : 0)
+  var incoming = [UInt8](repeating: 0, count: check.rank < 2 ? 5 << 20 : 0)
+  var span = incoming.mutableSpan
+  try world.allToAll(
+    outgoing.span, counts: peers.map { $0 ? outgoing.count : 0 }, into: &span,
+    counts: peers.map { $0 ? 5 << 20 : 0 })
 }

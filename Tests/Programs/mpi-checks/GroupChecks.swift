@@ -39,8 +39,8 @@ func groups(_ check: Check, _ world: borrowing Communicator) throws {
   try check.expect(twin.traffic, equals: one, "traffic of the duplicate")
   try check.expect(world.traffic, equals: one, "traffic of the world")
 
-  // Many communicators in a row: the end of each frees its handle.
-  for _ in 0..<200 { _ = try world.duplicate() }
+  // MPI has 65 536 communicators: the end of each makes room. On one rank, where each is quickly made.
+  if check.size == 1 { for _ in 0..<66_000 { _ = try world.duplicate() } }
 }
 
 private struct Refusal: Error, CustomStringConvertible {
@@ -52,8 +52,9 @@ private struct Refusal: Error, CustomStringConvertible {
 func agreement(_ check: Check, _ world: borrowing Communicator) throws {
   try check.expect(try world.agree { 7 * check.rank }, equals: 7 * check.rank, "all succeed")
 
-  for failing in [[0], [check.size - 1], Array(stride(from: check.size / 2, to: check.size, by: 2))]
-  {
+  for failing in [
+    [0], [check.size - 1], Array(stride(from: check.size / 2, to: check.size, by: 2)),
+  ] {
     do {
       try world.agree { if failing.contains(check.rank) { throw Refusal(rank: check.rank) } }
       throw CheckFailure(rank: check.rank, check: "no error after \(failing) failed")

@@ -31,6 +31,7 @@ let cases: [String: (Check, borrowing Communicator) throws -> Void] = [
   "drops-receive": dropsReceive,
   "drops-after-error": dropsAfterError,
   "unreceived": unreceived,
+  "stuck-exchange": stuckExchange,
 ]
 
 guard CommandLine.arguments.count == 2, let run = cases[CommandLine.arguments[1]] else {
