@@ -317,7 +317,7 @@ struct SafetensorsFileTests {
     let fields = (0..<50).map {
       "\"\(long)\($0)\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}"
     }
-    let escape = "\"\\u001b[31m\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}"
+    let escape = "\"\\u001b[31m\\u202e\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}"
     let path = try folder.file(
       "names.safetensors",
       safetensorsBytes("{\((fields + [escape]).joined(separator: ","))}"))
@@ -326,9 +326,11 @@ struct SafetensorsFileTests {
     #expect(missing.map { $0.description.count < 3000 } == true)
     #expect(missing?.description.contains("and 31 more") == true)
     let other = refusal { () throws(TensorFileError) in
-      _ = try file.source("\u{1B}[31m", rank: 4)
+      _ = try file.source("\u{1B}[31m\u{202E}", rank: 4)
     }
+    #expect(other?.kind == .wrongShape)
     #expect(other?.description.contains("\u{1B}") == false)
+    #expect(other?.description.unicodeScalars.contains("\u{202E}") == false)
   }
 
   @Test("A large header takes time in proportion to its size")
