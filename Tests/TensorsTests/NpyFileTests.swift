@@ -117,10 +117,10 @@ struct NpyFileTests {
       kind: .unsupported, words: ["Fortran", "np.ascontiguousarray"]),
     Malformed(
       testDescription: "data cut short", bytes: npyBytes(header(), data: [1, 2, 3]),
-      kind: .truncated, words: ["5 of its 8 bytes of data are missing"]),
+      kind: .truncated, words: ["cut short by 5 of its 8 bytes"]),
     Malformed(
       testDescription: "data too long", bytes: npyBytes(header(), data: eight + [0]),
-      words: ["1 bytes follow", "one array"]),
+      words: ["but the file has", "one array"]),
   ]
 
   @Test("A malformed file is refused in one sentence", arguments: malformed)

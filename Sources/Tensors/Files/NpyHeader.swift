@@ -68,12 +68,13 @@ struct NpyHeader {
     guard byteCount <= present else {
       throw refusal(
         .truncated,
-        "it was cut short: \(byteCount - present) of its \(byteCount) bytes of data are missing",
+        "it was cut short by \(byteCount - present) of its \(byteCount) bytes of data",
         "copy or save it again")
     }
     guard byteCount == present else {
       throw refusal(
-        .malformed, "\(present - byteCount) bytes follow after its \(byteCount) bytes of data",
+        .malformed,
+        "its data end at byte \(dataStart + byteCount), but the file has \(file.byteCount)",
         "save one array to a file")
     }
     entry = TensorEntry(

@@ -111,8 +111,10 @@ struct PartialFile: ~Copyable {
 
   /// Returns when all that this process wrote is on the disk.
   func synchronize() throws(TensorFileError) {
-    guard fsync(descriptor.rawValue) == 0 else {
-      throw Self.cannotWrite(target, "writing it to the disk", Errno(rawValue: errno))
+    do {
+      try Self.synchronize(descriptor)
+    } catch {
+      throw Self.cannotWrite(target, "writing it to the disk", error)
     }
   }
 
@@ -138,10 +140,17 @@ struct PartialFile: ~Copyable {
       let descriptor = try FileDescriptor.open(
         Self.folder(of: FilePath(target)), .readOnly, options: [.directory, .closeOnExec])
       defer { try? descriptor.close() }
-      guard fsync(descriptor.rawValue) != 0, errno != EINVAL else { return }
-      throw Errno(rawValue: errno)
+      try Self.synchronize(descriptor)
+    } catch Errno.invalidArgument {
+      return
     } catch {
       throw Self.cannotWrite(target, "writing its name to the disk", error as? Errno ?? .ioError)
+    }
+  }
+
+  private static func synchronize(_ descriptor: FileDescriptor) throws(Errno) {
+    while fsync(descriptor.rawValue) != 0 {
+      guard errno == EINTR else { throw Errno(rawValue: errno) }
     }
   }
 

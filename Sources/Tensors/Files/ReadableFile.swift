@@ -35,13 +35,14 @@ final class ReadableFile: Sendable {
       try? descriptor.close()
       throw refusal("its size is unknown: \(reason(error))", "copy it to a local disk")
     }
-    byteCount = Int(status.size)
+    // Before the last property is set, from when on a throw would close the file in `deinit` as well.
     guard status.type == .regular else {
       try? descriptor.close()
       throw status.type == .directory
         ? refusal("it is a directory", "name a file in it")
         : refusal("it is not a regular file", "save its contents to a file, to read slices of it")
     }
+    byteCount = Int(status.size)
   }
 
   deinit {

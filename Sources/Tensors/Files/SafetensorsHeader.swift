@@ -25,7 +25,7 @@ struct SafetensorsHeader {
         .truncated, path: file.path,
         file.byteCount == 0
           ? "it is empty"
-          : "it has \(file.byteCount) bytes, fewer than the 8 that any .safetensors file begins with",
+          : "its size of \(file.byteCount) is less than the 8 bytes that any .safetensors file begins with",
         remedy: "copy or save it again")
     }
     let lengthBytes = try file.read(at: 0, count: 8)
@@ -64,11 +64,12 @@ struct SafetensorsHeader {
     guard covered <= present else {
       throw TensorFileError(
         .truncated, path: file.path,
-        "it was cut short: \(covered - present) of its \(covered) bytes of data are missing",
+        "it was cut short by \(covered - present) of its \(covered) bytes of data",
         remedy: "copy or save it again")
     }
     guard covered == present else {
-      throw malformed("\(present - covered) bytes after its last tensor belong to none")
+      throw malformed(
+        "its last tensor ends at byte \(dataStart + covered), but the file has \(file.byteCount)")
     }
     entries = inOrder.map { $0.entry(dataStart: dataStart) }
   }

@@ -17,15 +17,15 @@ struct SafetensorsTensor {
       return "its shape \(Self.shortened(dimensions)) has more elements than can be counted"
     }
     guard type.byteCount(shape.elementCount) == end - begin else {
-      let expected = type.byteCount(shape.elementCount).map { "\($0)" } ?? "no whole number of"
-      return "its shape \(Self.shortened(dimensions)) of type \(type.rawValue) takes \(expected)"
-        + " bytes, but its data_offsets [\(begin), \(end)] span \(end - begin)"
+      let needed = type.byteCount(shape.elementCount).map { "\($0)" } ?? "no whole number of bytes"
+      return "the length of its data_offsets [\(begin), \(end)] is \(end - begin), but its shape"
+        + " \(Self.shortened(dimensions)) of type \(type.rawValue) takes \(needed)"
     }
     guard begin >= covered else {
       return "its data_offsets [\(begin), \(end)] overlap the one before, which ends at \(covered)"
     }
     guard begin == covered else {
-      return "its data_offsets [\(begin), \(end)] leave a hole of \(begin - covered) bytes"
+      return "its data_offsets [\(begin), \(end)] leave a hole from \(covered) to \(begin)"
     }
     return nil
   }

@@ -1,3 +1,5 @@
+import Glibc
+
 /// Writes a `.safetensors` file from many processes at once, each its own rows.
 ///
 /// One process, the creator, calls `create` before all others call `join` with the same layout and
@@ -167,7 +169,7 @@ extension SafetensorsFile {
     _ layout: SafetensorsLayout,
     _ write: (borrowing SafetensorsWriter) throws(TensorFileError) -> Void
   ) throws(TensorFileError) {
-    let writer = try SafetensorsWriter.create(layout, token: "whole")
+    let writer = try SafetensorsWriter.create(layout, token: "process-\(getpid())")
     try write(writer)
     try writer.commit()
   }

@@ -59,7 +59,12 @@ extension TensorFileError: CustomStringConvertible {
   }
 }
 
-/// A name from a file in single quotes, with control characters escaped and at most `limit` long.
+/// Kinds of characters that change how text is shown without being seen themselves.
+private let invisible: Set<Unicode.GeneralCategory> = [
+  .control, .format, .lineSeparator, .paragraphSeparator,
+]
+
+/// A name from a file in single quotes, with invisible characters escaped and at most `limit` long.
 ///
 /// A hostile file can therefore neither steer a terminal nor flood a log.
 func quoted(_ name: String, limit: Int = 100) -> String {
@@ -67,7 +72,8 @@ func quoted(_ name: String, limit: Int = 100) -> String {
   var length = 0
   for scalar in name.unicodeScalars {
     guard length < limit else { return result + "…'" }
-    result += scalar.escaped(asASCII: scalar.properties.generalCategory == .control)
+    let isVisible = !invisible.contains(scalar.properties.generalCategory)
+    result += scalar.escaped(asASCII: !isVisible)
     length += 1
   }
   return result + "'"
