@@ -1,4 +1,4 @@
-// swift-tools-version: 6.2
+// swift-tools-version: 6.3
 import PackageDescription
 
 /// The instruction set to compile for: `GYRE_MARCH=native swift build …` overrides it.
@@ -93,7 +93,7 @@ let package = Package(
     .testTarget(
       name: "GyreTests", dependencies: ["Tensors", "TestSupport", "gyre"],
       swiftSettings: settings),
-    .testTarget(name: "LaunchTests", swiftSettings: settings),
+    .testTarget(name: "LaunchTests", dependencies: ["TestSupport"], swiftSettings: settings),
     .testTarget(
       name: "MPITests", dependencies: ["MPI", "TestSupport", "mpi-checks"],
       swiftSettings: settings),
@@ -105,6 +105,7 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "ShardingTests", dependencies: ["Sharding", "Tensors"], swiftSettings: settings),
-    .testTarget(name: "TensorsTests", dependencies: ["Tensors"], swiftSettings: settings),
+    .testTarget(
+      name: "TensorsTests", dependencies: ["Tensors", "TestSupport"], swiftSettings: settings),
   ]
 )

@@ -22,14 +22,14 @@ have() {
 }
 
 require_swift() {
-  have swift || fail "no Swift toolchain found; install Swift 6.2 or newer from https://www.swift.org/install/linux and put it on PATH."
+  have swift || fail "no Swift toolchain found; install Swift 6.3 or newer from https://www.swift.org/install/linux and put it on PATH."
   local version
   version=$(swift --version 2>&1 || true)
   [[ $version =~ Swift\ version\ ([0-9]+)\.([0-9]+) ]] ||
     fail "'swift --version' does not work (${version%%$'\n'*}); install the toolchain and what it needs as https://www.swift.org/install/linux says."
   local major=${BASH_REMATCH[1]} minor=${BASH_REMATCH[2]}
-  if ((major < 6 || (major == 6 && minor < 2))); then
-    fail "Swift $major.$minor is too old; install Swift 6.2 or newer from https://www.swift.org/install/linux."
+  if ((major < 6 || (major == 6 && minor < 3))); then
+    fail "Swift $major.$minor is too old; install Swift 6.3 or newer from https://www.swift.org/install/linux."
   fi
 }
 

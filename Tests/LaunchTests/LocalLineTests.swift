@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// The mpirun line that `Launch/local` decides on, without running it.

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// What the scripts do with arguments that make no sense: one sentence that names the culprit, exit

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// What a script did.
 struct Outcome {
@@ -72,18 +73,8 @@ enum Script {
   }
 }
 
-/// A folder that is removed with the last reference to it.
-final class TemporaryFolder {
-  let url: URL
-
-  init() throws {
-    url = FileManager.default.temporaryDirectory.appending(path: "gyre-\(UUID().uuidString)")
-    try FileManager.default.createDirectory(at: url, withIntermediateDirectories: false)
-  }
-
-  deinit {
-    try? FileManager.default.removeItem(at: url)
-  }
+extension TemporaryFolder {
+  var url: URL { URL(filePath: path) }
 
   @discardableResult
   func write(_ text: String, to name: String, executable: Bool = false) throws -> URL {

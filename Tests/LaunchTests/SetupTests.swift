@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// What the scripts install on a machine that lacks something, with `apt-get` only written down.

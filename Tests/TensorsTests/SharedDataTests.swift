@@ -1,24 +1,19 @@
 import Foundation
 import Tensors
+import TestSupport
 import Testing
 
-/// `../shared/data` seen from the package, or `GYRE_DATA`.
-private let sharedData =
-  ProcessInfo.processInfo.environment["GYRE_DATA"]
-  ?? URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-  .deletingLastPathComponent().deletingLastPathComponent().path + "/shared/data"
-
 /// Files of real queries, keys and values beside the package, which need not be there.
-@Suite("Real data", .enabled(if: FileManager.default.fileExists(atPath: sharedData)))
+@Suite("Real data", .enabled(if: SharedData.exists))
 struct SharedDataTests {
   @Test("The headers say what the files hold")
   func headers() throws {
-    let inputs = try SafetensorsFile.open(sharedData + "/real-qkv.safetensors")
+    let inputs = try SafetensorsFile.open(SharedData.path + "/real-qkv.safetensors")
     #expect(try inputs.source("q", rank: 4).shape == [1, 8191, 8, 32])
     #expect(try inputs.source("k", rank: 4).shape == [1, 8191, 4, 32])
     #expect(try inputs.source("v", rank: 4).shape == [1, 8191, 4, 32])
     for name in ["real-qkv-causal", "real-qkv-full"] {
-      let outputs = try SafetensorsFile.open("\(sharedData)/\(name).safetensors")
+      let outputs = try SafetensorsFile.open("\(SharedData.path)/\(name).safetensors")
       #expect(try outputs.source("o", rank: 4).shape == [1, 8191, 8, 32])
       #expect(try outputs.source("lse", rank: 3).shape == [1, 8, 8191])
     }
@@ -27,7 +22,7 @@ struct SharedDataTests {
   @Test("Shards of uneven sizes are the whole", arguments: [1, 3, 7])
   func shards(worldSize: Int) throws {
     let source = try TensorSource.open(
-      sharedData + "/real-qkv.safetensors", tensor: "k", rank: 4)
+      SharedData.path + "/real-qkv.safetensors", tensor: "k", rank: 4)
     let whole = try source.readAll()
     for rank in 0..<worldSize {
       let count = (8191 - rank + worldSize - 1) / worldSize
