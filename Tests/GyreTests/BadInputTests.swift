@@ -55,7 +55,7 @@ struct BadInputTests {
     let folder = try TemporaryFolder()
     try await expectRefusal(
       file: folder.path + "/missing.safetensors", in: folder,
-      words: ["missing.safetensors", "exist"])
+      words: ["missing.safetensors", "no such file"])
     try await expectRefusal(file: folder.path, in: folder, words: [folder.path, "director"])
     let path = try folder.file("empty.safetensors", [])
     try await expectRefusal(file: path, in: folder, words: ["empty.safetensors"])
@@ -85,10 +85,10 @@ struct BadInputTests {
       words: ["header.safetensors", "overlap"])
     try await expectRefusal(
       file: header("{\(q),\(k),\(entry("v", 32, 4096))}", data: 48), in: folder,
-      words: ["header.safetensors", "'v'"])
+      words: ["header.safetensors", "cut short by 4048"])
     try await expectRefusal(
       file: header("{\(q),\(k),\(v),\(q)}", data: 48), in: folder,
-      words: ["header.safetensors", "'q'", "twice"])
+      words: ["header.safetensors", "'q'", "second time"])
     try await expectRefusal(
       file: header("{\(q),\(k)}", data: 32), in: folder,
       words: ["header.safetensors", "'v'", "'q', 'k'"])

@@ -271,6 +271,9 @@ struct ForwardTile: ~Copyable {
   }
 
   /// Pass 3: weights times values.
+  ///
+  /// The products of a tile are summed by themselves before they join the output. Added one by one
+  /// to a sum that a few large weights dominate, thousands of small ones would be rounded away.
   @unsafe
   private func accumulateOutputs(_ tile: borrowing KeyTile) {
     for panel in 0..<valuePanels {
@@ -282,12 +285,12 @@ struct ForwardTile: ~Copyable {
         let end = min(panels.upperBound * TileSizes.panelWidth, tile.count)
         let row = group * TileSizes.registerRows
         let output = unsafe outputRow(panel: panel, row: row)
-        var product = unsafe RegisterTile(loading: output, stride: TileSizes.panelWidth)
+        var product = RegisterTile()
         unsafe product.accumulate(
           rows: scores.unsafeBaseAddress + row * TileSizes.scoreStride + begin,
           rowStride: TileSizes.scoreStride, stepStride: 1,
           panel: values + begin * TileSizes.panelWidth, steps: end - begin)
-        unsafe product.store(to: output, stride: TileSizes.panelWidth)
+        unsafe product.add(to: output, stride: TileSizes.panelWidth)
       }
     }
   }

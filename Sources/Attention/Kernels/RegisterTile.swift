@@ -15,23 +15,6 @@ struct RegisterTile {
   @inline(__always)
   init() {}
 
-  /// Loads a tile whose rows lie `stride` floats apart.
-  @unsafe @inline(__always)
-  init(loading rows: UnsafePointer<Float>, stride: Int) {
-    unsafe a0 = Vector(loading: rows, at: 0)
-    unsafe a1 = Vector(loading: rows, at: Vector.width)
-    unsafe b0 = Vector(loading: rows, at: stride)
-    unsafe b1 = Vector(loading: rows, at: stride + Vector.width)
-    unsafe c0 = Vector(loading: rows, at: 2 * stride)
-    unsafe c1 = Vector(loading: rows, at: 2 * stride + Vector.width)
-    unsafe d0 = Vector(loading: rows, at: 3 * stride)
-    unsafe d1 = Vector(loading: rows, at: 3 * stride + Vector.width)
-    unsafe e0 = Vector(loading: rows, at: 4 * stride)
-    unsafe e1 = Vector(loading: rows, at: 4 * stride + Vector.width)
-    unsafe f0 = Vector(loading: rows, at: 5 * stride)
-    unsafe f1 = Vector(loading: rows, at: 5 * stride + Vector.width)
-  }
-
   /// Adds `Σ_s rows[r, s] · panel[s, :]` to row `r`, over `steps` steps `s`.
   ///
   /// - Parameters:
@@ -86,5 +69,22 @@ struct RegisterTile {
     unsafe e1.store(to: rows, at: 4 * stride + Vector.width)
     unsafe f0.store(to: rows, at: 5 * stride)
     unsafe f1.store(to: rows, at: 5 * stride + Vector.width)
+  }
+
+  /// Adds the tile to memory with its rows `stride` floats apart.
+  @unsafe @inline(__always)
+  func add(to rows: UnsafeMutablePointer<Float>, stride: Int) {
+    unsafe a0.add(to: rows, at: 0)
+    unsafe a1.add(to: rows, at: Vector.width)
+    unsafe b0.add(to: rows, at: stride)
+    unsafe b1.add(to: rows, at: stride + Vector.width)
+    unsafe c0.add(to: rows, at: 2 * stride)
+    unsafe c1.add(to: rows, at: 2 * stride + Vector.width)
+    unsafe d0.add(to: rows, at: 3 * stride)
+    unsafe d1.add(to: rows, at: 3 * stride + Vector.width)
+    unsafe e0.add(to: rows, at: 4 * stride)
+    unsafe e1.add(to: rows, at: 4 * stride + Vector.width)
+    unsafe f0.add(to: rows, at: 5 * stride)
+    unsafe f1.add(to: rows, at: 5 * stride + Vector.width)
   }
 }

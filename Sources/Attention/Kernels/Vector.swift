@@ -17,6 +17,12 @@ extension SIMD8<Float> {
     unsafe UnsafeMutableRawPointer(pointer + offset).storeBytes(of: self, as: Self.self)
   }
 
+  /// Adds 8 floats to those at `pointer + offset`, at any alignment.
+  @unsafe @inline(__always)
+  func add(to pointer: UnsafeMutablePointer<Float>, at offset: Int) {
+    unsafe (Self(loading: pointer, at: offset) + self).store(to: pointer, at: offset)
+  }
+
   /// One fused multiply–add, `self += a · b`.
   @inline(__always)
   mutating func addProduct(_ a: Self, _ b: Self) {
