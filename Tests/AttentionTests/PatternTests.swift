@@ -26,32 +26,26 @@ private struct LinearBias: AttentionPattern {
   }
 }
 
-/// A mask without structure that never commits itself on coverage.
-private struct Scattered: AttentionPattern {
-  static func sees(_ i: Int, _ j: Int) -> Bool { i % 7 != 3 && (i * 31 + j * 17) % 5 < 2 }
+/// A mask given by a predicate.
+private struct PredicateMask: AttentionPattern {
+  /// Whether coverage is found out by trying every pair, or always left open.
+  let knowsCoverage: Bool
+  let sees: @Sendable (_ query: Int, _ key: Int) -> Bool
 
-  func coverage(keys: PositionRange, queries: PositionRange) -> Coverage { .some }
-
-  func fill(
-    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
-  ) {
-    var element = 0
-    for i in queries {
-      for j in keys {
-        bias[element] = Self.sees(i, j) ? 0 : -.infinity
-        element += 1
-      }
-    }
+  /// A mask without structure, in which some rows see nothing.
+  static let scattered = PredicateMask(knowsCoverage: false) { i, j in
+    i % 7 != 3 && (i * 31 + j * 17) % 5 < 2
   }
-}
 
-/// Two bands of keys with a hidden stretch between them, wider than a panel.
-private struct SinkAndWindow: AttentionPattern {
-  static func sees(_ i: Int, _ j: Int) -> Bool { j <= i && (j < 4 || i - j < 20) }
+  /// The first keys and the latest ones, with a hidden stretch between them, wider than a panel.
+  static let sinkAndWindow = PredicateMask(knowsCoverage: true) { i, j in
+    j <= i && (j < 4 || i - j < 20)
+  }
 
   func coverage(keys: PositionRange, queries: PositionRange) -> Coverage {
+    guard knowsCoverage else { return .some }
     var seen = 0
-    for i in queries { for j in keys where Self.sees(i, j) { seen += 1 } }
+    for i in queries { for j in keys where sees(i, j) { seen += 1 } }
     return seen == 0 ? .none : seen == keys.count * queries.count ? .all : .some
   }
 
@@ -61,7 +55,7 @@ private struct SinkAndWindow: AttentionPattern {
     var element = 0
     for i in queries {
       for j in keys {
-        bias[element] = Self.sees(i, j) ? 0 : -.infinity
+        bias[element] = sees(i, j) ? 0 : -.infinity
         element += 1
       }
     }
@@ -82,8 +76,9 @@ struct PatternTests {
 
   @Test func scatteredMaskWithDeadRows() {
     let problem = Problem(tokens: 275, headDim: 16)
-    let result = problem.computed(pattern: Scattered())
-    let expected = problem.expected { i, j, _ in Scattered.sees(i, j) ? 0 : -.infinity }
+    let result = problem.computed(pattern: PredicateMask.scattered)
+    let expected = problem.expected { i, j, _ in PredicateMask.scattered.sees(i, j) ? 0 : -.infinity
+    }
     #expect(relativeError(result.o, expected.o) < 1e-5)
     #expect(relativeError(result.lse, expected.lse) < 1e-5)
     #expect(result.lse[3] == -.infinity)
@@ -92,8 +87,10 @@ struct PatternTests {
 
   @Test func hiddenStretchWithinATile() {
     let problem = Problem(tokens: 275, headDim: 16)
-    let result = problem.computed(pattern: SinkAndWindow())
-    let expected = problem.expected { i, j, _ in SinkAndWindow.sees(i, j) ? 0 : -.infinity }
+    let result = problem.computed(pattern: PredicateMask.sinkAndWindow)
+    let expected = problem.expected { i, j, _ in
+      PredicateMask.sinkAndWindow.sees(i, j) ? 0 : -.infinity
+    }
     #expect(relativeError(result.o, expected.o) < 1e-5)
     #expect(relativeError(result.lse, expected.lse) < 1e-5)
   }
@@ -131,8 +128,8 @@ struct PatternTests {
     let keys = PositionRange(0..<40)
     let queries = PositionRange(start: 2, stride: 3, count: 11)
     let visible = queries.reduce(0) { sum, i in
-      sum + keys.filter { Scattered.sees(i, $0) }.count
+      sum + keys.filter { PredicateMask.scattered.sees(i, $0) }.count
     }
-    #expect(Scattered().visiblePairs(keys: [keys], queries: [queries]) == visible)
+    #expect(PredicateMask.scattered.visiblePairs(keys: [keys], queries: [queries]) == visible)
   }
 }

@@ -206,6 +206,18 @@ struct BadInputTests {
       words: ["k[0, 0, 0, 7]", "--wire bf16"])
   }
 
+  @Test("finite inputs that overflow do not become an output of NaN")
+  func overflow() async throws {
+    let folder = try TemporaryFolder()
+    var tensors = Self.good
+    tensors[0].values[5 * 32 + 3 * 8] = 3e38
+    tensors[1].values = tensors[1].values.map { $0 * 1000 }
+    let input = try folder.safetensors(tensors)
+    try await expectRefusal(
+      [input, "--output", folder.path + "/out.safetensors"], in: folder,
+      words: ["o[0, 5, 3, 0]", "too large"])
+  }
+
   @Test("the rank that finds a bad number is named")
   func theRankIsNamed() async throws {
     let folder = try TemporaryFolder()

@@ -30,6 +30,8 @@ extension AttendCommand: DistributedCommand {
     // Taken here, so that it speaks of the attention and not of the check that follows.
     let peakResidentBytes = ProcessMemory.peakResidentBytes
 
+    try world.agreed { try checkOverflow(of: result.output, attention, rank: world.rank) }
+
     let finding =
       verify
       ? try SampledCheck(of: attention, bias: bias(input))
@@ -90,6 +92,18 @@ extension AttendCommand: DistributedCommand {
   private func bias(_ input: AttentionInput) -> (Int, Int, Int) -> Double {
     let offset = causalOffset(input)
     return causal ? { i, j, _ in j <= i + offset ? 0 : -.infinity } : { _, _, _ in 0 }
+  }
+
+  /// Refuses to pass on a result in which finite inputs have overflowed single precision.
+  private func checkOverflow(
+    of output: borrowing AttentionOutput, _ attention: RingAttention, rank: Int
+  ) throws {
+    guard let element = output.o.span.firstNonFiniteIndex else { return }
+    let positions = attention.queries.shards[rank].flatMap(Array.init)
+    let index = output.o.shape.index(ofFlat: element)
+    throw UserError(
+      "o\([index[0], positions[index[1]], index[2], index[3]]) is \(output.o.span[element]): the "
+        + "scores or values are too large for single precision; make --scale or the inputs smaller.")
   }
 
   /// Refuses a problem that the hosts cannot hold before anything is allocated.
