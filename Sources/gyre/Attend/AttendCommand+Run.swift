@@ -103,7 +103,8 @@ extension AttendCommand: DistributedCommand {
     let index = output.o.shape.index(ofFlat: element)
     throw UserError(
       "o\([index[0], positions[index[1]], index[2], index[3]]) is \(output.o.span[element]): the "
-        + "scores or values are too large for single precision; make --scale or the inputs smaller.")
+        + "scores or values are too large for single precision; make --scale or the inputs smaller."
+    )
   }
 
   /// Refuses a problem that the hosts cannot hold before anything is allocated.
