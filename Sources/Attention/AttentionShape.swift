@@ -24,6 +24,11 @@ public struct AttentionShape: Hashable, Sendable {
   /// multiply–add for each column of `q·k` and of `p·v`, 4·headDim where both dims are equal.
   public var forwardFlopsPerPair: Int { 2 * (headDim + valueHeadDim) }
 
+  /// Floating-point operations of the backward pass for one visible pair of one head: scores and
+  /// weights are computed again, and three products give the gradients; 10·headDim where both dims
+  /// are equal.
+  public var backwardFlopsPerPair: Int { 6 * headDim + 4 * valueHeadDim }
+
   /// Creates a shape.
   ///
   /// - Precondition: all are positive, head dims are at most ``largestHeadDim``, and `kvHeads`

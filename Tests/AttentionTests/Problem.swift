@@ -28,15 +28,20 @@ struct Problem {
     v = random.values(batch * self.keyTokens * kvHeads * shape.valueHeadDim, amplitude: 1)
   }
 
-  /// The oracle's answer.
-  func expected(bias: (_ i: Int, _ j: Int, _ h: Int) -> Double) -> (o: [Double], lse: [Double]) {
+  /// The oracle for these sizes.
+  var oracle: ReferenceAttention {
     var oracle = ReferenceAttention(
       tokens: tokens, keyTokens: keyTokens, headDim: shape.headDim,
       valueHeadDim: shape.valueHeadDim, scale: scale)
     oracle.batch = shape.batch
     oracle.queryHeads = shape.queryHeads
     oracle.kvHeads = shape.kvHeads
-    return oracle(q: q.map(Double.init), k: k.map(Double.init), v: v.map(Double.init), bias: bias)
+    return oracle
+  }
+
+  /// The oracle's answer.
+  func expected(bias: (_ i: Int, _ j: Int, _ h: Int) -> Double) -> (o: [Double], lse: [Double]) {
+    oracle(q: q.map(Double.init), k: k.map(Double.init), v: v.map(Double.init), bias: bias)
   }
 
   /// The kernels' answer: queries in one shard, keys in one block for each list of runs.
@@ -48,62 +53,83 @@ struct Problem {
     poll: (_ scores: Int) -> Void = { _ in }
   ) -> (o: [Float], lse: [Float]) {
     let queryRuns = queryRuns ?? [PositionRange(0..<tokens)]
-    let blocks = blocks ?? [[PositionRange(0..<keyTokens)]]
-    let rows = rows(of: q, runs: queryRuns, tokens: tokens, width: shape.queryHeads * shape.headDim)
-    let queries = QueryShard(
-      tensor(rows, [shape.batch, tokens, shape.queryHeads, shape.headDim]), runs: queryRuns)
+    let output = forward(
+      pattern: pattern, queries: queryShard(runs: queryRuns),
+      blocks: blocks ?? [[PositionRange(0..<keyTokens)]], elementType: elementType,
+      team: ThreadTeam(threads: threads), poll: poll)
+    var o = [Float](repeating: .nan, count: output.o.count)
+    scatter(output.o, runs: queryRuns, tokens: tokens, into: &o)
+    return (o, lseInGlobalOrder(output.lse, runs: queryRuns))
+  }
+
+  /// The forward pass over all blocks.
+  func forward(
+    pattern: any AttentionPattern, queries: borrowing QueryShard, blocks: [[PositionRange]],
+    elementType: ElementType, team: ThreadTeam, poll: (_ scores: Int) -> Void = { _ in }
+  ) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
-      shape: shape, tokens: tokens, scale: scale, pattern: pattern,
-      team: ThreadTeam(threads: threads))
+      shape: shape, tokens: tokens, scale: scale, pattern: pattern, team: team)
     for runs in blocks {
-      let keys = self.rows(
-        of: k, runs: runs, tokens: keyTokens, width: shape.kvHeads * shape.headDim)
-      let values = self.rows(
-        of: v, runs: runs, tokens: keyTokens, width: shape.kvHeads * shape.valueHeadDim)
-      let count = runs.reduce(0) { $0 + $1.count }
-      var block = KeyValueBlock(shape: shape, elementType: elementType, runs: runs)
-      block.pack(
-        keys: tensor(keys, [shape.batch, count, shape.kvHeads, shape.headDim]),
-        values: tensor(values, [shape.batch, count, shape.kvHeads, shape.valueHeadDim]))
-      accumulator.attend(queries, to: block, poll: poll)
+      accumulator.attend(
+        queries, to: keyValueBlock(runs: runs, elementType: elementType), poll: poll)
     }
-    let output = accumulator.finish()
-    return (
-      inGlobalOrder(output.o, runs: queryRuns, width: shape.queryHeads * shape.valueHeadDim),
-      lseInGlobalOrder(output.lse, runs: queryRuns)
-    )
+    return accumulator.finish()
   }
 
-  private func tensor(_ values: [Float], _ dimensions: [Int]) -> Tensor<Float> {
-    Tensor(shape: Shape(dimensions), buffer: AlignedBuffer(copying: values.span))
+  // MARK: Shards
+
+  /// The queries at some positions.
+  func queryShard(runs: [PositionRange]) -> QueryShard {
+    QueryShard(shard(of: q, runs: runs, [tokens, shape.queryHeads, shape.headDim]), runs: runs)
   }
 
-  /// Rows of the given positions from `[batch, tokens, width]`.
-  private func rows(
-    of values: [Float], runs: [PositionRange], tokens: Int, width: Int
-  ) -> [Float] {
-    var result: [Float] = []
+  /// The gradients of the outputs at some positions.
+  func outputGradientShard(runs: [PositionRange]) -> Tensor<Float> {
+    shard(of: outputGradient, runs: runs, [tokens, shape.queryHeads, shape.valueHeadDim])
+  }
+
+  /// The keys and values at some positions, packed.
+  func keyValueBlock(runs: [PositionRange], elementType: ElementType) -> KeyValueBlock {
+    var block = KeyValueBlock(shape: shape, elementType: elementType, runs: runs)
+    block.pack(
+      keys: shard(of: k, runs: runs, [keyTokens, shape.kvHeads, shape.headDim]),
+      values: shard(of: v, runs: runs, [keyTokens, shape.kvHeads, shape.valueHeadDim]))
+    return block
+  }
+
+  /// Rows of the given positions from `[batch, tokens, heads, columns]`.
+  private func shard(
+    of values: [Float], runs: [PositionRange], _ sizes: [Int]
+  ) -> Tensor<Float> {
+    let (tokens, width) = (sizes[0], sizes[1] * sizes[2])
+    var rows: [Float] = []
+    var count = 0
     for b in 0..<shape.batch {
       for position in runs.flatMap(Array.init) {
         let first = (b * tokens + position) * width
-        result += values[first..<first + width]
+        rows += values[first..<first + width]
+        count += 1
       }
     }
-    return result
+    return Tensor(
+      shape: [shape.batch, count / shape.batch, sizes[1], sizes[2]],
+      buffer: AlignedBuffer(copying: rows.span))
   }
 
-  private func inGlobalOrder(
-    _ tensor: borrowing Tensor<Float>, runs: [PositionRange], width: Int
-  ) -> [Float] {
-    var result = [Float](repeating: .nan, count: tensor.count)
+  /// Puts the rows of a shard where they belong in `[batch, tokens, …]`.
+  func scatter(
+    _ tensor: borrowing Tensor<Float>, runs: [PositionRange], tokens: Int,
+    into result: inout [Float]
+  ) {
+    let width = tensor.shape[2] * tensor.shape[3]
+    let count = tensor.shape[1]
     for b in 0..<shape.batch {
       for (row, position) in runs.flatMap(Array.init).enumerated() {
         for c in 0..<width {
-          result[(b * tokens + position) * width + c] = tensor.span[(b * tokens + row) * width + c]
+          result[(b * tokens + position) * width + c] = tensor.span[(b * count + row) * width + c]
         }
       }
     }
-    return result
   }
 
   private func lseInGlobalOrder(

@@ -17,4 +17,11 @@ enum TileSizes {
   @inline(__always) static var keys: Int { 256 }
   /// Floats between rows of the score tile: the extra 16 keep six rows out of one cache set.
   @inline(__always) static var scoreStride: Int { keys + 16 }
+
+  /// Query rows of a tile of the backward pass; a multiple of ``registerRows``.
+  @inline(__always) static var backwardQueries: Int { 96 }
+  /// Keys of a tile of the backward pass; a multiple of ``registerRows`` and ``panelWidth``.
+  @inline(__always) static var backwardKeys: Int { 96 }
+  /// Floats between rows of its weights.
+  @inline(__always) static var backwardStride: Int { backwardKeys + 16 }
 }

@@ -13,6 +13,11 @@ struct KernelBenchCommand: ParsableCommand {
       """)
 
   @Option(
+    name: .customLong("pass"), help: "Passes, of forward and backward.",
+    transform: { try parseNames($0, of: KernelPass.self) })
+  var passes = KernelPass.allCases
+
+  @Option(
     name: .customLong("head-dim"), help: "Head dims, for example 64,128.",
     transform: { try parseIntegers($0, in: 1...AttentionShape.largestHeadDim) })
   var headDims = [64, 128]
@@ -32,7 +37,7 @@ struct KernelBenchCommand: ParsableCommand {
 
   @Option(
     name: .customLong("dtype"), help: "Types of keys and values, of f32, f16 and bf16.",
-    transform: parseTypes)
+    transform: { try parseNames($0, of: WireType.self) })
   var dtypes = [WireType.f32]
 
   @Option(
@@ -56,18 +61,19 @@ struct KernelBenchCommand: ParsableCommand {
 
   func run() throws {
     var results: [KernelBenchResult] = []
-    for headDim in headDims {
-      for tokens in tokens {
-        for isCausal in causal.values {
-          for dtype in dtypes {
-            for threads in threads {
-              results.append(
-                KernelBenchResult.measure(
+    for pass in passes {
+      for headDim in headDims {
+        for tokens in tokens {
+          for isCausal in causal.values {
+            for dtype in dtypes {
+              for threads in threads {
+                let problem = KernelBenchProblem(
                   shape: AttentionShape(
                     batch: 1, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
                     valueHeadDim: headDim),
-                  tokens: tokens, isCausal: isCausal, dtype: dtype, threads: threads,
-                  repeats: repeats))
+                  tokens: tokens, isCausal: isCausal, dtype: dtype, threads: threads)
+                results.append(problem.measure(pass, repeats: repeats))
+              }
             }
           }
         }
@@ -76,6 +82,11 @@ struct KernelBenchCommand: ParsableCommand {
     let report = KernelBenchReport(environment: .current, results: results)
     write((format == .json ? try report.json : report.text) + "\n", to: 1)
   }
+}
+
+/// What is measured.
+enum KernelPass: String, CaseIterable, Encodable {
+  case forward, backward
 }
 
 /// `--causal both|true|false`.
@@ -104,13 +115,15 @@ private func parseIntegers(_ text: String, in range: ClosedRange<Int>) throws ->
 }
 
 /// Parses `f32,bf16`.
-@Sendable
-private func parseTypes(_ text: String) throws -> [WireType] {
-  let types = text.split(separator: ",", omittingEmptySubsequences: false).map {
-    WireType(rawValue: String($0))
+private func parseNames<Name: RawRepresentable & CaseIterable>(
+  _ text: String, of type: Name.Type
+) throws -> [Name] where Name.RawValue == String {
+  let names = text.split(separator: ",", omittingEmptySubsequences: false).map {
+    Name(rawValue: String($0))
   }
-  guard types.allSatisfy({ $0 != nil }) else {
-    throw ValidationError("give names of f32, f16 and bf16, joined by commas.")
+  guard names.allSatisfy({ $0 != nil }) else {
+    let known = Name.allCases.map(\.rawValue).joined(separator: ", ")
+    throw ValidationError("give names of \(known), joined by commas.")
   }
-  return types.compactMap { $0 }
+  return names.compactMap { $0 }
 }

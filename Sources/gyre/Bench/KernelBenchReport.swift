@@ -41,7 +41,7 @@ struct KernelBenchReport: Encodable {
     ]
     let rows = results.map { result in
       [
-        result.pass, result.causal ? "causal" : "full", "\(result.headDim)",
+        result.pass.rawValue, result.causal ? "causal" : "full", "\(result.headDim)",
         grouped(result.tokens), "\(result.queryHeads)/\(result.kvHeads)", result.dtype,
         "\(result.threads)", "\(fixed(result.seconds * 1e3, 1)) ms",
         "\(fixed(result.spread * 100, 1)) %", threeDigits(result.flopsPerSecond / 1e9),

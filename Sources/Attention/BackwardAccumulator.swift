@@ -1,0 +1,131 @@
+public import Tensors
+
+/// The backward pass of a rank's queries: blocks of keys and values are taken in, in any order; the
+/// gradients of the queries stay, those of a block are added to what travels with it.
+///
+/// Weights are computed again from the scores and the log-sum-exps of the forward pass:
+/// `p = exp(s − lse)`, `ds = p ∘ (do·vᵀ − Δ)` with `Δ = Σ do ∘ o`, `dv = pᵀ do`, `dk = scale · dsᵀ q`,
+/// `dq = scale · ds k`. A row that saw no key has gradients of exactly 0.
+///
+/// Source: Dao 2023, FlashAttention-2, Algorithm 2.
+public struct BackwardAccumulator: ~Copyable {
+  /// The dimensions of the problem.
+  public let shape: AttentionShape
+
+  private let scale: Float
+  private let pattern: any AttentionPattern
+  private let team: ThreadTeam
+  private let tokens: Int
+  /// `[batch, tokens, queryHeads, headDim]`, not yet multiplied by the scale.
+  private var dq: Tensor<Float>
+  /// `[batch, queryHeads, tokens]`, in base 2, +∞ for rows that saw no key.
+  private let lse: Tensor<Float>
+  /// `Σ do ∘ o`, `[batch, queryHeads, tokens]`.
+  private let delta: Tensor<Float>
+
+  /// Prepares the backward pass of `tokens` queries.
+  ///
+  /// - Parameters:
+  ///   - output: what the forward pass gave for them, over all blocks.
+  ///   - outputGradient: `do`, `[batch, tokens, queryHeads, valueHeadDim]`.
+  ///   - scale: multiplies `q·k`, as in the forward pass.
+  ///   - pattern: what a query sees, as in the forward pass.
+  public init(
+    shape: AttentionShape, output: borrowing AttentionOutput,
+    outputGradient: borrowing Tensor<Float>, scale: Double, pattern: any AttentionPattern,
+    team: ThreadTeam = ThreadTeam(threads: 1)
+  ) {
+    precondition(outputGradient.shape == output.o.shape, "do has not the shape of o")
+    self.shape = shape
+    self.scale = Float(scale)
+    self.pattern = pattern
+    self.team = team
+    tokens = output.o.shape[1]
+    dq = Tensor(zeros: [shape.batch, tokens, shape.queryHeads, shape.headDim])
+    let rows: Shape = [shape.batch, shape.queryHeads, tokens]
+    precondition(output.lse.shape == rows, "lse has not the shape of the queries")
+    var lse = Tensor<Float>(zeros: rows)
+    var delta = Tensor<Float>(zeros: rows)
+    var lseSpan = lse.mutableSpan
+    var deltaSpan = delta.mutableSpan
+    for batch in 0..<shape.batch {
+      for token in 0..<tokens {
+        for head in 0..<shape.queryHeads {
+          let row = (batch * shape.queryHeads + head) * tokens + token
+          let first = ((batch * tokens + token) * shape.queryHeads + head) * shape.valueHeadDim
+          deltaSpan[row] = dot(
+            output.o.span.extracting(first..<first + shape.valueHeadDim),
+            outputGradient.span.extracting(first..<first + shape.valueHeadDim))
+          let logSumExp = output.lse.span[row]
+          lseSpan[row] = logSumExp == -.infinity ? .infinity : logSumExp * log2OfE
+        }
+      }
+    }
+    self.lse = lse
+    self.delta = delta
+  }
+
+  /// Adds what a block contributes to the gradients of the queries, and what the queries contribute
+  /// to the gradients of the block.
+  ///
+  /// - Parameters:
+  ///   - queries: the shard of the forward pass, `[batch, tokens, queryHeads, headDim]`.
+  ///   - outputGradient: `do`, the same at every call.
+  ///   - block: keys and values with their positions.
+  ///   - gradient: the block's gradients so far.
+  ///   - poll: as in ``ForwardAccumulator/attend(_:to:poll:)``.
+  /// - Complexity: `10 · headDim` floating-point operations a visible pair.
+  public mutating func attend(
+    _ queries: borrowing QueryShard, outputGradient: borrowing Tensor<Float>,
+    to block: borrowing KeyValueBlock, addingTo gradient: inout KeyValueGradient,
+    poll: (_ scores: Int) -> Void = { _ in }
+  ) {
+    precondition(
+      queries.tensor.shape == dq.shape && block.shape == shape,
+      "queries or block of another problem")
+    precondition(
+      gradient.dk.shape == [shape.batch, block.keyCount, shape.kvHeads, shape.headDim],
+      "gradients of another block")
+    let pass = unsafe BackwardPass(
+      shape: shape, pattern: pattern, queryScale: scale * log2OfE, tokens: tokens,
+      queryRuns: queries.runs, keyRuns: block.runs, heads: block.packedHeads(),
+      rows: BackwardRows(
+        queries: UnsafePointer(queries.tensor.unsafeBaseAddress),
+        outputGradient: UnsafePointer(outputGradient.unsafeBaseAddress),
+        lse: UnsafePointer(lse.unsafeBaseAddress), delta: UnsafePointer(delta.unsafeBaseAddress),
+        dq: dq.unsafeBaseAddress),
+      dk: gradient.dk.unsafeBaseAddress, dv: gradient.dv.unsafeBaseAddress,
+      keyCount: block.keyCount)
+    team.run(pass, poll: poll)
+  }
+
+  /// Gives the gradients of the queries away, `[batch, tokens, queryHeads, headDim]`.
+  public consuming func finish() -> Tensor<Float> {
+    let factor = scale
+    var span = dq.mutableSpan
+    for index in 0..<span.count { span[index] *= factor }
+    return dq
+  }
+}
+
+/// The dot product of two rows, eight partial sums at a time.
+private func dot(_ a: Span<Float>, _ b: Span<Float>) -> Float {
+  unsafe a.withUnsafeBufferPointer { a in
+    unsafe b.withUnsafeBufferPointer { b in
+      guard let first = a.baseAddress, let second = b.baseAddress else { return 0 }
+      var sum = Vector()
+      var index = 0
+      while index + Vector.width <= a.count {
+        unsafe sum.addProduct(
+          Vector(loading: first, at: index), Vector(loading: second, at: index))
+        index += Vector.width
+      }
+      var rest = sum.laneSum
+      while index < a.count {
+        unsafe rest += first[index] * second[index]
+        index += 1
+      }
+      return rest
+    }
+  }
+}

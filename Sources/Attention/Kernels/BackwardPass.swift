@@ -1,0 +1,194 @@
+import Glibc
+import Synchronization
+import Tensors
+
+/// One block against all queries of a rank, backward, cut into units that threads take.
+///
+/// A unit is a tile of keys of one KV head: it alone writes the gradients of its keys and values.
+/// Gradients of queries are added to by many units. They take turns: for each tile of queries the
+/// units of one head add in the order of their keys, so the result is the same bits for any number
+/// of threads. A unit goes through the queries in ascending order and the units start in
+/// ascending order, so the one before is normally ahead and nobody waits.
+///
+/// It holds plain addresses: whoever creates it keeps the tensors alive until it has run.
+@safe
+struct BackwardPass: ThreadedPass, @unchecked Sendable {
+  /// A tile of keys of one head.
+  private struct Unit {
+    let batch: Int
+    let kvHead: Int
+    let run: Int
+    /// The first key, as a local index in the run.
+    let firstKey: Int
+    /// The tile's place among all tiles of keys.
+    let turn: Int
+  }
+
+  private struct QueryTile {
+    let firstToken: Int
+    let positions: PositionRange
+  }
+
+  private let shape: AttentionShape
+  private let pattern: any AttentionPattern
+  private let queryScale: Float
+  private let tokens: Int
+  private let keyRuns: [PositionRange]
+  private let heads: [PackedHead]
+  private let rows: BackwardRows
+  private let dk: UnsafeMutablePointer<Float>
+  private let dv: UnsafeMutablePointer<Float>
+  private let keyCount: Int
+  private let queryTiles: [QueryTile]
+  private let units: [Unit]
+  private let turns: Turns
+
+  var unitCount: Int { units.count }
+
+  @unsafe
+  init(
+    shape: AttentionShape, pattern: any AttentionPattern, queryScale: Float, tokens: Int,
+    queryRuns: [PositionRange], keyRuns: [PositionRange], heads: [PackedHead],
+    rows: BackwardRows, dk: UnsafeMutablePointer<Float>, dv: UnsafeMutablePointer<Float>,
+    keyCount: Int
+  ) {
+    self.shape = shape
+    self.pattern = pattern
+    self.queryScale = queryScale
+    self.tokens = tokens
+    self.keyRuns = keyRuns
+    unsafe self.heads = heads
+    unsafe self.rows = rows
+    unsafe self.dk = dk
+    unsafe self.dv = dv
+    self.keyCount = keyCount
+    var queryTiles: [QueryTile] = []
+    var runStart = 0
+    for run in queryRuns {
+      for first in stride(from: 0, to: run.count, by: TileSizes.backwardQueries) {
+        queryTiles.append(
+          QueryTile(
+            firstToken: runStart + first,
+            positions: run.slice(first..<min(first + TileSizes.backwardQueries, run.count))))
+      }
+      runStart += run.count
+    }
+    self.queryTiles = queryTiles
+    var units: [Unit] = []
+    var turn = 0
+    for (run, positions) in keyRuns.enumerated() {
+      for first in stride(from: 0, to: positions.count, by: TileSizes.backwardKeys) {
+        // Neighbouring units belong to different heads, so that they do not wait for each other.
+        for batch in 0..<shape.batch {
+          for kvHead in 0..<shape.kvHeads {
+            units.append(
+              Unit(batch: batch, kvHead: kvHead, run: run, firstKey: first, turn: turn))
+          }
+        }
+        turn += 1
+      }
+    }
+    self.units = units
+    turns = Turns(count: shape.batch * shape.queryHeads * queryTiles.count)
+  }
+
+  /// Takes units until there are none.
+  func run(_ units: ThreadTeam.Units, poll: (_ scores: Int) -> Void) {
+    var keyTile = KeyTile(shape: shape)
+    var tile = BackwardTile(shape: shape)
+    while let index = units.next() {
+      run(self.units[index], keyTile: &keyTile, tile: &tile, poll: poll)
+    }
+  }
+
+  private func run(
+    _ unit: Unit, keyTile: inout KeyTile, tile: inout BackwardTile, poll: (_ scores: Int) -> Void
+  ) {
+    let run = keyRuns[unit.run]
+    let keys = run.slice(
+      unit.firstKey..<min(unit.firstKey + TileSizes.backwardKeys, run.count))
+    let head = unsafe heads[
+      (unit.batch * keyRuns.count + unit.run) * shape.kvHeads + unit.kvHead]
+    var isLoaded = false
+    for queryHead in unit.kvHead * shape.groupSize..<(unit.kvHead + 1) * shape.groupSize {
+      for (index, queries) in queryTiles.enumerated() {
+        let turn = (unit.batch * shape.queryHeads + queryHead) * queryTiles.count + index
+        let coverage = pattern.coverage(keys: keys, queries: queries.positions)
+        guard coverage != .none else {
+          turns.take(turn, unit.turn, poll: poll)
+          turns.pass(turn)
+          continue
+        }
+        if !isLoaded {
+          unsafe keyTile.load(head, first: unit.firstKey, count: keys.count)
+          unsafe tile.load(keys: keyTile)
+          isLoaded = true
+        }
+        let rows = unsafe self.rows(batch: unit.batch, head: queryHead, token: queries.firstToken)
+        unsafe tile.load(
+          rows: queries.positions.count, rows, shape: shape, queryScale: queryScale)
+        let masked = coverage == .some || pattern.hasBias
+        unsafe tile.attend(
+          mask: masked
+            ? TileMask(
+              pattern: pattern, keys: keys, queries: queries.positions, head: queryHead) : nil)
+        turns.take(turn, unit.turn, poll: poll)
+        unsafe tile.addQueryGradients(to: rows.dq, stride: shape.queryHeads * shape.headDim)
+        turns.pass(turn)
+        poll(queries.positions.count * keys.count)
+      }
+    }
+    guard isLoaded else { return }
+    let earlierKeys = keyRuns[..<unit.run].reduce(0) { $0 + $1.count }
+    let row =
+      (unit.batch * keyCount + earlierKeys + unit.firstKey) * shape.kvHeads + unit.kvHead
+    unsafe tile.addGradients(
+      toKeys: dk + row * shape.headDim, stride: shape.kvHeads * shape.headDim,
+      toValues: dv + row * shape.valueHeadDim, stride: shape.kvHeads * shape.valueHeadDim)
+  }
+
+  @unsafe
+  private func rows(batch: Int, head: Int, token: Int) -> BackwardRows {
+    let row = (batch * tokens + token) * shape.queryHeads + head
+    let state = (batch * shape.queryHeads + head) * tokens + token
+    return unsafe BackwardRows(
+      queries: rows.queries + row * shape.headDim,
+      outputGradient: rows.outputGradient + row * shape.valueHeadDim,
+      lse: rows.lse + state, delta: rows.delta + state, dq: rows.dq + row * shape.headDim)
+  }
+}
+
+/// For each tile of queries, whose turn it is to add to its gradients.
+private final class Turns: Sendable {
+  @safe
+  private struct Counters: @unchecked Sendable {
+    let base: UnsafeMutablePointer<Atomic<Int>>
+  }
+
+  private let counters: Counters
+  private let count: Int
+
+  init(count: Int) {
+    self.count = count
+    counters = unsafe Counters(base: .allocate(capacity: max(count, 1)))
+    for index in 0..<count { unsafe (counters.base + index).initialize(to: Atomic(0)) }
+  }
+
+  deinit {
+    unsafe counters.base.deinitialize(count: count)
+    unsafe counters.base.deallocate()
+  }
+
+  /// Waits until it is `turn` of counter `index`.
+  func take(_ index: Int, _ turn: Int, poll: (_ scores: Int) -> Void) {
+    while unsafe counters.base[index].load(ordering: .acquiring) != turn {
+      poll(0)
+      sched_yield()
+    }
+  }
+
+  /// Lets the next one have its turn.
+  func pass(_ index: Int) {
+    unsafe counters.base[index].wrappingAdd(1, ordering: .releasing)
+  }
+}

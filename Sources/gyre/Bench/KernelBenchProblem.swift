@@ -1,0 +1,104 @@
+import Attention
+import Tensors
+
+/// One combination of the kernel benchmark, on random inputs.
+struct KernelBenchProblem {
+  let shape: AttentionShape
+  let tokens: Int
+  let isCausal: Bool
+  let dtype: WireType
+  let threads: Int
+
+  private var run: PositionRange { PositionRange(0..<tokens) }
+  private var pattern: any AttentionPattern { isCausal ? CausalPattern() : FullPattern() }
+  private var scale: Double { 1 / Double(shape.headDim).squareRoot() }
+  private var team: ThreadTeam { ThreadTeam(threads: threads) }
+
+  /// Measures a pass and the multiply–add peak of a core in turn.
+  func measure(_ pass: KernelPass, repeats: Int) -> KernelBenchResult {
+    let queries = QueryShard(
+      random([1, tokens, shape.queryHeads, shape.headDim], tensor: 0), runs: [run])
+    var block = KeyValueBlock(shape: shape, elementType: dtype.elementType, runs: [run])
+    block.pack(
+      keys: random([1, tokens, shape.kvHeads, shape.headDim], tensor: 1),
+      values: random([1, tokens, shape.kvHeads, shape.valueHeadDim], tensor: 2))
+    let timings: Timings
+    switch pass {
+    case .forward:
+      timings = Timings(repeats: repeats) { _ = forward(queries, block) }
+    case .backward:
+      let output = forward(queries, block)
+      let gradient = random([1, tokens, shape.queryHeads, shape.valueHeadDim], tensor: 3)
+      timings = Timings(repeats: repeats) { backward(queries, block, output, gradient) }
+    }
+    let pairs = pattern.visiblePairs(keys: run, queries: run) * shape.queryHeads
+    let flops =
+      pass == .forward ? shape.forwardFlopsPerPair : shape.backwardFlopsPerPair
+    let rate = Double(pairs * flops) / timings.seconds
+    return KernelBenchResult(
+      pass: pass, headDim: shape.headDim, tokens: tokens, queryHeads: shape.queryHeads,
+      kvHeads: shape.kvHeads, causal: isCausal, dtype: dtype.rawValue, threads: threads,
+      seconds: timings.seconds, spread: timings.spread, flopsPerSecond: rate,
+      fmaPeakFlopsPerSecond: timings.peak,
+      fractionOfPeak: rate / (timings.peak * Double(threads)))
+  }
+
+  private func forward(
+    _ queries: borrowing QueryShard, _ block: borrowing KeyValueBlock
+  ) -> AttentionOutput {
+    var accumulator = ForwardAccumulator(
+      shape: shape, tokens: tokens, scale: scale, pattern: pattern, team: team)
+    accumulator.attend(queries, to: block)
+    return accumulator.finish()
+  }
+
+  private func backward(
+    _ queries: borrowing QueryShard, _ block: borrowing KeyValueBlock,
+    _ output: borrowing AttentionOutput, _ outputGradient: borrowing Tensor<Float>
+  ) {
+    var gradient = KeyValueGradient(shape: shape, keys: tokens)
+    var accumulator = BackwardAccumulator(
+      shape: shape, output: output, outputGradient: outputGradient, scale: scale,
+      pattern: pattern, team: team)
+    accumulator.attend(
+      queries, outputGradient: outputGradient, to: block, addingTo: &gradient)
+    _ = accumulator.finish()
+  }
+
+  private func random(_ shape: Shape, tensor: UInt64) -> Tensor<Float> {
+    var numbers = Tensor<Float>(zeros: shape)
+    var span = numbers.mutableSpan
+    RandomNormal(seed: 0, tensor: tensor).fill(&span, from: 0)
+    return numbers
+  }
+}
+
+/// Repeated measurements, in turn with those of the multiply–add peak, so that a machine whose
+/// speed drifts slows both.
+private struct Timings {
+  /// The median.
+  let seconds: Double
+  /// From the first to the third quartile, as a fraction of the median.
+  let spread: Double
+  /// The median peak of one core in flops a second.
+  let peak: Double
+
+  init(repeats: Int, _ body: () -> Void) {
+    var times: [Double] = []
+    var peaks: [Double] = []
+    // The first round warms caches and threads up and is not counted.
+    for round in 0...repeats {
+      let peak = MultiplyAddPeak.flopsPerSecond()
+      let elapsed = gyre.seconds(ContinuousClock().measure(body))
+      if round > 0 {
+        peaks.append(peak)
+        times.append(elapsed)
+      }
+    }
+    times.sort()
+    peaks.sort()
+    seconds = times[times.count / 2]
+    spread = (times[times.count * 3 / 4] - times[times.count / 4]) / seconds
+    peak = peaks[peaks.count / 2]
+  }
+}
