@@ -1,4 +1,5 @@
 import ArgumentParser
+import Attention
 import Glibc
 import MPI
 
@@ -38,7 +39,9 @@ extension Communicator {
 
 /// Refuses ranks that were started with different command lines.
 func agreeOnArguments(_ arguments: [String], on world: borrowing Communicator) throws {
-  let line = ([Gyre.configuration.version] + arguments).joined(separator: "\u{0}")
+  // Blocks are packed for the width of the vectors, so builds must not be mixed.
+  let build = "\(Gyre.configuration.version) \(InstructionSet.name)"
+  let line = ([build] + arguments).joined(separator: "\u{0}")
   guard let other = try world.lowestDifferingRank(line) else { return }
   let lines = try world.allGather(Array(line.utf8))
   guard world.rank == 0 else { throw AgreedFailure(message: nil) }
@@ -49,7 +52,7 @@ func agreeOnArguments(_ arguments: [String], on world: borrowing Communicator) t
   }
   throw AgreedFailure(
     message: """
-      gyre: rank \(other) was started with another version or other arguments than rank 0; \
+      gyre: rank \(other) was started with another build or other arguments than rank 0; \
       start all ranks with the same command line (\(shown.joined(separator: "; "))).
       """)
 }

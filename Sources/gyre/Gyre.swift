@@ -20,6 +20,7 @@ struct Gyre: ParsableCommand {
   /// Under mpirun all ranks first compare their arguments, so that a mistake in them is reported
   /// once and not by every rank.
   static func main() {
+    requireInstructionSet()
     // A file over the size limit is then an error of the write, which says so, and not a death.
     signal(SIGXFSZ, SIG_IGN)
     let arguments = Array(CommandLine.arguments.dropFirst())

@@ -18,8 +18,8 @@ package func exp2(_ x: Vector) -> Vector {
   p = Vector(repeating: 0.693_147_06).addingProduct(p, f)
   p = Vector(repeating: 1).addingProduct(p, f)
   let exponent =
-    unsafe unsafeBitCast(shifted, to: SIMD8<UInt32>.self) &<< SIMD8<UInt32>(repeating: 23)
+    unsafe unsafeBitCast(shifted, to: VectorBits.self) &<< VectorBits(repeating: 23)
   let scaled = unsafe unsafeBitCast(
-    unsafeBitCast(p, to: SIMD8<UInt32>.self) &+ exponent, to: Vector.self)
+    unsafeBitCast(p, to: VectorBits.self) &+ exponent, to: Vector.self)
   return scaled.replacing(with: Vector(repeating: 0), where: x .< Vector(repeating: -126))
 }

@@ -25,7 +25,7 @@ extension Float16: PackedElement {
   /// One `vcvtph2ps`.
   @unsafe @inline(__always)
   static func load(_ pointer: UnsafePointer<Float16>) -> Vector {
-    unsafe Vector(UnsafeRawPointer(pointer).loadUnaligned(as: SIMD8<Float16>.self))
+    unsafe Vector(UnsafeRawPointer(pointer).loadUnaligned(as: HalfVector.self))
   }
 
   @inline(__always) var widened: Float { Float(self) }
@@ -35,9 +35,9 @@ extension BFloat16: PackedElement {
   /// A widening load and a shift.
   @unsafe @inline(__always)
   static func load(_ pointer: UnsafePointer<BFloat16>) -> Vector {
-    let bits = unsafe UnsafeRawPointer(pointer).loadUnaligned(as: SIMD8<UInt16>.self)
+    let bits = unsafe UnsafeRawPointer(pointer).loadUnaligned(as: ShortVector.self)
     let shifted =
-      SIMD8<UInt32>(truncatingIfNeeded: bits) &<< SIMD8<UInt32>(repeating: 16)
+      VectorBits(truncatingIfNeeded: bits) &<< VectorBits(repeating: 16)
     return unsafe unsafeBitCast(shifted, to: Vector.self)
   }
 

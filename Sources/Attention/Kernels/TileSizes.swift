@@ -10,7 +10,7 @@ enum TileSizes {
   /// Rows of a register tile.
   @inline(__always) static var registerRows: Int { 6 }
   /// Columns of a register tile, keys of a K panel, columns of a V panel.
-  @inline(__always) static var panelWidth: Int { 16 }
+  @inline(__always) static var panelWidth: Int { 2 * Vector.width }
   /// Query rows of a tile; a multiple of ``registerRows``.
   @inline(__always) static var queries: Int { 96 }
   /// Keys of a tile; a multiple of ``panelWidth``.

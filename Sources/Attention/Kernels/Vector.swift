@@ -1,23 +1,40 @@
-/// The vector that the kernels are written in: one AVX2 register, two NEON registers.
-package typealias Vector = SIMD8<Float>
+#if GYRE_AVX512
+  /// The vector that the kernels are written in: one AVX-512 register.
+  package typealias Vector = SIMD16<Float>
+  /// The bits of a ``Vector``.
+  typealias VectorBits = SIMD16<UInt32>
+  /// As many numbers of half precision.
+  typealias HalfVector = SIMD16<Float16>
+  /// The bits of as many numbers of 16 bits.
+  typealias ShortVector = SIMD16<UInt16>
+#else
+  /// The vector that the kernels are written in: one AVX2 register, two NEON registers.
+  package typealias Vector = SIMD8<Float>
+  /// The bits of a ``Vector``.
+  typealias VectorBits = SIMD8<UInt32>
+  /// As many numbers of half precision.
+  typealias HalfVector = SIMD8<Float16>
+  /// The bits of as many numbers of 16 bits.
+  typealias ShortVector = SIMD8<UInt16>
+#endif
 
-extension SIMD8<Float> {
+extension Vector {
   /// Lanes.
-  @inline(__always) static var width: Int { 8 }
+  @inline(__always) static var width: Int { scalarCount }
 
-  /// Loads 8 floats from `pointer + offset`, at any alignment.
+  /// Loads a vector from `pointer + offset`, at any alignment.
   @unsafe @inline(__always)
   init(loading pointer: UnsafePointer<Float>, at offset: Int) {
     unsafe self = UnsafeRawPointer(pointer + offset).loadUnaligned(as: Self.self)
   }
 
-  /// Stores 8 floats to `pointer + offset`, at any alignment.
+  /// Stores the vector to `pointer + offset`, at any alignment.
   @unsafe @inline(__always)
   func store(to pointer: UnsafeMutablePointer<Float>, at offset: Int) {
     unsafe UnsafeMutableRawPointer(pointer + offset).storeBytes(of: self, as: Self.self)
   }
 
-  /// Adds 8 floats to those at `pointer + offset`, at any alignment.
+  /// Adds the vector to the floats at `pointer + offset`, at any alignment.
   @unsafe @inline(__always)
   func add(to pointer: UnsafeMutablePointer<Float>, at offset: Int) {
     unsafe (Self(loading: pointer, at: offset) + self).store(to: pointer, at: offset)
@@ -31,13 +48,29 @@ extension SIMD8<Float> {
 
   /// The larger of each pair of lanes.
   ///
-  /// Unlike `pointwiseMax` it is one compare and one blend, and
-  /// leaves NaN out of consideration: scores are never NaN.
+  /// Unlike `pointwiseMax` it is one compare and one blend, and leaves NaN out of consideration:
+  /// scores are never NaN.
   @inline(__always)
   func larger(_ other: Self) -> Self {
     replacing(with: other, where: other .> self)
   }
+}
 
+// Written for each width: generic SIMD code is not turned into vector instructions.
+
+extension SIMD16<Float> {
+  /// The largest lane.
+  @inline(__always)
+  var largestLane: Float {
+    lowHalf.replacing(with: highHalf, where: highHalf .> lowHalf).largestLane
+  }
+
+  /// The sum of the lanes, by halves.
+  @inline(__always)
+  var laneSum: Float { (lowHalf + highHalf).laneSum }
+}
+
+extension SIMD8<Float> {
   /// The largest lane.
   @inline(__always)
   var largestLane: Float {

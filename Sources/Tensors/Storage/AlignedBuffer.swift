@@ -92,7 +92,7 @@ extension AlignedBuffer {
 extension AlignedBuffer where Element: PlainNumber {
   /// Creates a buffer of `count` zeros.
   ///
-  /// - Complexity: O(1) from 256 KiB on, where the system provides zeroed pages when first touched
+  /// - Complexity: O(1) from 4 MiB on, where the system provides zeroed pages when first touched
   ///   (on the memory node of the thread that touches them); O(`count`) below.
   @inlinable
   public init(zeros count: Int) {

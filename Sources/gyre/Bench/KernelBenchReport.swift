@@ -6,16 +6,18 @@ import FoundationEssentials
 struct BenchEnvironment: Encodable {
   let processor: String
   let cores: Int
+  let instructionSet: String
   let gyreVersion: String
 
   static var current: BenchEnvironment {
-    let information = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
-    let model = information.split(separator: "\n").first { $0.hasPrefix("model name") }
+    let model = text(ofFile: "/proc/cpuinfo").split(separator: "\n").first {
+      $0.hasPrefix("model name")
+    }
     let name = model?.split(separator: ":").last.map { $0.drop { $0 == " " } }
     return BenchEnvironment(
       processor: name.map(String.init) ?? "unknown",
       cores: ProcessInfo.processInfo.activeProcessorCount,
-      gyreVersion: Gyre.configuration.version)
+      instructionSet: InstructionSet.name, gyreVersion: Gyre.configuration.version)
   }
 }
 
@@ -49,6 +51,9 @@ struct KernelBenchReport: Encodable {
         "\(fixed(result.fractionOfPeak * 100, 1)) %",
       ]
     }
-    return "\(environment.processor), \(environment.cores) cores\n\n" + table([header] + rows)
+    let build =
+      environment.instructionSet.isEmpty ? "" : ", compiled for \(environment.instructionSet)"
+    return "\(environment.processor), \(environment.cores) cores\(build)\n\n"
+      + table([header] + rows)
   }
 }
