@@ -47,8 +47,8 @@ struct KernelBenchCommand: ParsableCommand {
   @Option(help: "How often each is measured.")
   var repeats = 9
 
-  @Option(help: "A table or one JSON object.")
-  var format = ReportFormat.text
+  @Option(help: "A table, one JSON object, or rows for other programs.")
+  var format = TableFormat.text
 
   func validate() throws {
     guard heads >= 1, kvHeads >= 1, heads % kvHeads == 0 else {
@@ -80,8 +80,13 @@ struct KernelBenchCommand: ParsableCommand {
       }
     }
     let report = KernelBenchReport(environment: .current, results: results)
-    write((format == .json ? try report.json : report.text) + "\n", to: 1)
+    write(try report.formatted(format) + "\n", to: 1)
   }
+}
+
+/// How a table of results is printed.
+enum TableFormat: String, CaseIterable, ExpressibleByArgument {
+  case text, json, csv, markdown
 }
 
 /// What is measured.

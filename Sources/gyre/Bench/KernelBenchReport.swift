@@ -26,34 +26,62 @@ struct KernelBenchReport: Encodable {
   let environment: BenchEnvironment
   let results: [KernelBenchResult]
 
-  /// One JSON object on one line.
-  var json: String {
-    get throws {
+  /// The results in a form for people or for programs.
+  func formatted(_ format: TableFormat) throws -> String {
+    switch format {
+    case .text:
+      let build = environment.instructionSet
+      let compiled = build.isEmpty ? "" : ", compiled for \(build)"
+      return "\(environment.processor), \(environment.cores) cores\(compiled)\n\n"
+        + table([header] + rows)
+    case .markdown:
+      let rule = header.map { _ in "---" }
+      return ([header, rule] + rows).map { "| \($0.joined(separator: " | ")) |" }
+        .joined(separator: "\n")
+    case .csv:
+      return ([KernelBenchResult.fields] + results.map(\.values))
+        .map { $0.joined(separator: ",") }.joined(separator: "\n")
+    case .json:
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
       return String(decoding: try encoder.encode(self), as: UTF8.self)
     }
   }
 
-  /// A table.
-  var text: String {
-    let header = [
+  private var header: [String] {
+    [
       "pass", "mask", "head dim", "tokens", "heads", "type", "threads", "time", "spread",
       "GFLOP/s", "peak a core", "of peak",
     ]
-    let rows = results.map { result in
+  }
+
+  private var rows: [[String]] {
+    results.map { result in
       [
         result.pass.rawValue, result.causal ? "causal" : "full", "\(result.headDim)",
         grouped(result.tokens), "\(result.queryHeads)/\(result.kvHeads)", result.dtype,
-        "\(result.threads)", "\(fixed(result.seconds * 1e3, 1)) ms",
+        "\(result.threads)", "\(threeDigits(result.seconds * 1e3)) ms",
         "\(fixed(result.spread * 100, 1)) %", threeDigits(result.flopsPerSecond / 1e9),
         threeDigits(result.fmaPeakFlopsPerSecond / 1e9),
         "\(fixed(result.fractionOfPeak * 100, 1)) %",
       ]
     }
-    let build =
-      environment.instructionSet.isEmpty ? "" : ", compiled for \(environment.instructionSet)"
-    return "\(environment.processor), \(environment.cores) cores\(build)\n\n"
-      + table([header] + rows)
+  }
+}
+
+extension KernelBenchResult {
+  /// The names of the columns of a CSV file, those of the JSON object.
+  static let fields = [
+    "pass", "headDim", "tokens", "queryHeads", "kvHeads", "causal", "dtype", "threads", "seconds",
+    "spread", "flopsPerSecond", "fmaPeakFlopsPerSecond", "fractionOfPeak",
+  ]
+
+  /// The values of the columns.
+  var values: [String] {
+    [
+      pass.rawValue, "\(headDim)", "\(tokens)", "\(queryHeads)", "\(kvHeads)", "\(causal)", dtype,
+      "\(threads)", "\(seconds)", "\(spread)", "\(flopsPerSecond)", "\(fmaPeakFlopsPerSecond)",
+      "\(fractionOfPeak)",
+    ]
   }
 }

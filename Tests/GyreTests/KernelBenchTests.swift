@@ -1,0 +1,63 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// That the benchmark measures what it is told and reports it; never how fast that was.
+@Suite("gyre bench kernel")
+struct KernelBenchTests {
+  private func bench(_ arguments: [String]) async throws -> CommandResult {
+    try await MPIJob.runAlone(
+      program: "gyre",
+      arguments: ["bench", "kernel", "--tokens", "64", "--repeats", "1"] + arguments)
+  }
+
+  @Test("the JSON report has every field of the contract")
+  func json() async throws {
+    let result = try await bench(["--head-dim", "16,32", "--format", "json", "--dtype", "f32,bf16"])
+    #expect(result.isSuccess, "\(result)")
+    let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+    let report = try #require(object as? [String: Any])
+    #expect(report["environment"] is [String: Any])
+    let results = try #require(report["results"] as? [[String: Any]])
+    // Two passes, two head dims, with and without a mask, two types.
+    #expect(results.count == 16)
+    #expect(Set(results.compactMap { $0["pass"] as? String }) == ["forward", "backward"])
+    for row in results {
+      for name in ["headDim", "tokens", "queryHeads", "kvHeads", "threads"] {
+        #expect(row[name] is Int, "\(name)")
+      }
+      for name in ["seconds", "flopsPerSecond", "fmaPeakFlopsPerSecond", "fractionOfPeak"] {
+        #expect((row[name] as? Double ?? 0) > 0, "\(name)")
+      }
+      #expect(row["causal"] is Bool && row["dtype"] is String)
+    }
+  }
+
+  @Test("selections select, and each format has a row for each result")
+  func formats() async throws {
+    let selection = ["--pass", "backward", "--head-dim", "8", "--causal", "true"]
+    let csv = try await bench(selection + ["--format", "csv"])
+    let lines = csv.standardOutput.split(separator: "\n")
+    #expect(lines.count == 2 && lines[0].hasPrefix("pass,headDim,tokens"), "\(csv)")
+    #expect(lines.last?.hasPrefix("backward,8,64,2,2,true,f32,1,") == true, "\(csv)")
+    let markdown = try await bench(selection + ["--format", "markdown"])
+    let rows = markdown.standardOutput.split(separator: "\n")
+    #expect(rows.count == 3 && rows.allSatisfy { $0.hasPrefix("| ") && $0.hasSuffix(" |") })
+    let text = try await bench(selection)
+    #expect(text.standardOutput.contains("backward   causal          8"), "\(text)")
+  }
+
+  @Test(
+    "mistakes are refused in one sentence",
+    arguments: [
+      ["--pass", "sideways"], ["--head-dim", "0"], ["--head-dim", "64,"], ["--dtype", "f64"],
+      ["--threads", "x"], ["--heads", "3", "--kv-heads", "2"], ["--format", "xml"],
+      ["--causal", "perhaps"], ["--repeats", "0"],
+    ])
+  func mistakes(arguments: [String]) async throws {
+    let result = try await bench(arguments)
+    #expect(result.ending == .exited(64), "\(result)")
+    #expect(result.standardError.split(separator: "\n").count == 1, "\(result)")
+    #expect(result.standardError.contains(arguments[arguments.count - 2]), "\(result)")
+  }
+}
