@@ -7,7 +7,8 @@ public enum InstructionSet {
     /// The name by which compilers know it.
     public static let name = "x86-64-v4"
     /// The features that it takes for granted, as Linux names them.
-    public static let features = level3 + ["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]
+    public static let features =
+      level3 + ["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]
   #elseif GYRE_AVX2
     /// The name by which compilers know it.
     public static let name = "x86-64-v3"

@@ -353,7 +353,8 @@ struct BackwardTile: ~Copyable {
   @unsafe
   func addQueryGradients(to dq: UnsafeMutablePointer<Float>, stride: Int) {
     for first in Swift.stride(from: 0, to: headDim, by: Self.width) {
-      let columns = unsafe UnsafePointer(keyColumns.unsafeBaseAddress)
+      let columns =
+        unsafe UnsafePointer(keyColumns.unsafeBaseAddress)
         + first * TileSizes.backwardKeys
       for group in 0..<groups {
         let seen = visiblePanels[group]
