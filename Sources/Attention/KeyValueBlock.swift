@@ -2,11 +2,12 @@ public import Tensors
 
 /// The keys and values of one shard in the form that the kernel reads: the unit that travels.
 ///
-/// Keys are packed in panels of 16: `[panel][headDim][16]`, so that a step of `q·k` loads one row
-/// of 16 keys. Values are packed in panels of 16 columns: `[panel][keys][16]`, so that a step of
-/// `p·v` loads one row of 16 columns. The last panel is as narrow as what is left, so a block is
-/// exactly `keys · kvHeads · (headDim + valueHeadDim)` elements a batch and nothing is padded. Each
-/// run of positions is packed by itself; a tile never spans two runs.
+/// Keys are packed in panels of W: `[panel][headDim][W]`, so that a step of `q·k` loads one row
+/// of W keys. Values are packed in panels of W columns: `[panel][keys][W]`, so that a step of
+/// `p·v` loads one row of W columns. W is 16, or 32 in a build for AVX-512. The last panel is as
+/// narrow as what is left, so a block is exactly `keys · kvHeads · (headDim + valueHeadDim)`
+/// elements a batch and nothing is padded. Each run of positions is packed by itself; a tile never
+/// spans two runs.
 ///
 /// The owner packs once. A block's storage can be larger than what it holds, so that one buffer
 /// takes in turn every block that comes round a ring of uneven shards.
@@ -69,14 +70,14 @@ public struct KeyValueBlock: ~Copyable {
     unsafe UnsafeMutableRawBufferPointer(rebasing: storage.unsafeMutableBytes[0..<byteCount])
   }
 
-  /// The packed keys of one head in one run: `[⌈count/16⌉ panels][headDim][16]`.
+  /// The packed keys of one head in one run: `[⌈count/W⌉ panels][headDim][W]`.
   @unsafe
   func keyPanels(batch: Int, run: Int, kvHead: Int) -> UnsafeRawPointer {
     let element = firstElement(batch: batch, run: run, kvHead: kvHead)
     return unsafe UnsafeRawPointer(storage.unsafeBaseAddress) + element * elementType.byteWidth
   }
 
-  /// The packed values of one head in one run: `[⌈valueHeadDim/16⌉ panels][count][16]`.
+  /// The packed values of one head in one run: `[⌈valueHeadDim/W⌉ panels][count][W]`.
   @unsafe
   func valuePanels(batch: Int, run: Int, kvHead: Int) -> UnsafeRawPointer {
     let element =

@@ -26,10 +26,26 @@ public struct ReferenceRow: Sendable {
     values.append(contentsOf: value)
   }
 
+  /// What a row gives.
+  public struct Result: Hashable, Sendable {
+    /// `[valueHeadDim]`.
+    public let output: [Double]
+    /// The natural logarithm of the sum of the exponentials of the scores.
+    public let logSumExp: Double
+
+    /// Takes both.
+    public init(output: [Double], logSumExp: Double) {
+      self.output = output
+      self.logSumExp = logSumExp
+    }
+  }
+
   /// Output and log-sum-exp over all keys: 0 and −∞ if there are none.
-  public var result: (output: [Double], logSumExp: Double) {
+  public var result: Result {
     var output = [Double](repeating: 0, count: valueHeadDim)
-    guard let largest = scores.max() else { return (output, -.infinity) }
+    guard let largest = scores.max() else {
+      return Result(output: output, logSumExp: -.infinity)
+    }
     var sum = 0.0
     for (j, score) in scores.enumerated() {
       let weight = exp(score - largest)
@@ -37,22 +53,20 @@ public struct ReferenceRow: Sendable {
       for d in 0..<valueHeadDim { output[d] += weight * values[j * valueHeadDim + d] }
     }
     for d in 0..<valueHeadDim { output[d] /= sum }
-    return (output, largest + log(sum))
+    return Result(output: output, logSumExp: largest + log(sum))
   }
 
   /// The row over all keys from the results over parts of them.
-  public static func combine(
-    _ parts: [(output: [Double], logSumExp: Double)]
-  ) -> (output: [Double], logSumExp: Double) {
+  public static func combine(_ parts: [Result]) -> Result {
     let largest = parts.map(\.logSumExp).max() ?? -.infinity
     let columns = parts.first?.output.count ?? 0
     var output = [Double](repeating: 0, count: columns)
-    if largest == -.infinity { return (output, -.infinity) }
+    if largest == -.infinity { return Result(output: output, logSumExp: -.infinity) }
     let total = parts.reduce(0) { $0 + exp($1.logSumExp - largest) }
     for part in parts {
       let share = exp(part.logSumExp - largest) / total
       for d in 0..<columns { output[d] += share * part.output[d] }
     }
-    return (output, largest + log(total))
+    return Result(output: output, logSumExp: largest + log(total))
   }
 }

@@ -66,7 +66,6 @@ public struct SampledCheck {
     _ output: borrowing AttentionOutput, q: some TokenRows, k: some TokenRows, v: some TokenRows,
     on world: borrowing Communicator
   ) throws -> Finding {
-    var worst = 0.0
     var magnitude = (o: 0.0, lse: 0.0)
     var error = (o: 0.0, lse: 0.0)
     var largestScore = 0.0
@@ -80,12 +79,12 @@ public struct SampledCheck {
         })
       for (row, position) in positions.enumerated() {
         for head in 0..<attention.shape.queryHeads {
-          let expected = combined(parts, row: row, head: head)
+          let (expected, score) = combined(parts, row: row, head: head)
           for value in expected.output { magnitude.o = max(magnitude.o, abs(value)) }
           if expected.logSumExp.isFinite {
             magnitude.lse = max(magnitude.lse, abs(expected.logSumExp))
           }
-          largestScore = max(largestScore, expected.largestScore)
+          largestScore = max(largestScore, score)
           let owner = attention.queries.owner(of: position)
           guard owner.rank == world.rank else { continue }
           let found = difference(
@@ -95,7 +94,7 @@ public struct SampledCheck {
         }
       }
     }
-    worst = max(error.o / (1 + magnitude.o), error.lse / (1 + magnitude.lse))
+    let worst = max(error.o / (1 + magnitude.o), error.lse / (1 + magnitude.lse))
     return Finding(
       rows: samples.count, maxError: try world.allReduce(worst, with: .max),
       tolerance: tolerance(largestScore: largestScore))
@@ -146,8 +145,7 @@ public struct SampledCheck {
     let shape = attention.shape
     let piece = max(1, (1 << 18) / max(k.rowLength, v.rowLength))
     var results = Array(
-      repeating: [(output: [Double], logSumExp: Double)](),
-      count: positions.count * shape.queryHeads)
+      repeating: [ReferenceRow.Result](), count: positions.count * shape.queryHeads)
     var largestScores = [Double](repeating: 0, count: results.count)
     for run in attention.keys.shards[rank] {
       for start in stride(from: 0, to: run.count, by: piece) {
@@ -184,22 +182,24 @@ public struct SampledCheck {
     }
   }
 
+  /// One row over all keys, and the largest magnitude of its scores.
   private func combined(
     _ parts: [[Double]], row: Int, head: Int
-  ) -> (output: [Double], logSumExp: Double, largestScore: Double) {
+  ) -> (row: ReferenceRow.Result, largestScore: Double) {
     let columns = attention.shape.valueHeadDim
     let start = (row * attention.shape.queryHeads + head) * partLength
     let whole = ReferenceRow.combine(
-      parts.map { (Array($0[start..<start + columns]), $0[start + columns]) })
-    let largestScore = parts.map { $0[start + columns + 1] }.max() ?? 0
-    return (whole.output, whole.logSumExp, largestScore)
+      parts.map {
+        ReferenceRow.Result(
+          output: Array($0[start..<start + columns]), logSumExp: $0[start + columns])
+      })
+    return (whole, parts.map { $0[start + columns + 1] }.max() ?? 0)
   }
 
   /// How far this rank's result for one row is from the oracle's.
   private func difference(
     _ output: borrowing AttentionOutput,
-    _ expected: (output: [Double], logSumExp: Double, largestScore: Double),
-    batch: Int, token: Int, head: Int
+    _ expected: ReferenceRow.Result, batch: Int, token: Int, head: Int
   ) -> (o: Double, lse: Double) {
     let shape = attention.shape
     let tokens = output.o.shape[1]

@@ -4,8 +4,10 @@ import Tensors
 /// collected here, those of the queries are added where they belong.
 ///
 /// All five products are the micro-kernel of ``RegisterTile``. Rows that are broadcast come from
-/// whatever lies in panels of 16 columns, 16 steps at a time, or, for the products that sum over
+/// whatever lies in panels of W columns, W steps at a time, or, for the products that sum over
 /// queries, from the columns of the weights: then the six rows are neighbours in memory.
+///
+/// Panels are W = ``TileSizes/panelWidth`` wide.
 ///
 /// Source: Dao 2023, FlashAttention-2, Algorithm 2.
 struct BackwardTile: ~Copyable {
@@ -16,19 +18,19 @@ struct BackwardTile: ~Copyable {
   /// Query rows in use.
   private var rows = 0
 
-  /// `[panels of 16 keys][headDim][16]`.
+  /// `[panels of W keys][headDim][W]`.
   private let keysAcross: AlignedBuffer<Float>
-  /// `[panels of 16 columns][keys][16]`.
+  /// `[panels of W columns][keys][W]`.
   private let keyColumns: AlignedBuffer<Float>
-  /// `[panels of 16 keys][valueHeadDim][16]`.
+  /// `[panels of W keys][valueHeadDim][W]`.
   private let valuesAcross: AlignedBuffer<Float>
-  /// `[panels of 16 columns][keys][16]`; dk lacks a factor ln 2, since the queries have log₂e.
+  /// `[panels of W columns][keys][W]`; dk lacks a factor ln 2, since the queries have log₂e.
   private var dk: AlignedBuffer<Float>
   private var dv: AlignedBuffer<Float>
 
-  /// `[panels of 16 columns][rows][16]`, multiplied by scale · log₂e.
+  /// `[panels of W columns][rows][W]`, multiplied by scale · log₂e.
   private let queries: AlignedBuffer<Float>
-  /// `[panels of 16 columns][rows][16]`.
+  /// `[panels of W columns][rows][W]`.
   private let outputGradients: AlignedBuffer<Float>
   /// `[rows][stride]`: scores, then weights.
   private let weights: AlignedBuffer<Float>
@@ -159,7 +161,7 @@ struct BackwardTile: ~Copyable {
     }
   }
 
-  /// Copies rows to `[panels of 16 columns][rows][16]`, filled up with zeros.
+  /// Copies rows to `[panels of W columns][rows][W]`, filled up with zeros.
   @unsafe
   private func pack(
     _ source: UnsafePointer<Float>, stride: Int, columns: Int, factor: Float,
@@ -267,7 +269,7 @@ struct BackwardTile: ~Copyable {
     }
   }
 
-  /// Six rows times one panel of 16 keys, 16 columns at a time.
+  /// Six rows times one panel of W keys, W columns at a time.
   @unsafe @inline(__always)
   private func rowsTimesPanel(
     _ rows: borrowing AlignedBuffer<Float>, columns: Int, group: Int,

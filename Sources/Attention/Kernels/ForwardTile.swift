@@ -19,7 +19,7 @@ struct ForwardTile: ~Copyable {
   private let queries: AlignedBuffer<Float>
   /// `[rows][272]`: scores, then weights.
   private let scores: AlignedBuffer<Float>
-  /// `[valuePanels][rows][16]`.
+  /// `[valuePanels][rows][W]`.
   private let outputs: AlignedBuffer<Float>
   private let rowMax: AlignedBuffer<Float>
   private let rowSum: AlignedBuffer<Float>

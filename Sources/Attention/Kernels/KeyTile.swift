@@ -10,7 +10,8 @@ struct PackedHead {
   let count: Int
 }
 
-/// Up to ``TileSizes/keys`` keys and values as panels of floats, 16 wide throughout.
+/// Up to ``TileSizes/keys`` keys and values as panels of floats, W =
+/// ``TileSizes/panelWidth`` wide throughout.
 ///
 /// Loading a tile widens its elements and fills narrow panels up with zeros, once for all the rows
 /// that pass over it. Panels of `Float` are copied too: read in place they lie megabytes apart, and
@@ -21,9 +22,9 @@ struct KeyTile: ~Copyable {
   private(set) var count = 0
   private let headDim: Int
   private let valueHeadDim: Int
-  /// `[panels of 16 keys][headDim][16]`.
+  /// `[panels of W keys][headDim][W]`.
   private let keys: AlignedBuffer<Float>
-  /// `[panels of 16 columns][count][16]`.
+  /// `[panels of W columns][count][W]`.
   private let values: AlignedBuffer<Float>
 
   /// Creates an empty tile with room for ``TileSizes/keys`` keys.
@@ -36,16 +37,16 @@ struct KeyTile: ~Copyable {
     values = AlignedBuffer(zeros: TileSizes.keys * valueColumns)
   }
 
-  /// Panels of 16 keys.
+  /// Panels of W keys.
   var panelCount: Int { (count + TileSizes.panelWidth - 1) / TileSizes.panelWidth }
 
-  /// Panel `index` of the keys, `[headDim][16]`.
+  /// Panel `index` of the keys, `[headDim][W]`.
   @unsafe @inline(__always)
   func keyPanel(_ index: Int) -> UnsafePointer<Float> {
     unsafe UnsafePointer(keys.unsafeBaseAddress) + index * TileSizes.panelWidth * headDim
   }
 
-  /// Panel `index` of the values, `[count][16]`.
+  /// Panel `index` of the values, `[count][W]`.
   @unsafe @inline(__always)
   func valuePanel(_ index: Int) -> UnsafePointer<Float> {
     unsafe UnsafePointer(values.unsafeBaseAddress) + index * TileSizes.panelWidth * count
@@ -53,7 +54,7 @@ struct KeyTile: ~Copyable {
 
   /// Loads the keys `first ..< first + count` of a head.
   ///
-  /// - Parameter first: a multiple of 16, so that the tile starts with a panel.
+  /// - Parameter first: a multiple of W, so that the tile starts with a panel.
   mutating func load(_ head: PackedHead, first: Int, count: Int) {
     self.count = count
     switch unsafe head.elementType {
@@ -110,7 +111,7 @@ private func widen<Element: PackedElement>(
   }
 }
 
-/// Widens `rows` rows of `width` elements to rows of 16, filling up with zeros.
+/// Widens `rows` rows of `width` elements to rows of W, filling up with zeros.
 @unsafe @inline(__always)
 private func spread<Element: PackedElement>(
   _ source: UnsafePointer<Element>, width: Int, to target: UnsafeMutablePointer<Float>, rows: Int

@@ -1,20 +1,21 @@
 import Tensors
 
-/// Where the elements of one head lie within its panels of 16 keys or 16 columns.
+/// Where the elements of one head lie within its panels of W keys or W columns, W being
+/// ``TileSizes/panelWidth``.
 struct PanelLayout {
   /// Tokens in the run.
   let count: Int
   /// Columns of a row.
   let headDim: Int
-  /// Whether a panel is 16 keys wide (keys) or 16 columns wide (values).
+  /// Whether a panel is W keys wide (keys) or W columns wide (values).
   private let panelsAcrossKeys: Bool
 
-  /// `[⌈count/16⌉][headDim][16]`.
+  /// `[⌈count/W⌉][headDim][W]`.
   static func keys(count: Int, headDim: Int) -> PanelLayout {
     PanelLayout(count: count, headDim: headDim, panelsAcrossKeys: true)
   }
 
-  /// `[⌈headDim/16⌉][count][16]`.
+  /// `[⌈headDim/W⌉][count][W]`.
   static func values(count: Int, headDim: Int) -> PanelLayout {
     PanelLayout(count: count, headDim: headDim, panelsAcrossKeys: false)
   }

@@ -1,4 +1,6 @@
-/// Six rows by sixteen columns of a product, held in twelve vector registers.
+/// Six rows by two vectors of a product, held in twelve vector registers.
+///
+/// Its width `W` is that of a panel, ``TileSizes/panelWidth``.
 ///
 /// Both matrix products of attention are this one micro-kernel: scores are rows of queries times a
 /// panel of keys, outputs are rows of weights times a panel of values. Each step loads one row of a
@@ -20,7 +22,7 @@ struct RegisterTile {
   /// - Parameters:
   ///   - rows: element `(r, s)` lies at `r · rowStride + s · stepStride`. One of the strides should
   ///     be a constant at the call, so that all six addresses are one register and a displacement.
-  ///   - panel: `[steps, 16]`.
+  ///   - panel: `[steps, W]`.
   @unsafe @inline(__always)
   mutating func accumulate(
     rows: UnsafePointer<Float>, rowStride: Int, stepStride: Int,

@@ -1,8 +1,9 @@
 /// The sizes that decide speed and nothing else.
 ///
-/// - The *register tile* is 6 rows × 16 columns: 12 accumulators of 8 lanes, 2 loads and 1
-///   broadcast fill 15 of AVX2's 16 vector registers, and 12 multiply–adds hang on 8 loads.
-/// - The *key tile* is as many keys as keep one 16-column panel of values (64 bytes a key) and one
+/// - The *register tile* is 6 rows × 2 vectors: 12 accumulators, 2 loads and 1 broadcast fill 15 of
+///   AVX2's 16 vector registers, and 12 multiply–adds hang on 8 loads. AVX-512 has registers for
+///   more rows, but 12 chains already hide the latency of both its multiply–add units.
+/// - The *key tile* is as many keys as keep one panel of values (64 or 128 bytes a key) and one
 ///   panel of keys in L1 while every row of the query tile passes over it.
 /// - The *query tile* is as many rows as keep packed queries, scores and outputs in L2 beside the
 ///   key tile: 96 rows × (headDim + 272 + valueHeadDim) floats, 200 KiB at head dim 128.
