@@ -137,7 +137,8 @@ def main() -> int:
             return 1
         except KeyboardInterrupt:
             return 130
-    print(result.formatted(arguments.format))
+    if result.rows or arguments.format == "json":
+        print(result.formatted(arguments.format))
     for what, why in result.skipped:
         say(f"skipped {what}: {why}")
     if not result.rows:
