@@ -50,15 +50,37 @@ import Testing
 
   @Test(arguments: ["/nonexistent", "/tmp", "/etc/passwd"])
   func aBinaryThatIsNone(path: String) throws {
-    expectRefusal(
-      of: try run("Launch/local", ["-n", "2", "attend"], environment: ["GYRE_BINARY": path]),
-      naming: "'\(path)'")
+    for (script, arguments) in [
+      ("Launch/local", ["-n", "2", "attend"]), ("Launch/compare-peers", []),
+    ] {
+      expectRefusal(
+        of: try run(script, arguments, environment: ["GYRE_BINARY": path]), naming: "'\(path)'")
+    }
   }
 
   @Test(arguments: [["--ranks", "0"], ["--ranks=x"], ["--ranks"], ["--problem"]])
   func aDemoThatCannotBe(arguments: [String]) throws {
     expectRefusal(
       of: try run("Launch/demo", arguments), naming: arguments[0].prefix(7).description)
+  }
+
+  @Test(arguments: [
+    ["--peers", "numpy"], ["--peers", "torch,torch"], ["--peers="], ["--peers"],
+    ["--head-dim", "0"], ["--head-dim", "64,,128"], ["--head-dim", "257"], ["--tokens", "1"],
+    ["--tokens", "4k"], ["--heads", "0"], ["--threads", "0"], ["--threads", "1023"],
+    ["--causal", "yes"], ["--repeats", "0"], ["--repeats=2.5"], ["--format", "xml"],
+    ["--cache", "/etc/passwd"], ["--cache", ""], ["--seed", "1"], ["torch"],
+    ["--threads", "1", "--peers", "ringattention,ring-attention-pytorch"],
+  ])
+  func aComparisonThatCannotBe(arguments: [String]) throws {
+    let option = arguments[0].prefix { $0 != "=" }
+    // Before anything is installed: without Python it could not be.
+    let folder = try TemporaryFolder()
+    expectRefusal(
+      of: try run(
+        "Launch/compare-peers", arguments,
+        environment: try folder.shadowing("python3", with: "echo python3 was started >&2; exit 1")),
+      naming: String(option))
   }
 
   /// Whoever lacks Swift or mpirun is told what to do before anything is built.
@@ -78,7 +100,7 @@ import Testing
     #expect(complaint.contains(tool == "swift" ? "Swift 5.10 is too old" : "not Open MPI's"))
   }
 
-  @Test(arguments: ["local", "demo", "test"])
+  @Test(arguments: ["local", "demo", "test", "compare-peers"])
   func helpIsNoRefusal(script: String) throws {
     let outcome = try Script.run("Launch/\(script)", ["--help"])
     #expect(outcome.code == 0)

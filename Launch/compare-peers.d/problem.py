@@ -1,0 +1,86 @@
+"""The problems that every contestant solves, and the answer in double precision."""
+
+import math
+import random
+from array import array
+from dataclasses import dataclass
+from operator import mul
+from pathlib import Path
+
+import tensorfile
+
+# Flops a visible pair and unit of head dim, for each pass that there is.
+FLOPS = {"forward": 4}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One attention problem, of one sequence."""
+
+    attention_pass: str
+    tokens: int
+    heads: int
+    head_dim: int
+    causal: bool
+
+    @property
+    def flops(self) -> int:
+        """Useful work: visible pairs only."""
+        pairs = self.tokens * (self.tokens + 1) // 2 if self.causal else self.tokens**2
+        return FLOPS[self.attention_pass] * self.head_dim * self.heads * pairs
+
+    @property
+    def mask(self) -> str:
+        return "causal" if self.causal else "full"
+
+
+def write_input(path: Path, tokens: int, heads: int, head_dim: int) -> None:
+    """Writes standard-normal q, k and v [1, tokens, heads, headDim], the same on every call."""
+    source = random.Random(head_dim)
+    shape = [1, tokens, heads, head_dim]
+    count = math.prod(shape)
+    tensorfile.write(path, {
+        name: (shape, array("f", (source.gauss(0, 1) for _ in range(count)))) for name in "qkv"
+    })
+
+
+class Reference:
+    """Rows of the output in double precision, each straight from the definition."""
+
+    def __init__(self, problem: Problem, path: Path, rows: int) -> None:
+        step = max(1, (problem.tokens - 1) // max(1, rows - 1))
+        self.positions = sorted({*range(0, problem.tokens, step), problem.tokens - 1})
+        self._width = problem.heads * problem.head_dim
+        self._rows = self._compute(problem, path)
+
+    def error(self, output: array) -> float:
+        """The largest error of an output [1, tokens, heads, headDim] in these rows."""
+        return max(
+            difference(output[position * self._width:(position + 1) * self._width], row)
+            for position, row in zip(self.positions, self._rows)
+        )
+
+    def _compute(self, problem: Problem, path: Path) -> list[list[float]]:
+        q, k, v = (tensorfile.read(path, name)[1] for name in "qkv")
+        rows: list[list[float]] = [[] for _ in self.positions]
+        for head in range(problem.heads):
+            start, width, dim = head * problem.head_dim, self._width, problem.head_dim
+            keys = [k[at:at + dim] for at in range(start, len(k), width)]
+            columns = [v[start + column::width] for column in range(dim)]
+            for position, row in zip(self.positions, rows):
+                visible = position + 1 if problem.causal else problem.tokens
+                query = q[position * width + start:position * width + start + dim]
+                scores = [sum(map(mul, query, key)) for key in keys[:visible]]
+                largest = max(scores)
+                weights = [math.exp((score - largest) / math.sqrt(dim)) for score in scores]
+                total = math.fsum(weights)
+                row += [math.fsum(map(mul, weights, column)) / total for column in columns]
+        return rows
+
+
+def difference(first: array | list[float], second: array | list[float]) -> float:
+    """The largest difference of two outputs; infinite if either has a number that is not finite."""
+    if len(first) != len(second):
+        return math.inf
+    differences = [abs(one - other) for one, other in zip(first, second)]
+    return max(differences) if math.isfinite(sum(differences)) else math.inf

@@ -1,0 +1,46 @@
+"""Reads and writes .safetensors files of 32-bit floats, with the standard library alone."""
+
+import json
+import struct
+import sys
+from array import array
+from pathlib import Path
+
+Shape = list[int]
+
+
+def write(path: Path, tensors: dict[str, tuple[Shape, array]]) -> None:
+    """Writes tensors of 32-bit floats, each with its shape, in C order."""
+    header: dict[str, dict] = {}
+    offset = 0
+    for name, (shape, values) in tensors.items():
+        end = offset + 4 * len(values)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for _, values in tensors.values():
+            file.write(_little_endian(values).tobytes())
+
+
+def read(path: Path, name: str) -> tuple[Shape, array]:
+    """One tensor of 32-bit floats and its shape."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        entry = json.loads(file.read(length))[name]
+        if entry["dtype"] != "F32":
+            raise ValueError(f"{name} in {path} is {entry['dtype']}, not F32.")
+        start, end = entry["data_offsets"]
+        file.seek(8 + length + start)
+        values = array("f", file.read(end - start))
+    return entry["shape"], _little_endian(values)
+
+
+def _little_endian(values: array) -> array:
+    if sys.byteorder == "little":
+        return values
+    swapped = array("f", values)
+    swapped.byteswap()
+    return swapped
