@@ -25,7 +25,7 @@ struct ForwardTests {
 
   @Test(
     "sizes around every tile edge",
-    arguments: [1, 2, 5, 6, 7, 15, 16, 17, 95, 96, 97, 255, 256, 257, 300, 531])
+    arguments: [1, 2, 5, 6, 7, 15, 16, 17, 31, 32, 33, 143, 144, 145, 191, 192, 193, 300, 531])
   func tokenCounts(tokens: Int) {
     let problem = Problem(tokens: tokens, headDim: 20, valueHeadDim: 12)
     let causal = problem.computed(pattern: CausalPattern())
@@ -132,19 +132,19 @@ struct ForwardTests {
     let problem = Problem(tokens: 600, headDim: 8)
     var polls = 0
     _ = problem.computed(pattern: FullPattern(), poll: { _ in polls += 1 })
-    // ⌈600/96⌉ tiles of queries × ⌈600/256⌉ tiles of keys.
-    #expect(polls >= 7 * 3)
+    // ⌈600/144⌉ tiles of queries × ⌈600/192⌉ tiles of keys.
+    #expect(polls >= 5 * 4)
   }
 
   @Test("nothing hidden is computed")
   func hiddenTilesAreSkipped() {
-    let problem = Problem(tokens: 960, headDim: 8)
+    let problem = Problem(tokens: 1440, headDim: 8)
     var fullPolls = 0
     var causalPolls = 0
     _ = problem.computed(pattern: FullPattern(), poll: { _ in fullPolls += 1 })
     _ = problem.computed(pattern: CausalPattern(), poll: { _ in causalPolls += 1 })
-    #expect(fullPolls == 10 * 4)
-    // Tile t of 96 queries sees ⌈96(t+1)/256⌉ tiles of keys.
-    #expect(causalPolls == (0..<10).reduce(0) { $0 + (96 * ($1 + 1) + 255) / 256 })
+    #expect(fullPolls == 10 * 8)
+    // Tile t of 144 queries sees ⌈144(t+1)/192⌉ tiles of keys.
+    #expect(causalPolls == (0..<10).reduce(0) { $0 + (144 * ($1 + 1) + 191) / 192 })
   }
 }

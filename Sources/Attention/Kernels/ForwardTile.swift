@@ -17,7 +17,7 @@ struct ForwardTile: ~Copyable {
 
   /// `[groups of 6 rows][headDim][6]`, scaled; rows past the last are zero.
   private let queries: AlignedBuffer<Float>
-  /// `[rows][272]`: scores, then weights.
+  /// `[rows][scoreStride]`: scores, then weights.
   private let scores: AlignedBuffer<Float>
   /// `[valuePanels][rows][W]`.
   private let outputs: AlignedBuffer<Float>

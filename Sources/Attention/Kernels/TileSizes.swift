@@ -6,16 +6,17 @@
 /// - The *key tile* is as many keys as keep one panel of values (64 or 128 bytes a key) and one
 ///   panel of keys in L1 while every row of the query tile passes over it.
 /// - The *query tile* is as many rows as keep packed queries, scores and outputs in L2 beside the
-///   key tile: 96 rows × (headDim + 272 + valueHeadDim) floats, 200 KiB at head dim 128.
+///   key tile: 144 rows × (headDim + 208 + valueHeadDim) floats and 192 × (headDim + valueHeadDim),
+///   450 KiB at head dim 128.
 enum TileSizes {
   /// Rows of a register tile.
   @inline(__always) static var registerRows: Int { 6 }
   /// Columns of a register tile, keys of a K panel, columns of a V panel.
   @inline(__always) static var panelWidth: Int { 2 * Vector.width }
   /// Query rows of a tile; a multiple of ``registerRows``.
-  @inline(__always) static var queries: Int { 96 }
+  @inline(__always) static var queries: Int { 144 }
   /// Keys of a tile; a multiple of ``panelWidth``.
-  @inline(__always) static var keys: Int { 256 }
+  @inline(__always) static var keys: Int { 192 }
   /// Floats between rows of the score tile: the extra 16 keep six rows out of one cache set.
   @inline(__always) static var scoreStride: Int { keys + 16 }
 
