@@ -59,24 +59,31 @@ func agreeOnArguments(_ arguments: [String], on world: borrowing Communicator) t
 
 /// Parses and runs a command on all ranks and turns agreed failures into an exit code.
 ///
-/// Errors that are not agreed pass through: `withMPI` then ends the job and names the rank.
+/// An error that is not agreed ends the whole job and names the rank: the others may be waiting
+/// for it.
 func reportingFailures(
   on world: borrowing Communicator,
   parse: () throws -> any ParsableCommand,
   run: (any ParsableCommand) throws -> Void
 ) -> Int32 {
+  var command: (any ParsableCommand)?
   do {
-    try run(try parse())
+    let parsed = try parse()
+    command = parsed
+    try run(parsed)
     return EXIT_SUCCESS
   } catch let failure as AgreedFailure {
     if let message = failure.message { printError(message) }
     return EXIT_FAILURE
-  } catch let error as MPIError {
-    // The other ranks may be waiting for this one.
-    printError("gyre: rank \(world.rank) on \(MPIEnvironment.processorName): \(error)")
-    world.abort(code: Int(EXIT_FAILURE))
+  } catch is PeerFailure {
+    // Agreed as well; the rank that failed says why.
+    return EXIT_FAILURE
   } catch {
-    // All ranks have parsed the same arguments and come to the same conclusion.
+    if error is MPIError || command is any DistributedCommand {
+      printError("gyre: rank \(world.rank) on \(MPIEnvironment.processorName): \(error)")
+      world.abort(code: Int(EXIT_FAILURE))
+    }
+    // All ranks have parsed the same arguments, or rank 0 alone runs the command.
     return world.rank == 0 ? report(error) : Gyre.exitCode(for: error).rawValue
   }
 }
