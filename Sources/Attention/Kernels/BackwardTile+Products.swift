@@ -29,8 +29,10 @@ extension BackwardTile {
         visibleGroups[panel] = extended(visibleGroups[panel], by: group)
         unsafe computeScores(panel: panel, group: group)
         if coverage == .some || mask.pattern.hasBias {
-          unsafe addBias(
-            mask, keys: keyPositions, queries: queryPositions, panel: panel, group: group)
+          unsafe mask.addBias(
+            to: weights.unsafeBaseAddress + place(panel: panel, group: group),
+            stride: TileSizes.backwardStride, keys: keyPositions, queries: queryPositions,
+            scratch: edge)
         }
         unsafe computeGradients(panel: panel, group: group)
       }
@@ -111,22 +113,6 @@ extension BackwardTile {
         let offset = first + row * TileSizes.backwardStride + half
         unsafe Vector().store(to: weights.unsafeBaseAddress, at: offset)
         unsafe Vector().store(to: scoreGradients.unsafeBaseAddress, at: offset)
-      }
-    }
-  }
-
-  @unsafe
-  private func addBias(
-    _ mask: TileMask, keys: PositionRange, queries: PositionRange, panel: Int, group: Int
-  ) {
-    let source = unsafe edge.unsafeBaseAddress
-    var span = unsafe MutableSpan(_unsafeStart: source, count: keys.count * queries.count)
-    mask.pattern.fill(&span, keys: keys, queries: queries, head: mask.head)
-    let target = unsafe weights.unsafeBaseAddress + place(panel: panel, group: group)
-    for row in 0..<queries.count {
-      for key in 0..<keys.count {
-        unsafe target[row * TileSizes.backwardStride + key] +=
-          source[row * keys.count + key] * log2OfE
       }
     }
   }

@@ -154,7 +154,9 @@ struct ForwardTile: ~Copyable {
         visiblePanels[group] = (seen.isEmpty ? panel : seen.lowerBound)..<panel + 1
         unsafe computeScores(tile, panel: panel, group: group)
         if coverage == .some || mask.pattern.hasBias {
-          unsafe addBias(mask, keys: keys, queries: queries, panel: panel, group: group)
+          unsafe mask.addBias(
+            to: scoreTile(panel: panel, group: group), stride: TileSizes.scoreStride, keys: keys,
+            queries: queries, scratch: bias)
         }
       }
     }
@@ -196,23 +198,6 @@ struct ForwardTile: ~Copyable {
     for row in 0..<groups * TileSizes.registerRows {
       let scoreRow = unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride
       for key in tile.count..<end { unsafe scoreRow[key] = -.infinity }
-    }
-  }
-
-  /// Adds what the pattern says, converted to base 2, to one register tile of scores.
-  @unsafe
-  private mutating func addBias(
-    _ mask: TileMask, keys: PositionRange, queries: PositionRange, panel: Int, group: Int
-  ) {
-    let source = unsafe bias.unsafeBaseAddress
-    var span = unsafe MutableSpan(_unsafeStart: source, count: keys.count * queries.count)
-    mask.pattern.fill(&span, keys: keys, queries: queries, head: mask.head)
-    let target = unsafe scoreTile(panel: panel, group: group)
-    for row in 0..<queries.count {
-      for key in 0..<keys.count {
-        unsafe target[row * TileSizes.scoreStride + key] +=
-          source[row * keys.count + key] * log2OfE
-      }
     }
   }
 
@@ -307,12 +292,4 @@ struct RowState {
   /// Row `r` lies at `r · outputStride`.
   let output: UnsafeMutablePointer<Float>
   let outputStride: Int
-}
-
-/// What the rows of a query tile see of a key tile.
-struct TileMask {
-  let pattern: any AttentionPattern
-  let keys: PositionRange
-  let queries: PositionRange
-  let head: Int
 }
