@@ -84,7 +84,7 @@ public struct BackwardAccumulator: ~Copyable {
       queries.tensor.shape == dq.shape && block.shape == shape,
       "queries or block of another problem")
     precondition(
-      gradient.dk.shape == [shape.batch, block.keyCount, shape.kvHeads, shape.headDim],
+      gradient.keyCount == block.keyCount && gradient.shape == shape,
       "gradients of another block")
     let pass = unsafe BackwardPass(
       shape: shape, pattern: pattern, queryScale: scale * log2OfE, tokens: tokens,
@@ -94,7 +94,7 @@ public struct BackwardAccumulator: ~Copyable {
         outputGradient: UnsafePointer(outputGradient.unsafeBaseAddress),
         lse: UnsafePointer(lse.unsafeBaseAddress), delta: UnsafePointer(delta.unsafeBaseAddress),
         dq: dq.unsafeBaseAddress),
-      dk: gradient.dk.unsafeBaseAddress, dv: gradient.dv.unsafeBaseAddress,
+      dk: gradient.keyRows, dv: gradient.valueRows,
       keyCount: block.keyCount)
     team.run(pass, poll: poll)
   }

@@ -40,6 +40,22 @@ public struct KeyValueBlock: ~Copyable {
       zeros: Self.byteCount(keys: capacity, shape: shape, elementType: elementType))
   }
 
+  /// Takes a packed block, or room for one, in memory that somebody else owns and keeps for as long
+  /// as this value lives.
+  ///
+  /// - Parameter memory: at least ``byteCount(keys:shape:elementType:)``, aligned to 64 bytes.
+  @unsafe
+  public init(
+    shape: AttentionShape, elementType: ElementType, runs: [PositionRange],
+    memory: UnsafeMutableRawBufferPointer
+  ) {
+    self.shape = shape
+    self.elementType = elementType
+    self.runs = runs
+    unsafe storage = AlignedBuffer(unowned: memory)
+    precondition(byteCount <= storage.byteCount, "no room for the block")
+  }
+
   /// The keys that the block holds.
   public var keyCount: Int { runs.reduce(0) { $0 + $1.count } }
 
@@ -85,10 +101,12 @@ public struct KeyValueBlock: ~Copyable {
     return unsafe UnsafeRawPointer(storage.unsafeBaseAddress) + element * elementType.byteWidth
   }
 
-  /// Elements are ordered `[batch][run][kvHead]`, keys before values.
+  /// Elements are ordered `[run][batch][kvHead]`, keys before values: blocks of several runs of
+  /// positions, put one after the other, are a block of all of them.
   private func firstElement(batch: Int, run: Int, kvHead: Int) -> Int {
     let earlierKeys = runs[0..<run].reduce(0) { $0 + $1.count }
-    let headKeys = (batch * keyCount + earlierKeys) * shape.kvHeads + kvHead * runs[run].count
+    let heads = earlierKeys * shape.batch * shape.kvHeads
+    let headKeys = heads + (batch * shape.kvHeads + kvHead) * runs[run].count
     return headKeys * (shape.headDim + shape.valueHeadDim)
   }
 }

@@ -42,8 +42,8 @@ extension Problem {
       var blockGradient = KeyValueGradient(shape: shape, keys: block.keyCount)
       accumulator.attend(
         queries, outputGradient: gradient, to: block, addingTo: &blockGradient)
-      scatter(blockGradient.dk, runs: runs, tokens: keyTokens, into: &dk)
-      scatter(blockGradient.dv, runs: runs, tokens: keyTokens, into: &dv)
+      scatter(blockGradient.dk(), runs: runs, tokens: keyTokens, into: &dk)
+      scatter(blockGradient.dv(), runs: runs, tokens: keyTokens, into: &dv)
     }
     var dq = [Float](repeating: .nan, count: q.count)
     scatter(accumulator.finish(), runs: queryRuns, tokens: tokens, into: &dq)

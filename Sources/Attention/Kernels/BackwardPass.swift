@@ -108,9 +108,9 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
     let keys = run.slice(
       unit.firstKey..<min(unit.firstKey + TileSizes.backwardKeys, run.count))
     let head = unsafe heads[
-      (unit.batch * keyRuns.count + unit.run) * shape.kvHeads + unit.kvHead]
+      (unit.run * shape.batch + unit.batch) * shape.kvHeads + unit.kvHead]
     var isLoaded = false
-    for queryHead in unit.kvHead * shape.groupSize..<(unit.kvHead + 1) * shape.groupSize {
+    for queryHead in shape.queryHeads(of: unit.kvHead) {
       for (index, queries) in queryTiles.enumerated() {
         let turn = (unit.batch * shape.queryHeads + queryHead) * queryTiles.count + index
         let coverage = pattern.coverage(keys: keys, queries: queries.positions)
@@ -131,7 +131,8 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
         unsafe tile.attend(
           mask: masked
             ? TileMask(
-              pattern: pattern, keys: keys, queries: queries.positions, head: queryHead) : nil)
+              pattern: pattern, keys: keys, queries: queries.positions,
+              head: shape.firstQueryHead + queryHead) : nil)
         turns.take(turn, unit.turn, poll: poll)
         unsafe tile.addQueryGradients(to: rows.dq, stride: shape.queryHeads * shape.headDim)
         turns.pass(turn)

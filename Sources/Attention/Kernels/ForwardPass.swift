@@ -109,9 +109,8 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
       queries: queries + firstQuery * shape.headDim, stride: shape.queryHeads * shape.headDim,
       rows: rows, scale: scale, state: state)
     for (run, positions) in keyRuns.enumerated() {
-      let kvHead = unit.head / shape.groupSize
-      let packed = unsafe heads[
-        (unit.batch * keyRuns.count + run) * shape.kvHeads + kvHead]
+      let kvHead = shape.kvHead(of: unit.head)
+      let packed = unsafe heads[(run * shape.batch + unit.batch) * shape.kvHeads + kvHead]
       for first in stride(from: 0, to: positions.count, by: TileSizes.keys) {
         let keys = positions.slice(first..<min(first + TileSizes.keys, positions.count))
         let coverage = pattern.coverage(keys: keys, queries: unit.positions)
@@ -122,7 +121,8 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
           to: keyTile,
           mask: masked
             ? TileMask(
-              pattern: pattern, keys: keys, queries: unit.positions, head: unit.head) : nil)
+              pattern: pattern, keys: keys, queries: unit.positions,
+              head: shape.firstQueryHead + unit.head) : nil)
         poll(rows * keys.count)
       }
     }
@@ -131,12 +131,12 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
 }
 
 extension KeyValueBlock {
-  /// Every head in every run, ordered `[batch][run][kvHead]`.
+  /// Every head in every run, ordered `[run][batch][kvHead]`.
   @unsafe
   borrowing func packedHeads() -> [PackedHead] {
     var heads: [PackedHead] = unsafe []
-    for batch in 0..<shape.batch {
-      for run in runs.indices {
+    for run in runs.indices {
+      for batch in 0..<shape.batch {
         for kvHead in 0..<shape.kvHeads {
           unsafe heads.append(
             PackedHead(

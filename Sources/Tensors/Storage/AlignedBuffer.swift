@@ -13,6 +13,9 @@ public struct AlignedBuffer<Element: BitwiseCopyable>: ~Copyable {
 
   @usableFromInline let base: UnsafeMutablePointer<Element>
 
+  /// Whether the memory is freed with the buffer.
+  @usableFromInline let isOwner: Bool
+
   /// Allocates without giving the elements a value; if `zeroed`, all their bits are 0.
   @usableFromInline init(allocating count: Int, zeroed: Bool) {
     precondition(count >= 0, "A buffer cannot hold \(count) elements")
@@ -21,10 +24,25 @@ public struct AlignedBuffer<Element: BitwiseCopyable>: ~Copyable {
     let memory = unsafe AlignedMemory.allocate(byteCount: byteCount, zeroed: zeroed)
     self.count = count
     unsafe self.base = memory.bindMemory(to: Element.self, capacity: count)
+    isOwner = true
+  }
+
+  /// Creates a buffer on memory that somebody else owns, and keeps for as long as the buffer lives.
+  ///
+  /// - Parameter memory: initialized, aligned to 64 bytes unless it is empty; a last part of an
+  ///   element is left out.
+  @unsafe
+  public init(unowned memory: UnsafeMutableRawBufferPointer) {
+    count = memory.count / MemoryLayout<Element>.stride
+    let address = unsafe memory.baseAddress ?? AlignedMemory.nowhere
+    precondition(
+      count == 0 || Int(bitPattern: address) % AlignedMemory.alignment == 0, "memory not aligned")
+    unsafe base = address.bindMemory(to: Element.self, capacity: count)
+    isOwner = false
   }
 
   deinit {
-    unsafe AlignedMemory.free(base, byteCount: byteCount)
+    if isOwner { unsafe AlignedMemory.free(base, byteCount: byteCount) }
   }
 
   /// The size of the elements in bytes.

@@ -16,6 +16,11 @@ enum AlignedMemory {
   /// The size in bytes from which huge pages are asked for, which spares most page faults.
   static let hugePageThreshold = 4 << 20
 
+  /// An aligned address for no bytes at all.
+  @unsafe static var nowhere: UnsafeMutableRawPointer {
+    unsafe UnsafeMutableRawPointer(bitPattern: alignment).unsafelyUnwrapped
+  }
+
   /// Allocates `byteCount` bytes, at least one; all are zero if `zeroed`.
   ///
   /// Stops the process if there is not enough memory or address space.
