@@ -20,3 +20,9 @@ internal import COpenMPI
   let raw: MPI_Op?
   init(_ raw: MPI_Op?) { unsafe self.raw = unsafe raw }
 }
+
+/// An `MPI_Win`.
+@safe struct WindowHandle {
+  let raw: MPI_Win?
+  init(_ raw: MPI_Win?) { unsafe self.raw = unsafe raw }
+}

@@ -17,6 +17,8 @@ extension MPIError {
     public static let rank = ErrorClass(rawValue: Int(MPI_ERR_RANK))
     /// An argument that MPI refused: `MPI_ERR_ARG`.
     public static let argument = ErrorClass(rawValue: Int(MPI_ERR_ARG))
+    /// Ranks that were to share memory run on several machines: `MPI_ERR_RMA_SHARED`.
+    public static let notOneNode = ErrorClass(rawValue: Int(MPI_ERR_RMA_SHARED))
     /// An operator that MPI refused for the element type: `MPI_ERR_OP`.
     public static let operation = ErrorClass(rawValue: Int(MPI_ERR_OP))
     /// A resource that ran out inside MPI: `MPI_ERR_INTERN`.
@@ -34,6 +36,8 @@ extension MPIError {
     public static let alreadyInitialized = ErrorClass(rawValue: -4)
     /// More user-defined reduction operators alive than there are callback slots.
     public static let operatorSlots = ErrorClass(rawValue: -5)
+    /// The machine has no room for the shared memory that its ranks ask for.
+    public static let sharedMemory = ErrorClass(rawValue: -6)
 
     /// The class by its name, as `MPI_ERR_TRUNCATE`, or by its number.
     public var description: String {
@@ -43,6 +47,7 @@ extension MPIError {
       case .rank: "MPI_ERR_RANK"
       case .argument: "MPI_ERR_ARG"
       case .operation: "MPI_ERR_OP"
+      case .notOneNode: "MPI_ERR_RMA_SHARED"
       case .intern: "MPI_ERR_INTERN"
       case .other: "MPI_ERR_OTHER"
       case .short: "short message"
@@ -50,6 +55,7 @@ extension MPIError {
       case .threadLevel: "thread level"
       case .alreadyInitialized: "already initialized"
       case .operatorSlots: "operator slots"
+      case .sharedMemory: "shared memory"
       default: "MPI error class \(rawValue)"
       }
     }

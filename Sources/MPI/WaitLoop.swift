@@ -34,10 +34,11 @@ struct WaitLoop {
 
   /// Polls until `poll` is finished, or throws ``MPIError/ErrorClass/timedOut`` at `deadline`.
   ///
-  /// `what` completes the sentence "timed out waiting for …".
+  /// `what` completes the sentence "timed out waiting for …", `function` is what the polls call.
   static func run(
     until deadline: ContinuousClock.Instant?,
     for what: @autoclosure () -> String,
+    in function: String = "MPI_Test",
     poll: () throws(MPIError) -> Progress
   ) throws(MPIError) {
     var loop = WaitLoop(deadline: deadline)
@@ -48,7 +49,7 @@ struct WaitLoop {
       case .none:
         if loop.pauseIsOver() {
           throw MPIError(
-            .timedOut, function: "MPI_Test", "timed out waiting for \(what())")
+            .timedOut, function: function, "timed out waiting for \(what())")
         }
       }
     }
