@@ -73,12 +73,13 @@ public struct BackwardAccumulator: ~Copyable {
   ///   - outputGradient: `do`, the same at every call.
   ///   - block: keys and values with their positions.
   ///   - gradient: the block's gradients so far.
+  ///   - part: which of the block's keys, by tiles.
   ///   - poll: as in ``ForwardAccumulator/attend(_:to:poll:)``.
   /// - Complexity: `10 · headDim` floating-point operations a visible pair.
   public mutating func attend(
     _ queries: borrowing QueryShard, outputGradient: borrowing Tensor<Float>,
     to block: borrowing KeyValueBlock, addingTo gradient: inout KeyValueGradient,
-    poll: (_ scores: Int) -> Void = { _ in }
+    part: BlockPart = .whole, poll: (_ scores: Int) -> Void = { _ in }
   ) {
     precondition(
       queries.tensor.shape == dq.shape && block.shape == shape,
@@ -95,7 +96,7 @@ public struct BackwardAccumulator: ~Copyable {
         lse: UnsafePointer(lse.unsafeBaseAddress), delta: UnsafePointer(delta.unsafeBaseAddress),
         dq: dq.unsafeBaseAddress),
       dk: gradient.keyRows, dv: gradient.valueRows,
-      keyCount: block.keyCount)
+      keyCount: block.keyCount, part: part)
     team.run(pass, poll: poll)
   }
 

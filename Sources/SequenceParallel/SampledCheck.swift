@@ -25,7 +25,7 @@ public struct SampledCheck {
     public var holds: Bool { maxError <= tolerance }
   }
 
-  private let attention: RingAttention
+  private let attention: ShardedAttention
   private let bias: (_ query: Int, _ key: Int, _ head: Int) -> Double
   private let samples: [(batch: Int, position: Int)]
 
@@ -36,7 +36,7 @@ public struct SampledCheck {
   ///   - rows: the most rows to check.
   ///   - bias: the mask as a plain function, added to the score: 0, a bias, or −∞.
   public init(
-    of attention: RingAttention, rows: Int = 32,
+    of attention: ShardedAttention, rows: Int = 32,
     bias: @escaping (_ query: Int, _ key: Int, _ head: Int) -> Double
   ) {
     self.attention = attention

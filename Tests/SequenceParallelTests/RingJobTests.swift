@@ -5,7 +5,8 @@ import Testing
 struct RingJobTests {
   @Test(
     "check on ranks",
-    arguments: ["grid", "large-blocks", "traffic", "sampled-check"], [1, 2, 3, 4, 5, 7, 8])
+    arguments: ["grid", "transports", "large-blocks", "traffic", "sampled-check"],
+    [1, 2, 3, 4, 5, 7, 8])
   func check(name: String, ranks: Int) async throws {
     let result = try await MPIJob.run(
       program: "ring-checks", arguments: [name], ranks: ranks, timeoutSeconds: 240)

@@ -50,7 +50,7 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
     shape: AttentionShape, pattern: any AttentionPattern, queryScale: Float, tokens: Int,
     queryRuns: [PositionRange], keyRuns: [PositionRange], heads: [PackedHead],
     rows: BackwardRows, dk: UnsafeMutablePointer<Float>, dv: UnsafeMutablePointer<Float>,
-    keyCount: Int
+    keyCount: Int, part: BlockPart
   ) {
     self.shape = shape
     self.pattern = pattern
@@ -74,18 +74,17 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
       runStart += run.count
     }
     self.queryTiles = queryTiles
+    let keyTiles = keyRuns.indices.flatMap { run in
+      stride(from: 0, to: keyRuns[run].count, by: TileSizes.backwardKeys).map { (run, $0) }
+    }
     var units: [Unit] = []
-    var turn = 0
-    for (run, positions) in keyRuns.enumerated() {
-      for first in stride(from: 0, to: positions.count, by: TileSizes.backwardKeys) {
-        // Neighbouring units belong to different heads, so that they do not wait for each other.
-        for batch in 0..<shape.batch {
-          for kvHead in 0..<shape.kvHeads {
-            units.append(
-              Unit(batch: batch, kvHead: kvHead, run: run, firstKey: first, turn: turn))
-          }
+    for (turn, (run, firstKey)) in keyTiles[part.range(of: keyTiles.count)].enumerated() {
+      // Neighbouring units belong to different heads, so that they do not wait for each other.
+      for batch in 0..<shape.batch {
+        for kvHead in 0..<shape.kvHeads {
+          units.append(
+            Unit(batch: batch, kvHead: kvHead, run: run, firstKey: firstKey, turn: turn))
         }
-        turn += 1
       }
     }
     self.units = units

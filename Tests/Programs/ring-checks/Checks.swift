@@ -20,17 +20,24 @@ func checkGrid(_ world: borrowing Communicator) throws {
           let keyTokens = seed % 5 == 0 ? tokens / 2 : seed % 7 == 0 ? tokens + 9 : tokens
           let problem = Problem(
             shape: shape, tokens: tokens, keyTokens: keyTokens, logits: logits, seed: seed)
-          for mask in MaskCase.all(tokens: tokens, keyTokens: keyTokens) {
+          for (index, mask) in MaskCase.all(tokens: tokens, keyTokens: keyTokens).enumerated() {
             let expected = problem.expected(mask)
-            let largestScore = expected.lse.reduce(0) { $1.isFinite ? max($0, abs($1)) : $0 }
             for layout in Layout.allCases {
-              let attention = problem.attention(
-                mask.pattern, layout: layout, ranks: ranks, threads: 1 + Int(seed % 2))
-              let result = try problem.run(attention, on: world)
+              // The transports take turns; `checkTransports` has all of them on the same problem.
+              let transport = transports[(Int(seed) + index) % transports.count]
+              var options = DistributedAttention.Options()
+              options.team = ThreadTeam(threads: 1 + Int(seed % 2))
+              options.topology = Topology(
+                ranks: ranks, ranksPerNode: transport == .shared ? ranks : 2)
+              let attention = problem.attention(mask.pattern, layout: layout, ranks: ranks)
+              let passes = try problem.run(attention, transport, options: options, on: world)
+              // Rounding of scores as large as these moves a weight by about this much.
+              let ofScores = logits == 1 ? 0 : expected.largestScore * 0x1p-24 * 4
               try problem.check(
-                result.output, expected, attention, rank: world.rank,
-                tolerance: logits == 1 ? 1e-5 : max(1e-5, largestScore * 0x1p-24 * 4),
-                "\(mask.name), \(layout), \(tokens) tokens, \(keyTokens) keys, \(shape)")
+                passes, expected, attention, rank: world.rank,
+                tolerance: max(1e-5, ofScores), gradientTolerance: max(1e-4, 4 * ofScores),
+                "\(transport), \(mask.name), \(layout), \(tokens) tokens, \(keyTokens) keys, \(shape)"
+              )
             }
           }
         }
@@ -39,13 +46,51 @@ func checkGrid(_ world: borrowing Communicator) throws {
   }
 }
 
+/// All transports, in every grouping, on shards that are uneven or empty.
+func checkTransports(_ world: borrowing Communicator) throws {
+  let ranks = world.size
+  var seed: UInt64 = 100
+  for tokens in [max(1, ranks - 1), 50 * ranks + 3] {
+    for (queryHeads, kvHeads) in [(3, 3), (4, 2), (3, 1)] {
+      seed += 1
+      let shape = AttentionShape(
+        batch: 2, queryHeads: queryHeads, kvHeads: kvHeads, headDim: 20, valueHeadDim: 16)
+      let problem = Problem(
+        shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: seed)
+      for mask in MaskCase.all(tokens: tokens, keyTokens: tokens).prefix(3) {
+        let expected = problem.expected(mask)
+        for layout in Layout.allCases {
+          let attention = problem.attention(mask.pattern, layout: layout, ranks: ranks)
+          for transport in transports {
+            for ranksPerNode in transport == .hierarchical ? [1, 2, 3, ranks] : [ranks] {
+              for overlaps in [true, false] {
+                var options = DistributedAttention.Options()
+                options.topology = Topology(ranks: ranks, ranksPerNode: ranksPerNode)
+                options.overlaps = overlaps
+                let passes = try problem.run(attention, transport, options: options, on: world)
+                try problem.check(
+                  passes, expected, attention, rank: world.rank, tolerance: 1e-5,
+                  gradientTolerance: 1e-4,
+                  "\(transport) of \(ranksPerNode), \(mask.name), \(layout), \(tokens) tokens, \(shape)"
+                )
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+let transports: [Transport] = [.ring, .shared, .hierarchical, .allgather]
+
 /// Blocks well above every eager limit, of sizes that do not divide: small ones hide deadlocks.
 func checkLargeBlocks(_ world: borrowing Communicator) throws {
   let shape = AttentionShape(
     batch: 1, queryHeads: 2, kvHeads: 2, headDim: 64, valueHeadDim: 64)
   let tokens = 1003 * world.size + 5
   for wire in [ElementType.f32, .f16, .bf16] {
-    let attention = RingAttention(
+    let attention = ShardedAttention(
       shape: shape, queries: Sharding(.zigzag, tokens: tokens, ranks: world.size),
       keys: Sharding(.zigzag, tokens: tokens, ranks: world.size), pattern: CausalPattern(),
       wire: wire)
@@ -53,12 +98,14 @@ func checkLargeBlocks(_ world: borrowing Communicator) throws {
     let rows = (0..<3).map {
       RandomRows(shape: [1, tokens, 2, 64], seed: 11, tensor: UInt64($0))
     }
-    let result = try attention.forward(
-      attention.loadQueries(rows[0], rank: world.rank),
-      attention.loadBlock(keys: rows[1], values: rows[2], rank: world.rank), on: world)
+    var engine = try DistributedAttention(attention, transport: .ring, on: world)
+    try engine.withOwnBlock { block in
+      try attention.load(keys: rows[1], values: rows[2], rank: world.rank, into: &block)
+    }
+    let output = try engine.forward(attention.loadQueries(rows[0], rank: world.rank))
     let finding = try SampledCheck(of: attention, rows: 12) { i, j, _ in
       j <= i ? 0 : -.infinity
-    }.run(result.output, q: rows[0], k: rows[1], v: rows[2], on: world)
+    }.run(output, q: rows[0], k: rows[1], v: rows[2], on: world)
     try require(finding.rows == 12, "\(finding.rows) rows were checked")
     try require(finding.holds, "\(wire): error \(finding.maxError)")
     // Rounded inputs must show: the check sees a difference of the size that it allows for.
@@ -79,10 +126,9 @@ func checkTraffic(_ world: borrowing Communicator) throws {
         shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: 5)
       for layout in Layout.allCases {
         for isCausal in [false, true] {
-          let ring = try world.duplicate()
-          let attention = problem.attention(
-            isCausal ? CausalPattern() : FullPattern(), layout: layout, ranks: ranks, wire: wire)
-          _ = try problem.run(attention, on: ring)
+          let pattern: any AttentionPattern = isCausal ? CausalPattern() : FullPattern()
+          let attention = problem.attention(pattern, layout: layout, ranks: ranks, wire: wire)
+          let passes = try problem.run(attention, on: world)
           // Under a causal mask a contiguous block is of use only to later ranks: rank r passes on
           // the blocks of ranks r … 0, and the last rank none.
           let hops =
@@ -91,14 +137,25 @@ func checkTraffic(_ world: borrowing Communicator) throws {
           let keys = (0..<hops).reduce(0) { sum, step in
             sum + attention.keys.tokenCount(of: (world.rank - step + ranks) % ranks)
           }
-          let bytes = 2 * keys * 2 * (20 + 12) * width
           let name = "\(layout), \(isCausal ? "causal" : "full"), \(wire)"
+          let bytes = 2 * keys * 2 * (20 + 12) * width
           try require(
-            ring.traffic.bytesSent == bytes,
-            "\(name): \(ring.traffic.bytesSent) bytes sent, not \(bytes)")
+            passes.forwardTraffic.bytesSent == bytes,
+            "\(name): \(passes.forwardTraffic.bytesSent) bytes sent, not \(bytes)")
           try require(
-            ring.traffic.messagesSent == hops,
-            "\(name): \(ring.traffic.messagesSent) messages sent, not \(hops)")
+            passes.forwardTraffic.messagesSent == hops,
+            "\(name): \(passes.forwardTraffic.messagesSent) messages sent, not \(hops)")
+          // Gradients, in Float, of the blocks that this rank is sent; none of its own.
+          let owners = (1..<max(ranks, 1)).map { (world.rank - $0 + ranks) % ranks }
+            .filter { !isCausal || layout != .contiguous || $0 < world.rank }
+          let gradientKeys = owners.reduce(0) { $0 + attention.keys.tokenCount(of: $1) }
+          let backwardBytes = bytes + 2 * gradientKeys * 2 * (20 + 12) * 4
+          try require(
+            passes.backwardTraffic.bytesSent == backwardBytes,
+            "\(name): \(passes.backwardTraffic.bytesSent) bytes sent, not \(backwardBytes)")
+          try require(
+            passes.backwardTraffic.messagesSent == hops + owners.count,
+            "\(name): \(passes.backwardTraffic.messagesSent) messages sent")
         }
       }
     }

@@ -13,6 +13,7 @@ struct Problem {
   let q: MemoryRows
   let k: MemoryRows
   let v: MemoryRows
+  let outputGradient: MemoryRows
   let scale: Double
 
   init(shape: AttentionShape, tokens: Int, keyTokens: Int, logits: Float, seed: UInt64) {
@@ -21,75 +22,121 @@ struct Problem {
     self.keyTokens = keyTokens
     scale = 1 / Double(shape.headDim).squareRoot()
     q = MemoryRows(
-      [shape.batch, tokens, shape.queryHeads, shape.headDim], seed: 3 * seed, factor: logits)
+      [shape.batch, tokens, shape.queryHeads, shape.headDim], seed: 4 * seed, factor: logits)
     k = MemoryRows(
-      [shape.batch, keyTokens, shape.kvHeads, shape.headDim], seed: 3 * seed + 1, factor: 1)
+      [shape.batch, keyTokens, shape.kvHeads, shape.headDim], seed: 4 * seed + 1, factor: 1)
     v = MemoryRows(
-      [shape.batch, keyTokens, shape.kvHeads, shape.valueHeadDim], seed: 3 * seed + 2, factor: 1)
+      [shape.batch, keyTokens, shape.kvHeads, shape.valueHeadDim], seed: 4 * seed + 2, factor: 1)
+    outputGradient = MemoryRows(
+      [shape.batch, tokens, shape.queryHeads, shape.valueHeadDim], seed: 4 * seed + 3, factor: 1)
   }
 
-  /// The oracle's answer for the whole sequence.
-  func expected(_ mask: MaskCase) -> (o: [Double], lse: [Double]) {
+  private var oracle: ReferenceAttention {
     var oracle = ReferenceAttention(
       tokens: tokens, keyTokens: keyTokens, headDim: shape.headDim,
       valueHeadDim: shape.valueHeadDim, scale: scale)
     oracle.batch = shape.batch
     oracle.queryHeads = shape.queryHeads
     oracle.kvHeads = shape.kvHeads
-    return oracle(
-      q: q.values.map(Double.init), k: k.values.map(Double.init), v: v.values.map(Double.init)
-    ) { i, j, _ in mask.sees(i, j) ? 0 : -.infinity }
+    return oracle
+  }
+
+  /// The oracle's answer for the whole sequence.
+  func expected(_ mask: MaskCase) -> Expected {
+    let q = q.values.map(Double.init)
+    let k = k.values.map(Double.init)
+    let v = v.values.map(Double.init)
+    let bias = { (i: Int, j: Int, _: Int) in mask.sees(i, j) ? 0 : -Double.infinity }
+    let output = oracle(q: q, k: k, v: v, bias: bias)
+    let gradients = oracle.gradients(
+      q: q, k: k, v: v, outputGradient: outputGradient.values.map(Double.init), bias: bias)
+    return Expected(
+      o: output.o, lse: output.lse, dq: gradients.dq, dk: gradients.dk, dv: gradients.dv)
   }
 
   func attention(
-    _ pattern: any AttentionPattern, layout: Layout, ranks: Int, wire: ElementType = .f32,
-    threads: Int = 1
-  ) -> RingAttention {
-    RingAttention(
+    _ pattern: any AttentionPattern, layout: Layout, ranks: Int, wire: ElementType = .f32
+  ) -> ShardedAttention {
+    ShardedAttention(
       shape: shape, queries: Sharding(layout, tokens: tokens, ranks: ranks),
-      keys: Sharding(layout, tokens: keyTokens, ranks: ranks), pattern: pattern, wire: wire,
-      team: ThreadTeam(threads: threads))
+      keys: Sharding(layout, tokens: keyTokens, ranks: ranks), pattern: pattern, wire: wire)
   }
 
-  /// Runs the ring on this rank's shard.
+  /// Runs both passes on this rank's shard.
   func run(
-    _ attention: RingAttention, on world: borrowing Communicator
-  ) throws -> RingAttention.ForwardResult {
-    try attention.forward(
-      attention.loadQueries(q, rank: world.rank),
-      attention.loadBlock(keys: k, values: v, rank: world.rank), on: world)
+    _ attention: ShardedAttention, _ transport: Transport = .ring,
+    options: DistributedAttention.Options = .init(), on world: borrowing Communicator
+  ) throws -> Passes {
+    let queries = try attention.loadQueries(q, rank: world.rank)
+    let outputGradient = try outputGradient.read(shard: queries.runs)
+    var engine = try DistributedAttention(
+      attention, transport: transport, options: options, on: world)
+    try engine.withOwnBlock { block in
+      try attention.load(keys: k, values: v, rank: world.rank, into: &block)
+    }
+    let output = try engine.forward(queries)
+    let forwardTraffic = engine.traffic
+    let gradients = try engine.backward(queries, output: output, outputGradient: outputGradient)
+    let backwardTraffic = engine.traffic - forwardTraffic
+    try engine.close()
+    return Passes(
+      output: output, gradients: gradients, forwardTraffic: forwardTraffic,
+      backwardTraffic: backwardTraffic)
   }
 
   /// Throws unless this rank's rows are the oracle's, each tensor within its tolerance times
   /// `1 + max|expected|`.
   func check(
-    _ output: borrowing AttentionOutput, _ expected: (o: [Double], lse: [Double]),
-    _ attention: RingAttention, rank: Int, tolerance: Double, _ name: String
+    _ passes: borrowing Passes, _ expected: Expected, _ attention: ShardedAttention, rank: Int,
+    tolerance: Double, gradientTolerance: Double, _ name: String
   ) throws {
-    let positions = attention.queries.shards[rank].flatMap(Array.init)
-    let allowedO = tolerance * (1 + largest(expected.o))
-    let allowedLSE = tolerance * (1 + largest(expected.lse))
-    let row = shape.queryHeads * shape.valueHeadDim
+    let queries = attention.queries.shards[rank].flatMap(Array.init)
+    let keys = attention.keys.shards[rank].flatMap(Array.init)
+    try check(
+      passes.output.o, "o", expected.o, positions: queries, tokens: tokens, tolerance, name)
+    try check(
+      passes.gradients.dq, "dq", expected.dq, positions: queries, tokens: tokens,
+      gradientTolerance, name)
+    try check(
+      passes.gradients.dk, "dk", expected.dk, positions: keys, tokens: keyTokens,
+      gradientTolerance, name)
+    try check(
+      passes.gradients.dv, "dv", expected.dv, positions: keys, tokens: keyTokens,
+      gradientTolerance, name)
     try require(
-      output.o.shape == [shape.batch, positions.count, shape.queryHeads, shape.valueHeadDim]
-        && output.lse.shape == [shape.batch, shape.queryHeads, positions.count],
-      "\(name): shapes \(output.o.shape) and \(output.lse.shape)")
+      passes.output.lse.shape == [shape.batch, shape.queryHeads, queries.count],
+      "\(name): the shape of lse is \(passes.output.lse.shape)")
+    let allowed = tolerance * (1 + largest(expected.lse))
+    for row in 0..<shape.batch * shape.queryHeads {
+      for (local, position) in queries.enumerated() {
+        let actual = Double(passes.output.lse.span[row * queries.count + local])
+        let wanted = expected.lse[row * tokens + position]
+        try require(
+          actual == wanted || abs(actual - wanted) <= allowed,
+          "\(name): lse of token \(position) is \(actual), not \(wanted)")
+      }
+    }
+  }
+
+  /// Compares the rows of one tensor `[batch, tokens, heads, columns]`.
+  private func check(
+    _ tensor: borrowing Tensor<Float>, _ what: String, _ expected: [Double], positions: [Int],
+    tokens: Int, _ tolerance: Double, _ name: String
+  ) throws {
+    let row = tensor.shape[2] * tensor.shape[3]
+    try require(
+      tensor.shape[0] == shape.batch && tensor.shape[1] == positions.count
+        && expected.count == shape.batch * tokens * row,
+      "\(name): the shape of \(what) is \(tensor.shape)")
+    let allowed = tolerance * (1 + largest(expected))
     for batch in 0..<shape.batch {
       for (local, position) in positions.enumerated() {
         for c in 0..<row {
-          let actual = output.o.span[(batch * positions.count + local) * row + c]
-          let wanted = expected.o[(batch * tokens + position) * row + c]
+          let actual = tensor.span[(batch * positions.count + local) * row + c]
+          let wanted = expected[(batch * tokens + position) * row + c]
           try require(
-            abs(Double(actual) - wanted) <= allowedO,
-            "\(name): o of token \(position) is \(actual), not \(wanted)")
-        }
-        for head in 0..<shape.queryHeads {
-          let index = batch * shape.queryHeads + head
-          let actual = Double(output.lse.span[index * positions.count + local])
-          let wanted = expected.lse[index * tokens + position]
-          try require(
-            actual == wanted || abs(actual - wanted) <= allowedLSE,
-            "\(name): lse of token \(position) is \(actual), not \(wanted)")
+            abs(Double(actual) - wanted) <= allowed,
+            "\(name): \(what) of token \(position) is \(actual), not \(wanted)")
         }
       }
     }
@@ -124,4 +171,24 @@ struct MemoryRows: TokenRows {
       target += rowLength
     }
   }
+}
+
+/// What the oracle says of a whole sequence.
+struct Expected {
+  let o: [Double]
+  let lse: [Double]
+  let dq: [Double]
+  let dk: [Double]
+  let dv: [Double]
+
+  /// The largest magnitude of a log-sum-exp, which is about that of the scores.
+  var largestScore: Double { lse.reduce(0) { $1.isFinite ? max($0, abs($1)) : $0 } }
+}
+
+/// What a rank has of both passes.
+struct Passes: ~Copyable {
+  let output: AttentionOutput
+  let gradients: AttentionGradients
+  let forwardTraffic: Traffic
+  let backwardTraffic: Traffic
 }

@@ -6,6 +6,7 @@ import MPI
 
 let cases: [String: (borrowing Communicator) throws -> Void] = [
   "grid": checkGrid,
+  "transports": checkTransports,
   "large-blocks": checkLargeBlocks,
   "traffic": checkTraffic,
   "sampled-check": checkSampledCheck,

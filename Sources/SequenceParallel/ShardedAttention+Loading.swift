@@ -20,7 +20,7 @@ public struct WireRangeError: Error, Hashable, Sendable, CustomStringConvertible
   }
 }
 
-extension RingAttention {
+extension ShardedAttention {
   /// Bytes of key or value rows that are read and packed at a time.
   private static let pieceBytes = 4 << 20
 
@@ -39,18 +39,18 @@ extension RingAttention {
   ///   - keySource: `[batch, keyTokens, kvHeads, headDim]`.
   ///   - valueSource: `[batch, keyTokens, kvHeads, valueHeadDim]`.
   ///   - rank: whose shard.
+  ///   - block: a block of the rank's keys, to be filled.
   /// - Throws: what a source throws, and ``WireRangeError``.
-  public func loadBlock(
-    keys keySource: some TokenRows, values valueSource: some TokenRows, rank: Int
-  ) throws -> KeyValueBlock {
-    var block = makeBlock(rank: rank)
+  public func load(
+    keys keySource: some TokenRows, values valueSource: some TokenRows, rank: Int,
+    into block: inout KeyValueBlock
+  ) throws {
     try forEachPiece(of: keySource, "k", rank: rank) { rows, batch, run, start in
       block.packKeys(rows, batch: batch, run: run, from: start)
     }
     try forEachPiece(of: valueSource, "v", rank: rank) { rows, batch, run, start in
       block.packValues(rows, batch: batch, run: run, from: start)
     }
-    return block
   }
 
   private func forEachPiece(

@@ -2,7 +2,7 @@ import Attention
 import Sharding
 public import Tensors
 
-extension RingAttention {
+extension ShardedAttention {
   /// `[batch, tokens, queryHeads, valueHeadDim]` of the whole sequence.
   public var outputShape: Shape {
     [shape.batch, queries.tokens, shape.queryHeads, shape.valueHeadDim]

@@ -1,0 +1,49 @@
+public import Attention
+public import Sharding
+public import Tensors
+
+/// What is to be computed, and which rank holds what of it.
+///
+/// `o_i = Σ_j softmax_j(scale · q_i·k_j + bias_ij) v_j` over all keys of all ranks. It is a value
+/// that every rank has for itself; ``DistributedAttention`` computes it.
+public struct ShardedAttention: Sendable {
+  /// The dimensions of the problem.
+  public let shape: AttentionShape
+  /// Which rank holds which queries.
+  public let queries: Sharding
+  /// Which rank owns which keys and values.
+  public let keys: Sharding
+  /// What a query sees.
+  public let pattern: any AttentionPattern
+  /// Multiplies `q·k`.
+  public let scale: Double
+  /// The type in which keys and values travel.
+  public let wire: ElementType
+
+  /// Describes the problem; all ranks must give the same values.
+  ///
+  /// - Parameters:
+  ///   - scale: multiplies `q·k`; nil is 1/√headDim.
+  ///   - wire: the type in which keys and values travel and are held; queries, scores, accumulators
+  ///     and gradients are `Float` always.
+  public init(
+    shape: AttentionShape, queries: Sharding, keys: Sharding, pattern: any AttentionPattern,
+    scale: Double? = nil, wire: ElementType = .f32
+  ) {
+    precondition(queries.ranks == keys.ranks, "queries and keys are sharded among the same ranks")
+    self.shape = shape
+    self.queries = queries
+    self.keys = keys
+    self.pattern = pattern
+    self.scale = scale ?? 1 / Double(shape.headDim).squareRoot()
+    self.wire = wire
+  }
+
+  /// How many ranks share the work.
+  public var ranks: Int { queries.ranks }
+
+  /// Whether the queries of a rank see any of the keys of an owner.
+  func sees(rank: Int, owner: Int) -> Bool {
+    pattern.reaches(keys: keys.shards[owner], queries: queries.shards[rank])
+  }
+}

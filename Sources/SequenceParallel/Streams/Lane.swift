@@ -1,0 +1,183 @@
+import MPI
+
+/// What passes through one slot of a group: blocks, and the results that follow them home.
+///
+/// While the block of turn `t` is computed on, it is sent on, and that of turn `t + 1` comes in. What
+/// a group finds out about a block is added to what the groups before it have, and sent after the
+/// block; from the last group that sees the block it goes home. The rank that carries the slot moves
+/// the lane on between its tiles: nothing here ever waits.
+final class Lane {
+  private let slot: Int
+  private let rank: Int
+  private let group: Int
+  private let schedule: RingSchedule
+  private let plan: VisitPlan
+  private let counters: GroupCounters
+  private let blocks: GroupSlots
+  private let results: Results?
+
+  /// Results and what is done with them.
+  struct Results {
+    let slots: GroupSlots
+    let operations: ResultOperations
+  }
+
+  /// The turn whose block is in the slot.
+  private(set) var turn = 0
+  private var isSending = false
+  private var isReceiving = false
+  private let outgoing: Transfer
+  private let incoming: Transfer
+
+  /// The next turn whose results are to be passed on.
+  private var resultTurn = 1
+  private var isReceivingResult = false
+  private let outgoingResults: [Transfer]
+  private let incomingResult: Transfer
+  private var isHome: Bool
+
+  /// Starts with the slot's block of the first turn.
+  init(
+    slot: Int, rank: Int, schedule: RingSchedule, plan: VisitPlan, counters: GroupCounters,
+    blocks: GroupSlots, results: Results?, timeline: Timeline?
+  ) {
+    self.slot = slot
+    self.rank = rank
+    self.schedule = schedule
+    self.plan = plan
+    self.counters = counters
+    self.blocks = blocks
+    self.results = results
+    group = schedule.places[rank].group
+    outgoing = Transfer("send block", timeline)
+    incoming = Transfer("receive block", timeline)
+    outgoingResults = (0..<2).map { _ in Transfer("send result", timeline) }
+    incomingResult = Transfer("receive result", timeline)
+    isHome =
+      results == nil || slot != schedule.places[rank].member || schedule.hops[rank] == 0
+    if slot == schedule.places[rank].member { clearResult(of: rank, turn: 0) }
+    counters.countArrival(slot)
+  }
+
+  /// Moves on what can be moved on.
+  func advance(on ring: borrowing Communicator) throws(MPIError) {
+    try advanceBlocks(on: ring)
+    guard let results else { return }
+    try advanceResults(results, on: ring)
+    try takeHome(results, on: ring)
+  }
+
+  /// Whether all transfers that the lane has begun are over, and the next block is here.
+  func isSettled(after turn: Int) throws(MPIError) -> Bool {
+    guard self.turn > turn || self.turn + 1 == schedule.turns else { return false }
+    var isOver = try outgoing.isFinished()
+    for transfer in outgoingResults where try !transfer.isFinished() { isOver = false }
+    return isOver
+  }
+
+  /// Whether everything that this run brings has passed, and everybody has seen it.
+  func isFinished() throws(MPIError) -> Bool {
+    guard try isSettled(after: schedule.turns - 1), try incoming.isFinished() else { return false }
+    return isHome && (results == nil || resultTurn == schedule.turns)
+      && counters.visits(slot) >= plan.end(slot: slot)
+  }
+
+  // MARK: Blocks
+
+  private func advanceBlocks(on ring: borrowing Communicator) throws(MPIError) {
+    guard turn + 1 < schedule.turns else { return }
+    // The receive is posted before the send, so that no block arrives unexpected. The place that
+    // the next block takes is that of the turn before this one.
+    if !isReceiving, turn < 2 || counters.visits(slot) >= plan.end(slot: slot, turn: turn - 1) {
+      isReceiving = true
+      if let owner = owner(turn: turn + 1) {
+        unsafe incoming.receive(
+          into: blocks.bytes(slot: slot, turn: turn + 1, owner: owner), of: owner,
+          from: schedule.carrier(group: group - 1, slot: slot), tag: slot, on: ring)
+      }
+    }
+    if !isSending {
+      isSending = true
+      if let owner = owner(turn: turn), turn < schedule.hops[owner] {
+        try unsafe outgoing.send(
+          blocks.bytes(slot: slot, turn: turn, owner: owner), of: owner,
+          to: schedule.carrier(group: group + 1, slot: slot), tag: slot, on: ring)
+      }
+    }
+    guard try outgoing.isFinished(), isReceiving, try incoming.isFinished() else { return }
+    if results != nil {
+      // Results of the next turn take the place of those of the turn before this one.
+      guard resultTurn >= turn, try outgoingResults[(turn + 1) % 2].isFinished() else { return }
+    }
+    turn += 1
+    isSending = false
+    isReceiving = false
+    if let owner = owner(turn: turn) { clearResult(of: owner, turn: turn) }
+    counters.countArrival(slot)
+  }
+
+  private func owner(turn: Int) -> Int? {
+    schedule.owner(group: group, turn: turn, slot: slot)
+  }
+
+  private func clearResult(of owner: Int, turn: Int) {
+    guard let results else { return }
+    unsafe results.operations.clear(
+      owner, results.slots.bytes(slot: slot, turn: turn, owner: owner))
+  }
+
+  // MARK: Results
+
+  private var resultTag: Int { schedule.slots + slot }
+  private var homeTag: Int { 2 * schedule.slots + slot }
+
+  /// Passes on what this group and those before it have found out.
+  private func advanceResults(
+    _ results: Results, on ring: borrowing Communicator
+  ) throws(MPIError) {
+    while resultTurn < schedule.turns, resultTurn <= turn {
+      if let owner = owner(turn: resultTurn) {
+        let addsUp = resultTurn > 1
+        if addsUp, !isReceivingResult {
+          isReceivingResult = true
+          unsafe incomingResult.receive(
+            into: results.slots.incoming(slot: slot, owner: owner), of: owner,
+            from: schedule.carrier(group: group - 1, slot: slot), tag: resultTag, on: ring)
+        }
+        guard counters.visits(slot) >= plan.end(slot: slot, turn: resultTurn),
+          try incomingResult.isFinished()
+        else { return }
+        let sum = unsafe results.slots.bytes(slot: slot, turn: resultTurn, owner: owner)
+        if addsUp {
+          unsafe results.operations.add(
+            owner, sum, results.slots.incoming(slot: slot, owner: owner))
+        }
+        let isLast = resultTurn == schedule.hops[owner]
+        try unsafe outgoingResults[resultTurn % 2].send(
+          sum, of: owner, to: isLast ? owner : schedule.carrier(group: group + 1, slot: slot),
+          tag: isLast ? homeTag : resultTag, on: ring)
+        isReceivingResult = false
+      }
+      resultTurn += 1
+    }
+  }
+
+  /// Adds what the others have found out about this rank's own block to its own part.
+  private func takeHome(_ results: Results, on ring: borrowing Communicator) throws(MPIError) {
+    guard !isHome, resultTurn == schedule.turns else { return }
+    if !isReceivingResult {
+      isReceivingResult = true
+      unsafe incomingResult.receive(
+        into: results.slots.incoming(slot: slot, owner: rank), of: rank,
+        from: schedule.carrier(group: group + schedule.hops[rank], slot: slot), tag: homeTag,
+        on: ring)
+    }
+    guard counters.visits(slot) >= plan.end(slot: slot), try incomingResult.isFinished() else {
+      return
+    }
+    unsafe results.operations.add(
+      rank, results.slots.bytes(slot: slot, turn: 0, owner: rank),
+      results.slots.incoming(slot: slot, owner: rank))
+    isHome = true
+  }
+}
