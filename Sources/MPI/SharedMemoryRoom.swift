@@ -38,10 +38,13 @@ enum SharedMemoryRoom {
     let failures = try unsafe node.allGather(populate(part))
     guard let rank = failures.firstIndex(where: { $0 != 0 }) else { return }
     try window.free()
-    let reason = unsafe String(cString: strerror(CInt(failures[rank])))
+    // The kernel's word for what would have been a SIGBUS is EFAULT, "bad address".
+    let reason =
+      failures[rank] == EFAULT
+      ? "which others have filled meanwhile"
+      : unsafe String(cString: strerror(CInt(failures[rank])))
     throw noRoom(
-      "\(place(ranks: node.size)) was filled by others before rank \(rank) of the node could claim "
-        + "its part (\(reason))",
+      "rank \(rank) of the node could not claim its part of \(place(ranks: node.size)), \(reason)",
       ranks: node.size)
   }
 

@@ -12,6 +12,7 @@ struct Job: Sendable, CustomTestStringConvertible {
   static let all = [
     "ring", "self-send", "messages", "size-mismatch", "deadline", "broadcast", "reduce", "scan",
     "operators", "gather", "all-gather", "all-to-all", "groups", "agreement", "environment",
+    "windows", "counters", "counter-waits", "no-room", "unfreed-windows",
   ].flatMap { name in [1, 2, 3, 4, 5, 7, 8].map { Job(name: name, ranks: $0) } }
 }
 
