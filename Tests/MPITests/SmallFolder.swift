@@ -7,6 +7,8 @@ enum SmallFolder {
   /// Runs a case of `mpi-checks` whose windows are in such a file system.
   static func run(_ name: String, ranks: Int) async throws -> CommandResult {
     let folder = try TemporaryFolder()
+    // The folder is removed with its last use.
+    defer { withExtendedLifetime(folder) {} }
     return try await MPIJob.run(
       program: "mpi-checks", arguments: [name], ranks: ranks,
       environment: [
@@ -19,7 +21,9 @@ enum SmallFolder {
 
   /// Whether this user may mount one.
   static func isPossible() async throws -> Bool {
-    let command = wrapper(try TemporaryFolder().path) + ["true"]
+    let folder = try TemporaryFolder()
+    defer { withExtendedLifetime(folder) {} }
+    let command = wrapper(folder.path) + ["true"]
     return try await Command.run(
       command[0], arguments: Array(command.dropFirst()), timeoutSeconds: 10
     ).isSuccess
