@@ -41,7 +41,7 @@ struct JobTests {
 
   @Test(
     "The checks pass over TCP too, where a large message moves in another way",
-    arguments: ["ring", "messages", "size-mismatch", "deadline", "all-to-all"])
+    arguments: ["ring", "messages", "size-mismatch", "deadline", "all-to-all", "counter-waits"])
   func overTCP(_ name: String) async throws {
     let result = try await MPIJob.run(
       program: "mpi-checks", arguments: [name], ranks: 3,
