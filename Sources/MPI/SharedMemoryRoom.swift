@@ -7,6 +7,9 @@ internal import Glibc
 enum SharedMemoryRoom {
   static let pageBytes = sysconf(CInt(_SC_PAGESIZE))
 
+  /// `MADV_POPULATE_WRITE` of Linux 5.14, which the headers of glibc before 2.35 do not have.
+  private static let populateForWriting: CInt = 23
+
   /// What to ask MPI for, so that `byteCount` bytes can begin on a page and have their last page alone.
   static func bytesToAsk(forPart byteCount: Int) -> Int {
     byteCount == 0 ? 0 : (byteCount + pageBytes - 1) / pageBytes * pageBytes + pageBytes
@@ -51,7 +54,7 @@ enum SharedMemoryRoom {
   /// Touches every page; answers 0, or the `errno` where a page cannot be had.
   private static func populate(_ part: UnsafeMutableRawBufferPointer) -> Int {
     guard let start = part.baseAddress else { return 0 }
-    while unsafe madvise(start, part.count, CInt(MADV_POPULATE_WRITE)) != 0 {
+    while unsafe madvise(start, part.count, populateForWriting) != 0 {
       if errno == EINTR { continue }
       // Linux before 5.14 does not know the advice; there the look at the free room has to do.
       guard errno == EINVAL else { return Int(errno) }
