@@ -7,6 +7,9 @@ internal import Glibc
 enum SharedMemoryRoom {
   static let pageBytes = sysconf(CInt(_SC_PAGESIZE))
 
+  /// `MADV_POPULATE_WRITE` of Linux 5.14, which the headers of glibc before 2.35 do not have.
+  private static let populateForWriting: CInt = 23
+
   /// What to ask MPI for, so that `byteCount` bytes can begin on a page and have their last page alone.
   static func bytesToAsk(forPart byteCount: Int) -> Int {
     byteCount == 0 ? 0 : (byteCount + pageBytes - 1) / pageBytes * pageBytes + pageBytes
@@ -38,17 +41,20 @@ enum SharedMemoryRoom {
     let failures = try unsafe node.allGather(populate(part))
     guard let rank = failures.firstIndex(where: { $0 != 0 }) else { return }
     try window.free()
-    let reason = unsafe String(cString: strerror(CInt(failures[rank])))
+    // The kernel's word for what would have been a SIGBUS is EFAULT, "bad address".
+    let reason =
+      failures[rank] == EFAULT
+      ? "which others have filled meanwhile"
+      : unsafe String(cString: strerror(CInt(failures[rank])))
     throw noRoom(
-      "\(place(ranks: node.size)) was filled by others before rank \(rank) of the node could claim "
-        + "its part (\(reason))",
+      "rank \(rank) of the node could not claim its part of \(place(ranks: node.size)), \(reason)",
       ranks: node.size)
   }
 
   /// Touches every page; answers 0, or the `errno` where a page cannot be had.
   private static func populate(_ part: UnsafeMutableRawBufferPointer) -> Int {
     guard let start = part.baseAddress else { return 0 }
-    while unsafe madvise(start, part.count, CInt(MADV_POPULATE_WRITE)) != 0 {
+    while unsafe madvise(start, part.count, populateForWriting) != 0 {
       if errno == EINTR { continue }
       // Linux before 5.14 does not know the advice; there the look at the free room has to do.
       guard errno == EINVAL else { return Int(errno) }

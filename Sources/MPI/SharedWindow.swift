@@ -40,7 +40,7 @@ public struct SharedWindow: ~Copyable {
   ///   - node: ranks that can share memory, as ``Communicator/splitByNode(key:)`` gives them.
   /// - Throws: ``MPIError`` on all ranks, of class ``MPIError/ErrorClass/sharedMemory`` where the node
   ///   has too little room, ``MPIError/ErrorClass/notOneNode`` where the ranks are on several nodes.
-  /// - Complexity: every page is touched, about 0.3 s a GiB; four small collectives.
+  /// - Complexity: every page is touched, some 0.3 to 0.6 s a GiB; four small collectives.
   ///
   /// C: `MPI_Win_allocate_shared` with `alloc_shared_noncontig`, MPI 3.1 §11.2.3;
   /// `MPI_Win_shared_query`; `MPI_Win_lock_all` (§11.5.3).

@@ -38,6 +38,22 @@ struct FailureTests {
       "\(result)")
   }
 
+  @Test(
+    "An error of one rank ends the job while others wait in shared memory", arguments: [2, 3, 5])
+  func oneThrowsWithWindows(_ ranks: Int) async throws {
+    let result = try await run("throws-with-windows", ranks: ranks)
+    #expect(
+      result.standardError.contains("MPI rank \(ranks - 1): check failed on rank \(ranks - 1)"),
+      "\(result)")
+  }
+
+  @Test("MPI is finalized with shared memory that an error has left")
+  func allThrowWithWindows() async throws {
+    let result = try await run("throws-together-with-windows")
+    #expect(result.standardError.contains(": all ranks fail on purpose"), "\(result)")
+    #expect(!result.standardError.contains("MPI_ABORT"), "\(result)")
+  }
+
   @Test("A rank that exits ends the job")
   func oneExits() async throws {
     let result = try await run("exits-alone")

@@ -12,6 +12,7 @@ struct Job: Sendable, CustomTestStringConvertible {
   static let all = [
     "ring", "self-send", "messages", "size-mismatch", "deadline", "broadcast", "reduce", "scan",
     "operators", "gather", "all-gather", "all-to-all", "groups", "agreement", "environment",
+    "windows", "counters", "counter-waits", "no-room", "unfreed-windows",
   ].flatMap { name in [1, 2, 3, 4, 5, 7, 8].map { Job(name: name, ranks: $0) } }
 }
 
@@ -40,7 +41,7 @@ struct JobTests {
 
   @Test(
     "The checks pass over TCP too, where a large message moves in another way",
-    arguments: ["ring", "messages", "size-mismatch", "deadline", "all-to-all"])
+    arguments: ["ring", "messages", "size-mismatch", "deadline", "all-to-all", "counter-waits"])
   func overTCP(_ name: String) async throws {
     let result = try await MPIJob.run(
       program: "mpi-checks", arguments: [name], ranks: 3,

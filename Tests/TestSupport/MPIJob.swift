@@ -12,20 +12,23 @@ public enum MPIJob {
   ///   - arguments: its arguments.
   ///   - ranks: how many processes to start.
   ///   - environment: variables added for mpirun, which passes those named `OMPI_…` on to the ranks.
+  ///   - wrapper: a command with arguments that runs mpirun, which follows as its last arguments.
   ///   - timeoutSeconds: after how long the whole job is killed.
   /// - Returns: how mpirun ended, and what all ranks wrote.
   /// - Throws: where mpirun cannot be started.
   public static func run(
     program: String, arguments: [String] = [], ranks: Int, environment: [String: String] = [:],
-    timeoutSeconds: Double = 60
+    wrapper: [String] = [], timeoutSeconds: Double = 60
   ) async throws -> CommandResult {
     var options = ["-n", "\(ranks)", "--oversubscribe", "--bind-to", "none"]
     // Containers build as root, which mpirun refuses unless told.
     if geteuid() == 0 { options.append("--allow-run-as-root") }
-    let command = options + [BuiltProducts.executable(program)] + arguments
+    let command =
+      wrapper + ["mpirun"] + options + [BuiltProducts.executable(program)] + arguments
     return try await JobQueue.shared.run {
       try await Command.run(
-        "mpirun", arguments: command, environment: environment, timeoutSeconds: timeoutSeconds)
+        command[0], arguments: Array(command.dropFirst()), environment: environment,
+        timeoutSeconds: timeoutSeconds)
     }
   }
 

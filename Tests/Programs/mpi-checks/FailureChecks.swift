@@ -91,3 +91,24 @@ func stuckExchange(_ check: Check, _ world: borrowing Communicator) throws {
     outgoing.span, counts: peers.map { $0 ? outgoing.count : 0 }, into: &span,
     counts: peers.map { $0 ? 5 << 20 : 0 })
 }
+
+/// The highest rank throws while windows exist and the others wait in a counter or to free them.
+func throwsWithWindows(_ check: Check, _ world: borrowing Communicator) throws {
+  let node = try world.splitByNode()
+  let window = try SharedWindow(byteCount: 100_000, on: node)
+  let counters = try SharedCounters(count: 1, on: node)
+  if check.rank == check.size - 1 {
+    throw CheckFailure(rank: check.rank, check: "one rank fails on purpose")
+  }
+  if check.rank == 0 { try counters.wait(0, atLeast: 1) }
+  try window.free()
+  try counters.free()
+}
+
+/// All ranks throw while windows exist: MPI is finalized all the same.
+func throwsTogetherWithWindows(_ check: Check, _ world: borrowing Communicator) throws {
+  let node = try world.splitByNode()
+  let window = try SharedWindow(byteCount: 100_000, on: node)
+  if unsafe window.unsafeBytes(of: 0).count > 0 { try failsTogether(check, world) }
+  try window.free()
+}
