@@ -123,6 +123,7 @@ final class DirectStream: BlockStream {
           result: unsafe collector?.result(of: owner)
             ?? UnsafeMutableRawBufferPointer(start: nil, count: 0))
       ) {
+        if !overlaps { return }
         do throws(MPIError) {
           _ = try areBlocksHere()
           _ = try areResultsHere()

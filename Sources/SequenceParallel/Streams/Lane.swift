@@ -67,19 +67,19 @@ final class Lane {
     try takeHome(results, on: ring)
   }
 
-  /// Whether all transfers that the lane has begun are over, and the next block is here.
+  /// Whether the block of a turn has been sent on and the next one is here.
   func isSettled(after turn: Int) throws(MPIError) -> Bool {
-    guard self.turn > turn || self.turn + 1 == schedule.turns else { return false }
-    var isOver = try outgoing.isFinished()
-    for transfer in outgoingResults where try !transfer.isFinished() { isOver = false }
-    return isOver
+    if self.turn > turn { return true }
+    guard self.turn + 1 == schedule.turns else { return false }
+    return try outgoing.isFinished()
   }
 
   /// Whether everything that this run brings has passed, and everybody has seen it.
   func isFinished() throws(MPIError) -> Bool {
     guard try isSettled(after: schedule.turns - 1), try incoming.isFinished() else { return false }
+    for transfer in outgoingResults where try !transfer.isFinished() { return false }
     return isHome && (results == nil || resultTurn == schedule.turns)
-      && counters.visits(slot) >= plan.end(slot: slot)
+      && counters.areVisits(slot, atLeast: plan.end(slot: slot))
   }
 
   // MARK: Blocks
@@ -88,7 +88,7 @@ final class Lane {
     guard turn + 1 < schedule.turns else { return }
     // The receive is posted before the send, so that no block arrives unexpected. The place that
     // the next block takes is that of the turn before this one.
-    if !isReceiving, turn < 2 || counters.visits(slot) >= plan.end(slot: slot, turn: turn - 1) {
+    if !isReceiving, turn < 2 || counters.areVisits(slot, atLeast: plan.end(slot: slot, turn: turn - 1)) {
       isReceiving = true
       if let owner = owner(turn: turn + 1) {
         unsafe incoming.receive(
@@ -144,7 +144,7 @@ final class Lane {
             into: results.slots.incoming(slot: slot, owner: owner), of: owner,
             from: schedule.carrier(group: group - 1, slot: slot), tag: resultTag, on: ring)
         }
-        guard counters.visits(slot) >= plan.end(slot: slot, turn: resultTurn),
+        guard counters.areVisits(slot, atLeast: plan.end(slot: slot, turn: resultTurn)),
           try incomingResult.isFinished()
         else { return }
         let sum = unsafe results.slots.bytes(slot: slot, turn: resultTurn, owner: owner)
@@ -172,9 +172,9 @@ final class Lane {
         from: schedule.carrier(group: group + schedule.hops[rank], slot: slot), tag: homeTag,
         on: ring)
     }
-    guard counters.visits(slot) >= plan.end(slot: slot), try incomingResult.isFinished() else {
-      return
-    }
+    guard counters.areVisits(slot, atLeast: plan.end(slot: slot)),
+      try incomingResult.isFinished()
+    else { return }
     unsafe results.operations.add(
       rank, results.slots.bytes(slot: slot, turn: 0, owner: rank),
       results.slots.incoming(slot: slot, owner: rank))

@@ -19,8 +19,9 @@ final class RotatingStream: BlockStream {
   private var resultMemory: GroupMemory?
   private var results: GroupSlots?
   private let counters: GroupCounters
-  /// For each slot, the visits and arrivals of earlier runs.
-  private var visitsBefore: [Int]
+  /// For each slot, for each member, its visits in earlier runs.
+  private var visitsBefore: [[Int]]
+  /// Blocks that came into each slot in earlier runs.
   private var arrivalsBefore = 0
 
   /// Makes the memory and the communicators, called by all ranks together.
@@ -50,7 +51,8 @@ final class RotatingStream: BlockStream {
       schedule: schedule, group: place.group, sizes: sizes, places: places,
       parts: blockMemory.parts(of: group))
     counters = try GroupCounters(slots: schedule.slots, group: group)
-    visitsBefore = [Int](repeating: 0, count: schedule.slots)
+    visitsBefore = Array(
+      repeating: [Int](repeating: 0, count: group.size), count: schedule.slots)
     self.group = group
   }
 
@@ -91,17 +93,19 @@ final class RotatingStream: BlockStream {
       let isAgain = turn == schedule.turns
       if !overlaps { try settle(lanes, after: turn, &timing) }
       for slot in schedule.slotOrder(member: place.member) {
-        guard let ticket = plan.ticket(slot: slot, turn: turn, member: place.member) else {
-          continue
-        }
+        guard plan.visits(member: place.member, slot: slot, turn: turn) else { continue }
         let blockTurn = isAgain ? 0 : turn
         guard let owner = schedule.owner(group: place.group, turn: blockTurn, slot: slot) else {
           continue
         }
+        // Those who add to the same result take turns.
+        let before =
+          operations == nil
+          ? nil : plan.predecessor(slot: slot, turn: turn, member: place.member)
         let start = ContinuousClock.now
         try wait(lanes, for: "the block of rank \(owner)") {
           self.counters.arrivals(slot) > self.arrivalsBefore + blockTurn
-            && (operations == nil || self.counters.visits(slot) >= ticket)
+            && (before.map { self.counters.visits(slot, of: $0.member) >= $0.count } ?? true)
         }
         let ready = ContinuousClock.now
         var failure: MPIError?
@@ -114,12 +118,13 @@ final class RotatingStream: BlockStream {
               ? UnsafeMutableRawBufferPointer(start: nil, count: 0)
               : resultBytes(slot: slot, turn: blockTurn, owner: owner))
         ) {
+          if !overlaps { return }
           do throws(MPIError) {
             for lane in lanes { try lane.advance(on: ring) }
           } catch { failure = failure ?? error }
         }
         if let failure { throw failure }
-        counters.countVisit(slot)
+        counters.countVisit(slot, of: place.member)
         let end = ContinuousClock.now
         timing.waiting += ready - start
         timing.computing += end - ready

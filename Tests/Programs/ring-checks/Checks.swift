@@ -31,11 +31,12 @@ func checkGrid(_ world: borrowing Communicator) throws {
                 ranks: ranks, ranksPerNode: transport == .shared ? ranks : 2)
               let attention = problem.attention(mask.pattern, layout: layout, ranks: ranks)
               let passes = try problem.run(attention, transport, options: options, on: world)
-              // Rounding of scores as large as these moves a weight by about this much.
+              // Rounding of scores as large as these moves a weight by about this much; queries a
+              // hundred times as large make gradients so, of which cancellation may leave nothing.
               let ofScores = logits == 1 ? 0 : expected.largestScore * 0x1p-24 * 4
               try problem.check(
                 passes, expected, attention, rank: world.rank,
-                tolerance: max(1e-5, ofScores), gradientTolerance: max(1e-4, 4 * ofScores),
+                tolerance: max(1e-5, ofScores), gradientTolerance: logits == 1 ? 1e-4 : 1e-3,
                 "\(transport), \(mask.name), \(layout), \(tokens) tokens, \(keyTokens) keys, \(shape)"
               )
             }
@@ -50,7 +51,7 @@ func checkGrid(_ world: borrowing Communicator) throws {
 func checkTransports(_ world: borrowing Communicator) throws {
   let ranks = world.size
   var seed: UInt64 = 100
-  for tokens in [max(1, ranks - 1), 50 * ranks + 3] {
+  for tokens in [ranks, max(1, ranks - 1), 50 * ranks + 3] {
     for (queryHeads, kvHeads) in [(3, 3), (4, 2), (3, 1)] {
       seed += 1
       let shape = AttentionShape(
