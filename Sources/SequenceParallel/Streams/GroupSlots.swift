@@ -2,8 +2,8 @@
 ///
 /// Each member has a part of the group's memory: its own block, then room for what travels through
 /// the slots that it carries: two places a slot, so that a block can come in while the one before
-/// is computed on. Results have parts of the same form, with one more place a slot for what is to
-/// be added.
+/// is computed on. Results have parts of the same form, with two more places a slot for what is to
+/// be added: from the group before, and from the last group that saw the own block.
 @safe
 struct GroupSlots {
   private let schedule: RingSchedule
@@ -20,13 +20,14 @@ struct GroupSlots {
   struct Places {
     /// Places that alternate from turn to turn.
     let alternating: Int
+    /// Places for what is to be added.
     let incoming: Int
 
     /// - Parameter addsUp: whether what comes in is added to what is there.
     init(schedule: RingSchedule, addsUp: Bool) {
       let hops = schedule.hops.max() ?? 0
       alternating = min(2, hops)
-      incoming = addsUp && hops > 0 ? 1 : 0
+      incoming = addsUp && hops > 0 ? 2 : 0
     }
 
     var count: Int { alternating + incoming }
@@ -64,9 +65,14 @@ struct GroupSlots {
       : unsafe place(turn % places.alternating, slot: slot, owner: owner)
   }
 
-  /// Where what is to be added comes in.
+  /// Where what the groups before have found out comes in.
   func incoming(slot: Int, owner: Int) -> UnsafeMutableRawBufferPointer {
     unsafe place(places.alternating, slot: slot, owner: owner)
+  }
+
+  /// Where what all groups have found out about an own block comes in.
+  func homecoming(slot: Int, owner: Int) -> UnsafeMutableRawBufferPointer {
+    unsafe place(places.alternating + 1, slot: slot, owner: owner)
   }
 
   private func place(_ place: Int, slot: Int, owner: Int) -> UnsafeMutableRawBufferPointer {

@@ -34,6 +34,8 @@ final class Lane {
   private var isReceivingResult = false
   private let outgoingResults: [Transfer]
   private let incomingResult: Transfer
+  private let homecoming: Transfer
+  private var isAwaitingHomecoming = false
   private var isHome: Bool
 
   /// Starts with the slot's block of the first turn.
@@ -53,6 +55,7 @@ final class Lane {
     incoming = Transfer("receive block", timeline)
     outgoingResults = (0..<2).map { _ in Transfer("send result", timeline) }
     incomingResult = Transfer("receive result", timeline)
+    homecoming = Transfer("receive result", timeline)
     isHome =
       results == nil || slot != schedule.places[rank].member || schedule.hops[rank] == 0
     if slot == schedule.places[rank].member { clearResult(of: rank, turn: 0) }
@@ -88,7 +91,9 @@ final class Lane {
     guard turn + 1 < schedule.turns else { return }
     // The receive is posted before the send, so that no block arrives unexpected. The place that
     // the next block takes is that of the turn before this one.
-    if !isReceiving, turn < 2 || counters.areVisits(slot, atLeast: plan.end(slot: slot, turn: turn - 1)) {
+    if !isReceiving,
+      turn < 2 || counters.areVisits(slot, atLeast: plan.end(slot: slot, turn: turn - 1))
+    {
       isReceiving = true
       if let owner = owner(turn: turn + 1) {
         unsafe incoming.receive(
@@ -163,21 +168,22 @@ final class Lane {
   }
 
   /// Adds what the others have found out about this rank's own block to its own part.
+  ///
+  /// The receive is posted at once: a rank whose result nobody takes could not go on.
   private func takeHome(_ results: Results, on ring: borrowing Communicator) throws(MPIError) {
-    guard !isHome, resultTurn == schedule.turns else { return }
-    if !isReceivingResult {
-      isReceivingResult = true
-      unsafe incomingResult.receive(
-        into: results.slots.incoming(slot: slot, owner: rank), of: rank,
+    if isHome { return }
+    let sum = unsafe results.slots.homecoming(slot: slot, owner: rank)
+    if !isAwaitingHomecoming {
+      isAwaitingHomecoming = true
+      unsafe homecoming.receive(
+        into: sum, of: rank,
         from: schedule.carrier(group: group + schedule.hops[rank], slot: slot), tag: homeTag,
         on: ring)
     }
-    guard counters.areVisits(slot, atLeast: plan.end(slot: slot)),
-      try incomingResult.isFinished()
+    guard try homecoming.isFinished(), counters.areVisits(slot, atLeast: plan.end(slot: slot))
     else { return }
     unsafe results.operations.add(
-      rank, results.slots.bytes(slot: slot, turn: 0, owner: rank),
-      results.slots.incoming(slot: slot, owner: rank))
+      rank, results.slots.bytes(slot: slot, turn: 0, owner: rank), sum)
     isHome = true
   }
 }
