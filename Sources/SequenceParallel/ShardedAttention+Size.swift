@@ -3,6 +3,15 @@ import Sharding
 public import Tensors
 
 extension ShardedAttention {
+  /// `[batch, tokens, queryHeads, headDim]` of the whole sequence.
+  public var queryShape: Shape { [shape.batch, queries.tokens, shape.queryHeads, shape.headDim] }
+
+  /// `[batch, keyTokens, kvHeads, headDim]` of the whole sequence.
+  public var keyShape: Shape { [shape.batch, keys.tokens, shape.kvHeads, shape.headDim] }
+
+  /// `[batch, keyTokens, kvHeads, valueHeadDim]` of the whole sequence.
+  public var valueShape: Shape { [shape.batch, keys.tokens, shape.kvHeads, shape.valueHeadDim] }
+
   /// `[batch, tokens, queryHeads, valueHeadDim]` of the whole sequence.
   public var outputShape: Shape {
     [shape.batch, queries.tokens, shape.queryHeads, shape.valueHeadDim]
@@ -27,15 +36,21 @@ extension ShardedAttention {
     }
   }
 
-  /// The bytes that the tensors of a rank take.
+  /// The bytes that the tensors of a rank take at most.
   ///
-  /// These are queries, outputs, log-sum-exps and row sums, and the two blocks of the ring. As a `Double`, since it may be asked of problems that fit nowhere.
-  public func residentBytes(rank: Int) -> Double {
+  /// These are queries, outputs, log-sum-exps and row sums, and the blocks that the transport keeps;
+  /// for the backward pass as much again for the queries' side, and the gradients of as many blocks
+  /// and more. As a `Double`, since it may be asked of problems that fit nowhere.
+  public func residentBytes(rank: Int, transport: Transport, gradients: Bool) -> Double {
     let tokens = Double(queries.tokenCount(of: rank))
     let row = Double(shape.queryHeads * (shape.headDim + shape.valueHeadDim + 2))
     let key = Double(shape.kvHeads * (shape.headDim + shape.valueHeadDim))
-    let blocks = keys.ranks > 1 ? 2.0 : 1.0
+    let others = Double(
+      transport == .allgather ? ranks - 1 : transport == .shared ? 0 : min(2, ranks - 1))
+    let blocks = (1 + others) * Double(wire.byteWidth)
+    let results = gradients ? (others > 0 ? 5.0 : 1.0) * 4 : 0
     return Double(shape.batch)
-      * (tokens * row * 4 + blocks * Double(keys.largestTokenCount) * key * Double(wire.byteWidth))
+      * (tokens * row * (gradients ? 8 : 4)
+        + Double(keys.largestTokenCount) * key * (blocks + results))
   }
 }

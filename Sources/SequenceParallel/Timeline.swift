@@ -23,10 +23,16 @@ public final class Timeline {
 
   /// In the order in which they ended.
   public private(set) var spans: [Span] = []
-  private let origin: ContinuousClock.Instant
+  private var origin: ContinuousClock.Instant
 
   /// Starts now.
   public init() {
+    origin = .now
+  }
+
+  /// Starts again, now: after a barrier, so that the ranks' timelines begin together.
+  public func restart() {
+    spans = []
     origin = .now
   }
 

@@ -9,13 +9,13 @@
 ///
 /// With groups of one rank this is the ring of Liu, Zaharia, Abbeel 2023, Ring Attention with
 /// Blockwise Transformers, Algorithm 1; with one group nothing travels.
-struct RingSchedule: Hashable, Sendable {
+package struct RingSchedule: Hashable, Sendable {
   /// The ranks of each group.
-  let groups: [[Int]]
+  package let groups: [[Int]]
   /// For each rank, its group and its place there.
-  let places: [(group: Int, member: Int)]
+  package let places: [(group: Int, member: Int)]
   /// For each owner of a block, how many groups on it is sent.
-  let hops: [Int]
+  package let hops: [Int]
   /// For each rank, for each owner, whether the rank sees any of the owner's block.
   private let seen: [[Bool]]
 
@@ -25,7 +25,7 @@ struct RingSchedule: Hashable, Sendable {
   ///   - groups: every rank once.
   ///   - sees: whether a rank has work to do on the block of an owner.
   /// - Complexity: O(P²) questions.
-  init(groups: [[Int]], sees: (_ rank: Int, _ owner: Int) -> Bool) {
+  package init(groups: [[Int]], sees: (_ rank: Int, _ owner: Int) -> Bool) {
     let ranks = groups.reduce(0) { $0 + $1.count }
     var places = [(group: Int, member: Int)](repeating: (0, 0), count: ranks)
     for (group, members) in groups.enumerated() {
@@ -42,51 +42,51 @@ struct RingSchedule: Hashable, Sendable {
     }
   }
 
-  static func == (left: RingSchedule, right: RingSchedule) -> Bool {
+  package static func == (left: RingSchedule, right: RingSchedule) -> Bool {
     left.groups == right.groups && left.seen == right.seen
   }
 
-  func hash(into hasher: inout Hasher) {
+  package func hash(into hasher: inout Hasher) {
     hasher.combine(groups)
     hasher.combine(seen)
   }
 
   /// Whether a rank has work to do on the block of an owner.
-  func sees(_ rank: Int, _ owner: Int) -> Bool { seen[rank][owner] }
+  package func sees(_ rank: Int, _ owner: Int) -> Bool { seen[rank][owner] }
 
   /// Turns until every block has been everywhere.
-  var turns: Int { groups.count }
+  package var turns: Int { groups.count }
 
   /// The most blocks that a group ever holds at a time.
-  var slots: Int { groups.reduce(0) { max($0, $1.count) } }
+  package var slots: Int { groups.reduce(0) { max($0, $1.count) } }
 
   /// Whose block lies in a slot of a group at a turn; nil if none does.
-  func owner(group: Int, turn: Int, slot: Int) -> Int? {
+  package func owner(group: Int, turn: Int, slot: Int) -> Int? {
     let origin = groups[(group - turn + groups.count) % groups.count]
     guard slot < origin.count, turn <= hops[origin[slot]] else { return nil }
     return origin[slot]
   }
 
   /// The rank that takes in and sends on what lies in a slot of a group.
-  func carrier(group: Int, slot: Int) -> Int {
+  package func carrier(group: Int, slot: Int) -> Int {
     let members = groups[(group + groups.count) % groups.count]
     return members[slot % members.count]
   }
 
   /// The slots that a rank looks after.
-  func slots(carriedBy rank: Int) -> [Int] {
+  package func slots(carriedBy rank: Int) -> [Int] {
     let (group, member) = places[rank]
     return Array(stride(from: member, to: slots, by: groups[group].count))
   }
 
   /// The order in which a member goes through the slots: its own first, and no two members of a
   /// full group at the same one.
-  func slotOrder(member: Int) -> [Int] {
+  package func slotOrder(member: Int) -> [Int] {
     (0..<slots).map { (member + $0) % slots }
   }
 
   /// The members of a group that see an owner's block, in the order in which they reach its slot.
-  func visitors(group: Int, slot: Int, owner: Int) -> [Int] {
+  package func visitors(group: Int, slot: Int, owner: Int) -> [Int] {
     let members = groups[group].indices.filter { seen[groups[group][$0]][owner] }
     return members.sorted {
       let steps = (($0, (slot - $0 + slots) % slots), ($1, (slot - $1 + slots) % slots))
@@ -104,7 +104,7 @@ struct RingSchedule: Hashable, Sendable {
   ///   - blocks: for each owner, the bytes of its block.
   ///   - results: for each owner, the bytes of what is found out about its block; zeros if nothing
   ///     is sent home.
-  func bytesSent(by rank: Int, blocks: [Int], results: [Int]) -> Int {
+  package func bytesSent(by rank: Int, blocks: [Int], results: [Int]) -> Int {
     var sum = 0
     for slot in slots(carriedBy: rank) {
       for turn in 0..<turns {

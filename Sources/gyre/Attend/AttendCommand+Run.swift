@@ -10,38 +10,19 @@ extension AttendCommand: DistributedCommand {
   func run(on world: borrowing Communicator) throws {
     let input = try world.agreed { try openInput() }
     let attention = try world.agreed { try describe(input, ranks: world.size) }
-    try checkMemory(attention, on: world)
-    let writer = try output.map { try OutputFile(path: $0, attention: attention, on: world) }
-
-    let queries = try world.agreed { try attention.loadQueries(input.q, rank: world.rank) }
-    let block = try world.agreed {
-      try attention.loadBlock(keys: input.k, values: input.v, rank: world.rank)
+    let topology = try topology(of: world)
+    let choice = transport.resolved(topology)
+    try checkMemory(attention, choice.transport, on: world)
+    let writer = try output.map {
+      try OutputFile(path: $0, attention: attention, gradients: gradients, on: world)
     }
 
-    let pairs = attention.visiblePairs(rank: world.rank)
-    let ring = try world.duplicate()
-    var progress = ProgressLine(
-      total: pairs / threads, on: world.rank == 0 ? Terminal.openForProgress() : nil)
-    try world.barrier()
-    let start = ContinuousClock.now
-    let result = try attention.forward(queries, block, on: ring) { progress.advance(by: $0) }
-    let elapsed = ContinuousClock.now - start
-    progress.clear()
-    // Taken here, so that it speaks of the attention and not of the check that follows.
-    let peakResidentBytes = ProcessMemory.peakResidentBytes
-
-    try world.agreed { try checkOverflow(of: result.output, attention, rank: world.rank) }
-
-    let finding =
-      verify
-      ? try SampledCheck(of: attention, bias: bias(input))
-        .run(result.output, q: input.q, k: input.k, v: input.v, on: world) : nil
+    let result = try compute(attention, input, choice.transport, topology, on: world)
+    try world.agreed { try checkOverflow(of: result, attention, rank: world.rank) }
+    let finding = try verify ? check(result, attention, input, on: world) : nil
     let report = try RunReport.gather(
-      RankReport(
-        rank: world.rank, tokens: queries.tokens,
-        flops: Double(pairs) * Double(attention.shape.forwardFlopsPerPair), elapsed: elapsed,
-        timing: result.timing, traffic: ring.traffic, peakResidentBytes: peakResidentBytes),
-      attention: attention, options: self, finding: finding, on: world)
+      result.report, attention: attention, choice: choice, options: self, finding: finding,
+      on: world)
     if let report {
       let text = self.report == .json ? try report.json : report.text
       write(text + "\n", to: STDOUT_FILENO)
@@ -53,27 +34,113 @@ extension AttendCommand: DistributedCommand {
             + "\(finding.tolerance) is allowed\(output == nil ? "" : "; no output is written")."
           : nil)
     }
-    if let writer { try writer.write(result.output, attention: attention, on: world) }
+    if let writer { try writer.write(result, attention: attention, on: world) }
+    if let trace, let timeline = result.timeline {
+      try TraceFile.write(timeline, path: trace, on: world)
+    }
+  }
+
+  /// Loads this rank's shard and runs the passes.
+  private func compute(
+    _ attention: ShardedAttention, _ input: AttentionInput, _ transport: Transport,
+    _ topology: Topology, on world: borrowing Communicator
+  ) throws -> PassResult {
+    let queries = try world.agreed { try attention.loadQueries(input.q, rank: world.rank) }
+    let outputGradient = try world.agreed { try input.outputGradient?.read(shard: queries.runs) }
+    var options = DistributedAttention.Options()
+    options.team = ThreadTeam(threads: threads)
+    options.topology = topology
+    options.overlaps = overlap
+    options.timeline = trace.map { _ in Timeline() }
+    var engine = try connect(attention, transport, options, on: world)
+    try world.agreed {
+      try engine.withOwnBlock { block in
+        try attention.load(keys: input.k, values: input.v, rank: world.rank, into: &block)
+      }
+    }
+
+    let pairs = attention.visiblePairs(rank: world.rank)
+    var progress = ProgressLine(
+      total: pairs * (gradients ? 2 : 1) / threads,
+      on: world.rank == 0 ? Terminal.openForProgress() : nil)
+    try world.barrier()
+    options.timeline?.restart()
+    let start = ContinuousClock.now
+    let output = try engine.forward(queries) { progress.advance(by: $0) }
+    let forwardEnd = ContinuousClock.now
+    var timing = engine.timing
+    let passGradients: AttentionGradients? =
+      switch outputGradient {
+      case .some(let outputGradient):
+        try engine.backward(queries, output: output, outputGradient: outputGradient) {
+          progress.advance(by: $0)
+        }
+      case .none: nil
+      }
+    let end = ContinuousClock.now
+    progress.clear()
+    if gradients { timing = timing + engine.timing }
+    let flopsPerPair =
+      attention.shape.forwardFlopsPerPair
+      + (gradients ? attention.shape.backwardFlopsPerPair : 0)
+    // Memory is asked for here, so that it speaks of the attention and not of a check after it.
+    let report = RankReport(
+      rank: world.rank, tokens: queries.tokens, flops: Double(pairs) * Double(flopsPerPair),
+      forward: forwardEnd - start, backward: end - forwardEnd, timing: timing,
+      traffic: engine.traffic, peakResidentBytes: ProcessMemory.peakResidentBytes)
+    try engine.close()
+    return PassResult(
+      output: output, gradients: passGradients, report: report, timeline: options.timeline)
+  }
+
+  /// Connects the ranks; a transport that cannot serve them is an error that all know of.
+  private func connect(
+    _ attention: ShardedAttention, _ transport: Transport, _ options: DistributedAttention.Options,
+    on world: borrowing Communicator
+  ) throws -> DistributedAttention {
+    do {
+      return try DistributedAttention(
+        attention, transport: transport, options: options, on: world)
+    } catch let error as TransportError {
+      throw AgreedFailure(message: world.rank == 0 ? "gyre: \(error)" : nil)
+    } catch let error as MPIError where error.errorClass == .sharedMemory {
+      throw AgreedFailure(
+        message: world.rank == 0 ? "gyre: \(error); or use --transport ring." : nil)
+    }
+  }
+
+  private func topology(of world: borrowing Communicator) throws -> Topology {
+    guard let ranksPerHost else { return try Topology(of: world) }
+    return Topology(ranks: world.size, ranksPerNode: ranksPerHost)
+  }
+
+  private func check(
+    _ result: borrowing PassResult, _ attention: ShardedAttention, _ input: AttentionInput,
+    on world: borrowing Communicator
+  ) throws -> SampledCheck.Finding {
+    try SampledCheck(of: attention, bias: bias(input))
+      .run(result.output, q: input.q, k: input.k, v: input.v, on: world)
   }
 
   private func openInput() throws -> AttentionInput {
-    if let random { return AttentionInput(random: random, seed: seed) }
-    if let q, let k, let v { return try AttentionInput(q: q, k: k, v: v) }
+    if let random { return AttentionInput(random: random, seed: seed, gradients: gradients) }
+    if let q, let k, let v {
+      return try AttentionInput(q: q, k: k, v: v, outputGradient: outputGradient)
+    }
     guard let input else { throw UserError("There is no input.") }
-    return try AttentionInput(safetensors: input)
+    return try AttentionInput(safetensors: input, gradients: gradients)
   }
 
   /// How far past its own position a query sees under `--causal`.
   private func causalOffset(_ input: AttentionInput) -> Int { input.keyTokens - input.tokens }
 
-  private func describe(_ input: AttentionInput, ranks: Int) throws -> RingAttention {
-    RingAttention(
+  private func describe(_ input: AttentionInput, ranks: Int) throws -> ShardedAttention {
+    ShardedAttention(
       shape: input.shape,
       queries: try sharding(tokens: input.tokens, ranks: ranks),
       keys: try sharding(tokens: input.keyTokens, ranks: ranks),
       pattern: causal ? CausalPattern(offset: causalOffset(input)) : FullPattern(),
-      scale: scale, wire: wire?.elementType ?? input.keyValueType,
-      team: ThreadTeam(threads: threads))
+      scale: scale, wire: wire?.elementType ?? input.keyValueType)
   }
 
   private func sharding(tokens: Int, ranks: Int) throws -> Sharding {
@@ -96,24 +163,40 @@ extension AttendCommand: DistributedCommand {
 
   /// Refuses to pass on a result in which finite inputs have overflowed single precision.
   private func checkOverflow(
-    of output: borrowing AttentionOutput, _ attention: RingAttention, rank: Int
+    of result: borrowing PassResult, _ attention: ShardedAttention, rank: Int
   ) throws {
-    guard let element = output.o.span.firstNonFiniteIndex else { return }
-    let positions = attention.queries.shards[rank].flatMap(Array.init)
-    let index = output.o.shape.index(ofFlat: element)
+    let queries = attention.queries.shards[rank].flatMap(Array.init)
+    let keys = attention.keys.shards[rank].flatMap(Array.init)
+    try checkOverflow(of: result.output.o, "o", positions: queries)
+    switch result.gradients {
+    case .some(let gradients):
+      try checkOverflow(of: gradients.dq, "dq", positions: queries)
+      try checkOverflow(of: gradients.dk, "dk", positions: keys)
+      try checkOverflow(of: gradients.dv, "dv", positions: keys)
+    case .none: break
+    }
+  }
+
+  private func checkOverflow(
+    of tensor: borrowing Tensor<Float>, _ name: String, positions: [Int]
+  ) throws {
+    guard let element = tensor.span.firstNonFiniteIndex else { return }
+    let index = tensor.shape.index(ofFlat: element)
     throw UserError(
-      "o\([index[0], positions[index[1]], index[2], index[3]]) is \(output.o.span[element]): the "
-        + "scores or values are too large for single precision; make --scale or the inputs smaller."
-    )
+      "\(name)\([index[0], positions[index[1]], index[2], index[3]]) is \(tensor.span[element]): "
+        + "the scores or values are too large for single precision; make --scale or the inputs "
+        + "smaller.")
   }
 
   /// Refuses a problem that the hosts cannot hold before anything is allocated.
   private func checkMemory(
-    _ attention: RingAttention, on world: borrowing Communicator
+    _ attention: ShardedAttention, _ transport: Transport, on world: borrowing Communicator
   ) throws {
     let ranksHere = try world.splitByNode().size
     try world.agreed {
-      let needed = attention.residentBytes(rank: world.rank) * Double(ranksHere)
+      let needed =
+        attention.residentBytes(
+          rank: world.rank, transport: transport, gradients: gradients) * Double(ranksHere)
       let available = Double(ProcessMemory.physicalBytes)
       if needed > available {
         throw UserError(

@@ -16,7 +16,8 @@ struct AttendCommand: ParsableCommand {
       INPUT is a .safetensors file with q [batch, tokens, queryHeads, headDim], k and v [batch, \
       keyTokens, kvHeads, headDim] in F32, F16 or BF16; the head dim of v may differ. OUTPUT gets \
       o (F32, the shape of q with the head dim of v) and lse [batch, queryHeads, tokens], the \
-      natural-log log-sum-exp of the scores. Each rank reads and writes only its own rows; OUTPUT \
+      natural-log log-sum-exp of the scores; with --gradients INPUT also has do (the shape of o) and \
+      OUTPUT gets dq, dk and dv. Each rank reads and writes only its own rows; OUTPUT \
       appears whole or not at all.
       """)
 
@@ -60,6 +61,19 @@ struct AttendCommand: ParsableCommand {
     completion: .file(extensions: ["npy"]))
   var v: String?
 
+  @Option(
+    name: .customLong("do"),
+    help: ArgumentHelp(
+      "The gradient of the output in a .npy file, for --gradients.", valueName: "file"),
+    completion: .file(extensions: ["npy"]))
+  var outputGradient: String?
+
+  @Flag(
+    help: """
+      Also the backward pass: from do to dq, dk and dv. With --random do is random too.
+      """)
+  var gradients = false
+
   @Flag(
     help: """
       A query sees the keys up to its own position, aligned at the bottom right where there are \
@@ -87,6 +101,37 @@ struct AttendCommand: ParsableCommand {
     help: ArgumentHelp("Multiplies q·k. (default: 1/√headDim)", valueName: "x"))
   var scale: Double?
 
+  @Option(
+    help: """
+      How blocks get to the ranks. ring: from each to the next. shared: in place, through the shared \
+      memory of one host. hierarchical: shared memory inside a host, one ring between hosts. \
+      allgather: to all at once, for small shards. auto: shared, hierarchical or ring, by which \
+      ranks share a host.
+      """)
+  var transport = TransportChoice.ring
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      """
+      Take every n neighbouring ranks for a host, to try on one machine what runs on many; for \
+      hierarchical.
+      """, valueName: "n"))
+  var ranksPerHost: Int?
+
+  @Flag(
+    inversion: .prefixedNo,
+    help: "Transfers go on while ranks compute; --no-overlap shows what that is worth.")
+  var overlap = true
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      Write a timeline of all ranks in the Chrome trace format, which opens in Perfetto.
+      """, valueName: "file"),
+    completion: .file(extensions: ["json"]))
+  var trace: String?
+
   @Option(parsing: .unconditional, help: ArgumentHelp("Threads of each rank.", valueName: "n"))
   var threads = 1
 
@@ -104,7 +149,7 @@ struct AttendCommand: ParsableCommand {
   var report = ReportFormat.text
 
   func validate() throws {
-    let npy = [q, k, v].compactMap { $0 }
+    let npy = [q, k, v, outputGradient].compactMap { $0 }
     let sources = (input == nil ? 0 : 1) + (random == nil ? 0 : 1) + (npy.isEmpty ? 0 : 1)
     guard sources == 1 else {
       throw ValidationError(
@@ -112,8 +157,14 @@ struct AttendCommand: ParsableCommand {
           ? "There is no input; name a .safetensors file, or give --random or --q, --k and --v."
           : "Give only one of an input file, --random, and --q, --k and --v.")
     }
-    guard npy.isEmpty || npy.count == 3 else {
+    guard npy.isEmpty || (q != nil && k != nil && v != nil) else {
       throw ValidationError("--q, --k and --v belong together; give all three.")
+    }
+    guard npy.isEmpty || (outputGradient != nil) == gradients else {
+      throw ValidationError("--do and --gradients belong together for .npy files; give both.")
+    }
+    if let ranksPerHost, ranksPerHost < 1 {
+      throw ValidationError("--ranks-per-host is \(ranksPerHost); give at least 1.")
     }
     guard (1...1024).contains(threads) else {
       throw ValidationError("--threads is \(threads); give a number from 1 to 1024.")

@@ -7,6 +7,8 @@ struct AttentionInput {
   let q: any TokenRows
   let k: any TokenRows
   let v: any TokenRows
+  /// The gradient of the output; nil unless gradients are asked for.
+  let outputGradient: (any TokenRows)?
   let shape: AttentionShape
   /// The type that keys and values have in the input, if both have the same.
   let keyValueType: ElementType
@@ -17,39 +19,46 @@ struct AttentionInput {
   var keyTokens: Int { k.shape[1] }
 
   /// Describes random tensors.
-  init(random: RandomProblem, seed: UInt64) {
+  init(random: RandomProblem, seed: UInt64, gradients: Bool) {
     q = RandomRows(shape: random.queryShape, seed: seed, tensor: 0)
     k = RandomRows(shape: random.keyShape, seed: seed, tensor: 1)
     v = RandomRows(shape: random.keyShape, seed: seed, tensor: 2)
+    outputGradient =
+      gradients ? RandomRows(shape: random.queryShape, seed: seed, tensor: 3) : nil
     keyValueType = .f32
     shape = AttentionShape(
       batch: random.batch, queryHeads: random.queryHeads, kvHeads: random.kvHeads,
       headDim: random.headDim, valueHeadDim: random.headDim)
   }
 
-  /// Opens a `.safetensors` file with `q`, `k` and `v`.
-  init(safetensors path: String) throws {
+  /// Opens a `.safetensors` file with `q`, `k`, `v` and, for gradients, `do`.
+  init(safetensors path: String, gradients: Bool) throws {
     guard !path.hasSuffix(".npy") else {
       throw UserError("'\(path)' is a single tensor; give --q, --k and --v for .npy files.")
     }
     let file = try SafetensorsFile.open(path)
     try self.init(
-      q: file.source("q", rank: 4), k: file.source("k", rank: 4), v: file.source("v", rank: 4))
+      q: file.source("q", rank: 4), k: file.source("k", rank: 4), v: file.source("v", rank: 4),
+      outputGradient: gradients ? file.source("do", rank: 4) : nil)
   }
 
-  /// Opens three `.npy` files.
-  init(q: String, k: String, v: String) throws {
+  /// Opens `.npy` files.
+  init(q: String, k: String, v: String, outputGradient: String?) throws {
     try self.init(
       q: NpyFile.open(q).source(rank: 4), k: NpyFile.open(k).source(rank: 4),
-      v: NpyFile.open(v).source(rank: 4))
+      v: NpyFile.open(v).source(rank: 4),
+      outputGradient: outputGradient.map { try NpyFile.open($0).source(rank: 4) })
   }
 
-  private init(q: TensorSource, k: TensorSource, v: TensorSource) throws {
-    let checks = ShapeChecks(q: q, k: k, v: v)
+  private init(
+    q: TensorSource, k: TensorSource, v: TensorSource, outputGradient: TensorSource?
+  ) throws {
+    let checks = ShapeChecks(q: q, k: k, v: v, outputGradient: outputGradient)
     shape = try checks.shape()
     self.q = q
     self.k = k
     self.v = v
+    self.outputGradient = outputGradient
     keyValueType = k.elementType == v.elementType ? k.elementType : .f32
   }
 }
@@ -60,6 +69,7 @@ private struct ShapeChecks {
   let q: TensorSource
   let k: TensorSource
   let v: TensorSource
+  let outputGradient: TensorSource?
 
   func shape() throws -> AttentionShape {
     try require(
@@ -86,6 +96,14 @@ private struct ShapeChecks {
     try require(
       max(q.shape[3], v.shape[3]) <= AttentionShape.largestHeadDim,
       "a head dim is over \(AttentionShape.largestHeadDim)", "split the heads")
+    if let outputGradient {
+      let expected: Shape = [q.shape[0], q.shape[1], q.shape[2], v.shape[3]]
+      guard outputGradient.shape == expected else {
+        throw UserError(
+          "'\(outputGradient.path)': do is \(outputGradient.shape) and o will be \(expected); "
+            + "give do the shape of o.")
+      }
+    }
     return AttentionShape(
       batch: q.shape[0], queryHeads: q.shape[2], kvHeads: k.shape[2], headDim: q.shape[3],
       valueHeadDim: v.shape[3])

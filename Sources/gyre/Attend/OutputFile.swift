@@ -14,13 +14,21 @@ struct OutputFile: ~Copyable {
   private let writer: SafetensorsWriter
 
   /// Creates the file on rank 0 and opens it on the others.
-  init(path: String, attention: RingAttention, on world: borrowing Communicator) throws {
+  init(
+    path: String, attention: ShardedAttention, gradients: Bool, on world: borrowing Communicator
+  ) throws {
     let layout = try SafetensorsLayout(
       path: path,
       tensors: [
         TensorDescription("o", .f32, attention.outputShape),
         TensorDescription("lse", .f32, attention.logSumExpShape),
-      ])
+      ]
+        + (gradients
+          ? [
+            TensorDescription("dq", .f32, attention.queryShape),
+            TensorDescription("dk", .f32, attention.keyShape),
+            TensorDescription("dv", .f32, attention.valueShape),
+          ] : []))
     let token = String(try world.broadcast(Int.random(in: 0..<1 << 40), from: 0), radix: 36)
     var created: SafetensorsWriter? = try world.agreed {
       guard world.rank == 0 else { return nil }
@@ -36,11 +44,20 @@ struct OutputFile: ~Copyable {
 
   /// Writes this rank's rows, and gives the file its name when all ranks have.
   consuming func write(
-    _ output: borrowing AttentionOutput, attention: RingAttention, on world: borrowing Communicator
+    _ result: borrowing PassResult, attention: ShardedAttention, on world: borrowing Communicator
   ) throws {
-    let runs = attention.queries.shards[world.rank]
+    let queries = attention.queries.shards[world.rank]
+    let keys = attention.keys.shards[world.rank]
     try world.agreed {
-      try writeRows(of: output, attention: attention, runs: runs)
+      try writeRows(of: result.output.o, as: "o", runs: queries)
+      try writeColumns(of: result.output.lse, as: "lse", runs: queries)
+      switch result.gradients {
+      case .some(let gradients):
+        try writeRows(of: gradients.dq, as: "dq", runs: queries)
+        try writeRows(of: gradients.dk, as: "dk", runs: keys)
+        try writeRows(of: gradients.dv, as: "dv", runs: keys)
+      case .none: break
+      }
       try writer.synchronize()
     }
     var failure: (any Error)?
@@ -52,25 +69,31 @@ struct OutputFile: ~Copyable {
     try world.agreed { if let failure { throw failure } }
   }
 
+  /// Writes a tensor `[batch, tokens of the shard, heads, columns]`.
   private func writeRows(
-    of output: borrowing AttentionOutput, attention: RingAttention, runs: [PositionRange]
+    of tensor: borrowing Tensor<Float>, as name: String, runs: [PositionRange]
   ) throws {
-    let shape = attention.shape
-    let rowLength = shape.queryHeads * shape.valueHeadDim
+    let rowLength = tensor.shape[2] * tensor.shape[3]
     var row = 0
-    for batch in 0..<shape.batch {
+    for batch in 0..<tensor.shape[0] {
       for run in runs {
-        let rows = output.o.span.extracting(row * rowLength..<(row + run.count) * rowLength)
-        try writer.write(RowSlice(run, axis: 1, outerIndex: batch), of: "o", from: rows)
+        let rows = tensor.span.extracting(row * rowLength..<(row + run.count) * rowLength)
+        try writer.write(RowSlice(run, axis: 1, outerIndex: batch), of: name, from: rows)
         row += run.count
       }
     }
-    row = 0
-    for sequenceAndHead in 0..<shape.batch * shape.queryHeads {
+  }
+
+  /// Writes a tensor `[batch, heads, tokens of the shard]`.
+  private func writeColumns(
+    of tensor: borrowing Tensor<Float>, as name: String, runs: [PositionRange]
+  ) throws {
+    var row = 0
+    for sequenceAndHead in 0..<tensor.shape[0] * tensor.shape[1] {
       for run in runs {
-        let rows = output.lse.span.extracting(row..<row + run.count)
+        let rows = tensor.span.extracting(row..<row + run.count)
         try writer.write(
-          RowSlice(run, axis: 2, outerIndex: sequenceAndHead), of: "lse", from: rows)
+          RowSlice(run, axis: 2, outerIndex: sequenceAndHead), of: name, from: rows)
         row += run.count
       }
     }

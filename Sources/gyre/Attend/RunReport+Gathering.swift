@@ -6,12 +6,14 @@ import Sharding
 extension RankReport {
   /// Describes this rank's part of a run.
   init(
-    rank: Int, tokens: Int, flops: Double, elapsed: Duration, timing: RingAttention.Timing,
+    rank: Int, tokens: Int, flops: Double, forward: Duration, backward: Duration, timing: Timing,
     traffic: Traffic, peakResidentBytes: Int
   ) {
     let computing = gyre.seconds(timing.computing)
     self.init(
-      rank: rank, tokens: tokens, seconds: gyre.seconds(elapsed), computeSeconds: computing,
+      rank: rank, tokens: tokens, seconds: gyre.seconds(forward + backward),
+      forwardSeconds: gyre.seconds(forward), backwardSeconds: gyre.seconds(backward),
+      computeSeconds: computing,
       waitSeconds: gyre.seconds(timing.waiting), flops: flops,
       flopsPerSecond: computing > 0 ? flops / computing : 0,
       bytesSent: traffic.bytesSent, messagesSent: traffic.messagesSent,
@@ -21,7 +23,8 @@ extension RankReport {
   /// The numbers in the order of their declaration, to be gathered.
   fileprivate var numbers: [Double] {
     [
-      Double(tokens), seconds, computeSeconds, waitSeconds, flops, flopsPerSecond,
+      Double(tokens), seconds, forwardSeconds, backwardSeconds, computeSeconds, waitSeconds, flops,
+      flopsPerSecond,
       Double(bytesSent), Double(messagesSent), Double(peakResidentBytes),
     ]
   }
@@ -29,16 +32,18 @@ extension RankReport {
   fileprivate init(rank: Int, host: String, numbers: [Double]) {
     self.init(
       rank: rank, host: host, tokens: Int(numbers[0]), seconds: numbers[1],
-      computeSeconds: numbers[2], waitSeconds: numbers[3], flops: numbers[4],
-      flopsPerSecond: numbers[5], bytesSent: Int(numbers[6]), messagesSent: Int(numbers[7]),
-      peakResidentBytes: Int(numbers[8]))
+      forwardSeconds: numbers[2], backwardSeconds: numbers[3], computeSeconds: numbers[4],
+      waitSeconds: numbers[5], flops: numbers[6], flopsPerSecond: numbers[7],
+      bytesSent: Int(numbers[8]), messagesSent: Int(numbers[9]),
+      peakResidentBytes: Int(numbers[10]))
   }
 }
 
 extension RunReport {
   /// Gathers the ranks' reports; nil on all ranks but 0.
   static func gather(
-    _ own: RankReport, attention: RingAttention, options: AttendCommand,
+    _ own: RankReport, attention: ShardedAttention,
+    choice: (transport: Transport, reason: String), options: AttendCommand,
     finding: SampledCheck.Finding?, on world: borrowing Communicator
   ) throws -> RunReport? {
     let numbers = try world.gather(own.numbers, at: 0)
@@ -61,8 +66,12 @@ extension RunReport {
       kvHeads: attention.shape.kvHeads, headDim: attention.shape.headDim,
       valueHeadDim: attention.shape.valueHeadDim, causal: options.causal,
       layout: attention.queries.layout.rawValue,
-      wire: WireType(attention.wire).rawValue, threads: attention.team.threads,
-      seconds: seconds, flops: flops, flopsPerSecond: seconds > 0 ? flops / seconds : 0,
+      wire: WireType(attention.wire).rawValue, threads: options.threads,
+      gradients: options.gradients, transport: choice.transport.name,
+      transportReason: choice.reason,
+      seconds: seconds, forwardSeconds: largest(\.forwardSeconds),
+      backwardSeconds: largest(\.backwardSeconds), flops: flops,
+      flopsPerSecond: seconds > 0 ? flops / seconds : 0,
       bytesSentPerRank: ranks.map(\.bytesSent).max() ?? 0,
       messagesPerRank: ranks.map(\.messagesSent).max() ?? 0,
       computeSeconds: largest(\.computeSeconds), waitSeconds: largest(\.waitSeconds),

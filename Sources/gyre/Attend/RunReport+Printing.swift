@@ -30,8 +30,9 @@ extension RunReport {
     return "\(causal ? "Causal" : "Full") attention: \(sequences)\(length), "
       + "\(queryHeads) query head\(queryHeads == 1 ? "" : "s"), "
       + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims), \(wire) on the wire; "
-      + "\(layout) layout on \(ranks) rank\(ranks == 1 ? "" : "s")"
-      + (threads == 1 ? "." : " of \(threads) threads.")
+      + "\(gradients ? "forward and backward; " : "")\(layout) layout on \(ranks) rank\(ranks == 1 ? "" : "s")"
+      + (threads == 1 ? "" : " of \(threads) threads")
+      + ", transport \(transport)\(transportReason == "asked for" ? "" : " (\(transportReason))")."
   }
 
   private var rows: [[String]] {
@@ -48,9 +49,15 @@ extension RunReport {
       }
   }
 
+  private var split: String {
+    gradients
+      ? " (forward \(formatSeconds(forwardSeconds)), backward \(formatSeconds(backwardSeconds)))"
+      : ""
+  }
+
   private var summary: [String] {
     var lines = [
-      "\(formatSeconds(seconds)) in all, \(threeDigits(flops / 1e9)) GFLOP of useful work, "
+      "\(formatSeconds(seconds)) in all\(split), \(threeDigits(flops / 1e9)) GFLOP of useful work, "
         + "\(threeDigits(flopsPerSecond / 1e9)) GFLOP/s together.",
       "The busiest rank has \(threeDigits(workImbalance)) times the mean work "
         + "and computes \(threeDigits(imbalance)) times as long as the mean.",

@@ -10,6 +10,9 @@ struct RankReport: Encodable {
   var host = ""
   let tokens: Int
   let seconds: Double
+  let forwardSeconds: Double
+  /// 0 without gradients.
+  let backwardSeconds: Double
   let computeSeconds: Double
   let waitSeconds: Double
   let flops: Double
@@ -36,9 +39,16 @@ struct RunReport: Encodable {
   let layout: String
   let wire: String
   let threads: Int
-  /// Of the slowest rank, for the attention itself.
+  /// Whether there was a backward pass.
+  let gradients: Bool
+  let transport: String
+  let transportReason: String
+  /// Of the slowest rank, for the passes themselves.
   let seconds: Double
-  /// Of all ranks together: 2 · (headDim + valueHeadDim) a visible pair.
+  let forwardSeconds: Double
+  let backwardSeconds: Double
+  /// Of all ranks together: 2 · (headDim + valueHeadDim) a visible pair forward, 6 · headDim +
+  /// 4 · valueHeadDim backward.
   let flops: Double
   let flopsPerSecond: Double
   /// The largest of any rank.

@@ -1,0 +1,12 @@
+import Attention
+import SequenceParallel
+
+/// What one rank has after a run.
+struct PassResult: ~Copyable {
+  let output: AttentionOutput
+  /// Nil unless gradients were asked for.
+  let gradients: AttentionGradients?
+  let report: RankReport
+  /// Nil unless a trace was asked for.
+  let timeline: Timeline?
+}
