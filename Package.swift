@@ -100,7 +100,9 @@ let package = Package(
     .testTarget(
       name: "GyreTests", dependencies: ["Tensors", "TestSupport", "gyre"],
       swiftSettings: settings),
-    .testTarget(name: "LaunchTests", dependencies: ["TestSupport"], swiftSettings: settings),
+    .testTarget(
+      name: "LaunchTests", dependencies: ["TestSupport", "gyre", "mpi-checks"],
+      swiftSettings: settings),
     .testTarget(
       name: "MPITests", dependencies: ["MPI", "TestSupport", "mpi-checks"],
       swiftSettings: settings),

@@ -3,6 +3,9 @@
 # mpirun frames each message of its own between two lines of dashes. Three of them say in eight
 # lines what fits in one; they come last and would push the job's own error off the screen.
 
+# Parent and child both do this, and the parent complains when the child has been quicker.
+/plm:rsh: Warning: setpgid([0-9,]*) failed in parent with errno=Permission denied/d
+
 /^-\{60,\}$/ {
   N
 

@@ -49,10 +49,13 @@ install_missing_packages() {
   if ! have pkg-config || ! pkg-config --exists ompi-c; then
     missing+=(libopenmpi-dev)
   fi
-  ((${#missing[@]})) || return 0
+  ((${#missing[@]} == 0)) || install_packages "${missing[@]}"
+}
 
-  local install="apt-get install -y --no-install-recommends ${missing[*]}"
-  have apt-get || fail "this machine lacks what Debian calls ${missing[*]}; install it and run again."
+# install_packages NAME…: installs Debian's or Ubuntu's packages of these names.
+install_packages() {
+  local install="apt-get install -y --no-install-recommends $*"
+  have apt-get || fail "this machine lacks what Debian calls $*; install it and run again."
   local as_root=()
   if (($(id -u) != 0)); then
     # Without a terminal nobody can answer sudo's question for a password.
@@ -62,15 +65,15 @@ install_missing_packages() {
     as_root=(sudo)
   fi
 
-  printf '%s: installing %s\n' "$me" "${missing[*]}" >&2
+  printf '%s: installing %s\n' "$me" "$*" >&2
   local log
   log=$(mktemp)
   if ! { "${as_root[@]}" apt-get update &&
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-      apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null; then
+      apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1 </dev/null; then
     tail -n 20 -- "$log" >&2
     rm -f -- "$log"
-    fail "could not install ${missing[*]}: the last lines of apt-get are above; then run again."
+    fail "could not install $*: the last lines of apt-get are above; then run again."
   fi
   rm -f -- "$log"
 }

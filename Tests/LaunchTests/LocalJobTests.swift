@@ -70,6 +70,7 @@ import Testing
     let messages = try folder.write(
       """
       gyre: no such file
+      [node1:02351] plm:rsh: Warning: setpgid(2390,2390) failed in parent with errno=Permission denied(13)
       \(rule)
       Primary job  terminated normally, but 1 process returned
       a non-zero exit code. Per user-direction, the job has been aborted.

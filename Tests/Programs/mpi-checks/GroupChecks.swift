@@ -43,6 +43,12 @@ func groups(_ check: Check, _ world: borrowing Communicator) throws {
   if check.size == 1 { for _ in 0..<66_000 { _ = try world.duplicate() } }
 }
 
+/// Says where each rank is and which ranks share its memory; the test knows where they should be.
+func nodes(_ check: Check, _ world: borrowing Communicator) throws {
+  let members = try world.splitByNode().allGather(check.rank)
+  print("\(check.rank) on \(MPIEnvironment.processorName) with \(members)")
+}
+
 private struct Refusal: Error, CustomStringConvertible {
   let rank: Int
   var description: String { "rank \(rank) refuses – with ⌘ in its words" }

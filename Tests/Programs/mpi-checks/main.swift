@@ -18,6 +18,7 @@ let cases: [String: (Check, borrowing Communicator) throws -> Void] = [
   "all-gather": allGather,
   "all-to-all": allToAll,
   "groups": groups,
+  "nodes": nodes,
   "agreement": agreement,
   "environment": environment,
   "windows": windows,
