@@ -1,7 +1,7 @@
 public import Attention
 public import MPI
 public import Sharding
-public import Tensors
+import Tensors
 
 /// Exact attention over a sequence that is sharded among the ranks of a communicator.
 ///
@@ -21,7 +21,7 @@ public struct RingAttention: Sendable {
   /// Multiplies `q·k`.
   public let scale: Double
   /// The type in which keys and values travel.
-  public let wire: ElementType
+  public let wire: WireType
   /// The threads of this rank.
   public let team: ThreadTeam
 
@@ -35,7 +35,7 @@ public struct RingAttention: Sendable {
   ///     accumulators are `Float` always.
   public init(
     shape: AttentionShape, queries: Sharding, keys: Sharding, pattern: any AttentionPattern,
-    scale: Double? = nil, wire: ElementType = .f32, team: ThreadTeam = ThreadTeam(threads: 1)
+    scale: Double? = nil, wire: WireType = .f32, team: ThreadTeam = ThreadTeam(threads: 1)
   ) {
     precondition(queries.ranks == keys.ranks, "queries and keys are sharded among the same ranks")
     self.shape = shape
@@ -73,7 +73,7 @@ public struct RingAttention: Sendable {
   /// The forward pass, called by all ranks of the communicator together.
   ///
   /// Each rank sends at most `(P − 1) · n · kvHeads · (headDim + valueHeadDim)` elements of the wire
-  /// type a batch, for shards of `n` keys, in messages of ``Communicator/defaultChunkBytes``;
+  /// type a batch, for shards of `n` keys, with two scales a key and head where it is int8, in messages of ``Communicator/defaultChunkBytes``;
   /// computes `2 · (headDim + valueHeadDim)` flops a visible pair of its queries; and holds two
   /// blocks, its queries, outputs and log-sum-exps.
   ///

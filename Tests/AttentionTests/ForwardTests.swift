@@ -105,7 +105,7 @@ struct ForwardTests {
   @Test("narrow blocks equal wide blocks of rounded inputs, bit for bit")
   func narrowBlocks() {
     var problem = Problem(tokens: 290, headDim: 40)
-    for elementType in [ElementType.f16, .bf16] {
+    for elementType in [WireType.f16, .bf16] {
       let rounded: (Float) -> Float = {
         elementType == .f16 ? Float(Float16($0)) : Float(BFloat16($0))
       }

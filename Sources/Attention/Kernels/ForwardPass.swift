@@ -129,23 +129,3 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
     unsafe tile.store(state: state)
   }
 }
-
-extension KeyValueBlock {
-  /// Every head in every run, ordered `[run][batch][kvHead]`.
-  @unsafe
-  borrowing func packedHeads() -> [PackedHead] {
-    var heads: [PackedHead] = unsafe []
-    for run in runs.indices {
-      for batch in 0..<shape.batch {
-        for kvHead in 0..<shape.kvHeads {
-          unsafe heads.append(
-            PackedHead(
-              keys: keyPanels(batch: batch, run: run, kvHead: kvHead),
-              values: valuePanels(batch: batch, run: run, kvHead: kvHead),
-              elementType: elementType, count: runs[run].count))
-        }
-      }
-    }
-    return unsafe heads
-  }
-}

@@ -36,7 +36,7 @@ struct KernelBenchCommand: ParsableCommand {
   var causal = CausalChoice.both
 
   @Option(
-    name: .customLong("dtype"), help: "Types of keys and values, of f32, f16 and bf16.",
+    name: .customLong("dtype"), help: "Types of keys and values, of f32, f16, bf16 and int8.",
     transform: { try parseNames($0, of: WireType.self) })
   var dtypes = [WireType.f32]
 

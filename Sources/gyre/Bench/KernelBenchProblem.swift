@@ -18,7 +18,7 @@ struct KernelBenchProblem {
   func measure(_ pass: KernelPass, repeats: Int) -> KernelBenchResult {
     let queries = QueryShard(
       random([1, tokens, shape.queryHeads, shape.headDim], tensor: 0), runs: [run])
-    var block = KeyValueBlock(shape: shape, elementType: dtype.elementType, runs: [run])
+    var block = KeyValueBlock(shape: shape, elementType: dtype, runs: [run])
     block.pack(
       keys: random([1, tokens, shape.kvHeads, shape.headDim], tensor: 1),
       values: random([1, tokens, shape.kvHeads, shape.valueHeadDim], tensor: 2))

@@ -42,7 +42,7 @@ struct Problem {
   }
 
   func attention(
-    _ pattern: any AttentionPattern, layout: Layout, ranks: Int, wire: ElementType = .f32,
+    _ pattern: any AttentionPattern, layout: Layout, ranks: Int, wire: WireType = .f32,
     threads: Int = 1
   ) -> RingAttention {
     RingAttention(
