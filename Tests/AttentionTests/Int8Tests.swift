@@ -47,12 +47,13 @@ struct Int8Tests {
     let runs = [PositionRange(150..<217), PositionRange(0..<150)]
     let narrow = problem.computed(pattern: CausalPattern(), blocks: [runs], elementType: .int8)
     let expected = wide.computed(pattern: CausalPattern(), blocks: [runs])
-    #expect(narrow.o == expected.o && narrow.lse == expected.lse)
+    #expect(same(narrow.o, expected.o) && same(narrow.lse, expected.lse))
     let gradients = problem.computedGradients(
       pattern: CausalPattern(), blocks: [runs], elementType: .int8)
     let expectedGradients = wide.computedGradients(pattern: CausalPattern(), blocks: [runs])
-    #expect(gradients.dq == expectedGradients.dq)
-    #expect(gradients.dk == expectedGradients.dk && gradients.dv == expectedGradients.dv)
+    #expect(same(gradients.dq, expectedGradients.dq))
+    #expect(same(gradients.dk, expectedGradients.dk))
+    #expect(same(gradients.dv, expectedGradients.dv))
   }
 
   @Test("forward and backward against the oracle on what the integers stand for")
@@ -123,7 +124,7 @@ struct Int8Tests {
     let runs = [PositionRange(0..<3001)]
     let once = bytes(problem.keyValueBlock(runs: runs, elementType: .int8))
     let twice = bytes(rounded(problem).keyValueBlock(runs: runs, elementType: .int8))
-    #expect(once == twice)
+    #expect(same(once, twice))
   }
 
   @Test("rows of zeros give scores and values of zero")
@@ -143,7 +144,7 @@ struct Int8Tests {
     let runs = [PositionRange(80..<130), PositionRange(start: 0, stride: 2, count: 33)]
     let whole = bytes(problem.keyValueBlock(runs: runs, elementType: .int8))
     let parts = runs.map { bytes(problem.keyValueBlock(runs: [$0], elementType: .int8)) }
-    #expect(whole == parts[0] + parts[1])
+    #expect(same(whole, parts[0] + parts[1]))
 
     var pieces = KeyValueBlock(
       shape: problem.shape, elementType: .int8, runs: [PositionRange(0..<130)])
@@ -157,6 +158,6 @@ struct Int8Tests {
       }
     }
     let one = problem.keyValueBlock(runs: [PositionRange(0..<130)], elementType: .int8)
-    #expect(bytes(pieces) == bytes(one))
+    #expect(same(bytes(pieces), bytes(one)))
   }
 }

@@ -115,14 +115,18 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
         let keys = positions.slice(first..<min(first + TileSizes.keys, positions.count))
         let coverage = pattern.coverage(keys: keys, queries: unit.positions)
         if coverage == .none { continue }
-        unsafe keyTile.load(packed, first: first, count: keys.count)
         let masked = coverage == .some || pattern.hasBias
-        unsafe tile.attend(
-          to: keyTile,
-          mask: masked
-            ? TileMask(
-              pattern: pattern, keys: keys, queries: unit.positions,
-              head: shape.firstQueryHead + unit.head) : nil)
+        let mask =
+          masked
+          ? TileMask(
+            pattern: pattern, keys: keys, queries: unit.positions,
+            head: shape.firstQueryHead + unit.head) : nil
+        if tile.readsInPlace(count: keys.count) {
+          unsafe tile.attend(to: packed, first: first, count: keys.count, mask: mask)
+        } else {
+          unsafe keyTile.load(packed, first: first, count: keys.count)
+          unsafe tile.attend(to: keyTile, mask: mask)
+        }
         poll(rows * keys.count)
       }
     }
