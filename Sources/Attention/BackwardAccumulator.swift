@@ -1,3 +1,4 @@
+import Glibc
 public import Tensors
 
 /// The backward pass of a rank's queries: blocks of keys and values are taken in, in any order; the
@@ -20,6 +21,8 @@ public struct BackwardAccumulator: ~Copyable {
   private var dq: Tensor<Float>
   /// `[batch, queryHeads, tokens]`, in base 2, +∞ for rows that saw no key.
   private let lse: Tensor<Float>
+  /// What rounding took from `lse`.
+  private let lseRemainder: Tensor<Float>
   /// `Σ do ∘ o`, `[batch, queryHeads, tokens]`.
   private let delta: Tensor<Float>
 
@@ -45,8 +48,10 @@ public struct BackwardAccumulator: ~Copyable {
     let rows: Shape = [shape.batch, shape.queryHeads, tokens]
     precondition(output.lse.shape == rows, "lse has not the shape of the queries")
     var lse = Tensor<Float>(zeros: rows)
+    var lseRemainder = Tensor<Float>(zeros: rows)
     var delta = Tensor<Float>(zeros: rows)
     var lseSpan = lse.mutableSpan
+    var remainderSpan = lseRemainder.mutableSpan
     var deltaSpan = delta.mutableSpan
     for batch in 0..<shape.batch {
       for token in 0..<tokens {
@@ -56,12 +61,19 @@ public struct BackwardAccumulator: ~Copyable {
           deltaSpan[row] = dot(
             output.o.span.extracting(first..<first + shape.valueHeadDim),
             outputGradient.span.extracting(first..<first + shape.valueHeadDim))
-          let logSumExp = output.lse.span[row]
-          lseSpan[row] = logSumExp == -.infinity ? .infinity : logSumExp * log2OfE
+          let logSumExp = Double(output.lse.span[row]) + Double(output.lseRemainder.span[row])
+          if logSumExp == -.infinity {
+            lseSpan[row] = .infinity
+          } else {
+            let exact = logSumExp * M_LOG2E
+            lseSpan[row] = Float(exact)
+            remainderSpan[row] = Float(exact - Double(lseSpan[row]))
+          }
         }
       }
     }
     self.lse = lse
+    self.lseRemainder = lseRemainder
     self.delta = delta
   }
 
@@ -93,7 +105,9 @@ public struct BackwardAccumulator: ~Copyable {
       rows: BackwardRows(
         queries: UnsafePointer(queries.tensor.unsafeBaseAddress),
         outputGradient: UnsafePointer(outputGradient.unsafeBaseAddress),
-        lse: UnsafePointer(lse.unsafeBaseAddress), delta: UnsafePointer(delta.unsafeBaseAddress),
+        lse: UnsafePointer(lse.unsafeBaseAddress),
+        lseRemainder: UnsafePointer(lseRemainder.unsafeBaseAddress),
+        delta: UnsafePointer(delta.unsafeBaseAddress),
         dq: dq.unsafeBaseAddress),
       dk: gradient.keyRows, dv: gradient.valueRows,
       keyCount: block.keyCount, part: part)

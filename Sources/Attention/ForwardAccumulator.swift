@@ -84,11 +84,14 @@ public struct ForwardAccumulator: ~Copyable {
           let inverse = 1 / sum
           let first = ((batch * tokens + token) * shape.queryHeads + head) * shape.valueHeadDim
           for d in 0..<shape.valueHeadDim { unsafe output[first + d] *= inverse }
-          unsafe rowMax[row] = rowMax[row] * Float(M_LN2) + logf(sum)
+          let exact = unsafe Double(rowMax[row]) * M_LN2 + log(Double(sum))
+          let rounded = Float(exact)
+          unsafe rowMax[row] = rounded
+          unsafe rowSum[row] = Float(exact - Double(rounded))
         }
       }
     }
-    return AttentionOutput(o: self.output, lse: self.rowMax)
+    return AttentionOutput(o: self.output, lse: self.rowMax, lseRemainder: self.rowSum)
   }
 }
 
@@ -100,9 +103,24 @@ public struct AttentionOutput: ~Copyable {
   /// Natural-log log-sum-exp of the scores, `[batch, queryHeads, tokens]`.
   public let lse: Tensor<Float>
 
+  /// What rounding took from ``lse``, in its shape.
+  ///
+  /// The backward pass needs it: with scores in the hundreds a weight `exp(score − lse)` is only as
+  /// exact as the log-sum-exp, and the last bit of that is already 10⁻⁴ of the weight.
+  let lseRemainder: Tensor<Float>
+
   /// Takes both tensors.
   public init(o: consuming Tensor<Float>, lse: consuming Tensor<Float>) {
+    let remainder = Tensor<Float>(zeros: lse.shape)
+    self.init(o: o, lse: lse, lseRemainder: remainder)
+  }
+
+  init(
+    o: consuming Tensor<Float>, lse: consuming Tensor<Float>,
+    lseRemainder: consuming Tensor<Float>
+  ) {
     self.o = o
     self.lse = lse
+    self.lseRemainder = lseRemainder
   }
 }

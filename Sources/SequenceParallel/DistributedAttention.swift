@@ -106,7 +106,8 @@ public struct DistributedAttention: ~Copyable {
   ///
   /// `2 · (headDim + valueHeadDim)` flops a visible pair of this rank's queries. With
   /// ``Transport/ring`` each rank sends `(P − 1) · n · kvHeads · (headDim + valueHeadDim)` elements
-  /// of the wire type a batch, for shards of `n` keys, or less where blocks are of no use.
+  /// of the wire type a batch, for shards of `n` keys, with two scales a key and head where it is
+  /// int8, or less where blocks are of no use.
   ///
   /// - Parameters:
   ///   - queries: this rank's queries, `[batch, tokens, queryHeads, headDim]`.

@@ -33,9 +33,11 @@ extension ShardedAttention {
   public func residentBytes(rank: Int) -> Double {
     let tokens = Double(queries.tokenCount(of: rank))
     let row = Double(shape.queryHeads * (shape.headDim + shape.valueHeadDim + 2))
-    let key = Double(shape.kvHeads * (shape.headDim + shape.valueHeadDim))
+    let key = Double(
+      shape.kvHeads
+        * wire.bytesPerToken(headDim: shape.headDim, valueHeadDim: shape.valueHeadDim))
     let blocks = keys.ranks > 1 ? 2.0 : 1.0
     return Double(shape.batch)
-      * (tokens * row * 4 + blocks * Double(keys.largestTokenCount) * key * Double(wire.byteWidth))
+      * (tokens * row * 4 + blocks * Double(keys.largestTokenCount) * key)
   }
 }

@@ -1,6 +1,6 @@
 public import Attention
 public import Sharding
-public import Tensors
+import Tensors
 
 /// What is to be computed, and which rank holds what of it.
 ///
@@ -18,7 +18,7 @@ public struct ShardedAttention: Sendable {
   /// Multiplies `q·k`.
   public let scale: Double
   /// The type in which keys and values travel.
-  public let wire: ElementType
+  public let wire: WireType
 
   /// Describes the problem; all ranks must give the same values.
   ///
@@ -28,7 +28,7 @@ public struct ShardedAttention: Sendable {
   ///     and gradients are `Float` always.
   public init(
     shape: AttentionShape, queries: Sharding, keys: Sharding, pattern: any AttentionPattern,
-    scale: Double? = nil, wire: ElementType = .f32
+    scale: Double? = nil, wire: WireType = .f32
   ) {
     precondition(queries.ranks == keys.ranks, "queries and keys are sharded among the same ranks")
     self.shape = shape

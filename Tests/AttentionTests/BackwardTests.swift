@@ -23,7 +23,7 @@ extension Problem {
   /// The kernels' gradients, in the order of global positions.
   func computedGradients(
     pattern: any AttentionPattern, queryRuns: [PositionRange]? = nil,
-    blocks: [[PositionRange]]? = nil, elementType: ElementType = .f32, threads: Int = 1
+    blocks: [[PositionRange]]? = nil, elementType: WireType = .f32, threads: Int = 1
   ) -> (dq: [Float], dk: [Float], dv: [Float]) {
     let queryRuns = queryRuns ?? [PositionRange(0..<tokens)]
     let blocks = blocks ?? [[PositionRange(0..<keyTokens)]]

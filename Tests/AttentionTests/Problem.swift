@@ -49,7 +49,7 @@ struct Problem {
   /// Rows come back in the order of global positions.
   func computed(
     pattern: any AttentionPattern, queryRuns: [PositionRange]? = nil,
-    blocks: [[PositionRange]]? = nil, elementType: ElementType = .f32, threads: Int = 1,
+    blocks: [[PositionRange]]? = nil, elementType: WireType = .f32, threads: Int = 1,
     poll: (_ scores: Int) -> Void = { _ in }
   ) -> (o: [Float], lse: [Float]) {
     let queryRuns = queryRuns ?? [PositionRange(0..<tokens)]
@@ -65,7 +65,7 @@ struct Problem {
   /// The forward pass over all blocks.
   func forward(
     pattern: any AttentionPattern, queries: borrowing QueryShard, blocks: [[PositionRange]],
-    elementType: ElementType, team: ThreadTeam, poll: (_ scores: Int) -> Void = { _ in }
+    elementType: WireType, team: ThreadTeam, poll: (_ scores: Int) -> Void = { _ in }
   ) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
       shape: shape, tokens: tokens, scale: scale, pattern: pattern, team: team)
@@ -89,7 +89,7 @@ struct Problem {
   }
 
   /// The keys and values at some positions, packed.
-  func keyValueBlock(runs: [PositionRange], elementType: ElementType) -> KeyValueBlock {
+  func keyValueBlock(runs: [PositionRange], elementType: WireType) -> KeyValueBlock {
     var block = KeyValueBlock(shape: shape, elementType: elementType, runs: runs)
     block.pack(
       keys: shard(of: k, runs: runs, [keyTokens, shape.kvHeads, shape.headDim]),
@@ -162,6 +162,10 @@ struct Uniform {
     }
   }
 }
+
+/// Whether arrays are equal; as a function, so that a failing test does not spend minutes on finding
+/// out where they differ.
+func same<Element: Equatable>(_ a: [Element], _ b: [Element]) -> Bool { a == b }
 
 /// The largest difference, relative to `1 + max|expected|`; equal infinities differ by nothing, and
 /// a NaN or a wrong infinity by infinitely much.

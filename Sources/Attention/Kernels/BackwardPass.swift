@@ -154,7 +154,8 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
     return unsafe BackwardRows(
       queries: rows.queries + row * shape.headDim,
       outputGradient: rows.outputGradient + row * shape.valueHeadDim,
-      lse: rows.lse + state, delta: rows.delta + state, dq: rows.dq + row * shape.headDim)
+      lse: rows.lse + state, lseRemainder: rows.lseRemainder + state, delta: rows.delta + state,
+      dq: rows.dq + row * shape.headDim)
   }
 }
 

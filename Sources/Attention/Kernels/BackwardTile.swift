@@ -37,6 +37,8 @@ struct BackwardTile: ~Copyable {
   /// `[rows][stride]`: gradients of the scores.
   let scoreGradients: AlignedBuffer<Float>
   let lse: AlignedBuffer<Float>
+  /// What rounding took from `lse`.
+  let lseRemainder: AlignedBuffer<Float>
   let delta: AlignedBuffer<Float>
 
   /// For each group of 6 rows the panels of keys that any of them sees, and for each panel of keys
@@ -65,6 +67,7 @@ struct BackwardTile: ~Copyable {
     weights = AlignedBuffer(zeros: maxRows * TileSizes.backwardStride)
     scoreGradients = AlignedBuffer(zeros: maxRows * TileSizes.backwardStride)
     lse = AlignedBuffer(zeros: maxRows)
+    lseRemainder = AlignedBuffer(zeros: maxRows)
     delta = AlignedBuffer(zeros: maxRows)
     visiblePanels = Array(repeating: 0..<0, count: maxRows / Self.height)
     visibleGroups = Array(repeating: 0..<0, count: maxKeys / Self.width)
@@ -157,6 +160,7 @@ struct BackwardTile: ~Copyable {
     for row in 0..<groups * Self.height {
       // Rows that are not there get weights of 0, like rows that see nothing.
       unsafe lse.unsafeBaseAddress[row] = row < rows ? source.lse[row] : .infinity
+      unsafe lseRemainder.unsafeBaseAddress[row] = row < rows ? source.lseRemainder[row] : 0
       unsafe delta.unsafeBaseAddress[row] = row < rows ? source.delta[row] : 0
     }
   }
@@ -206,6 +210,7 @@ struct BackwardRows {
   let queries: UnsafePointer<Float>
   let outputGradient: UnsafePointer<Float>
   let lse: UnsafePointer<Float>
+  let lseRemainder: UnsafePointer<Float>
   let delta: UnsafePointer<Float>
   let dq: UnsafeMutablePointer<Float>
 }

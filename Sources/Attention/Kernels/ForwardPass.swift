@@ -115,37 +115,21 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
         let keys = positions.slice(first..<min(first + TileSizes.keys, positions.count))
         let coverage = pattern.coverage(keys: keys, queries: unit.positions)
         if coverage == .none { continue }
-        unsafe keyTile.load(packed, first: first, count: keys.count)
         let masked = coverage == .some || pattern.hasBias
-        unsafe tile.attend(
-          to: keyTile,
-          mask: masked
-            ? TileMask(
-              pattern: pattern, keys: keys, queries: unit.positions,
-              head: shape.firstQueryHead + unit.head) : nil)
+        let mask =
+          masked
+          ? TileMask(
+            pattern: pattern, keys: keys, queries: unit.positions,
+            head: shape.firstQueryHead + unit.head) : nil
+        if tile.readsInPlace(count: keys.count) {
+          unsafe tile.attend(to: packed, first: first, count: keys.count, mask: mask)
+        } else {
+          unsafe keyTile.load(packed, first: first, count: keys.count)
+          unsafe tile.attend(to: keyTile, mask: mask)
+        }
         poll(rows * keys.count)
       }
     }
     unsafe tile.store(state: state)
-  }
-}
-
-extension KeyValueBlock {
-  /// Every head in every run, ordered `[run][batch][kvHead]`.
-  @unsafe
-  borrowing func packedHeads() -> [PackedHead] {
-    var heads: [PackedHead] = unsafe []
-    for run in runs.indices {
-      for batch in 0..<shape.batch {
-        for kvHead in 0..<shape.kvHeads {
-          unsafe heads.append(
-            PackedHead(
-              keys: keyPanels(batch: batch, run: run, kvHead: kvHead),
-              values: valuePanels(batch: batch, run: run, kvHead: kvHead),
-              elementType: elementType, count: runs[run].count))
-        }
-      }
-    }
-    return unsafe heads
   }
 }

@@ -9,24 +9,24 @@ import Tensors
 ///
 /// Source: Dao 2023, FlashAttention-2, Algorithm 1.
 struct ForwardTile: ~Copyable {
-  private let headDim: Int
-  private let valueHeadDim: Int
-  private let valuePanels: Int
+  let headDim: Int
+  let valueHeadDim: Int
+  let valuePanels: Int
   /// Rows in use.
-  private var rows = 0
+  private(set) var rows = 0
 
   /// `[groups of 6 rows][headDim][6]`, scaled; rows past the last are zero.
-  private let queries: AlignedBuffer<Float>
+  let queries: AlignedBuffer<Float>
   /// `[rows][scoreStride]`: scores, then weights.
-  private let scores: AlignedBuffer<Float>
+  let scores: AlignedBuffer<Float>
   /// `[valuePanels][rows][W]`.
   private let outputs: AlignedBuffer<Float>
   private let rowMax: AlignedBuffer<Float>
   private let rowSum: AlignedBuffer<Float>
   /// For each group of 6 rows, the panels of keys that any of them sees.
-  private var visiblePanels: [Range<Int>]
+  var visiblePanels: [Range<Int>]
   /// What the pattern adds to one register tile.
-  private let bias: AlignedBuffer<Float>
+  let bias: AlignedBuffer<Float>
 
   init(shape: AttentionShape) {
     headDim = shape.headDim
@@ -95,7 +95,7 @@ struct ForwardTile: ~Copyable {
   }
 
   @unsafe @inline(__always)
-  private func outputRow(panel: Int, row: Int) -> UnsafeMutablePointer<Float> {
+  func outputRow(panel: Int, row: Int) -> UnsafeMutablePointer<Float> {
     unsafe outputs.unsafeBaseAddress + (panel * TileSizes.queries + row) * TileSizes.panelWidth
   }
 
@@ -175,13 +175,13 @@ struct ForwardTile: ~Copyable {
   }
 
   @unsafe @inline(__always)
-  private func scoreTile(panel: Int, group: Int) -> UnsafeMutablePointer<Float> {
+  func scoreTile(panel: Int, group: Int) -> UnsafeMutablePointer<Float> {
     unsafe scores.unsafeBaseAddress + group * TileSizes.registerRows * TileSizes.scoreStride
       + panel * TileSizes.panelWidth
   }
 
   @unsafe
-  private func hideScores(panel: Int, group: Int) {
+  func hideScores(panel: Int, group: Int) {
     let target = unsafe scoreTile(panel: panel, group: group)
     let hidden = Vector(repeating: -.infinity)
     for row in 0..<TileSizes.registerRows {
@@ -204,7 +204,7 @@ struct ForwardTile: ~Copyable {
   /// Pass 2: scores become weights `2^(score − rowMax)`, and the state is brought to the new
   /// maximum.
   @unsafe
-  private func computeWeights() {
+  func computeWeights() {
     for row in 0..<rows {
       let panels = visiblePanels[row / TileSizes.registerRows]
       if panels.isEmpty { continue }

@@ -72,7 +72,7 @@ extension AttendCommand: DistributedCommand {
       queries: try sharding(tokens: input.tokens, ranks: ranks),
       keys: try sharding(tokens: input.keyTokens, ranks: ranks),
       pattern: causal ? CausalPattern(offset: causalOffset(input)) : FullPattern(),
-      scale: scale, wire: wire?.elementType ?? input.keyValueType,
+      scale: scale, wire: wire ?? WireType(input.keyValueType),
       team: ThreadTeam(threads: threads))
   }
 

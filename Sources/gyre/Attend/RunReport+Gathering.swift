@@ -61,7 +61,7 @@ extension RunReport {
       kvHeads: attention.shape.kvHeads, headDim: attention.shape.headDim,
       valueHeadDim: attention.shape.valueHeadDim, causal: options.causal,
       layout: attention.queries.layout.rawValue,
-      wire: WireType(attention.wire).rawValue, threads: attention.team.threads,
+      wire: attention.wire.rawValue, threads: attention.team.threads,
       seconds: seconds, flops: flops, flopsPerSecond: seconds > 0 ? flops / seconds : 0,
       bytesSentPerRank: ranks.map(\.bytesSent).max() ?? 0,
       messagesPerRank: ranks.map(\.messagesSent).max() ?? 0,

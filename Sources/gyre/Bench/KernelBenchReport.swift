@@ -48,11 +48,14 @@ struct KernelBenchReport: Encodable {
     }
   }
 
+  /// Whether any result is one that memory limits.
+  private var showsBandwidth: Bool { results.contains { $0.queries <= 16 } }
+
   private var header: [String] {
     [
       "pass", "mask", "head dim", "tokens", "heads", "type", "threads", "time", "spread",
       "GFLOP/s", "peak a core", "of peak",
-    ]
+    ] + (showsBandwidth ? ["queries", "K/V GB/s", "memory GB/s", "of memory"] : [])
   }
 
   private var rows: [[String]] {
@@ -65,6 +68,12 @@ struct KernelBenchReport: Encodable {
         threeDigits(result.fmaPeakFlopsPerSecond / 1e9),
         "\(fixed(result.fractionOfPeak * 100, 1)) %",
       ]
+        + (showsBandwidth
+          ? [
+            grouped(result.queries), threeDigits(result.bytesPerSecond / 1e9),
+            threeDigits(result.memoryBandwidthBytesPerSecond / 1e9),
+            "\(fixed(result.fractionOfBandwidth * 100, 1)) %",
+          ] : [])
     }
   }
 }
@@ -73,7 +82,8 @@ extension KernelBenchResult {
   /// The names of the columns of a CSV file, those of the JSON object.
   static let fields = [
     "pass", "headDim", "tokens", "queryHeads", "kvHeads", "causal", "dtype", "threads", "seconds",
-    "spread", "flopsPerSecond", "fmaPeakFlopsPerSecond", "fractionOfPeak",
+    "spread", "flopsPerSecond", "fmaPeakFlopsPerSecond", "fractionOfPeak", "queries",
+    "bytesPerSecond", "memoryBandwidthBytesPerSecond", "fractionOfBandwidth",
   ]
 
   /// The values of the columns.
@@ -81,7 +91,8 @@ extension KernelBenchResult {
     [
       pass.rawValue, "\(headDim)", "\(tokens)", "\(queryHeads)", "\(kvHeads)", "\(causal)", dtype,
       "\(threads)", "\(seconds)", "\(spread)", "\(flopsPerSecond)", "\(fmaPeakFlopsPerSecond)",
-      "\(fractionOfPeak)",
+      "\(fractionOfPeak)", "\(queries)", "\(bytesPerSecond)", "\(memoryBandwidthBytesPerSecond)",
+      "\(fractionOfBandwidth)",
     ]
   }
 }
