@@ -11,6 +11,7 @@ struct Problem {
   var q: [Float]
   var k: [Float]
   var v: [Float]
+  var outputGradient: [Float]
 
   init(
     batch: Int = 1, tokens: Int, keyTokens: Int? = nil, queryHeads: Int = 1, kvHeads: Int = 1,
@@ -26,6 +27,9 @@ struct Problem {
     q = random.values(batch * tokens * queryHeads * headDim, amplitude: 2 * logits)
     k = random.values(batch * self.keyTokens * kvHeads * headDim, amplitude: 2)
     v = random.values(batch * self.keyTokens * kvHeads * shape.valueHeadDim, amplitude: 1)
+    var gradientRandom = Uniform(seed: 99)
+    outputGradient = gradientRandom.values(
+      batch * tokens * queryHeads * shape.valueHeadDim, amplitude: 1)
   }
 
   /// The oracle for these sizes.
@@ -118,12 +122,12 @@ struct Problem {
 
   /// Puts the rows of a shard where they belong in `[batch, tokens, …]`.
   func scatter(
-    _ tensor: borrowing Tensor<Float>, runs: [PositionRange], tokens: Int,
+    _ tensor: borrowing Tensor<Float>, runs: [PositionRange], tokens: Int, batch: Int? = nil,
     into result: inout [Float]
   ) {
     let width = tensor.shape[2] * tensor.shape[3]
     let count = tensor.shape[1]
-    for b in 0..<shape.batch {
+    for b in 0..<(batch ?? shape.batch) {
       for (row, position) in runs.flatMap(Array.init).enumerated() {
         for c in 0..<width {
           result[(b * tokens + position) * width + c] = tensor.span[(b * count + row) * width + c]

@@ -103,8 +103,34 @@ struct BackwardTile: ~Copyable {
         unsafe values[place] = source[key * Self.width]
       }
     }
+    clearGradients()
+  }
+
+  /// Sets the gradients of the keys and values to zero.
+  func clearGradients() {
     unsafe dk.unsafeBaseAddress.update(repeating: 0, count: dk.count)
     unsafe dv.unsafeBaseAddress.update(repeating: 0, count: dv.count)
+  }
+
+  /// Adds the gradients of the keys and values to reproducible sums.
+  ///
+  /// - Parameters:
+  ///   - dkRows: lacks a factor ln 2.
+  ///   - first: the row of the first key; those of its neighbours are `stride` rows apart.
+  @unsafe
+  func addGradients(
+    toKeys dkRows: ReproducibleRows, toValues dvRows: ReproducibleRows, from first: Int,
+    stride: Int
+  ) {
+    let panelStride = TileSizes.backwardKeys * Self.width
+    for key in 0..<keys {
+      unsafe dkRows.add(
+        dk.unsafeBaseAddress + key * Self.width, panelStride: panelStride, exponent: 0,
+        to: first + key * stride)
+      unsafe dvRows.add(
+        dv.unsafeBaseAddress + key * Self.width, panelStride: panelStride, exponent: 0,
+        to: first + key * stride)
+    }
   }
 
   /// Adds the gradients of the keys and values to rows of `dk` and `dv`.
@@ -196,16 +222,29 @@ struct BackwardTile: ~Copyable {
 let lnOf2: Float = 0.693_147_18
 
 /// The next multiple of the panel width.
-private func roundedUp(_ columns: Int) -> Int {
+func roundedUp(_ columns: Int) -> Int {
   (columns + TileSizes.panelWidth - 1) / TileSizes.panelWidth * TileSizes.panelWidth
 }
 
-/// The tensors that a backward tile reads rows of and adds rows to.
+/// The tensors that a backward tile reads rows of.
 @unsafe
 struct BackwardRows {
   let queries: UnsafePointer<Float>
   let outputGradient: UnsafePointer<Float>
   let lse: UnsafePointer<Float>
   let delta: UnsafePointer<Float>
-  let dq: UnsafeMutablePointer<Float>
+
+  /// The rows of one head from one token on.
+  ///
+  /// - Parameter tokens: those of the shard.
+  func from(
+    batch: Int, head: Int, token: Int, of tokens: Int, shape: AttentionShape
+  ) -> BackwardRows {
+    let row = (batch * tokens + token) * shape.queryHeads + head
+    let state = (batch * shape.queryHeads + head) * tokens + token
+    return unsafe BackwardRows(
+      queries: queries + row * shape.headDim,
+      outputGradient: outputGradient + row * shape.valueHeadDim,
+      lse: lse + state, delta: delta + state)
+  }
 }

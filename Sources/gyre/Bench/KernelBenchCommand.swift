@@ -44,6 +44,9 @@ struct KernelBenchCommand: ParsableCommand {
     help: "Numbers of threads.", transform: { try parseIntegers($0, in: 1...1024) })
   var threads = [1]
 
+  @Flag(help: "Add up so that order cannot matter.")
+  var reproducible = false
+
   @Option(help: "How often each is measured.")
   var repeats = 9
 
@@ -71,7 +74,8 @@ struct KernelBenchCommand: ParsableCommand {
                   shape: AttentionShape(
                     batch: 1, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
                     valueHeadDim: headDim),
-                  tokens: tokens, isCausal: isCausal, dtype: dtype, threads: threads)
+                  tokens: tokens, isCausal: isCausal, dtype: dtype, threads: threads,
+                  accumulation: reproducible ? .reproducible : .fast)
                 results.append(problem.measure(pass, repeats: repeats))
               }
             }

@@ -8,6 +8,7 @@ struct KernelBenchProblem {
   let isCausal: Bool
   let dtype: WireType
   let threads: Int
+  let accumulation: Accumulation
 
   private var run: PositionRange { PositionRange(0..<tokens) }
   private var pattern: any AttentionPattern { isCausal ? CausalPattern() : FullPattern() }
@@ -38,7 +39,8 @@ struct KernelBenchProblem {
     return KernelBenchResult(
       pass: pass, headDim: shape.headDim, tokens: tokens, queryHeads: shape.queryHeads,
       kvHeads: shape.kvHeads, causal: isCausal, dtype: dtype.rawValue, threads: threads,
-      seconds: timings.seconds, spread: timings.spread, flopsPerSecond: rate,
+      reproducible: accumulation == .reproducible, seconds: timings.seconds, spread: timings.spread,
+      flopsPerSecond: rate,
       fmaPeakFlopsPerSecond: timings.peak,
       fractionOfPeak: rate / (timings.peak * Double(threads)))
   }
@@ -47,7 +49,8 @@ struct KernelBenchProblem {
     _ queries: borrowing QueryShard, _ block: borrowing KeyValueBlock
   ) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
-      shape: shape, tokens: tokens, scale: scale, pattern: pattern, team: team)
+      shape: shape, tokens: tokens, scale: scale, pattern: pattern,
+      accumulation: accumulation, team: team)
     accumulator.attend(queries, to: block)
     return accumulator.finish()
   }
@@ -56,10 +59,10 @@ struct KernelBenchProblem {
     _ queries: borrowing QueryShard, _ block: borrowing KeyValueBlock,
     _ output: borrowing AttentionOutput, _ outputGradient: borrowing Tensor<Float>
   ) {
-    var gradient = KeyValueGradient(shape: shape, keys: tokens)
+    var gradient = KeyValueGradient(shape: shape, keys: tokens, accumulation: accumulation)
     var accumulator = BackwardAccumulator(
       shape: shape, output: output, outputGradient: outputGradient, scale: scale,
-      pattern: pattern, team: team)
+      pattern: pattern, accumulation: accumulation, team: team)
     accumulator.attend(
       queries, outputGradient: outputGradient, to: block, addingTo: &gradient)
     _ = accumulator.finish()
