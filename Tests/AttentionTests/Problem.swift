@@ -69,10 +69,12 @@ struct Problem {
   /// The forward pass over all blocks.
   func forward(
     pattern: any AttentionPattern, queries: borrowing QueryShard, blocks: [[PositionRange]],
-    elementType: ElementType, team: ThreadTeam, poll: (_ scores: Int) -> Void = { _ in }
+    elementType: ElementType, accumulation: Accumulation = .fast, team: ThreadTeam,
+    poll: (_ scores: Int) -> Void = { _ in }
   ) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
-      shape: shape, tokens: tokens, scale: scale, pattern: pattern, team: team)
+      shape: shape, tokens: tokens, scale: scale, pattern: pattern,
+      accumulation: accumulation, team: team)
     for runs in blocks {
       accumulator.attend(
         queries, to: keyValueBlock(runs: runs, elementType: elementType), poll: poll)

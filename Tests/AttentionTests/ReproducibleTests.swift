@@ -194,6 +194,78 @@ struct ReproducibleTests {
     expectSameBits(problem, FullPattern(), layouts: [.contiguous, .striped])
   }
 
+  @Test("queries of the forward pass may be any")
+  func anyQueries() {
+    let problem = Problem(tokens: 1700, headDim: 16)
+    let expected = problem.results(CausalPattern())
+    let blocks = Sharding(.striped, tokens: 1700, ranks: 2, granularity: 768).shards
+    for stride in [1, 2, 7] {
+      for offset in 0..<stride {
+        let runs = [
+          PositionRange(
+            start: offset, stride: stride, count: (1700 - offset + stride - 1) / stride)
+        ]
+        var forward = ForwardAccumulator(
+          shape: problem.shape, tokens: runs[0].count, scale: problem.scale,
+          pattern: CausalPattern(), accumulation: .reproducible)
+        for block in blocks {
+          forward.attend(
+            problem.queryShard(runs: runs),
+            to: problem.keyValueBlock(runs: block, elementType: .f32))
+        }
+        let output = forward.finish()
+        for (row, position) in runs[0].enumerated() {
+          let same = (0..<16).allSatisfy {
+            output.o.span[row * 16 + $0] == expected.o[position * 16 + $0]
+          }
+          #expect(same && output.lse.span[row] == expected.lse[position])
+        }
+      }
+    }
+  }
+
+  @Test("memory of gradients is used again for fewer keys")
+  func reuse() {
+    let problem = Problem(tokens: 1700, queryHeads: 2, kvHeads: 1, headDim: 12)
+    let expected = problem.results(CausalPattern())
+    let queries = problem.queryShard(runs: [PositionRange(0..<1700)])
+    let outputGradient = problem.outputGradientShard(runs: queries.runs)
+    let output = problem.forward(
+      pattern: CausalPattern(), queries: queries, blocks: [[PositionRange(0..<1700)]],
+      elementType: .f32, accumulation: .reproducible, team: ThreadTeam(threads: 1))
+    var backward = BackwardAccumulator(
+      shape: problem.shape, output: output, outputGradient: outputGradient,
+      scale: problem.scale, pattern: CausalPattern(), accumulation: .reproducible)
+    var gradient = KeyValueGradient(
+      shape: problem.shape, keys: 1536, capacity: 1600, accumulation: .reproducible)
+    var dk = [Float](repeating: .nan, count: problem.k.count)
+    for runs in [[PositionRange(0..<1536)], [PositionRange(1536..<1700)]] {
+      gradient.replaceKeyCount(runs[0].count)
+      gradient.clear()
+      #expect(
+        gradient.byteCount
+          == KeyValueGradient.byteCount(
+            keys: runs[0].count, shape: problem.shape, accumulation: .reproducible))
+      backward.attend(
+        queries, outputGradient: outputGradient,
+        to: problem.keyValueBlock(runs: runs, elementType: .f32), addingTo: &gradient)
+      problem.scatter(gradient.dk(), runs: runs, tokens: 1700, into: &dk)
+    }
+    #expect(dk == expected.dk)
+  }
+
+  @Test("shards that cut leaves are not accepted")
+  func alignment() {
+    let leaf = Accumulation.reproducible.granularity
+    let whole = [PositionRange(leaf..<2 * leaf + 3), PositionRange(4 * leaf..<5 * leaf)]
+    #expect(Accumulation.reproducible.accepts(whole))
+    #expect(Accumulation.reproducible.accepts([]))
+    #expect(!Accumulation.reproducible.accepts([PositionRange(1..<leaf)]))
+    let striped = [PositionRange(start: 0, stride: 2, count: leaf)]
+    #expect(!Accumulation.reproducible.accepts(striped))
+    #expect(Accumulation.fast.accepts(striped) && Accumulation.fast.granularity == 1)
+  }
+
   @Test("the fast sums are not the same bits, or these tests would show nothing")
   func fastDiffers() {
     let problem = Problem(tokens: 1700, headDim: 16)
