@@ -1,10 +1,11 @@
-import Tensors
+package import Tensors
 
 /// Memory of reproducible sums.
 package struct ReproducibleBuffer: ~Copyable {
   private let rowCount: Int
   private let columns: Int
-  private let words: AlignedBuffer<Int64>
+  /// The integers of all rows, then the bins.
+  package let words: AlignedBuffer<Int64>
 
   /// Rows without terms.
   package init(rows: Int, columns: Int) {
