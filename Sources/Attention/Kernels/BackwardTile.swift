@@ -122,14 +122,21 @@ struct BackwardTile: ~Copyable {
     toKeys dkRows: ReproducibleRows, toValues dvRows: ReproducibleRows, from first: Int,
     stride: Int
   ) {
-    let panelStride = TileSizes.backwardKeys * Self.width
+    // One after the other: rows of both lie a multiple of 4 KiB apart, where the processor takes a
+    // load to depend on a store (sums 5 % of the pass instead of 10 %).
+    unsafe addRows(of: dk, to: dkRows, from: first, stride: stride)
+    unsafe addRows(of: dv, to: dvRows, from: first, stride: stride)
+  }
+
+  @unsafe
+  private func addRows(
+    of gradients: borrowing AlignedBuffer<Float>, to sums: ReproducibleRows, from first: Int,
+    stride: Int
+  ) {
     for key in 0..<keys {
-      unsafe dkRows.add(
-        dk.unsafeBaseAddress + key * Self.width, panelStride: panelStride, exponent: 0,
-        to: first + key * stride)
-      unsafe dvRows.add(
-        dv.unsafeBaseAddress + key * Self.width, panelStride: panelStride, exponent: 0,
-        to: first + key * stride)
+      unsafe sums.add(
+        gradients.unsafeBaseAddress + key * Self.width,
+        panelStride: TileSizes.backwardKeys * Self.width, exponent: 0, to: first + key * stride)
     }
   }
 
