@@ -5,13 +5,6 @@ import Testing
 
 /// Gradients by the kernels and by the oracle.
 extension Problem {
-  /// A repeatable `do`.
-  var outputGradient: [Float] {
-    var random = Uniform(seed: 99)
-    return random.values(
-      shape.batch * tokens * shape.queryHeads * shape.valueHeadDim, amplitude: 1)
-  }
-
   func expectedGradients(
     bias: (_ i: Int, _ j: Int, _ h: Int) -> Double
   ) -> (dq: [Double], dk: [Double], dv: [Double]) {

@@ -11,6 +11,7 @@ struct Problem {
   var q: [Float]
   var k: [Float]
   var v: [Float]
+  var outputGradient: [Float]
 
   init(
     batch: Int = 1, tokens: Int, keyTokens: Int? = nil, queryHeads: Int = 1, kvHeads: Int = 1,
@@ -26,6 +27,9 @@ struct Problem {
     q = random.values(batch * tokens * queryHeads * headDim, amplitude: 2 * logits)
     k = random.values(batch * self.keyTokens * kvHeads * headDim, amplitude: 2)
     v = random.values(batch * self.keyTokens * kvHeads * shape.valueHeadDim, amplitude: 1)
+    var gradientRandom = Uniform(seed: 99)
+    outputGradient = gradientRandom.values(
+      batch * tokens * queryHeads * shape.valueHeadDim, amplitude: 1)
   }
 
   /// The oracle for these sizes.
@@ -65,10 +69,12 @@ struct Problem {
   /// The forward pass over all blocks.
   func forward(
     pattern: any AttentionPattern, queries: borrowing QueryShard, blocks: [[PositionRange]],
-    elementType: WireType, team: ThreadTeam, poll: (_ scores: Int) -> Void = { _ in }
+    elementType: WireType, accumulation: Accumulation = .fast, team: ThreadTeam,
+    poll: (_ scores: Int) -> Void = { _ in }
   ) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
-      shape: shape, tokens: tokens, scale: scale, pattern: pattern, team: team)
+      shape: shape, tokens: tokens, scale: scale, pattern: pattern,
+      accumulation: accumulation, team: team)
     for runs in blocks {
       accumulator.attend(
         queries, to: keyValueBlock(runs: runs, elementType: elementType), poll: poll)
@@ -118,12 +124,12 @@ struct Problem {
 
   /// Puts the rows of a shard where they belong in `[batch, tokens, …]`.
   func scatter(
-    _ tensor: borrowing Tensor<Float>, runs: [PositionRange], tokens: Int,
+    _ tensor: borrowing Tensor<Float>, runs: [PositionRange], tokens: Int, batch: Int? = nil,
     into result: inout [Float]
   ) {
     let width = tensor.shape[2] * tensor.shape[3]
     let count = tensor.shape[1]
-    for b in 0..<shape.batch {
+    for b in 0..<(batch ?? shape.batch) {
       for (row, position) in runs.flatMap(Array.init).enumerated() {
         for c in 0..<width {
           result[(b * tokens + position) * width + c] = tensor.span[(b * count + row) * width + c]

@@ -33,6 +33,7 @@ struct KernelBenchTests {
         #expect((row[name] as? Double ?? 0) > 0, "\(name)")
       }
       #expect(row["causal"] is Bool && row["dtype"] is String)
+      #expect(row["reproducible"] as? Bool == false)
     }
   }
 
@@ -63,6 +64,8 @@ struct KernelBenchTests {
     let lines = csv.standardOutput.split(separator: "\n")
     #expect(lines.count == 2 && lines[0].hasPrefix("pass,headDim,tokens"), "\(csv)")
     #expect(lines.last?.hasPrefix("backward,8,64,2,2,true,f32,1,") == true, "\(csv)")
+    let reproducible = try await bench(selection + ["--format", "csv", "--reproducible"])
+    #expect(reproducible.standardOutput.contains("backward,8,64,2,2,true,f32,1,true,"))
     let markdown = try await bench(selection + ["--format", "markdown"])
     let rows = markdown.standardOutput.split(separator: "\n")
     #expect(rows.count == 3 && rows.allSatisfy { $0.hasPrefix("| ") && $0.hasSuffix(" |") })

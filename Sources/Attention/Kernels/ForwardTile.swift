@@ -2,7 +2,7 @@ import Tensors
 
 /// The state of one tile of queries while tiles of keys stream past it: online softmax.
 ///
-/// For each row, `rowMax` is the largest score so far, `rowSum` the sum of `2^(score − rowMax)`,
+/// For each row, `rowMax` is the largest score so far, rounded up to an integer, `rowSum` the sum of `2^(score − rowMax)`,
 /// and `outputs` the same sum weighted by the values. A tile of keys is taken in three passes:
 /// scores, weights, outputs. Scores are in base 2: the softmax scale times log₂e is folded into the
 /// queries when they are packed.
@@ -48,14 +48,12 @@ struct ForwardTile: ~Copyable {
 
   // MARK: Loading and storing the state
 
-  /// Takes up the queries and the state of `rows` rows.
+  /// Takes up the queries of `rows` rows.
   ///
-  /// - Parameters:
-  ///   - scale: multiplies the scores, with log₂e folded in.
-  ///   - state: the rows of the accumulator.
+  /// - Parameter scale: multiplies the scores, with log₂e folded in.
   @unsafe
   mutating func load(
-    queries source: UnsafePointer<Float>, stride: Int, rows: Int, scale: Float, state: RowState
+    queries source: UnsafePointer<Float>, stride: Int, rows: Int, scale: Float
   ) {
     self.rows = rows
     let height = TileSizes.registerRows
@@ -69,6 +67,11 @@ struct ForwardTile: ~Copyable {
         for d in 0..<headDim { unsafe column[d * height] = 0 }
       }
     }
+  }
+
+  /// Takes up the state of the rows of an accumulator.
+  @unsafe
+  mutating func load(state: RowState) {
     for row in 0..<rows {
       unsafe rowMax.unsafeBaseAddress[row] = state.rowMax[row]
       unsafe rowSum.unsafeBaseAddress[row] = state.rowSum[row]
@@ -91,6 +94,31 @@ struct ForwardTile: ~Copyable {
       let output = unsafe state.output + row * state.outputStride + panel * TileSizes.panelWidth
       let source = unsafe outputRow(panel: panel, row: row)
       for column in 0..<width { unsafe output[column] = source[column] }
+    }
+  }
+
+  /// Starts with rows that have seen nothing.
+  mutating func clearState() {
+    unsafe rowMax.unsafeBaseAddress.update(repeating: -.infinity, count: rows)
+    unsafe rowSum.unsafeBaseAddress.update(repeating: 0, count: rows)
+    for panel in 0..<valuePanels {
+      unsafe outputRow(panel: panel, row: 0)
+        .update(repeating: 0, count: rows * TileSizes.panelWidth)
+    }
+  }
+
+  /// Adds the state to reproducible sums, from row `first` on.
+  @unsafe
+  func add(to sums: ReproducibleState, from first: Int) {
+    for row in 0..<rows {
+      let exponent = unsafe rowMax.unsafeBaseAddress[row]
+      // The row has seen nothing.
+      if exponent == -.infinity { continue }
+      unsafe sums.rowSums.add(
+        rowSum.unsafeBaseAddress + row, panelStride: 0, exponent: exponent, to: first + row)
+      unsafe sums.outputs.add(
+        outputRow(panel: 0, row: row), panelStride: TileSizes.queries * TileSizes.panelWidth,
+        exponent: exponent, to: first + row)
     }
   }
 
@@ -221,7 +249,8 @@ struct ForwardTile: ~Copyable {
         key += TileSizes.panelWidth
       }
       let oldMax = unsafe rowMax.unsafeBaseAddress[row]
-      let newMax = max(oldMax, left.larger(right).largestLane)
+      // Rounded up, so that all factors between states are powers of two: exact.
+      let newMax = max(oldMax, left.larger(right).largestLane.rounded(.up))
       // A row that has seen nothing keeps −∞ as its maximum; 0 stands in for it below, because
       // (−∞) − (−∞) is NaN while 2^(−∞ − 0) is the 0 that is meant.
       let reference = newMax == -.infinity ? 0 : newMax
@@ -284,7 +313,7 @@ struct ForwardTile: ~Copyable {
 /// log₂e: turns natural-log units into the base-2 units of the kernel.
 let log2OfE: Float = 1.442_695_04
 
-/// Rows of the accumulator that a ``ForwardTile`` works on.
+/// Rows of the accumulator.
 @unsafe
 struct RowState {
   let rowMax: UnsafeMutablePointer<Float>
@@ -292,4 +321,17 @@ struct RowState {
   /// Row `r` lies at `r · outputStride`.
   let output: UnsafeMutablePointer<Float>
   let outputStride: Int
+
+  /// The rows from one on.
+  func from(row: Int, output first: Int, shape: AttentionShape) -> RowState {
+    unsafe RowState(
+      rowMax: rowMax + row, rowSum: rowSum + row, output: output + first * shape.valueHeadDim,
+      outputStride: outputStride)
+  }
+}
+
+/// Reproducible sums over the leaves that rows have seen.
+struct ReproducibleState {
+  let outputs: ReproducibleRows
+  let rowSums: ReproducibleRows
 }

@@ -14,33 +14,38 @@ extension AttendCommand: DistributedCommand {
     let writer = try output.map { try OutputFile(path: $0, attention: attention, on: world) }
 
     let queries = try world.agreed { try attention.loadQueries(input.q, rank: world.rank) }
-    let block = try world.agreed {
-      try attention.loadBlock(keys: input.k, values: input.v, rank: world.rank)
+    var options = DistributedAttention.Options()
+    options.team = ThreadTeam(threads: threads)
+    var engine = try DistributedAttention(
+      attention, transport: .ring, options: options, on: world)
+    try world.agreed {
+      try engine.withOwnBlock { block in
+        try attention.load(keys: input.k, values: input.v, rank: world.rank, into: &block)
+      }
     }
 
     let pairs = attention.visiblePairs(rank: world.rank)
-    let ring = try world.duplicate()
     var progress = ProgressLine(
       total: pairs / threads, on: world.rank == 0 ? Terminal.openForProgress() : nil)
     try world.barrier()
     let start = ContinuousClock.now
-    let result = try attention.forward(queries, block, on: ring) { progress.advance(by: $0) }
+    let result = try engine.forward(queries) { progress.advance(by: $0) }
     let elapsed = ContinuousClock.now - start
     progress.clear()
     // Taken here, so that it speaks of the attention and not of the check that follows.
     let peakResidentBytes = ProcessMemory.peakResidentBytes
 
-    try world.agreed { try checkOverflow(of: result.output, attention, rank: world.rank) }
+    try world.agreed { try checkOverflow(of: result, attention, rank: world.rank) }
 
     let finding =
       verify
       ? try SampledCheck(of: attention, bias: bias(input))
-        .run(result.output, q: input.q, k: input.k, v: input.v, on: world) : nil
+        .run(result, q: input.q, k: input.k, v: input.v, on: world) : nil
     let report = try RunReport.gather(
       RankReport(
         rank: world.rank, tokens: queries.tokens,
         flops: Double(pairs) * Double(attention.shape.forwardFlopsPerPair), elapsed: elapsed,
-        timing: result.timing, traffic: ring.traffic, peakResidentBytes: peakResidentBytes),
+        timing: engine.timing, traffic: engine.traffic, peakResidentBytes: peakResidentBytes),
       attention: attention, options: self, finding: finding, on: world)
     if let report {
       let text = self.report == .json ? try report.json : report.text
@@ -53,7 +58,7 @@ extension AttendCommand: DistributedCommand {
             + "\(finding.tolerance) is allowed\(output == nil ? "" : "; no output is written")."
           : nil)
     }
-    if let writer { try writer.write(result.output, attention: attention, on: world) }
+    if let writer { try writer.write(result, attention: attention, on: world) }
   }
 
   private func openInput() throws -> AttentionInput {
@@ -66,14 +71,13 @@ extension AttendCommand: DistributedCommand {
   /// How far past its own position a query sees under `--causal`.
   private func causalOffset(_ input: AttentionInput) -> Int { input.keyTokens - input.tokens }
 
-  private func describe(_ input: AttentionInput, ranks: Int) throws -> RingAttention {
-    RingAttention(
+  private func describe(_ input: AttentionInput, ranks: Int) throws -> ShardedAttention {
+    ShardedAttention(
       shape: input.shape,
       queries: try sharding(tokens: input.tokens, ranks: ranks),
       keys: try sharding(tokens: input.keyTokens, ranks: ranks),
       pattern: causal ? CausalPattern(offset: causalOffset(input)) : FullPattern(),
-      scale: scale, wire: wire ?? WireType(input.keyValueType),
-      team: ThreadTeam(threads: threads))
+      scale: scale, wire: wire ?? WireType(input.keyValueType))
   }
 
   private func sharding(tokens: Int, ranks: Int) throws -> Sharding {
@@ -96,7 +100,7 @@ extension AttendCommand: DistributedCommand {
 
   /// Refuses to pass on a result in which finite inputs have overflowed single precision.
   private func checkOverflow(
-    of output: borrowing AttentionOutput, _ attention: RingAttention, rank: Int
+    of output: borrowing AttentionOutput, _ attention: ShardedAttention, rank: Int
   ) throws {
     guard let element = output.o.span.firstNonFiniteIndex else { return }
     let positions = attention.queries.shards[rank].flatMap(Array.init)
@@ -109,7 +113,7 @@ extension AttendCommand: DistributedCommand {
 
   /// Refuses a problem that the hosts cannot hold before anything is allocated.
   private func checkMemory(
-    _ attention: RingAttention, on world: borrowing Communicator
+    _ attention: ShardedAttention, on world: borrowing Communicator
   ) throws {
     let ranksHere = try world.splitByNode().size
     try world.agreed {

@@ -14,7 +14,7 @@ struct OutputFile: ~Copyable {
   private let writer: SafetensorsWriter
 
   /// Creates the file on rank 0 and opens it on the others.
-  init(path: String, attention: RingAttention, on world: borrowing Communicator) throws {
+  init(path: String, attention: ShardedAttention, on world: borrowing Communicator) throws {
     let layout = try SafetensorsLayout(
       path: path,
       tensors: [
@@ -36,7 +36,8 @@ struct OutputFile: ~Copyable {
 
   /// Writes this rank's rows, and gives the file its name when all ranks have.
   consuming func write(
-    _ output: borrowing AttentionOutput, attention: RingAttention, on world: borrowing Communicator
+    _ output: borrowing AttentionOutput, attention: ShardedAttention,
+    on world: borrowing Communicator
   ) throws {
     let runs = attention.queries.shards[world.rank]
     try world.agreed {
@@ -53,7 +54,7 @@ struct OutputFile: ~Copyable {
   }
 
   private func writeRows(
-    of output: borrowing AttentionOutput, attention: RingAttention, runs: [PositionRange]
+    of output: borrowing AttentionOutput, attention: ShardedAttention, runs: [PositionRange]
   ) throws {
     let shape = attention.shape
     let rowLength = shape.queryHeads * shape.valueHeadDim

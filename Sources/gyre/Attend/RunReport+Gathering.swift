@@ -6,7 +6,7 @@ import Sharding
 extension RankReport {
   /// Describes this rank's part of a run.
   init(
-    rank: Int, tokens: Int, flops: Double, elapsed: Duration, timing: RingAttention.Timing,
+    rank: Int, tokens: Int, flops: Double, elapsed: Duration, timing: Timing,
     traffic: Traffic, peakResidentBytes: Int
   ) {
     let computing = gyre.seconds(timing.computing)
@@ -38,7 +38,7 @@ extension RankReport {
 extension RunReport {
   /// Gathers the ranks' reports; nil on all ranks but 0.
   static func gather(
-    _ own: RankReport, attention: RingAttention, options: AttendCommand,
+    _ own: RankReport, attention: ShardedAttention, options: AttendCommand,
     finding: SampledCheck.Finding?, on world: borrowing Communicator
   ) throws -> RunReport? {
     let numbers = try world.gather(own.numbers, at: 0)
@@ -61,7 +61,7 @@ extension RunReport {
       kvHeads: attention.shape.kvHeads, headDim: attention.shape.headDim,
       valueHeadDim: attention.shape.valueHeadDim, causal: options.causal,
       layout: attention.queries.layout.rawValue,
-      wire: attention.wire.rawValue, threads: attention.team.threads,
+      wire: attention.wire.rawValue, threads: options.threads,
       seconds: seconds, flops: flops, flopsPerSecond: seconds > 0 ? flops / seconds : 0,
       bytesSentPerRank: ranks.map(\.bytesSent).max() ?? 0,
       messagesPerRank: ranks.map(\.messagesSent).max() ?? 0,

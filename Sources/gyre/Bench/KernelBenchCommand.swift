@@ -50,6 +50,9 @@ struct KernelBenchCommand: ParsableCommand {
     help: "Numbers of threads.", transform: { try parseIntegers($0, in: 1...1024) })
   var threads = [1]
 
+  @Flag(help: "Add up so that order cannot matter.")
+  var reproducible = false
+
   @Option(help: "How often each is measured.")
   var repeats = 9
 
@@ -83,7 +86,7 @@ struct KernelBenchCommand: ParsableCommand {
                     batch: 1, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
                     valueHeadDim: headDim),
                   tokens: tokens, queries: queries ?? tokens, isCausal: isCausal, dtype: dtype,
-                  threads: threads)
+                  threads: threads, accumulation: reproducible ? .reproducible : .fast)
                 results.append(problem.measure(pass, repeats: repeats, memory))
               }
             }

@@ -10,6 +10,7 @@ struct KernelBenchProblem {
   let isCausal: Bool
   let dtype: WireType
   let threads: Int
+  let accumulation: Accumulation
 
   private var keyRun: PositionRange { PositionRange(0..<tokens) }
   private var queryRun: PositionRange { PositionRange(0..<queries) }
@@ -49,7 +50,8 @@ struct KernelBenchProblem {
       pass: pass, headDim: shape.headDim, tokens: tokens, queries: queries,
       queryHeads: shape.queryHeads,
       kvHeads: shape.kvHeads, causal: isCausal, dtype: dtype.rawValue, threads: threads,
-      seconds: timings.seconds, spread: timings.spread, flopsPerSecond: rate,
+      reproducible: accumulation == .reproducible, seconds: timings.seconds, spread: timings.spread,
+      flopsPerSecond: rate,
       fmaPeakFlopsPerSecond: timings.peak,
       fractionOfPeak: rate / (timings.peak * Double(threads)),
       bytesPerSecond: bytesPerSecond, memoryBandwidthBytesPerSecond: timings.bandwidth,
@@ -60,7 +62,8 @@ struct KernelBenchProblem {
     _ queries: borrowing QueryShard, _ block: borrowing KeyValueBlock
   ) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
-      shape: shape, tokens: self.queries, scale: scale, pattern: pattern, team: team)
+      shape: shape, tokens: self.queries, scale: scale, pattern: pattern,
+      accumulation: accumulation, team: team)
     accumulator.attend(queries, to: block)
     return accumulator.finish()
   }
@@ -69,10 +72,10 @@ struct KernelBenchProblem {
     _ queries: borrowing QueryShard, _ block: borrowing KeyValueBlock,
     _ output: borrowing AttentionOutput, _ outputGradient: borrowing Tensor<Float>
   ) {
-    var gradient = KeyValueGradient(shape: shape, keys: tokens)
+    var gradient = KeyValueGradient(shape: shape, keys: tokens, accumulation: accumulation)
     var accumulator = BackwardAccumulator(
       shape: shape, output: output, outputGradient: outputGradient, scale: scale,
-      pattern: pattern, team: team)
+      pattern: pattern, accumulation: accumulation, team: team)
     accumulator.attend(
       queries, outputGradient: outputGradient, to: block, addingTo: &gradient)
     _ = accumulator.finish()

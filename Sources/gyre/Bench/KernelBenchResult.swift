@@ -11,6 +11,7 @@ struct KernelBenchResult: Encodable {
   let causal: Bool
   let dtype: String
   let threads: Int
+  let reproducible: Bool
   /// The median.
   let seconds: Double
   /// From the first to the third quartile, as a fraction of the median.
