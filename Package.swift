@@ -91,7 +91,7 @@ let package = Package(
       path: "Tests/Programs/ring-checks", swiftSettings: settings),
     .testTarget(
       name: "AttentionTests",
-      dependencies: ["Attention", "AttentionReference", "Tensors"],
+      dependencies: ["Attention", "AttentionReference", "Sharding", "Tensors"],
       swiftSettings: settings),
     .testTarget(
       name: "AttentionReferenceTests",

@@ -1,4 +1,3 @@
-import Glibc
 public import Tensors
 
 /// The forward pass of a rank's queries: blocks of keys and values are taken in, in any order, and
@@ -6,39 +5,47 @@ public import Tensors
 ///
 /// The state of a query row is `(rowMax, rowSum, output)`; a block is merged into it by online
 /// softmax. Memory is the output, the log-sum-exp, one more float a row, and a few hundred KiB a
-/// thread.
+/// thread; reproducible sums take 16 bytes for a number of the output and 32 more a row.
 public struct ForwardAccumulator: ~Copyable {
   /// The dimensions of the problem.
   public let shape: AttentionShape
+
+  /// How blocks are added.
+  public let accumulation: Accumulation
 
   private let scale: Float
   private let pattern: any AttentionPattern
   private let team: ThreadTeam
   private let tokens: Int
-  /// `[batch, tokens, queryHeads, valueHeadDim]`, not yet divided by the row sums.
-  private var output: Tensor<Float>
-  /// `[batch, queryHeads, tokens]`, in base 2; becomes the log-sum-exp at the end.
-  private var rowMax: Tensor<Float>
-  /// `[batch, queryHeads, tokens]`.
-  private var rowSum: Tensor<Float>
+  private let sums: Sums
+
+  private enum Sums: ~Copyable {
+    case fast(FastForwardSums)
+    case reproducible(ReproducibleForwardSums)
+  }
 
   /// Creates the state of `tokens` queries that have seen nothing.
   ///
   /// - Parameters:
   ///   - scale: multiplies `q·k`, usually 1/√headDim.
   ///   - pattern: what a query sees.
+  ///   - accumulation: how blocks are added; if reproducible, blocks consist of whole leaves, while
+  ///     queries may be any.
   public init(
     shape: AttentionShape, tokens: Int, scale: Double, pattern: any AttentionPattern,
-    team: ThreadTeam = ThreadTeam(threads: 1)
+    accumulation: Accumulation = .fast, team: ThreadTeam = ThreadTeam(threads: 1)
   ) {
     self.shape = shape
     self.scale = Float(scale) * log2OfE
     self.pattern = pattern
     self.team = team
     self.tokens = tokens
-    output = Tensor(zeros: [shape.batch, tokens, shape.queryHeads, shape.valueHeadDim])
-    rowMax = Tensor(repeating: -.infinity, shape: [shape.batch, shape.queryHeads, tokens])
-    rowSum = Tensor(zeros: [shape.batch, shape.queryHeads, tokens])
+    self.accumulation = accumulation
+    sums =
+      switch accumulation {
+      case .fast: .fast(FastForwardSums(shape: shape, tokens: tokens))
+      case .reproducible: .reproducible(ReproducibleForwardSums(shape: shape, tokens: tokens))
+      }
   }
 
   /// Takes a block of keys and values into the state of every query that sees any of it.
@@ -57,13 +64,20 @@ public struct ForwardAccumulator: ~Copyable {
     precondition(
       queries.tensor.shape == [shape.batch, tokens, shape.queryHeads, shape.headDim]
         && block.shape == shape, "queries or block of another problem")
+    precondition(accumulation.accepts(block.runs), "the block does not consist of whole leaves")
     let pass = unsafe ForwardPass(
       shape: shape, scale: scale, pattern: pattern, tokens: tokens,
       queryRuns: queries.runs, queries: UnsafePointer(queries.tensor.unsafeBaseAddress),
-      heads: unsafe block.packedHeads(), keyRuns: block.runs,
-      output: output.unsafeBaseAddress, rowMax: rowMax.unsafeBaseAddress,
-      rowSum: rowSum.unsafeBaseAddress)
+      heads: unsafe block.packedHeads(), keyRuns: block.runs, state: state)
     team.run(pass, poll: poll)
+  }
+
+  @unsafe
+  private var state: ForwardState {
+    switch sums {
+    case .fast(let sums): unsafe .fast(sums.rows)
+    case .reproducible(let sums): unsafe .reproducible(sums.rows)
+    }
   }
 
   /// Divides by the row sums and gives the result away.
@@ -71,24 +85,10 @@ public struct ForwardAccumulator: ~Copyable {
   /// - Returns: `o` `[batch, tokens, queryHeads, valueHeadDim]` and `lse` `[batch, queryHeads,
   ///   tokens]` in natural-log units. A row that saw no key has output 0 and log-sum-exp −∞.
   public consuming func finish() -> AttentionOutput {
-    let output = unsafe output.unsafeBaseAddress
-    let rowMax = unsafe rowMax.unsafeBaseAddress
-    let rowSum = unsafe rowSum.unsafeBaseAddress
-    for batch in 0..<shape.batch {
-      for token in 0..<tokens {
-        for head in 0..<shape.queryHeads {
-          let row = (batch * shape.queryHeads + head) * tokens + token
-          let sum = unsafe rowSum[row]
-          // No key seen: the output is already 0 and the maximum already −∞.
-          if sum == 0 { continue }
-          let inverse = 1 / sum
-          let first = ((batch * tokens + token) * shape.queryHeads + head) * shape.valueHeadDim
-          for d in 0..<shape.valueHeadDim { unsafe output[first + d] *= inverse }
-          unsafe rowMax[row] = rowMax[row] * Float(M_LN2) + logf(sum)
-        }
-      }
+    switch consume sums {
+    case .fast(let sums): sums.finish()
+    case .reproducible(let sums): sums.finish()
     }
-    return AttentionOutput(o: self.output, lse: self.rowMax)
   }
 }
 
@@ -100,9 +100,24 @@ public struct AttentionOutput: ~Copyable {
   /// Natural-log log-sum-exp of the scores, `[batch, queryHeads, tokens]`.
   public let lse: Tensor<Float>
 
+  /// What rounding took from ``lse``, in its shape.
+  ///
+  /// The backward pass needs it: with scores in the hundreds a weight `exp(score − lse)` is only as
+  /// exact as the log-sum-exp, and the last bit of that is already 10⁻⁴ of the weight.
+  let lseRemainder: Tensor<Float>
+
   /// Takes both tensors.
   public init(o: consuming Tensor<Float>, lse: consuming Tensor<Float>) {
+    let remainder = Tensor<Float>(zeros: lse.shape)
+    self.init(o: o, lse: lse, lseRemainder: remainder)
+  }
+
+  init(
+    o: consuming Tensor<Float>, lse: consuming Tensor<Float>,
+    lseRemainder: consuming Tensor<Float>
+  ) {
     self.o = o
     self.lse = lse
+    self.lseRemainder = lseRemainder
   }
 }

@@ -13,9 +13,10 @@ extension KeyValueBlock {
     let count = checkedRowCount(rows, columns: shape.headDim, run: run, from: start)
     let layout = PanelLayout.keys(count: runs[run].count, headDim: shape.headDim)
     for kvHead in 0..<shape.kvHeads {
-      let panels = unsafe UnsafeMutableRawPointer(
-        mutating: keyPanels(batch: batch, run: run, kvHead: kvHead))
-      unsafe pack(rows, kvHead: kvHead, rowCount: count, from: start, to: panels, layout)
+      let head = unsafe packedHead(batch: batch, run: run, kvHead: kvHead)
+      unsafe pack(
+        rows, kvHead: kvHead, rowCount: count, from: start, to: head.keys, scales: head.scales,
+        layout)
     }
   }
 
@@ -31,9 +32,10 @@ extension KeyValueBlock {
     let count = checkedRowCount(rows, columns: shape.valueHeadDim, run: run, from: start)
     let layout = PanelLayout.values(count: runs[run].count, headDim: shape.valueHeadDim)
     for kvHead in 0..<shape.kvHeads {
-      let panels = unsafe UnsafeMutableRawPointer(
-        mutating: valuePanels(batch: batch, run: run, kvHead: kvHead))
-      unsafe pack(rows, kvHead: kvHead, rowCount: count, from: start, to: panels, layout)
+      let head = unsafe packedHead(batch: batch, run: run, kvHead: kvHead)
+      unsafe pack(
+        rows, kvHead: kvHead, rowCount: count, from: start, to: head.values,
+        scales: head.scales + head.count * MemoryLayout<Float>.stride, layout)
     }
   }
 
@@ -75,7 +77,7 @@ extension KeyValueBlock {
   @unsafe
   private func pack(
     _ rows: borrowing Span<Float>, kvHead: Int, rowCount: Int, from start: Int,
-    to panels: UnsafeMutableRawPointer, _ layout: PanelLayout
+    to panels: UnsafeMutableRawPointer, scales: UnsafeMutableRawPointer, _ layout: PanelLayout
   ) {
     unsafe rows.withUnsafeBufferPointer { rows in
       guard let base = rows.baseAddress else { return }
@@ -83,17 +85,31 @@ extension KeyValueBlock {
       let stride = shape.kvHeads * layout.headDim
       switch elementType {
       case .f32:
-        let panels = unsafe panels.assumingMemoryBound(to: Float.self)
         unsafe layout.scatter(
-          rows: head, stride: stride, rowCount: rowCount, from: start, to: panels)
+          rows: head, stride: stride, rowCount: rowCount, from: start,
+          to: panels.assumingMemoryBound(to: Float.self)
+        ) { $0 }
       case .f16:
-        let panels = unsafe panels.assumingMemoryBound(to: Float16.self)
         unsafe layout.scatter(
-          rows: head, stride: stride, rowCount: rowCount, from: start, to: panels)
+          rows: head, stride: stride, rowCount: rowCount, from: start,
+          to: panels.assumingMemoryBound(to: Float16.self)
+        ) { Float16($0) }
       case .bf16:
-        let panels = unsafe panels.assumingMemoryBound(to: BFloat16.self)
         unsafe layout.scatter(
-          rows: head, stride: stride, rowCount: rowCount, from: start, to: panels)
+          rows: head, stride: stride, rowCount: rowCount, from: start,
+          to: panels.assumingMemoryBound(to: BFloat16.self)
+        ) { BFloat16($0) }
+      case .int8:
+        for row in 0..<rowCount {
+          let source = unsafe head + row * stride
+          let scale = unsafe Int8Row.scale(of: source, count: layout.headDim)
+          unsafe scales.storeBytes(
+            of: scale, toByteOffset: (start + row) * MemoryLayout<Float>.stride, as: Float.self)
+          unsafe layout.scatter(
+            rows: source, stride: stride, rowCount: 1, from: start + row,
+            to: panels.assumingMemoryBound(to: Int8.self)
+          ) { Int8Row.quantised($0, scale: scale) }
+        }
       }
     }
   }

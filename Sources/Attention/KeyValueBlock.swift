@@ -6,8 +6,9 @@ public import Tensors
 /// of W keys. Values are packed in panels of W columns: `[panel][keys][W]`, so that a step of
 /// `p·v` loads one row of W columns. W is 16, or 32 in a build for AVX-512. The last panel is as
 /// narrow as what is left, so a block is exactly `keys · kvHeads · (headDim + valueHeadDim)`
-/// elements a batch and nothing is padded. Each run of positions is packed by itself; a tile never
-/// spans two runs.
+/// elements a batch and nothing is padded. Integers are followed by their scales: `[keys]` for the
+/// keys of a head, then `[keys]` for its values. Each run of positions is packed by itself; a tile
+/// never spans two runs.
 ///
 /// The owner packs once. A block's storage can be larger than what it holds, so that one buffer
 /// takes in turn every block that comes round a ring of uneven shards.
@@ -16,7 +17,7 @@ public struct KeyValueBlock: ~Copyable {
   public let shape: AttentionShape
 
   /// The type of the packed elements, whatever it is; arithmetic is in `Float`.
-  public let elementType: ElementType
+  public let elementType: WireType
 
   /// The global positions of the keys that the block holds.
   public private(set) var runs: [PositionRange]
@@ -29,7 +30,7 @@ public struct KeyValueBlock: ~Copyable {
   /// - Parameters:
   ///   - capacity: the most keys that the block will ever hold; at least those of `runs`.
   public init(
-    shape: AttentionShape, elementType: ElementType, runs: [PositionRange], capacity: Int? = nil
+    shape: AttentionShape, elementType: WireType, runs: [PositionRange], capacity: Int? = nil
   ) {
     let keys = runs.reduce(0) { $0 + $1.count }
     let capacity = max(keys, capacity ?? keys)
@@ -46,7 +47,7 @@ public struct KeyValueBlock: ~Copyable {
   /// - Parameter memory: at least ``byteCount(keys:shape:elementType:)``, aligned to 64 bytes.
   @unsafe
   public init(
-    shape: AttentionShape, elementType: ElementType, runs: [PositionRange],
+    shape: AttentionShape, elementType: WireType, runs: [PositionRange],
     memory: UnsafeMutableRawBufferPointer
   ) {
     self.shape = shape
@@ -65,9 +66,9 @@ public struct KeyValueBlock: ~Copyable {
   }
 
   /// The bytes of a block of `keys` keys.
-  public static func byteCount(keys: Int, shape: AttentionShape, elementType: ElementType) -> Int {
-    shape.batch * keys * shape.kvHeads * (shape.headDim + shape.valueHeadDim)
-      * elementType.byteWidth
+  public static func byteCount(keys: Int, shape: AttentionShape, elementType: WireType) -> Int {
+    shape.batch * keys * shape.kvHeads
+      * elementType.bytesPerToken(headDim: shape.headDim, valueHeadDim: shape.valueHeadDim)
   }
 
   /// Declares that the block is about to hold other keys, received into ``unsafeBytes``.
@@ -86,27 +87,66 @@ public struct KeyValueBlock: ~Copyable {
     unsafe UnsafeMutableRawBufferPointer(rebasing: storage.unsafeMutableBytes[0..<byteCount])
   }
 
-  /// The packed keys of one head in one run: `[⌈count/W⌉ panels][headDim][W]`.
+  /// The packed keys and values of one head in one run.
+  ///
+  /// Heads are ordered `[run][batch][kvHead]`: blocks of several runs of positions, put one after
+  /// the other, are a block of all of them.
   @unsafe
-  func keyPanels(batch: Int, run: Int, kvHead: Int) -> UnsafeRawPointer {
-    let element = firstElement(batch: batch, run: run, kvHead: kvHead)
-    return unsafe UnsafeRawPointer(storage.unsafeBaseAddress) + element * elementType.byteWidth
-  }
-
-  /// The packed values of one head in one run: `[⌈valueHeadDim/W⌉ panels][count][W]`.
-  @unsafe
-  func valuePanels(batch: Int, run: Int, kvHead: Int) -> UnsafeRawPointer {
-    let element =
-      firstElement(batch: batch, run: run, kvHead: kvHead) + runs[run].count * shape.headDim
-    return unsafe UnsafeRawPointer(storage.unsafeBaseAddress) + element * elementType.byteWidth
-  }
-
-  /// Elements are ordered `[run][batch][kvHead]`, keys before values: blocks of several runs of
-  /// positions, put one after the other, are a block of all of them.
-  private func firstElement(batch: Int, run: Int, kvHead: Int) -> Int {
+  func packedHead(batch: Int, run: Int, kvHead: Int) -> PackedHead {
+    let count = runs[run].count
     let earlierKeys = runs[0..<run].reduce(0) { $0 + $1.count }
-    let heads = earlierKeys * shape.batch * shape.kvHeads
-    let headKeys = heads + (batch * shape.kvHeads + kvHead) * runs[run].count
-    return headKeys * (shape.headDim + shape.valueHeadDim)
+    let earlierTokens =
+      earlierKeys * shape.batch * shape.kvHeads + (batch * shape.kvHeads + kvHead) * count
+    let bytesPerToken = elementType.bytesPerToken(
+      headDim: shape.headDim, valueHeadDim: shape.valueHeadDim)
+    let keys =
+      unsafe UnsafeMutableRawPointer(storage.unsafeBaseAddress)
+      + earlierTokens * bytesPerToken
+    let values = unsafe keys + count * shape.headDim * elementType.byteWidth
+    return unsafe PackedHead(
+      keys: keys, values: values,
+      scales: values + count * shape.valueHeadDim * elementType.byteWidth,
+      elementType: elementType, count: count)
+  }
+
+  /// Every head in every run, ordered `[run][batch][kvHead]`.
+  @unsafe
+  func packedHeads() -> [PackedHead] {
+    var heads: [PackedHead] = unsafe []
+    for run in runs.indices {
+      for batch in 0..<shape.batch {
+        for kvHead in 0..<shape.kvHeads {
+          unsafe heads.append(packedHead(batch: batch, run: run, kvHead: kvHead))
+        }
+      }
+    }
+    return unsafe heads
+  }
+}
+
+/// One head's packed keys and values in one run of a block.
+@unsafe
+struct PackedHead {
+  /// `[⌈count/W⌉ panels][headDim][W]`.
+  let keys: UnsafeMutableRawPointer
+  /// `[⌈valueHeadDim/W⌉ panels][count][W]`.
+  let values: UnsafeMutableRawPointer
+  /// What the integers of the keys and values are multiples of, `[2][count]` floats at any
+  /// alignment; nothing for other types.
+  let scales: UnsafeMutableRawPointer
+  let elementType: WireType
+  /// Keys in the run.
+  let count: Int
+
+  /// The scales of the keys from the `index`-th on.
+  @unsafe
+  func keyScales(from index: Int) -> UnsafeRawPointer {
+    unsafe UnsafeRawPointer(scales) + index * MemoryLayout<Float>.stride
+  }
+
+  /// The scales of the values from the `index`-th on.
+  @unsafe
+  func valueScales(from index: Int) -> UnsafeRawPointer {
+    unsafe keyScales(from: count + index)
   }
 }

@@ -106,7 +106,8 @@ public struct DistributedAttention: ~Copyable {
   ///
   /// `2 · (headDim + valueHeadDim)` flops a visible pair of this rank's queries. With
   /// ``Transport/ring`` each rank sends `(P − 1) · n · kvHeads · (headDim + valueHeadDim)` elements
-  /// of the wire type a batch, for shards of `n` keys, or less where blocks are of no use.
+  /// of the wire type a batch, for shards of `n` keys, with two scales a key and head where it is
+  /// int8, or less where blocks are of no use.
   ///
   /// - Parameters:
   ///   - queries: this rank's queries, `[batch, tokens, queryHeads, headDim]`.
@@ -119,7 +120,7 @@ public struct DistributedAttention: ~Copyable {
   ) throws(MPIError) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
       shape: problem.shape, tokens: queries.tokens, scale: problem.scale,
-      pattern: problem.pattern, team: team)
+      pattern: problem.pattern, accumulation: problem.accumulation, team: team)
     timing = try stream.run(results: nil) { visit, poll in
       let block = unsafe problem.block(of: visit.owner, at: visit.block)
       accumulator.attend(queries, to: block) { scores in
@@ -153,11 +154,13 @@ public struct DistributedAttention: ~Copyable {
     let start = ContinuousClock.now
     try stream.reserveResults(
       problem.keys.shards.indices.map {
-        KeyValueGradient.byteCount(keys: problem.keys.tokenCount(of: $0), shape: problem.shape)
+        KeyValueGradient.byteCount(
+          keys: problem.keys.tokenCount(of: $0), shape: problem.shape,
+          accumulation: problem.accumulation)
       })
     var accumulator = BackwardAccumulator(
       shape: problem.shape, output: output, outputGradient: outputGradient, scale: problem.scale,
-      pattern: problem.pattern, team: team)
+      pattern: problem.pattern, accumulation: problem.accumulation, team: team)
     let prepared = ContinuousClock.now - start
     timing = try stream.run(results: problem.gradientSums) { visit, poll in
       let block = unsafe problem.block(of: visit.owner, at: visit.block)
@@ -199,7 +202,8 @@ extension ShardedAttention {
   fileprivate func gradient(
     of owner: Int, at memory: UnsafeMutableRawBufferPointer
   ) -> KeyValueGradient {
-    unsafe KeyValueGradient(shape: shape, keys: keys.tokenCount(of: owner), memory: memory)
+    unsafe KeyValueGradient(
+      shape: shape, keys: keys.tokenCount(of: owner), memory: memory, accumulation: accumulation)
   }
 
   fileprivate var gradientSums: ResultOperations {

@@ -18,7 +18,8 @@ public struct SampledCheck {
     /// The largest difference to the oracle in `o` or `lse`, each relative to `1 + max|oracle|`
     /// over the sampled rows; infinite where one is NaN, or infinite and should not be.
     public let maxError: Double
-    /// The largest error that is put down to rounding.
+    /// The largest error that is put down to rounding: of the keys and values on the wire, and of
+    /// arithmetic in single precision.
     public let tolerance: Double
 
     /// Whether the result is what it should be.
@@ -60,26 +61,40 @@ public struct SampledCheck {
   ///   - k: the source of the keys.
   ///   - v: the source of the values.
   ///   - world: the communicator of the ranks.
-  /// - Complexity: O(rows · keyTokens / P) in `Double`, and rows · queryHeads · (valueHeadDim + 2)
-  ///   numbers from each rank to all.
+  /// - Complexity: O(rows · keyTokens / P) in `Double`, and rows · queryHeads · (valueHeadDim
+  ///   + 2) numbers from each rank to all; twice that for a wire that rounds.
   public func run(
     _ output: borrowing AttentionOutput, q: some TokenRows, k: some TokenRows, v: some TokenRows,
     on world: borrowing Communicator
   ) throws -> Finding {
     var magnitude = (o: 0.0, lse: 0.0)
     var error = (o: 0.0, lse: 0.0)
+    var wireError = (o: 0.0, lse: 0.0)
     var largestScore = 0.0
     for batch in 0..<attention.shape.batch {
       let positions = samples.filter { $0.batch == batch }.map(\.position)
       if positions.isEmpty { continue }
       let queries = try shareQueries(q, batch: batch, positions: positions, on: world)
-      let parts = try world.allGather(
-        world.agree {
-          try ownPart(queries, batch: batch, positions: positions, k: k, v: v, rank: world.rank)
-        })
+      func parts(_ wire: WireType) throws -> [[Double]] {
+        try world.allGather(
+          world.agree {
+            try ownPart(
+              queries, batch: batch, positions: positions, k: k, v: v, wire: wire,
+              rank: world.rank)
+          })
+      }
+      let exact = try parts(.f32)
+      let travelled = attention.wire == .f32 ? exact : try parts(attention.wire)
       for (row, position) in positions.enumerated() {
         for head in 0..<attention.shape.queryHeads {
-          let (expected, score) = combined(parts, row: row, head: head)
+          let (expected, score) = combined(exact, row: row, head: head)
+          let (rounded, _) = combined(travelled, row: row, head: head)
+          for (a, b) in zip(rounded.output, expected.output) {
+            wireError.o = max(wireError.o, abs(a - b))
+          }
+          if expected.logSumExp.isFinite {
+            wireError.lse = max(wireError.lse, abs(rounded.logSumExp - expected.logSumExp))
+          }
           for value in expected.output { magnitude.o = max(magnitude.o, abs(value)) }
           if expected.logSumExp.isFinite {
             magnitude.lse = max(magnitude.lse, abs(expected.logSumExp))
@@ -94,20 +109,14 @@ public struct SampledCheck {
         }
       }
     }
-    let worst = max(error.o / (1 + magnitude.o), error.lse / (1 + magnitude.lse))
-    return Finding(
-      rows: samples.count, maxError: try world.allReduce(worst, with: .max),
-      tolerance: tolerance(largestScore: largestScore))
-  }
-
-  /// Rounding of the inputs on the wire, and of scores as large as these, moves a weight by about
-  /// this much.
-  private func tolerance(largestScore: Double) -> Double {
-    switch attention.wire {
-    case .f32: 1e-5 + 4 * 0x1p-24 * largestScore
-    case .f16: 1e-3 + 4 * 0x1p-12 * largestScore
-    case .bf16: 8e-3 + 4 * 0x1p-9 * largestScore
+    func relative(_ error: (o: Double, lse: Double)) -> Double {
+      max(error.o / (1 + magnitude.o), error.lse / (1 + magnitude.lse))
     }
+    // The kernels are to compute on what has travelled as exactly as `Float` allows; what rounding
+    // on the wire does to the exact result, the oracle says.
+    return Finding(
+      rows: samples.count, maxError: try world.allReduce(relative(error), with: .max),
+      tolerance: 1e-5 + 4 * 0x1p-24 * largestScore + relative(wireError))
   }
 
   /// The sampled queries on every rank, `[positions][queryHeads · headDim]`.
@@ -137,10 +146,11 @@ public struct SampledCheck {
   /// Numbers that describe a part of a row: output, log-sum-exp, largest magnitude of a score.
   private var partLength: Int { attention.shape.valueHeadDim + 2 }
 
-  /// The sampled rows over this rank's keys, `[positions][queryHeads][partLength]`.
+  /// The sampled rows over this rank's keys, `[positions][queryHeads][partLength]`, with keys and
+  /// values rounded as `wire` does.
   private func ownPart(
     _ queries: [[Double]], batch: Int, positions: [Int], k: some TokenRows, v: some TokenRows,
-    rank: Int
+    wire: WireType, rank: Int
   ) throws -> [Double] {
     let shape = attention.shape
     let piece = max(1, (1 << 18) / max(k.rowLength, v.rowLength))
@@ -150,8 +160,10 @@ public struct SampledCheck {
     for run in attention.keys.shards[rank] {
       for start in stride(from: 0, to: run.count, by: piece) {
         let tokens = run.slice(start..<min(start + piece, run.count))
-        let keys = try read(k, batch: batch, tokens: tokens).map(Double.init)
-        let values = try read(v, batch: batch, tokens: tokens).map(Double.init)
+        let keys = wire.rounded(
+          try read(k, batch: batch, tokens: tokens), columns: shape.headDim)
+        let values = wire.rounded(
+          try read(v, batch: batch, tokens: tokens), columns: shape.valueHeadDim)
         for (row, position) in positions.enumerated() {
           for head in 0..<shape.queryHeads {
             let kvHead = head * shape.kvHeads / shape.queryHeads

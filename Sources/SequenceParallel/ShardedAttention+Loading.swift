@@ -1,6 +1,6 @@
 public import Attention
 import Sharding
-public import Tensors
+import Tensors
 
 /// A key or value that the wire type cannot hold.
 public struct WireRangeError: Error, Hashable, Sendable, CustomStringConvertible {
@@ -11,7 +11,7 @@ public struct WireRangeError: Error, Hashable, Sendable, CustomStringConvertible
   /// The element.
   public let value: Float
   /// The type that is too narrow.
-  public let wire: ElementType
+  public let wire: WireType
 
   /// One sentence with the remedy.
   public var description: String {

@@ -47,10 +47,13 @@ extension ShardedAttention {
     let key = Double(shape.kvHeads * (shape.headDim + shape.valueHeadDim))
     let others = Double(
       transport == .allgather ? ranks - 1 : transport == .shared ? 0 : min(2, ranks - 1))
-    let blocks = (1 + others) * Double(wire.byteWidth)
-    let results = gradients ? (others > 0 ? 5.0 : 1.0) * 4 : 0
+    let token = Double(
+      shape.kvHeads
+        * wire.bytesPerToken(headDim: shape.headDim, valueHeadDim: shape.valueHeadDim))
+    let blocks = (1 + others) * token
+    let results = gradients ? (others > 0 ? 5.0 : 1.0) * key * 4 : 0
     return Double(shape.batch)
       * (tokens * row * (gradients ? 8 : 4)
-        + Double(keys.largestTokenCount) * key * (blocks + results))
+        + Double(keys.largestTokenCount) * (blocks + results))
   }
 }

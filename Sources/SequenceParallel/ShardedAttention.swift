@@ -1,6 +1,6 @@
 public import Attention
 public import Sharding
-public import Tensors
+import Tensors
 
 /// What is to be computed, and which rank holds what of it.
 ///
@@ -18,7 +18,9 @@ public struct ShardedAttention: Sendable {
   /// Multiplies `q·k`.
   public let scale: Double
   /// The type in which keys and values travel.
-  public let wire: ElementType
+  public let wire: WireType
+  /// How results are added up; reproducibly only where shards are cut at its granularity.
+  public let accumulation: Accumulation
 
   /// Describes the problem; all ranks must give the same values.
   ///
@@ -26,17 +28,23 @@ public struct ShardedAttention: Sendable {
   ///   - scale: multiplies `q·k`; nil is 1/√headDim.
   ///   - wire: the type in which keys and values travel and are held; queries, scores, accumulators
   ///     and gradients are `Float` always.
+  ///   - accumulation: `.reproducible` gives the same bits for every number of ranks, layout,
+  ///     transport and thread count; both shardings then need its granularity.
   public init(
     shape: AttentionShape, queries: Sharding, keys: Sharding, pattern: any AttentionPattern,
-    scale: Double? = nil, wire: ElementType = .f32
+    scale: Double? = nil, wire: WireType = .f32, accumulation: Accumulation = .fast
   ) {
     precondition(queries.ranks == keys.ranks, "queries and keys are sharded among the same ranks")
+    precondition(
+      (queries.shards + keys.shards).allSatisfy(accumulation.accepts),
+      "shards are not cut at the granularity of the accumulation")
     self.shape = shape
     self.queries = queries
     self.keys = keys
     self.pattern = pattern
     self.scale = scale ?? 1 / Double(shape.headDim).squareRoot()
     self.wire = wire
+    self.accumulation = accumulation
   }
 
   /// How many ranks share the work.

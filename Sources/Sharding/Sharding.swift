@@ -17,26 +17,26 @@ public struct Sharding: Hashable, Sendable {
   /// empty runs, so the list of a rank without tokens is empty.
   public let shards: [[PositionRange]]
 
-  /// Divides `tokens` evenly: shards differ by at most one token, with zigzag by at most two.
+  /// Divides `tokens` evenly: shards differ by at most one unit, with zigzag by at most two.
   ///
-  /// - Precondition: `tokens ≥ 0` and `ranks ≥ 1`.
-  public init(_ layout: Layout, tokens: Int, ranks: Int) {
-    precondition(tokens >= 0, "a sequence cannot have \(tokens) tokens")
+  /// - Parameter granularity: tokens of a unit, which is never divided; only the last unit of the
+  ///   sequence may be short.
+  /// - Precondition: `tokens ≥ 0`, `ranks ≥ 1` and `granularity ≥ 1`.
+  public init(_ layout: Layout, tokens: Int, ranks: Int, granularity: Int = 1) {
     precondition(ranks >= 1, "a sequence needs a rank to hold it")
     self.layout = layout
     self.tokens = tokens
-    switch layout {
-    case .contiguous:
-      shards = Self.contiguous(sizes: Self.evenSizes(of: tokens, ranks: ranks))
-    case .zigzag:
-      shards = Self.mirrored(
-        sizes: Self.evenSizes(of: tokens / 2, ranks: ranks), tokens: tokens)
-    case .striped:
-      shards = (0..<ranks).map { rank in
-        let count = max(0, (tokens - rank + ranks - 1) / ranks)
-        return count == 0 ? [] : [PositionRange(start: rank, stride: ranks, count: count)]
+    let units = Self.units(of: tokens, granularity: granularity)
+    let shards =
+      switch layout {
+      case .contiguous:
+        Self.contiguous(sizes: Self.evenSizes(of: units, ranks: ranks))
+      case .zigzag:
+        Self.mirrored(sizes: Self.evenSizes(of: units / 2, ranks: ranks), units: units)
+      case .striped:
+        Self.striped(units: units, ranks: ranks)
       }
-    }
+    self.shards = shards.map { Self.tokens($0, of: tokens, granularity: granularity) }
   }
 
   /// Divides tokens in proportion to `weights`, for ranks of different speed.
@@ -44,23 +44,26 @@ public struct Sharding: Hashable, Sendable {
   /// Work is proportional to tokens: for full attention in the contiguous layout, for causal
   /// attention in the zigzag layout. Returns nil for the striped layout, which is even by nature.
   ///
-  /// - Parameter weights: one for each rank, finite, not negative, and not all zero.
-  public init?(_ layout: Layout, tokens: Int, weights: [Double]) {
-    precondition(tokens >= 0, "a sequence cannot have \(tokens) tokens")
+  /// - Parameters:
+  ///   - weights: one for each rank, finite, not negative, and not all zero.
+  ///   - granularity: tokens of a unit, which is never divided.
+  public init?(_ layout: Layout, tokens: Int, weights: [Double], granularity: Int = 1) {
     precondition(
       weights.allSatisfy { $0.isFinite && $0 >= 0 } && weights.contains { $0 > 0 },
       "weights must be finite, not negative, and not all zero")
     self.layout = layout
     self.tokens = tokens
+    let units = Self.units(of: tokens, granularity: granularity)
+    let shards: [[PositionRange]]
     switch layout {
     case .contiguous:
-      shards = Self.contiguous(sizes: Self.sizes(of: tokens, weights: weights))
+      shards = Self.contiguous(sizes: Self.sizes(of: units, weights: weights))
     case .zigzag:
-      shards = Self.mirrored(
-        sizes: Self.sizes(of: tokens / 2, weights: weights), tokens: tokens)
+      shards = Self.mirrored(sizes: Self.sizes(of: units / 2, weights: weights), units: units)
     case .striped:
       return nil
     }
+    self.shards = shards.map { Self.tokens($0, of: tokens, granularity: granularity) }
   }
 
   /// The number of ranks.
@@ -91,6 +94,28 @@ public struct Sharding: Hashable, Sendable {
       }
     }
     preconditionFailure("position \(position) is outside of 0..<\(tokens)")
+  }
+
+  // MARK: Units
+
+  private static func units(of tokens: Int, granularity: Int) -> Int {
+    precondition(tokens >= 0, "a sequence cannot have \(tokens) tokens")
+    precondition(granularity >= 1, "a unit needs a token")
+    return tokens / granularity + (tokens % granularity == 0 ? 0 : 1)
+  }
+
+  /// The tokens of runs of units: neighbouring units are one run.
+  private static func tokens(
+    _ runs: [PositionRange], of tokens: Int, granularity: Int
+  ) -> [PositionRange] {
+    if granularity == 1 { return runs }
+    let stretches = runs.flatMap { run in
+      run.isContiguous
+        ? [run] : run.map { PositionRange(start: $0, count: 1) }
+    }
+    return stretches.map {
+      PositionRange($0.start * granularity..<min(($0.start + $0.count) * granularity, tokens))
+    }
   }
 
   // MARK: Dividing
@@ -126,9 +151,9 @@ public struct Sharding: Hashable, Sendable {
     }
   }
 
-  /// `sizes[r]` tokens from each end, from the outside in; an odd middle token goes to the last
+  /// `sizes[r]` units from each end, from the outside in; an odd middle unit goes to the last
   /// rank, whose two runs then touch it and become one.
-  private static func mirrored(sizes: [Int], tokens: Int) -> [[PositionRange]] {
+  private static func mirrored(sizes: [Int], units: Int) -> [[PositionRange]] {
     var left = 0
     var shards = sizes.map { size in
       defer { left += size }
@@ -136,16 +161,23 @@ public struct Sharding: Hashable, Sendable {
         ? []
         : [
           PositionRange(start: left, count: size),
-          PositionRange(start: tokens - left - size, count: size),
+          PositionRange(start: units - left - size, count: size),
         ]
     }
-    let middle = tokens / 2
-    if tokens % 2 == 1 {
+    let middle = units / 2
+    if units % 2 == 1 {
       let size = sizes[sizes.count - 1]
       shards[sizes.count - 1] = [PositionRange(start: middle - size, count: 2 * size + 1)]
     } else if let last = sizes.last, last > 0 {
       shards[sizes.count - 1] = [PositionRange(start: middle - last, count: 2 * last)]
     }
     return shards
+  }
+
+  private static func striped(units: Int, ranks: Int) -> [[PositionRange]] {
+    (0..<ranks).map { rank in
+      let count = max(0, (units - rank + ranks - 1) / ranks)
+      return count == 0 ? [] : [PositionRange(start: rank, stride: ranks, count: count)]
+    }
   }
 }

@@ -5,13 +5,6 @@ import Testing
 
 /// Gradients by the kernels and by the oracle.
 extension Problem {
-  /// A repeatable `do`.
-  var outputGradient: [Float] {
-    var random = Uniform(seed: 99)
-    return random.values(
-      shape.batch * tokens * shape.queryHeads * shape.valueHeadDim, amplitude: 1)
-  }
-
   func expectedGradients(
     bias: (_ i: Int, _ j: Int, _ h: Int) -> Double
   ) -> (dq: [Double], dk: [Double], dv: [Double]) {
@@ -23,7 +16,7 @@ extension Problem {
   /// The kernels' gradients, in the order of global positions.
   func computedGradients(
     pattern: any AttentionPattern, queryRuns: [PositionRange]? = nil,
-    blocks: [[PositionRange]]? = nil, elementType: ElementType = .f32, threads: Int = 1
+    blocks: [[PositionRange]]? = nil, elementType: WireType = .f32, threads: Int = 1
   ) -> (dq: [Float], dk: [Float], dv: [Float]) {
     let queryRuns = queryRuns ?? [PositionRange(0..<tokens)]
     let blocks = blocks ?? [[PositionRange(0..<keyTokens)]]

@@ -105,7 +105,7 @@ struct ForwardTests {
   @Test("narrow blocks equal wide blocks of rounded inputs, bit for bit")
   func narrowBlocks() {
     var problem = Problem(tokens: 290, headDim: 40)
-    for elementType in [ElementType.f16, .bf16] {
+    for elementType in [WireType.f16, .bf16] {
       let rounded: (Float) -> Float = {
         elementType == .f16 ? Float(Float16($0)) : Float(BFloat16($0))
       }
@@ -125,6 +125,30 @@ struct ForwardTests {
     let many = problem.computed(pattern: CausalPattern(), threads: threads)
     #expect(one.o == many.o)
     #expect(one.lse == many.lse)
+  }
+
+  @Test(
+    "a few rows by themselves have the bits that they have among many", arguments: WireType.allCases
+  )
+  func fewRows(elementType: WireType) {
+    // Cuts that leave one, two, three, four and five rows to a unit of work.
+    let cuts = [0, 1, 3, 6, 10, 15, 170, 330]
+    let runs = zip(cuts, cuts.dropFirst()).map { PositionRange($0..<$1) }
+    for (headDim, valueHeadDim) in [(64, 64), (20, 48), (128, 96), (33, 256), (40, 40)] {
+      let problem = Problem(
+        batch: 2, tokens: 330, keyTokens: 500, queryHeads: 4, kvHeads: 2, headDim: headDim,
+        valueHeadDim: valueHeadDim)
+      let patterns: [any AttentionPattern] = [
+        FullPattern(), CausalPattern(offset: 150), LinearBias(), PredicateMask.scattered,
+        PredicateMask.sinkAndWindow,
+      ]
+      for pattern in patterns {
+        let few = problem.computed(
+          pattern: pattern, queryRuns: runs, elementType: elementType, threads: 2)
+        let many = problem.computed(pattern: pattern, elementType: elementType)
+        #expect(same(few.o, many.o) && same(few.lse, many.lse), "\(headDim), \(pattern)")
+      }
+    }
   }
 
   @Test("polls between tiles")

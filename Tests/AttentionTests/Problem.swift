@@ -11,6 +11,7 @@ struct Problem {
   var q: [Float]
   var k: [Float]
   var v: [Float]
+  var outputGradient: [Float]
 
   init(
     batch: Int = 1, tokens: Int, keyTokens: Int? = nil, queryHeads: Int = 1, kvHeads: Int = 1,
@@ -26,6 +27,9 @@ struct Problem {
     q = random.values(batch * tokens * queryHeads * headDim, amplitude: 2 * logits)
     k = random.values(batch * self.keyTokens * kvHeads * headDim, amplitude: 2)
     v = random.values(batch * self.keyTokens * kvHeads * shape.valueHeadDim, amplitude: 1)
+    var gradientRandom = Uniform(seed: 99)
+    outputGradient = gradientRandom.values(
+      batch * tokens * queryHeads * shape.valueHeadDim, amplitude: 1)
   }
 
   /// The oracle for these sizes.
@@ -49,7 +53,7 @@ struct Problem {
   /// Rows come back in the order of global positions.
   func computed(
     pattern: any AttentionPattern, queryRuns: [PositionRange]? = nil,
-    blocks: [[PositionRange]]? = nil, elementType: ElementType = .f32, threads: Int = 1,
+    blocks: [[PositionRange]]? = nil, elementType: WireType = .f32, threads: Int = 1,
     poll: (_ scores: Int) -> Void = { _ in }
   ) -> (o: [Float], lse: [Float]) {
     let queryRuns = queryRuns ?? [PositionRange(0..<tokens)]
@@ -65,10 +69,12 @@ struct Problem {
   /// The forward pass over all blocks.
   func forward(
     pattern: any AttentionPattern, queries: borrowing QueryShard, blocks: [[PositionRange]],
-    elementType: ElementType, team: ThreadTeam, poll: (_ scores: Int) -> Void = { _ in }
+    elementType: WireType, accumulation: Accumulation = .fast, team: ThreadTeam,
+    poll: (_ scores: Int) -> Void = { _ in }
   ) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
-      shape: shape, tokens: tokens, scale: scale, pattern: pattern, team: team)
+      shape: shape, tokens: tokens, scale: scale, pattern: pattern,
+      accumulation: accumulation, team: team)
     for runs in blocks {
       accumulator.attend(
         queries, to: keyValueBlock(runs: runs, elementType: elementType), poll: poll)
@@ -89,7 +95,7 @@ struct Problem {
   }
 
   /// The keys and values at some positions, packed.
-  func keyValueBlock(runs: [PositionRange], elementType: ElementType) -> KeyValueBlock {
+  func keyValueBlock(runs: [PositionRange], elementType: WireType) -> KeyValueBlock {
     var block = KeyValueBlock(shape: shape, elementType: elementType, runs: runs)
     block.pack(
       keys: shard(of: k, runs: runs, [keyTokens, shape.kvHeads, shape.headDim]),
@@ -118,12 +124,12 @@ struct Problem {
 
   /// Puts the rows of a shard where they belong in `[batch, tokens, …]`.
   func scatter(
-    _ tensor: borrowing Tensor<Float>, runs: [PositionRange], tokens: Int,
+    _ tensor: borrowing Tensor<Float>, runs: [PositionRange], tokens: Int, batch: Int? = nil,
     into result: inout [Float]
   ) {
     let width = tensor.shape[2] * tensor.shape[3]
     let count = tensor.shape[1]
-    for b in 0..<shape.batch {
+    for b in 0..<(batch ?? shape.batch) {
       for (row, position) in runs.flatMap(Array.init).enumerated() {
         for c in 0..<width {
           result[(b * tokens + position) * width + c] = tensor.span[(b * count + row) * width + c]
@@ -162,6 +168,10 @@ struct Uniform {
     }
   }
 }
+
+/// Whether arrays are equal; as a function, so that a failing test does not spend minutes on finding
+/// out where they differ.
+func same<Element: Equatable>(_ a: [Element], _ b: [Element]) -> Bool { a == b }
 
 /// The largest difference, relative to `1 + max|expected|`; equal infinities differ by nothing, and
 /// a NaN or a wrong infinity by infinitely much.

@@ -105,6 +105,16 @@ struct AttendTests {
     #expect(first.isSuccess && second.isSuccess, "\(first)\n\(second)")
     let error = relativeError(try read(narrow, "o").values, try read(exact, "o").values)
     #expect(error > 1e-5 && error < 2e-2)
+
+    let eighth = try await attend(
+      [input, "--wire", "int8", "--causal", "--verify", "--report", "json"], ranks: 3)
+    #expect(eighth.isSuccess, "\(eighth)")
+    let report = try json(eighth)
+    #expect(report["wire"] as? String == "int8")
+    let found = try #require(report["maxError"] as? Double)
+    let tolerance = try #require(report["tolerance"] as? Double)
+    // What int8 does to the inputs shows, and no more than that is allowed.
+    #expect(found > 1e-4 && tolerance > found && tolerance < found + 3e-5)
   }
 
   @Test("the JSON report has every field of the contract, and they are right")

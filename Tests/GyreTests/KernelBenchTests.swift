@@ -23,14 +23,38 @@ struct KernelBenchTests {
     #expect(results.count == 16)
     #expect(Set(results.compactMap { $0["pass"] as? String }) == ["forward", "backward"])
     for row in results {
-      for name in ["headDim", "tokens", "queryHeads", "kvHeads", "threads"] {
+      for name in ["headDim", "tokens", "queries", "queryHeads", "kvHeads", "threads"] {
         #expect(row[name] is Int, "\(name)")
       }
-      for name in ["seconds", "flopsPerSecond", "fmaPeakFlopsPerSecond", "fractionOfPeak"] {
+      for name in [
+        "seconds", "flopsPerSecond", "fmaPeakFlopsPerSecond", "fractionOfPeak", "bytesPerSecond",
+        "memoryBandwidthBytesPerSecond", "fractionOfBandwidth",
+      ] {
         #expect((row[name] as? Double ?? 0) > 0, "\(name)")
       }
       #expect(row["causal"] is Bool && row["dtype"] is String)
+      #expect(row["reproducible"] as? Bool == false)
     }
+  }
+
+  @Test("few queries are the last of the sequence, and the table speaks of memory")
+  func fewQueries() async throws {
+    let selection = ["--pass", "forward", "--head-dim", "16", "--heads", "1", "--kv-heads", "1"]
+    let result = try await bench(
+      selection + ["--queries", "2", "--causal", "true", "--format", "json"])
+    let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+    let results = (object as? [String: Any])?["results"] as? [[String: Any]]
+    let row = try #require(results?.first)
+    #expect(row["queries"] as? Int == 2)
+    let seconds = try #require(row["seconds"] as? Double)
+    func number(_ name: String) -> Double { (row[name] as? Double ?? 0) * seconds }
+    // 63 + 64 visible pairs of 4 · 16 flops, 64 keys of 2 · 16 floats.
+    #expect(abs(number("flopsPerSecond") - Double(127 * 64)) < 1)
+    #expect(abs(number("bytesPerSecond") - Double(64 * 32 * 4)) < 1)
+    let few = try await bench(selection + ["--queries", "1"])
+    #expect(few.standardOutput.contains("of memory"), "\(few)")
+    let many = try await bench(selection)
+    #expect(!many.standardOutput.contains("of memory"), "\(many)")
   }
 
   @Test("selections select, and each format has a row for each result")
@@ -40,6 +64,8 @@ struct KernelBenchTests {
     let lines = csv.standardOutput.split(separator: "\n")
     #expect(lines.count == 2 && lines[0].hasPrefix("pass,headDim,tokens"), "\(csv)")
     #expect(lines.last?.hasPrefix("backward,8,64,2,2,true,f32,1,") == true, "\(csv)")
+    let reproducible = try await bench(selection + ["--format", "csv", "--reproducible"])
+    #expect(reproducible.standardOutput.contains("backward,8,64,2,2,true,f32,1,true,"))
     let markdown = try await bench(selection + ["--format", "markdown"])
     let rows = markdown.standardOutput.split(separator: "\n")
     #expect(rows.count == 3 && rows.allSatisfy { $0.hasPrefix("| ") && $0.hasSuffix(" |") })
@@ -52,7 +78,7 @@ struct KernelBenchTests {
     arguments: [
       ["--pass", "sideways"], ["--head-dim", "0"], ["--head-dim", "64,"], ["--dtype", "f64"],
       ["--threads", "x"], ["--heads", "3", "--kv-heads", "2"], ["--format", "xml"],
-      ["--causal", "perhaps"], ["--repeats", "0"],
+      ["--causal", "perhaps"], ["--repeats", "0"], ["--queries", "0"], ["--queries", "65"],
     ])
   func mistakes(arguments: [String]) async throws {
     let result = try await bench(arguments)

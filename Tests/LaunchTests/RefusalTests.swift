@@ -100,7 +100,7 @@ import Testing
     #expect(complaint.contains(tool == "swift" ? "Swift 5.10 is too old" : "not Open MPI's"))
   }
 
-  @Test(arguments: ["local", "demo", "test", "compare-peers", "emulated-cluster"])
+  @Test(arguments: ["local", "demo", "test", "compare-peers", "emulated-cluster", "try-tiles"])
   func helpIsNoRefusal(script: String) throws {
     let outcome = try Script.run("Launch/\(script)", ["--help"])
     #expect(outcome.code == 0)

@@ -96,4 +96,74 @@ struct ShardingTests {
       Sharding(layout, tokens: 10, weights: [.greatestFiniteMagnitude, .greatestFiniteMagnitude]))
     #expect(huge.shards.indices.allSatisfy { (4...6).contains(huge.tokenCount(of: $0)) })
   }
+
+  // MARK: Granularity
+
+  @Test(
+    "units are never divided", arguments: Layout.allCases, [1, 2, 5, 16])
+  func granularity(layout: Layout, granularity: Int) throws {
+    for ranks in rankCounts {
+      for tokens in sizes {
+        var shardings = [
+          Sharding(layout, tokens: tokens, ranks: ranks, granularity: granularity)
+        ]
+        if layout != .striped {
+          let weights = (0..<ranks).map { Double($0 * 3 % 4 + 1) }
+          shardings.append(
+            try #require(
+              Sharding(layout, tokens: tokens, weights: weights, granularity: granularity)))
+        }
+        for sharding in shardings {
+          let held = sharding.shards.flatMap { $0.flatMap(Array.init) }
+          #expect(held.sorted() == Array(0..<tokens))
+          for (rank, runs) in sharding.shards.enumerated() {
+            #expect(!runs.contains { $0.isEmpty })
+            let positions = runs.flatMap(Array.init)
+            #expect(positions == positions.sorted())
+            for (localIndex, position) in positions.enumerated() {
+              let owner = sharding.owner(of: position)
+              #expect(owner == (rank, localIndex))
+              // The whole unit is here, in one run.
+              let first = position / granularity * granularity
+              let unit = first..<min(first + granularity, tokens)
+              let isWhole = runs.contains { run in unit.allSatisfy { run.contains($0) } }
+              #expect(isWhole)
+            }
+            if granularity > 1 {
+              #expect(runs.allSatisfy { $0.stride == 1 && $0.start % granularity == 0 })
+            }
+          }
+        }
+      }
+    }
+  }
+
+  @Test func unitsAreDividedEvenly() {
+    for layout in Layout.allCases {
+      for ranks in rankCounts {
+        let sharding = Sharding(layout, tokens: 1000, ranks: ranks, granularity: 10)
+        let counts = sharding.shards.indices.map { sharding.tokenCount(of: $0) }
+        let spread = (counts.max() ?? 0) - (counts.min() ?? 0)
+        #expect(spread <= (layout == .zigzag ? 20 : 10))
+      }
+    }
+  }
+
+  @Test func neighbouringUnitsAreOneRun() {
+    #expect(
+      Sharding(.contiguous, tokens: 23, ranks: 2, granularity: 5).shards == [
+        [PositionRange(0..<15)], [PositionRange(15..<23)],
+      ])
+    #expect(
+      Sharding(.zigzag, tokens: 23, ranks: 2, granularity: 5).shards == [
+        [PositionRange(0..<5), PositionRange(20..<23)], [PositionRange(5..<20)],
+      ])
+    #expect(
+      Sharding(.striped, tokens: 23, ranks: 2, granularity: 5).shards == [
+        [PositionRange(0..<5), PositionRange(10..<15), PositionRange(20..<23)],
+        [PositionRange(5..<10), PositionRange(15..<20)],
+      ])
+    #expect(
+      Sharding(.striped, tokens: 23, ranks: 1, granularity: 5).shards == [[PositionRange(0..<23)]])
+  }
 }

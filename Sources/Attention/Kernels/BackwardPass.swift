@@ -36,6 +36,7 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
   private let keyRuns: [PositionRange]
   private let heads: [PackedHead]
   private let rows: BackwardRows
+  private let dq: UnsafeMutablePointer<Float>
   private let dk: UnsafeMutablePointer<Float>
   private let dv: UnsafeMutablePointer<Float>
   private let keyCount: Int
@@ -49,8 +50,8 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
   init(
     shape: AttentionShape, pattern: any AttentionPattern, queryScale: Float, tokens: Int,
     queryRuns: [PositionRange], keyRuns: [PositionRange], heads: [PackedHead],
-    rows: BackwardRows, dk: UnsafeMutablePointer<Float>, dv: UnsafeMutablePointer<Float>,
-    keyCount: Int, part: BlockPart
+    rows: BackwardRows, dq: UnsafeMutablePointer<Float>, dk: UnsafeMutablePointer<Float>,
+    dv: UnsafeMutablePointer<Float>, keyCount: Int, part: BlockPart
   ) {
     self.shape = shape
     self.pattern = pattern
@@ -59,6 +60,7 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
     self.keyRuns = keyRuns
     unsafe self.heads = heads
     unsafe self.rows = rows
+    unsafe self.dq = dq
     unsafe self.dk = dk
     unsafe self.dv = dv
     self.keyCount = keyCount
@@ -123,9 +125,12 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
           unsafe tile.load(keys: keyTile)
           isLoaded = true
         }
-        let rows = unsafe self.rows(batch: unit.batch, head: queryHead, token: queries.firstToken)
         unsafe tile.load(
-          rows: queries.positions.count, rows, shape: shape, queryScale: queryScale)
+          rows: queries.positions.count,
+          rows.from(
+            batch: unit.batch, head: queryHead, token: queries.firstToken, of: tokens,
+            shape: shape),
+          shape: shape, queryScale: queryScale)
         let masked = coverage == .some || pattern.hasBias
         unsafe tile.attend(
           mask: masked
@@ -133,7 +138,9 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
               pattern: pattern, keys: keys, queries: queries.positions,
               head: shape.firstQueryHead + queryHead) : nil)
         turns.take(turn, unit.turn, poll: poll)
-        unsafe tile.addQueryGradients(to: rows.dq, stride: shape.queryHeads * shape.headDim)
+        let row = (unit.batch * tokens + queries.firstToken) * shape.queryHeads + queryHead
+        unsafe tile.addQueryGradients(
+          to: dq + row * shape.headDim, stride: shape.queryHeads * shape.headDim)
         turns.pass(turn)
         poll(queries.positions.count * keys.count)
       }
@@ -145,16 +152,6 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
     unsafe tile.addGradients(
       toKeys: dk + row * shape.headDim, stride: shape.kvHeads * shape.headDim,
       toValues: dv + row * shape.valueHeadDim, stride: shape.kvHeads * shape.valueHeadDim)
-  }
-
-  @unsafe
-  private func rows(batch: Int, head: Int, token: Int) -> BackwardRows {
-    let row = (batch * tokens + token) * shape.queryHeads + head
-    let state = (batch * shape.queryHeads + head) * tokens + token
-    return unsafe BackwardRows(
-      queries: rows.queries + row * shape.headDim,
-      outputGradient: rows.outputGradient + row * shape.valueHeadDim,
-      lse: rows.lse + state, delta: rows.delta + state, dq: rows.dq + row * shape.headDim)
   }
 }
 

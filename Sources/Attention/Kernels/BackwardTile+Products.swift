@@ -69,10 +69,12 @@ extension BackwardTile {
     unsafe product.store(to: gradientTile, stride: TileSizes.backwardStride)
     for row in 0..<Self.height {
       let shift = unsafe Vector(repeating: lse.unsafeBaseAddress[group * Self.height + row])
+      let rest = unsafe Vector(
+        repeating: lseRemainder.unsafeBaseAddress[group * Self.height + row])
       let mean = unsafe Vector(repeating: delta.unsafeBaseAddress[group * Self.height + row])
       for half in [0, Vector.width] {
         let offset = row * TileSizes.backwardStride + half
-        let weight = unsafe exp2(Vector(loading: weightTile, at: offset) - shift)
+        let weight = unsafe exp2(Vector(loading: weightTile, at: offset) - shift - rest)
         let gradient = unsafe Vector(loading: gradientTile, at: offset) - mean
         unsafe weight.store(to: weightTile, at: offset)
         unsafe (weight * gradient).store(to: gradientTile, at: offset)

@@ -23,10 +23,8 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
   let tokens: Int
   let queries: UnsafePointer<Float>
   let heads: [PackedHead]
-  let keyRuns: [PositionRange]
-  let output: UnsafeMutablePointer<Float>
-  let rowMax: UnsafeMutablePointer<Float>
-  let rowSum: UnsafeMutablePointer<Float>
+  let keyLeaves: [Leaf]
+  let state: ForwardState
   let units: [Unit]
 
   var unitCount: Int { units.count }
@@ -35,8 +33,7 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
   init(
     shape: AttentionShape, scale: Float, pattern: any AttentionPattern, tokens: Int,
     queryRuns: [PositionRange], queries: UnsafePointer<Float>, heads: [PackedHead],
-    keyRuns: [PositionRange], output: UnsafeMutablePointer<Float>,
-    rowMax: UnsafeMutablePointer<Float>, rowSum: UnsafeMutablePointer<Float>
+    keyRuns: [PositionRange], state: ForwardState
   ) {
     self.shape = shape
     self.scale = scale
@@ -44,10 +41,8 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
     self.tokens = tokens
     unsafe self.queries = queries
     unsafe self.heads = heads
-    self.keyRuns = keyRuns
-    unsafe self.output = output
-    unsafe self.rowMax = rowMax
-    unsafe self.rowSum = rowSum
+    unsafe keyLeaves = Leaf.leaves(of: keyRuns, for: state.accumulation)
+    unsafe self.state = state
     self.units = Self.units(
       shape: shape, queryRuns: queryRuns, keyRuns: keyRuns, pattern: pattern)
   }
@@ -101,51 +96,57 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
     let rows = unit.positions.count
     let firstQuery = (unit.batch * tokens + unit.firstToken) * shape.queryHeads + unit.head
     let firstState = (unit.batch * shape.queryHeads + unit.head) * tokens + unit.firstToken
-    let state = unsafe RowState(
-      rowMax: rowMax + firstState, rowSum: rowSum + firstState,
-      output: output + firstQuery * shape.valueHeadDim,
-      outputStride: shape.queryHeads * shape.valueHeadDim)
+    let kvHead = shape.kvHead(of: unit.head)
     unsafe tile.load(
       queries: queries + firstQuery * shape.headDim, stride: shape.queryHeads * shape.headDim,
-      rows: rows, scale: scale, state: state)
-    for (run, positions) in keyRuns.enumerated() {
-      let kvHead = shape.kvHead(of: unit.head)
-      let packed = unsafe heads[(run * shape.batch + unit.batch) * shape.kvHeads + kvHead]
-      for first in stride(from: 0, to: positions.count, by: TileSizes.keys) {
-        let keys = positions.slice(first..<min(first + TileSizes.keys, positions.count))
+      rows: rows, scale: scale)
+    if case .fast(let rows) = unsafe state {
+      unsafe tile.load(state: rows.from(row: firstState, output: firstQuery, shape: shape))
+    }
+    for leaf in keyLeaves {
+      let packed = unsafe heads[(leaf.run * shape.batch + unit.batch) * shape.kvHeads + kvHead]
+      var isSeen = false
+      for range in leaf.tiles(of: TileSizes.keys) {
+        let keys = leaf.positions.slice(range)
         let coverage = pattern.coverage(keys: keys, queries: unit.positions)
         if coverage == .none { continue }
-        unsafe keyTile.load(packed, first: first, count: keys.count)
+        if !isSeen, case .reproducible = unsafe state { tile.clearState() }
+        isSeen = true
         let masked = coverage == .some || pattern.hasBias
-        unsafe tile.attend(
-          to: keyTile,
-          mask: masked
-            ? TileMask(
-              pattern: pattern, keys: keys, queries: unit.positions,
-              head: shape.firstQueryHead + unit.head) : nil)
+        let mask =
+          masked
+          ? TileMask(
+            pattern: pattern, keys: keys, queries: unit.positions,
+            head: shape.firstQueryHead + unit.head) : nil
+        let first = leaf.firstInRun + range.lowerBound
+        if tile.readsInPlace(count: keys.count) {
+          unsafe tile.attend(to: packed, first: first, count: keys.count, mask: mask)
+        } else {
+          unsafe keyTile.load(packed, first: first, count: keys.count)
+          unsafe tile.attend(to: keyTile, mask: mask)
+        }
         poll(rows * keys.count)
       }
+      if isSeen, case .reproducible(let sums) = unsafe state {
+        unsafe tile.add(to: sums, from: firstState)
+      }
     }
-    unsafe tile.store(state: state)
+    if case .fast(let rows) = unsafe state {
+      unsafe tile.store(state: rows.from(row: firstState, output: firstQuery, shape: shape))
+    }
   }
 }
 
-extension KeyValueBlock {
-  /// Every head in every run, ordered `[run][batch][kvHead]`.
-  @unsafe
-  borrowing func packedHeads() -> [PackedHead] {
-    var heads: [PackedHead] = unsafe []
-    for run in runs.indices {
-      for batch in 0..<shape.batch {
-        for kvHead in 0..<shape.kvHeads {
-          unsafe heads.append(
-            PackedHead(
-              keys: keyPanels(batch: batch, run: run, kvHead: kvHead),
-              values: valuePanels(batch: batch, run: run, kvHead: kvHead),
-              elementType: elementType, count: runs[run].count))
-        }
-      }
+/// The state of all rows of an accumulator.
+@unsafe
+enum ForwardState {
+  case fast(RowState)
+  case reproducible(ReproducibleState)
+
+  var accumulation: Accumulation {
+    switch unsafe self {
+    case .fast: .fast
+    case .reproducible: .reproducible
     }
-    return unsafe heads
   }
 }

@@ -2,31 +2,31 @@ import Tensors
 
 /// The state of one tile of queries while tiles of keys stream past it: online softmax.
 ///
-/// For each row, `rowMax` is the largest score so far, `rowSum` the sum of `2^(score − rowMax)`,
+/// For each row, `rowMax` is the largest score so far, rounded up to an integer, `rowSum` the sum of `2^(score − rowMax)`,
 /// and `outputs` the same sum weighted by the values. A tile of keys is taken in three passes:
 /// scores, weights, outputs. Scores are in base 2: the softmax scale times log₂e is folded into the
 /// queries when they are packed.
 ///
 /// Source: Dao 2023, FlashAttention-2, Algorithm 1.
 struct ForwardTile: ~Copyable {
-  private let headDim: Int
-  private let valueHeadDim: Int
-  private let valuePanels: Int
+  let headDim: Int
+  let valueHeadDim: Int
+  let valuePanels: Int
   /// Rows in use.
-  private var rows = 0
+  private(set) var rows = 0
 
   /// `[groups of 6 rows][headDim][6]`, scaled; rows past the last are zero.
-  private let queries: AlignedBuffer<Float>
+  let queries: AlignedBuffer<Float>
   /// `[rows][scoreStride]`: scores, then weights.
-  private let scores: AlignedBuffer<Float>
+  let scores: AlignedBuffer<Float>
   /// `[valuePanels][rows][W]`.
   private let outputs: AlignedBuffer<Float>
   private let rowMax: AlignedBuffer<Float>
   private let rowSum: AlignedBuffer<Float>
   /// For each group of 6 rows, the panels of keys that any of them sees.
-  private var visiblePanels: [Range<Int>]
+  var visiblePanels: [Range<Int>]
   /// What the pattern adds to one register tile.
-  private let bias: AlignedBuffer<Float>
+  let bias: AlignedBuffer<Float>
 
   init(shape: AttentionShape) {
     headDim = shape.headDim
@@ -48,14 +48,12 @@ struct ForwardTile: ~Copyable {
 
   // MARK: Loading and storing the state
 
-  /// Takes up the queries and the state of `rows` rows.
+  /// Takes up the queries of `rows` rows.
   ///
-  /// - Parameters:
-  ///   - scale: multiplies the scores, with log₂e folded in.
-  ///   - state: the rows of the accumulator.
+  /// - Parameter scale: multiplies the scores, with log₂e folded in.
   @unsafe
   mutating func load(
-    queries source: UnsafePointer<Float>, stride: Int, rows: Int, scale: Float, state: RowState
+    queries source: UnsafePointer<Float>, stride: Int, rows: Int, scale: Float
   ) {
     self.rows = rows
     let height = TileSizes.registerRows
@@ -69,6 +67,11 @@ struct ForwardTile: ~Copyable {
         for d in 0..<headDim { unsafe column[d * height] = 0 }
       }
     }
+  }
+
+  /// Takes up the state of the rows of an accumulator.
+  @unsafe
+  mutating func load(state: RowState) {
     for row in 0..<rows {
       unsafe rowMax.unsafeBaseAddress[row] = state.rowMax[row]
       unsafe rowSum.unsafeBaseAddress[row] = state.rowSum[row]
@@ -94,8 +97,33 @@ struct ForwardTile: ~Copyable {
     }
   }
 
+  /// Starts with rows that have seen nothing.
+  mutating func clearState() {
+    unsafe rowMax.unsafeBaseAddress.update(repeating: -.infinity, count: rows)
+    unsafe rowSum.unsafeBaseAddress.update(repeating: 0, count: rows)
+    for panel in 0..<valuePanels {
+      unsafe outputRow(panel: panel, row: 0)
+        .update(repeating: 0, count: rows * TileSizes.panelWidth)
+    }
+  }
+
+  /// Adds the state to reproducible sums, from row `first` on.
+  @unsafe
+  func add(to sums: ReproducibleState, from first: Int) {
+    for row in 0..<rows {
+      let exponent = unsafe rowMax.unsafeBaseAddress[row]
+      // The row has seen nothing.
+      if exponent == -.infinity { continue }
+      unsafe sums.rowSums.add(
+        rowSum.unsafeBaseAddress + row, panelStride: 0, exponent: exponent, to: first + row)
+      unsafe sums.outputs.add(
+        outputRow(panel: 0, row: row), panelStride: TileSizes.queries * TileSizes.panelWidth,
+        exponent: exponent, to: first + row)
+    }
+  }
+
   @unsafe @inline(__always)
-  private func outputRow(panel: Int, row: Int) -> UnsafeMutablePointer<Float> {
+  func outputRow(panel: Int, row: Int) -> UnsafeMutablePointer<Float> {
     unsafe outputs.unsafeBaseAddress + (panel * TileSizes.queries + row) * TileSizes.panelWidth
   }
 
@@ -175,13 +203,13 @@ struct ForwardTile: ~Copyable {
   }
 
   @unsafe @inline(__always)
-  private func scoreTile(panel: Int, group: Int) -> UnsafeMutablePointer<Float> {
+  func scoreTile(panel: Int, group: Int) -> UnsafeMutablePointer<Float> {
     unsafe scores.unsafeBaseAddress + group * TileSizes.registerRows * TileSizes.scoreStride
       + panel * TileSizes.panelWidth
   }
 
   @unsafe
-  private func hideScores(panel: Int, group: Int) {
+  func hideScores(panel: Int, group: Int) {
     let target = unsafe scoreTile(panel: panel, group: group)
     let hidden = Vector(repeating: -.infinity)
     for row in 0..<TileSizes.registerRows {
@@ -204,7 +232,7 @@ struct ForwardTile: ~Copyable {
   /// Pass 2: scores become weights `2^(score − rowMax)`, and the state is brought to the new
   /// maximum.
   @unsafe
-  private func computeWeights() {
+  func computeWeights() {
     for row in 0..<rows {
       let panels = visiblePanels[row / TileSizes.registerRows]
       if panels.isEmpty { continue }
@@ -221,7 +249,8 @@ struct ForwardTile: ~Copyable {
         key += TileSizes.panelWidth
       }
       let oldMax = unsafe rowMax.unsafeBaseAddress[row]
-      let newMax = max(oldMax, left.larger(right).largestLane)
+      // Rounded up, so that all factors between states are powers of two: exact.
+      let newMax = max(oldMax, left.larger(right).largestLane.rounded(.up))
       // A row that has seen nothing keeps −∞ as its maximum; 0 stands in for it below, because
       // (−∞) − (−∞) is NaN while 2^(−∞ − 0) is the 0 that is meant.
       let reference = newMax == -.infinity ? 0 : newMax
@@ -284,7 +313,7 @@ struct ForwardTile: ~Copyable {
 /// log₂e: turns natural-log units into the base-2 units of the kernel.
 let log2OfE: Float = 1.442_695_04
 
-/// Rows of the accumulator that a ``ForwardTile`` works on.
+/// Rows of the accumulator.
 @unsafe
 struct RowState {
   let rowMax: UnsafeMutablePointer<Float>
@@ -292,4 +321,17 @@ struct RowState {
   /// Row `r` lies at `r · outputStride`.
   let output: UnsafeMutablePointer<Float>
   let outputStride: Int
+
+  /// The rows from one on.
+  func from(row: Int, output first: Int, shape: AttentionShape) -> RowState {
+    unsafe RowState(
+      rowMax: rowMax + row, rowSum: rowSum + row, output: output + first * shape.valueHeadDim,
+      outputStride: outputStride)
+  }
+}
+
+/// Reproducible sums over the leaves that rows have seen.
+struct ReproducibleState {
+  let outputs: ReproducibleRows
+  let rowSums: ReproducibleRows
 }

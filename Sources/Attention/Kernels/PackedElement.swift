@@ -2,14 +2,40 @@ import Tensors
 
 /// A type that keys and values may be packed in.
 protocol PackedElement: BitwiseCopyable {
-  /// Rounds to the nearest.
-  init(_ value: Float)
+  /// Whether the elements are multiples of scales that lie beside them.
+  static var isScaled: Bool { get }
 
-  /// Loads one vector and widens it, exactly.
+  /// Loads one vector and widens it, exactly; without its scales.
   @unsafe static func load(_ pointer: UnsafePointer<Self>) -> Vector
 
-  /// Widens one element, exactly.
+  /// Widens one element, exactly; without its scale.
   var widened: Float { get }
+}
+
+extension PackedElement {
+  @inline(__always) static var isScaled: Bool { false }
+
+  /// Loads one vector as the numbers that it stands for.
+  @unsafe @inline(__always)
+  static func load(_ pointer: UnsafePointer<Self>, by scales: Vector) -> Vector {
+    isScaled ? unsafe load(pointer) * scales : unsafe load(pointer)
+  }
+
+  /// One scale; 1 for elements without.
+  @unsafe @inline(__always)
+  static func scale(_ scales: UnsafeRawPointer, at index: Int) -> Float {
+    guard isScaled else { return 1 }
+    return unsafe scales.loadUnaligned(
+      fromByteOffset: index * MemoryLayout<Float>.stride, as: Float.self)
+  }
+
+  /// One vector of neighbouring scales; ones for elements without.
+  @unsafe @inline(__always)
+  static func scales(_ scales: UnsafeRawPointer, at index: Int) -> Vector {
+    guard isScaled else { return Vector(repeating: 1) }
+    return unsafe scales.loadUnaligned(
+      fromByteOffset: index * MemoryLayout<Float>.stride, as: Vector.self)
+  }
 }
 
 extension Float: PackedElement {
@@ -39,6 +65,19 @@ extension BFloat16: PackedElement {
     let shifted =
       VectorBits(truncatingIfNeeded: bits) &<< VectorBits(repeating: 16)
     return unsafe unsafeBitCast(shifted, to: Vector.self)
+  }
+
+  @inline(__always) var widened: Float { Float(self) }
+}
+
+extension Int8: PackedElement {
+  @inline(__always) static var isScaled: Bool { true }
+
+  /// A widening load and a conversion.
+  @unsafe @inline(__always)
+  static func load(_ pointer: UnsafePointer<Int8>) -> Vector {
+    let integers = unsafe UnsafeRawPointer(pointer).loadUnaligned(as: ByteVector.self)
+    return Vector(IntegerVector(truncatingIfNeeded: integers))
   }
 
   @inline(__always) var widened: Float { Float(self) }

@@ -25,10 +25,11 @@ struct PanelLayout {
   /// - Parameters:
   ///   - rows: row `t` lies at `t · stride`.
   ///   - panels: the first element of the head.
+  ///   - packed: rounds a number.
   @unsafe @inline(__always)
   func scatter<Element: PackedElement>(
     rows: UnsafePointer<Float>, stride: Int, rowCount: Int, from start: Int,
-    to panels: UnsafeMutablePointer<Element>
+    to panels: UnsafeMutablePointer<Element>, _ packed: (_ number: Float) -> Element
   ) {
     let width = TileSizes.panelWidth
     for index in 0..<rowCount {
@@ -39,7 +40,7 @@ struct PanelLayout {
         let panelWidth = min(width, count - first)
         let column = unsafe panels + first * headDim + (token - first)
         for d in 0..<headDim {
-          unsafe column[d * panelWidth] = Element(row[d])
+          unsafe column[d * panelWidth] = packed(row[d])
         }
       } else {
         var first = 0
@@ -47,7 +48,7 @@ struct PanelLayout {
           let panelWidth = min(width, headDim - first)
           let column = unsafe panels + first * count + token * panelWidth
           for d in 0..<panelWidth {
-            unsafe column[d] = Element(row[first + d])
+            unsafe column[d] = packed(row[first + d])
           }
           first += width
         }

@@ -26,4 +26,8 @@ enum TileSizes {
   @inline(__always) static var backwardKeys: Int { 96 }
   /// Floats between rows of its weights.
   @inline(__always) static var backwardStride: Int { backwardKeys + 16 }
+
+  /// Tokens of a leaf of reproducible sums; a multiple of ``keys``, ``backwardKeys`` and
+  /// ``backwardQueries``.
+  @inline(__always) static var leaf: Int { 768 }
 }

@@ -7,6 +7,10 @@
   typealias HalfVector = SIMD16<Float16>
   /// The bits of as many numbers of 16 bits.
   typealias ShortVector = SIMD16<UInt16>
+  /// As many bytes with a sign.
+  typealias ByteVector = SIMD16<Int8>
+  /// As many integers.
+  typealias IntegerVector = SIMD16<Int32>
 #else
   /// The vector that the kernels are written in: one AVX2 register, two NEON registers.
   package typealias Vector = SIMD8<Float>
@@ -16,6 +20,10 @@
   typealias HalfVector = SIMD8<Float16>
   /// The bits of as many numbers of 16 bits.
   typealias ShortVector = SIMD8<UInt16>
+  /// As many bytes with a sign.
+  typealias ByteVector = SIMD8<Int8>
+  /// As many integers.
+  typealias IntegerVector = SIMD8<Int32>
 #endif
 
 extension Vector {

@@ -140,16 +140,25 @@ extension AttendCommand: DistributedCommand {
       queries: try sharding(tokens: input.tokens, ranks: ranks),
       keys: try sharding(tokens: input.keyTokens, ranks: ranks),
       pattern: causal ? CausalPattern(offset: causalOffset(input)) : FullPattern(),
-      scale: scale, wire: wire?.elementType ?? input.keyValueType)
+      scale: scale, wire: wire ?? WireType(input.keyValueType),
+      accumulation: accumulation)
   }
 
+  private var accumulation: Accumulation { reproducible ? .reproducible : .fast }
+
   private func sharding(tokens: Int, ranks: Int) throws -> Sharding {
-    guard let weights else { return Sharding(chosenLayout, tokens: tokens, ranks: ranks) }
+    guard let weights else {
+      return Sharding(
+        chosenLayout, tokens: tokens, ranks: ranks, granularity: accumulation.granularity)
+    }
     guard weights.count == ranks else {
       throw UserError(
         "--weights has \(weights.count) numbers for \(ranks) ranks; give one for each rank.")
     }
-    guard let sharding = Sharding(chosenLayout, tokens: tokens, weights: weights) else {
+    guard
+      let sharding = Sharding(
+        chosenLayout, tokens: tokens, weights: weights, granularity: accumulation.granularity)
+    else {
       throw UserError("--weights cannot be used with --layout \(chosenLayout).")
     }
     return sharding

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Attention
 import Sharding
 import Tensors
 
@@ -101,6 +102,13 @@ struct AttendCommand: ParsableCommand {
     help: ArgumentHelp("Multiplies q·k. (default: 1/√headDim)", valueName: "x"))
   var scale: Double?
 
+  @Flag(
+    help: """
+      The same bits for every number of ranks, layout, transport and number of threads. Shards are \
+      then whole pieces of 768 tokens.
+      """)
+  var reproducible = false
+
   @Option(
     help: """
       How blocks get to the ranks. ring: from each to the next. shared: in place, through the shared \
@@ -138,7 +146,7 @@ struct AttendCommand: ParsableCommand {
   @Option(
     help: """
       The type in which keys and values travel. The default is the type they have in the input, \
-      which loses nothing.
+      which loses nothing; int8 has a scale for each token and head.
       """)
   var wire: WireType?
 
@@ -188,27 +196,6 @@ struct AttendCommand: ParsableCommand {
 /// What rank 0 prints.
 enum ReportFormat: String, CaseIterable, ExpressibleByArgument {
   case text, json
-}
-
-/// The names of element types on the command line.
-enum WireType: String, CaseIterable, ExpressibleByArgument {
-  case f32, f16, bf16
-
-  init(_ elementType: ElementType) {
-    switch elementType {
-    case .f32: self = .f32
-    case .f16: self = .f16
-    case .bf16: self = .bf16
-    }
-  }
-
-  var elementType: ElementType {
-    switch self {
-    case .f32: .f32
-    case .f16: .f16
-    case .bf16: .bf16
-    }
-  }
 }
 
 /// Parses `2,1,1`.

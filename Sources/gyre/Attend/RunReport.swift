@@ -41,6 +41,8 @@ struct RunReport: Encodable {
   let threads: Int
   /// Whether there was a backward pass.
   let gradients: Bool
+  /// Whether the bits do not depend on ranks, layout, transport and threads.
+  let reproducible: Bool
   let transport: String
   let transportReason: String
   /// Of the slowest rank, for the passes themselves.

@@ -8,8 +8,10 @@ struct KernelBenchCommand: ParsableCommand {
     commandName: "kernel",
     abstract: "The attention kernel in one process, against the processor's multiply–add peak.",
     discussion: """
-      Every combination of the lists is measured. Kernel and peak alternate within one run, so \
-      that a machine whose speed drifts slows both; the medians are reported.
+      Every combination of the lists is measured. Kernel, peak and memory bandwidth alternate \
+      within one run, so that a machine whose speed drifts slows all; the medians are reported. \
+      With few queries it is memory that limits: the table then says how fast keys and values are \
+      read.
       """)
 
   @Option(
@@ -26,6 +28,10 @@ struct KernelBenchCommand: ParsableCommand {
     help: "Numbers of tokens.", transform: { try parseIntegers($0, in: 1...1 << 24) })
   var tokens = [4096]
 
+  @Option(
+    help: "Query tokens, the last of the sequence. (default: as many as there are tokens)")
+  var queries: Int?
+
   @Option(help: "Query heads.")
   var heads = 2
 
@@ -36,13 +42,16 @@ struct KernelBenchCommand: ParsableCommand {
   var causal = CausalChoice.both
 
   @Option(
-    name: .customLong("dtype"), help: "Types of keys and values, of f32, f16 and bf16.",
+    name: .customLong("dtype"), help: "Types of keys and values, of f32, f16, bf16 and int8.",
     transform: { try parseNames($0, of: WireType.self) })
   var dtypes = [WireType.f32]
 
   @Option(
     help: "Numbers of threads.", transform: { try parseIntegers($0, in: 1...1024) })
   var threads = [1]
+
+  @Flag(help: "Add up so that order cannot matter.")
+  var reproducible = false
 
   @Option(help: "How often each is measured.")
   var repeats = 9
@@ -54,6 +63,10 @@ struct KernelBenchCommand: ParsableCommand {
     guard heads >= 1, kvHeads >= 1, heads % kvHeads == 0 else {
       throw ValidationError("--heads must be a multiple of --kv-heads, both at least 1.")
     }
+    if let queries, !(1...(tokens.min() ?? 1)).contains(queries) {
+      throw ValidationError(
+        "--queries is \(queries); give a number from 1 to the number of --tokens.")
+    }
     guard (1...1000).contains(repeats) else {
       throw ValidationError("--repeats is \(repeats); give a number from 1 to 1000.")
     }
@@ -61,6 +74,7 @@ struct KernelBenchCommand: ParsableCommand {
 
   func run() throws {
     var results: [KernelBenchResult] = []
+    let memory = MemoryBandwidth()
     for pass in passes {
       for headDim in headDims {
         for tokens in tokens {
@@ -71,8 +85,9 @@ struct KernelBenchCommand: ParsableCommand {
                   shape: AttentionShape(
                     batch: 1, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
                     valueHeadDim: headDim),
-                  tokens: tokens, isCausal: isCausal, dtype: dtype, threads: threads)
-                results.append(problem.measure(pass, repeats: repeats))
+                  tokens: tokens, queries: queries ?? tokens, isCausal: isCausal, dtype: dtype,
+                  threads: threads, accumulation: reproducible ? .reproducible : .fast)
+                results.append(problem.measure(pass, repeats: repeats, memory))
               }
             }
           }

@@ -48,11 +48,14 @@ struct KernelBenchReport: Encodable {
     }
   }
 
+  /// Whether any result is one that memory limits.
+  private var showsBandwidth: Bool { results.contains { $0.queries <= 16 } }
+
   private var header: [String] {
     [
-      "pass", "mask", "head dim", "tokens", "heads", "type", "threads", "time", "spread",
+      "pass", "mask", "head dim", "tokens", "heads", "type", "threads", "sums", "time", "spread",
       "GFLOP/s", "peak a core", "of peak",
-    ]
+    ] + (showsBandwidth ? ["queries", "K/V GB/s", "memory GB/s", "of memory"] : [])
   }
 
   private var rows: [[String]] {
@@ -60,11 +63,18 @@ struct KernelBenchReport: Encodable {
       [
         result.pass.rawValue, result.causal ? "causal" : "full", "\(result.headDim)",
         grouped(result.tokens), "\(result.queryHeads)/\(result.kvHeads)", result.dtype,
-        "\(result.threads)", "\(threeDigits(result.seconds * 1e3)) ms",
+        "\(result.threads)", result.reproducible ? "reproducible" : "fast",
+        "\(threeDigits(result.seconds * 1e3)) ms",
         "\(fixed(result.spread * 100, 1)) %", threeDigits(result.flopsPerSecond / 1e9),
         threeDigits(result.fmaPeakFlopsPerSecond / 1e9),
         "\(fixed(result.fractionOfPeak * 100, 1)) %",
       ]
+        + (showsBandwidth
+          ? [
+            grouped(result.queries), threeDigits(result.bytesPerSecond / 1e9),
+            threeDigits(result.memoryBandwidthBytesPerSecond / 1e9),
+            "\(fixed(result.fractionOfBandwidth * 100, 1)) %",
+          ] : [])
     }
   }
 }
@@ -72,16 +82,20 @@ struct KernelBenchReport: Encodable {
 extension KernelBenchResult {
   /// The names of the columns of a CSV file, those of the JSON object.
   static let fields = [
-    "pass", "headDim", "tokens", "queryHeads", "kvHeads", "causal", "dtype", "threads", "seconds",
-    "spread", "flopsPerSecond", "fmaPeakFlopsPerSecond", "fractionOfPeak",
+    "pass", "headDim", "tokens", "queryHeads", "kvHeads", "causal", "dtype", "threads",
+    "reproducible", "seconds", "spread", "flopsPerSecond", "fmaPeakFlopsPerSecond",
+    "fractionOfPeak", "queries", "bytesPerSecond", "memoryBandwidthBytesPerSecond",
+    "fractionOfBandwidth",
   ]
 
   /// The values of the columns.
   var values: [String] {
     [
       pass.rawValue, "\(headDim)", "\(tokens)", "\(queryHeads)", "\(kvHeads)", "\(causal)", dtype,
-      "\(threads)", "\(seconds)", "\(spread)", "\(flopsPerSecond)", "\(fmaPeakFlopsPerSecond)",
-      "\(fractionOfPeak)",
+      "\(threads)", "\(reproducible)", "\(seconds)", "\(spread)", "\(flopsPerSecond)",
+      "\(fmaPeakFlopsPerSecond)", "\(fractionOfPeak)", "\(queries)", "\(bytesPerSecond)",
+      "\(memoryBandwidthBytesPerSecond)",
+      "\(fractionOfBandwidth)",
     ]
   }
 }

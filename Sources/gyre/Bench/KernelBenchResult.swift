@@ -5,11 +5,13 @@ struct KernelBenchResult: Encodable {
   let pass: KernelPass
   let headDim: Int
   let tokens: Int
+  let queries: Int
   let queryHeads: Int
   let kvHeads: Int
   let causal: Bool
   let dtype: String
   let threads: Int
+  let reproducible: Bool
   /// The median.
   let seconds: Double
   /// From the first to the third quartile, as a fraction of the median.
@@ -19,4 +21,9 @@ struct KernelBenchResult: Encodable {
   let fmaPeakFlopsPerSecond: Double
   /// Of the peak of as many cores as there are threads.
   let fractionOfPeak: Double
+  /// Keys and values, each byte counted once however often it was read.
+  let bytesPerSecond: Double
+  /// Of reading memory and nothing else, on as many threads, measured between the repeats.
+  let memoryBandwidthBytesPerSecond: Double
+  let fractionOfBandwidth: Double
 }

@@ -55,7 +55,7 @@ struct Problem {
   }
 
   func attention(
-    _ pattern: any AttentionPattern, layout: Layout, ranks: Int, wire: ElementType = .f32
+    _ pattern: any AttentionPattern, layout: Layout, ranks: Int, wire: WireType = .f32
   ) -> ShardedAttention {
     ShardedAttention(
       shape: shape, queries: Sharding(layout, tokens: tokens, ranks: ranks),

@@ -1,0 +1,108 @@
+import Glibc
+import Tensors
+
+/// The state of the rows of a ``ForwardAccumulator`` in `Float`.
+struct FastForwardSums: ~Copyable {
+  private let shape: AttentionShape
+  /// `[batch, tokens, queryHeads, valueHeadDim]`, not yet divided by the row sums.
+  private var output: Tensor<Float>
+  /// `[batch, queryHeads, tokens]`, in base 2; becomes the log-sum-exp at the end.
+  private var rowMax: Tensor<Float>
+  /// `[batch, queryHeads, tokens]`; becomes what rounding took from the log-sum-exp.
+  private var rowSum: Tensor<Float>
+
+  init(shape: AttentionShape, tokens: Int) {
+    self.shape = shape
+    let rows: Shape = [shape.batch, shape.queryHeads, tokens]
+    output = Tensor(zeros: [shape.batch, tokens, shape.queryHeads, shape.valueHeadDim])
+    rowMax = Tensor(repeating: -.infinity, shape: rows)
+    rowSum = Tensor(zeros: rows)
+  }
+
+  /// The rows; valid for as long as the sums live.
+  @unsafe
+  var rows: RowState {
+    unsafe RowState(
+      rowMax: rowMax.unsafeBaseAddress, rowSum: rowSum.unsafeBaseAddress,
+      output: output.unsafeBaseAddress, outputStride: shape.queryHeads * shape.valueHeadDim)
+  }
+
+  /// Divides by the row sums.
+  consuming func finish() -> AttentionOutput {
+    let rows = unsafe self.rows
+    shape.forEachRow(tokens: output.shape[1]) { row, first in
+      let sum = unsafe rows.rowSum[row]
+      // No key seen: the output is already 0 and the maximum already −∞.
+      if sum == 0 { return }
+      let inverse = 1 / sum
+      for d in first..<first + shape.valueHeadDim { unsafe rows.output[d] *= inverse }
+      let exact = unsafe Double(rows.rowMax[row]) * M_LN2 + log(Double(sum))
+      unsafe (rows.rowMax[row], rows.rowSum[row]) = split(exact)
+    }
+    return AttentionOutput(o: output, lse: rowMax, lseRemainder: rowSum)
+  }
+}
+
+/// The state of the rows of a ``ForwardAccumulator`` in reproducible sums.
+struct ReproducibleForwardSums: ~Copyable {
+  private let shape: AttentionShape
+  private let tokens: Int
+  /// `[batch, queryHeads, tokens]` rows of `valueHeadDim`.
+  private let outputs: ReproducibleBuffer
+  /// `[batch, queryHeads, tokens]` rows of one number.
+  private let rowSums: ReproducibleBuffer
+
+  init(shape: AttentionShape, tokens: Int) {
+    self.shape = shape
+    self.tokens = tokens
+    let rows = shape.batch * shape.queryHeads * tokens
+    outputs = ReproducibleBuffer(rows: rows, columns: shape.valueHeadDim)
+    rowSums = ReproducibleBuffer(rows: rows, columns: 1)
+  }
+
+  /// The rows; valid for as long as the sums live.
+  @unsafe
+  var rows: ReproducibleState {
+    unsafe ReproducibleState(outputs: outputs.rows, rowSums: rowSums.rows)
+  }
+
+  /// Divides by the row sums.
+  func finish() -> AttentionOutput {
+    let o = Tensor<Float>(zeros: [shape.batch, tokens, shape.queryHeads, shape.valueHeadDim])
+    let states: Shape = [shape.batch, shape.queryHeads, tokens]
+    let lse = Tensor<Float>(repeating: -.infinity, shape: states)
+    let lseRemainder = Tensor<Float>(zeros: states)
+    let rows = unsafe self.rows
+    shape.forEachRow(tokens: tokens) { row, first in
+      guard let order = rows.rowSums.order(row: row) else { return }
+      let sum = rows.rowSums.units(row: row, column: 0)
+      unsafe rows.outputs.write(
+        row: row, times: 1 / sum, order: -order, to: o.unsafeBaseAddress + first)
+      let exact = Double(order) * M_LN2 + log(sum)
+      unsafe (lse.unsafeBaseAddress[row], lseRemainder.unsafeBaseAddress[row]) = split(exact)
+    }
+    return AttentionOutput(o: o, lse: lse, lseRemainder: lseRemainder)
+  }
+}
+
+/// A number rounded, and what rounding took.
+private func split(_ exact: Double) -> (Float, remainder: Float) {
+  let rounded = Float(exact)
+  return (rounded, Float(exact - Double(rounded)))
+}
+
+extension AttentionShape {
+  /// Calls `body` with the index of every row's state, `[batch, queryHeads, tokens]`, and of the
+  /// first element of its output.
+  fileprivate func forEachRow(tokens: Int, _ body: (_ row: Int, _ first: Int) -> Void) {
+    for batch in 0..<batch {
+      for token in 0..<tokens {
+        for head in 0..<queryHeads {
+          body(
+            (batch * queryHeads + head) * tokens + token,
+            ((batch * tokens + token) * queryHeads + head) * valueHeadDim)
+        }
+      }
+    }
+  }
+}
