@@ -27,7 +27,7 @@ public struct SampledCheck {
 
   private let attention: ShardedAttention
   private let bias: (_ query: Int, _ key: Int, _ head: Int) -> Double
-  private let samples: [(batch: Int, position: Int)]
+  let samples: [SampledToken]
 
   /// Chooses the rows to check: the ends of the sequences, and others spread by a fixed hash.
   ///
@@ -41,15 +41,8 @@ public struct SampledCheck {
   ) {
     self.attention = attention
     self.bias = bias
-    let tokens = attention.queries.tokens
-    let total = attention.shape.batch * tokens
-    var chosen: Set<Int> = total <= rows ? Set(0..<total) : [0, tokens - 1, total - 1]
-    var state: UInt64 = 0
-    while chosen.count < min(rows, total) {
-      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-      chosen.insert(Int((state >> 33) % UInt64(total)))
-    }
-    samples = chosen.sorted().map { ($0 / tokens, $0 % tokens) }
+    samples = SampledToken.choose(
+      rows: rows, batch: attention.shape.batch, tokens: attention.queries.tokens)
   }
 
   /// Compares, called by all ranks together.
@@ -66,43 +59,40 @@ public struct SampledCheck {
     _ output: borrowing AttentionOutput, q: some TokenRows, k: some TokenRows, v: some TokenRows,
     on world: borrowing Communicator
   ) throws -> Finding {
-    var magnitude = (o: 0.0, lse: 0.0)
-    var error = (o: 0.0, lse: 0.0)
+    var o = RelativeError()
+    var lse = RelativeError()
     var largestScore = 0.0
     for batch in 0..<attention.shape.batch {
-      let positions = samples.filter { $0.batch == batch }.map(\.position)
+      let positions = samples.positions(batch: batch)
       if positions.isEmpty { continue }
-      let queries = try shareQueries(q, batch: batch, positions: positions, on: world)
-      let parts = try world.allGather(
-        world.agree {
-          try ownPart(queries, batch: batch, positions: positions, k: k, v: v, rank: world.rank)
-        })
+      let queries = try attention.queries.share(q, batch: batch, positions: positions, on: world)
+      let rows = try exactRows(queries, batch: batch, positions: positions, k: k, v: v, on: world)
+      largestScore = max(largestScore, rows.largestScore)
       for (row, position) in positions.enumerated() {
+        let owner = attention.queries.owner(of: position)
         for head in 0..<attention.shape.queryHeads {
-          let (expected, score) = combined(parts, row: row, head: head)
-          for value in expected.output { magnitude.o = max(magnitude.o, abs(value)) }
-          if expected.logSumExp.isFinite {
-            magnitude.lse = max(magnitude.lse, abs(expected.logSumExp))
-          }
-          largestScore = max(largestScore, score)
-          let owner = attention.queries.owner(of: position)
+          let expected = rows.results[row * attention.shape.queryHeads + head]
+          for value in expected.output { o.expect(value) }
+          lse.expect(expected.logSumExp)
           guard owner.rank == world.rank else { continue }
-          let found = difference(
-            output, expected, batch: batch, token: owner.localIndex, head: head)
-          error.o = max(error.o, found.o)
-          error.lse = max(error.lse, found.lse)
+          let tokens = output.o.shape[1]
+          let first = (batch * tokens + owner.localIndex) * attention.shape.queryHeads + head
+          for (d, value) in expected.output.enumerated() {
+            o.compare(output.o.span[first * attention.shape.valueHeadDim + d], value)
+          }
+          let index = (batch * attention.shape.queryHeads + head) * tokens + owner.localIndex
+          lse.compare(output.lse.span[index], expected.logSumExp)
         }
       }
     }
-    let worst = max(error.o / (1 + magnitude.o), error.lse / (1 + magnitude.lse))
     return Finding(
-      rows: samples.count, maxError: try world.allReduce(worst, with: .max),
+      rows: samples.count, maxError: try world.allReduce(max(o.value, lse.value), with: .max),
       tolerance: tolerance(largestScore: largestScore))
   }
 
   /// Rounding of the inputs on the wire, and of scores as large as these, moves a weight by about
   /// this much.
-  private func tolerance(largestScore: Double) -> Double {
+  func tolerance(largestScore: Double) -> Double {
     switch attention.wire {
     case .f32: 1e-5 + 4 * 0x1p-24 * largestScore
     case .f16: 1e-3 + 4 * 0x1p-12 * largestScore
@@ -110,28 +100,19 @@ public struct SampledCheck {
     }
   }
 
-  /// The sampled queries on every rank, `[positions][queryHeads · headDim]`.
-  private func shareQueries(
-    _ q: some TokenRows, batch: Int, positions: [Int], on world: borrowing Communicator
-  ) throws -> [[Double]] {
-    let owners = positions.map { attention.queries.owner(of: $0).rank }
-    var rows = try world.agree {
-      try zip(positions, owners).map { position, owner in
-        guard owner == world.rank else { return [Float](repeating: 0, count: q.rowLength) }
-        return try read(q, batch: batch, tokens: PositionRange(position..<position + 1))
-      }
-    }
-    for index in rows.indices { try world.broadcast(&rows[index], from: owners[index]) }
-    return rows.map { $0.map(Double.init) }
-  }
-
-  private func read(
-    _ source: some TokenRows, batch: Int, tokens: PositionRange
-  ) throws -> [Float] {
-    var rows = [Float](repeating: 0, count: tokens.count * source.rowLength)
-    var span = rows.mutableSpan
-    try source.read(batch: batch, tokens: tokens, into: &span)
-    return rows
+  /// Sampled rows over all keys, `[positions][queryHeads]`, and their largest magnitude of a score.
+  ///
+  /// Called by all ranks together; the same on all.
+  func exactRows(
+    _ queries: [[Double]], batch: Int, positions: [Int], k: some TokenRows, v: some TokenRows,
+    on world: borrowing Communicator
+  ) throws -> (results: [ReferenceRow.Result], largestScore: Double) {
+    let parts = try world.allGather(
+      world.agree {
+        try ownPart(queries, batch: batch, positions: positions, k: k, v: v, rank: world.rank)
+      })
+    let rows = (0..<positions.count * attention.shape.queryHeads).map { combined(parts, row: $0) }
+    return (rows.map(\.row), rows.map(\.largestScore).max() ?? 0)
   }
 
   /// Numbers that describe a part of a row: output, log-sum-exp, largest magnitude of a score.
@@ -143,35 +124,28 @@ public struct SampledCheck {
     rank: Int
   ) throws -> [Double] {
     let shape = attention.shape
-    let piece = max(1, (1 << 18) / max(k.rowLength, v.rowLength))
+    let pieces = attention.keys.pieces(of: rank, rowLength: max(k.rowLength, v.rowLength))
     var results = Array(
       repeating: [ReferenceRow.Result](), count: positions.count * shape.queryHeads)
     var largestScores = [Double](repeating: 0, count: results.count)
-    for run in attention.keys.shards[rank] {
-      for start in stride(from: 0, to: run.count, by: piece) {
-        let tokens = run.slice(start..<min(start + piece, run.count))
-        let keys = try read(k, batch: batch, tokens: tokens).map(Double.init)
-        let values = try read(v, batch: batch, tokens: tokens).map(Double.init)
-        for (row, position) in positions.enumerated() {
-          for head in 0..<shape.queryHeads {
-            let kvHead = head * shape.kvHeads / shape.queryHeads
-            let query = queries[row][head * shape.headDim..<(head + 1) * shape.headDim]
-            var reference = ReferenceRow(valueHeadDim: shape.valueHeadDim)
-            let index = row * shape.queryHeads + head
-            for (token, key) in tokens.enumerated() {
-              let added = bias(position, key, head)
-              if added == -.infinity { continue }
-              let keyStart = (token * shape.kvHeads + kvHead) * shape.headDim
-              var dot = 0.0
-              for d in 0..<shape.headDim { dot += query[query.startIndex + d] * keys[keyStart + d] }
-              let score = attention.scale * dot + added
-              largestScores[index] = max(largestScores[index], abs(score))
-              let valueStart = (token * shape.kvHeads + kvHead) * shape.valueHeadDim
-              reference.add(
-                score: score, value: values[valueStart..<valueStart + shape.valueHeadDim])
-            }
-            results[index].append(reference.result)
+    for (tokens, _) in pieces {
+      let keys = try k.rows(batch: batch, tokens: tokens).map(Double.init)
+      let values = try v.rows(batch: batch, tokens: tokens).map(Double.init)
+      for (row, position) in positions.enumerated() {
+        for head in 0..<shape.queryHeads {
+          let query = queries[row].vector(head, count: shape.headDim)
+          var reference = ReferenceRow(valueHeadDim: shape.valueHeadDim)
+          let index = row * shape.queryHeads + head
+          for (token, key) in tokens.enumerated() {
+            let added = bias(position, key, head)
+            if added == -.infinity { continue }
+            let kvRow = token * shape.kvHeads + head * shape.kvHeads / shape.queryHeads
+            let score =
+              attention.scale * dot(query, keys.vector(kvRow, count: shape.headDim)) + added
+            largestScores[index] = max(largestScores[index], abs(score))
+            reference.add(score: score, value: values.vector(kvRow, count: shape.valueHeadDim))
           }
+          results[index].append(reference.result)
         }
       }
     }
@@ -184,35 +158,15 @@ public struct SampledCheck {
 
   /// One row over all keys, and the largest magnitude of its scores.
   private func combined(
-    _ parts: [[Double]], row: Int, head: Int
+    _ parts: [[Double]], row: Int
   ) -> (row: ReferenceRow.Result, largestScore: Double) {
     let columns = attention.shape.valueHeadDim
-    let start = (row * attention.shape.queryHeads + head) * partLength
+    let start = row * partLength
     let whole = ReferenceRow.combine(
       parts.map {
         ReferenceRow.Result(
           output: Array($0[start..<start + columns]), logSumExp: $0[start + columns])
       })
     return (whole, parts.map { $0[start + columns + 1] }.max() ?? 0)
-  }
-
-  /// How far this rank's result for one row is from the oracle's.
-  private func difference(
-    _ output: borrowing AttentionOutput,
-    _ expected: ReferenceRow.Result, batch: Int, token: Int, head: Int
-  ) -> (o: Double, lse: Double) {
-    let shape = attention.shape
-    let tokens = output.o.shape[1]
-    let first = ((batch * tokens + token) * shape.queryHeads + head) * shape.valueHeadDim
-    let o = (0..<shape.valueHeadDim).map {
-      distance(output.o.span[first + $0], expected.output[$0])
-    }
-    let lse = output.lse.span[(batch * shape.queryHeads + head) * tokens + token]
-    return (o.max() ?? 0, distance(lse, expected.logSumExp))
-  }
-
-  private func distance(_ actual: Float, _ expected: Double) -> Double {
-    if Double(actual) == expected { return 0 }
-    return actual.isFinite && expected.isFinite ? abs(Double(actual) - expected) : .infinity
   }
 }
