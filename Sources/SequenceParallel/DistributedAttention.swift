@@ -186,6 +186,15 @@ public struct AttentionGradients: ~Copyable {
   public let dk: Tensor<Float>
   /// `[batch, keys, kvHeads, valueHeadDim]`.
   public let dv: Tensor<Float>
+
+  /// Takes the three tensors.
+  public init(
+    dq: consuming Tensor<Float>, dk: consuming Tensor<Float>, dv: consuming Tensor<Float>
+  ) {
+    self.dq = dq
+    self.dk = dk
+    self.dv = dv
+  }
 }
 
 /// Blocks and gradients as they lie in the memory of a stream, which outlives them.

@@ -5,7 +5,9 @@ import Testing
 struct RingJobTests {
   @Test(
     "check on ranks",
-    arguments: ["grid", "transports", "large-blocks", "traffic", "sampled-check"],
+    arguments: [
+      "grid", "transports", "large-blocks", "traffic", "sampled-check", "sampled-gradient-check",
+    ],
     [1, 2, 3, 4, 5, 7, 8])
   func check(name: String, ranks: Int) async throws {
     let result = try await MPIJob.run(

@@ -19,19 +19,18 @@ extension AttendCommand: DistributedCommand {
 
     let result = try compute(attention, input, choice.transport, topology, on: world)
     try world.agreed { try checkOverflow(of: result, attention, rank: world.rank) }
-    let finding = try verify ? check(result, attention, input, on: world) : nil
+    let findings = try verify ? check(result, attention, input, on: world) : nil
     let report = try RunReport.gather(
-      result.report, attention: attention, choice: choice, options: self, finding: finding,
+      result.report, attention: attention, choice: choice, options: self, findings: findings,
       on: world)
     if let report {
       let text = self.report == .json ? try report.json : report.text
       write(text + "\n", to: STDOUT_FILENO)
     }
-    if let finding, !finding.holds {
+    if let failure = findings?.failure {
       throw AgreedFailure(
         message: world.rank == 0
-          ? "gyre: the check failed: the largest error is \(finding.maxError), "
-            + "\(finding.tolerance) is allowed\(output == nil ? "" : "; no output is written")."
+          ? "gyre: the check failed: \(failure)\(output == nil ? "" : "; no output is written")."
           : nil)
     }
     if let writer { try writer.write(result, attention: attention, on: world) }
@@ -117,9 +116,21 @@ extension AttendCommand: DistributedCommand {
   private func check(
     _ result: borrowing PassResult, _ attention: ShardedAttention, _ input: AttentionInput,
     on world: borrowing Communicator
-  ) throws -> SampledCheck.Finding {
-    try SampledCheck(of: attention, bias: bias(input))
+  ) throws -> Findings {
+    let output = try SampledCheck(of: attention, bias: bias(input))
       .run(result.output, q: input.q, k: input.k, v: input.v, on: world)
+    let gradients: SampledCheck.Finding? =
+      switch result.gradients {
+      case .some(let gradients):
+        try input.outputGradient.map {
+          try SampledGradientCheck(of: attention, bias: bias(input))
+            .run(
+              gradients, result.output, q: input.q, k: input.k, v: input.v, outputGradient: $0,
+              on: world)
+        }
+      case .none: nil
+      }
+    return Findings(output: output, gradients: gradients)
   }
 
   private func openInput() throws -> AttentionInput {

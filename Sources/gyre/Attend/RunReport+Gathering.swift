@@ -44,7 +44,7 @@ extension RunReport {
   static func gather(
     _ own: RankReport, attention: ShardedAttention,
     choice: (transport: Transport, reason: String), options: AttendCommand,
-    finding: SampledCheck.Finding?, on world: borrowing Communicator
+    findings: Findings?, on world: borrowing Communicator
   ) throws -> RunReport? {
     let numbers = try world.gather(own.numbers, at: 0)
     let hosts = try world.gather(Array(MPIEnvironment.processorName.utf8), at: 0)
@@ -78,8 +78,10 @@ extension RunReport {
       computeSeconds: largest(\.computeSeconds), waitSeconds: largest(\.waitSeconds),
       imbalance: imbalance(\.computeSeconds), workImbalance: imbalance(\.flops),
       peakResidentBytes: ranks.map(\.peakResidentBytes).max() ?? 0,
-      maxError: Nullable(value: finding?.maxError),
-      tolerance: Nullable(value: finding?.tolerance),
-      checkedRows: finding?.rows ?? 0, perRank: ranks)
+      maxError: Nullable(value: findings?.output.maxError),
+      tolerance: Nullable(value: findings?.output.tolerance),
+      checkedRows: findings?.output.rows ?? 0,
+      maxGradientError: Nullable(value: findings?.gradients?.maxError),
+      gradientTolerance: Nullable(value: findings?.gradients?.tolerance), perRank: ranks)
   }
 }

@@ -68,6 +68,11 @@ extension RunReport {
           + "\(scientific(maxError)), allowed \(scientific(tolerance)): "
           + (maxError <= tolerance ? "passed." : "FAILED."))
     }
+    if let error = maxGradientError.value, let tolerance = gradientTolerance.value {
+      lines.append(
+        "Check of gradients: largest error \(scientific(error)), allowed \(scientific(tolerance)): "
+          + (error <= tolerance ? "passed." : "FAILED."))
+    }
     return lines
   }
 }

@@ -67,6 +67,9 @@ struct RunReport: Encodable {
   let maxError: Nullable<Double>
   let tolerance: Nullable<Double>
   let checkedRows: Int
+  /// Null unless gradients were checked.
+  let maxGradientError: Nullable<Double>
+  let gradientTolerance: Nullable<Double>
   let perRank: [RankReport]
 }
 

@@ -10,6 +10,7 @@ let cases: [String: (borrowing Communicator) throws -> Void] = [
   "large-blocks": checkLargeBlocks,
   "traffic": checkTraffic,
   "sampled-check": checkSampledCheck,
+  "sampled-gradient-check": checkSampledGradientCheck,
 ]
 
 guard CommandLine.arguments.count == 2, let check = cases[CommandLine.arguments[1]] else {
