@@ -22,7 +22,10 @@ func checkGrid(_ world: borrowing Communicator) throws {
             shape: shape, tokens: tokens, keyTokens: keyTokens, logits: logits, seed: seed)
           for (index, mask) in MaskCase.all(tokens: tokens, keyTokens: keyTokens).enumerated() {
             let expected = problem.expected(mask)
-            for layout in Layout.allCases {
+            // All layouts with a small head dim; with a large one they take turns.
+            let layouts =
+              headDim == 4 ? Layout.allCases : [Layout.allCases[(Int(seed) + index) % 3]]
+            for layout in layouts {
               // The transports take turns; `checkTransports` has all of them on the same problem.
               let transport = transports[(Int(seed) + index) % transports.count]
               var options = DistributedAttention.Options()
@@ -64,7 +67,7 @@ func checkTransports(_ world: borrowing Communicator) throws {
           let attention = problem.attention(mask.pattern, layout: layout, ranks: ranks)
           for transport in transports {
             for ranksPerNode in transport == .hierarchical ? [1, 2, 3, ranks] : [ranks] {
-              for overlaps in [true, false] {
+              for overlaps in layout == .zigzag ? [true, false] : [true] {
                 var options = DistributedAttention.Options()
                 options.topology = Topology(ranks: ranks, ranksPerNode: ranksPerNode)
                 options.overlaps = overlaps

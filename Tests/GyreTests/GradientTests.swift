@@ -1,0 +1,126 @@
+import Foundation
+import Tensors
+import TestSupport
+import Testing
+
+@Suite("gyre attend --gradients")
+struct GradientTests {
+  /// Uneven in every way, and enough for several leaves of reproducible sums.
+  private static let input = [
+    TestTensor("q", [1, 1700, 2, 20]), TestTensor("k", [1, 1700, 1, 20]),
+    TestTensor("v", [1, 1700, 1, 12]), TestTensor("do", [1, 1700, 2, 12]),
+  ]
+  private static let names = ["o", "lse", "dq", "dk", "dv"]
+
+  private func attend(_ arguments: [String], ranks: Int) async throws -> CommandResult {
+    try await MPIJob.run(program: "gyre", arguments: ["attend"] + arguments, ranks: ranks)
+  }
+
+  @Test(
+    "every transport gives the same gradients, and the check passes",
+    arguments: [1, 2, 3, 5, 8], ["ring", "shared", "hierarchical", "allgather", "auto"])
+  func transports(ranks: Int, transport: String) async throws {
+    let folder = try TemporaryFolder()
+    let input = try folder.safetensors(Self.input)
+    let one = folder.path + "/one.safetensors"
+    let reference = try await attend([input, "--gradients", "--output", one], ranks: 1)
+    #expect(reference.isSuccess, "\(reference)")
+    let many = folder.path + "/many.safetensors"
+    let result = try await attend(
+      [
+        input, "--gradients", "--output", many, "--transport", transport, "--verify",
+        "--ranks-per-host", transport == "hierarchical" ? "2" : "8",
+      ], ranks: ranks)
+    #expect(result.isSuccess && result.standardOutput.contains("Check of gradients"), "\(result)")
+    for (name, shape) in zip(
+      Self.names,
+      [[1, 1700, 2, 12], [1, 2, 1700], [1, 1700, 2, 20], [1, 1700, 1, 20], [1, 1700, 1, 12]]
+    ) {
+      let (actual, expected) = (try read(many, name), try read(one, name))
+      #expect(actual.shape.dimensions == shape)
+      #expect(relativeError(actual.values, expected.values) <= 1e-5, "\(name)")
+    }
+  }
+
+  @Test("reproducible: the same bytes for any ranks, layout, transport and threads")
+  func reproducible() async throws {
+    let folder = try TemporaryFolder()
+    let input = try folder.safetensors(Self.input)
+    var files: [Data] = []
+    for (ranks, layout, transport, threads) in [
+      (1, "contiguous", "ring", "1"), (2, "zigzag", "shared", "2"),
+      (3, "striped", "allgather", "1"), (5, "zigzag", "hierarchical", "1"),
+      (8, "striped", "ring", "2"),
+    ] {
+      let output = folder.path + "/\(ranks).safetensors"
+      let result = try await attend(
+        [
+          input, "--gradients", "--causal", "--reproducible", "--output", output, "--layout",
+          layout, "--transport", transport, "--threads", threads, "--ranks-per-host",
+          transport == "hierarchical" ? "2" : "8",
+        ], ranks: ranks)
+      #expect(result.isSuccess, "\(result)")
+      files.append(try Data(contentsOf: URL(filePath: output)))
+    }
+    for file in files.dropFirst() { #expect(file == files[0]) }
+  }
+
+  @Test("a trace is JSON with a process for each rank")
+  func trace() async throws {
+    let folder = try TemporaryFolder()
+    let trace = folder.path + "/trace.json"
+    let result = try await attend(
+      ["--random", "1x600x2x2x32", "--gradients", "--trace", trace], ranks: 3)
+    #expect(result.isSuccess, "\(result)")
+    let object = try JSONSerialization.jsonObject(
+      with: Data(contentsOf: URL(filePath: trace)))
+    let events = try #require((object as? [String: Any])?["traceEvents"] as? [[String: Any]])
+    for rank in 0..<3 {
+      let names = events.filter { $0["pid"] as? Int == rank }.compactMap { $0["name"] as? String }
+      #expect(names.contains("block of \(rank)") && names.contains("send block of \(rank)"))
+      #expect(names.contains("receive result of \(rank)"))
+    }
+  }
+
+  @Test("the report gives each pass, bytes by the formula, and the transport")
+  func report() async throws {
+    let result = try await attend(
+      ["--random", "2x300x4x2x16", "--gradients", "--report", "json", "--verify"], ranks: 3)
+    let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+    let report = try #require(object as? [String: Any])
+    let forward = try #require(report["forwardSeconds"] as? Double)
+    let backward = try #require(report["backwardSeconds"] as? Double)
+    let seconds = try #require(report["seconds"] as? Double)
+    #expect(forward > 0 && backward > 0 && seconds <= forward + backward + 1e-9)
+    // Two hops forward, two backward, and two of gradients, of 100 keys each.
+    let bytes = 6 * 2 * 100 * 2 * 32 * 4
+    #expect(report["bytesSentPerRank"] as? Int == bytes)
+    #expect(report["transport"] as? String == "ring")
+    let flops: Double = 14 * 16 * 300 * 300 * 4 * 2
+    #expect(report["flops"] as? Double == flops)
+    #expect(try #require(report["maxGradientError"] as? Double) <= 1e-4)
+  }
+
+  @Test("mistakes are refused in a sentence")
+  func mistakes() async throws {
+    let folder = try TemporaryFolder()
+    let withoutGradient = try folder.safetensors(Array(Self.input.prefix(3)))
+    let wrongShape = try folder.safetensors(
+      Array(Self.input.prefix(3)) + [TestTensor("do", [1, 1700, 2, 20])], name: "wrong.safetensors")
+    for (arguments, words) in [
+      ([withoutGradient, "--gradients"], ["'do'"]),
+      ([wrongShape, "--gradients"], ["do is", "shape of o"]),
+      (
+        ["--random", "1x64x1x1x8", "--transport", "shared", "--ranks-per-host", "1"],
+        ["hierarchical"]
+      ),
+      (["--random", "1x64x1x1x8", "--transport", "pigeon"], ["--transport", "ring"]),
+      (["--random", "1x64x1x1x8", "--ranks-per-host", "0"], ["--ranks-per-host"]),
+      (["--random", "1x64x1x1x8", "--trace", folder.path + "/no/such.json"], ["no/such.json"]),
+    ] {
+      let result = try await attend(arguments, ranks: 3)
+      #expect(!result.isSuccess, "\(arguments)")
+      for word in words { #expect(result.standardError.contains(word), "\(result)") }
+    }
+  }
+}
