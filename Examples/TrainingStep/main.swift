@@ -23,7 +23,7 @@ try withMPI { world in
 
   // This rank's own rows of q, k and v, and what o should become.
   let runs = sharding.shards[world.rank]
-  let queries = QueryShard(try random(problem.queryShape, number: 0).read(shard: runs), runs: runs)
+  var queries = try random(problem.queryShape, number: 0).read(shard: runs)
   var keys = try random(problem.keyShape, number: 1).read(shard: runs)
   var values = try random(problem.valueShape, number: 2).read(shard: runs)
   let target = wave(at: runs)
@@ -31,14 +31,16 @@ try withMPI { world in
   var attention = try DistributedAttention(problem, transport: .ring, on: world)
   for step in 1...3 {
     attention.pack(keys: keys, values: values)
-    let output = try attention.forward(queries)
+    let shard = QueryShard(queries, runs: runs)
+    let output = try attention.forward(shard)
 
     let outputGradient = gradientOfLoss(output.o, target)
     let loss = try world.allReduce(squaredDistance(output.o, target), with: .sum)
     if world.rank == 0 { print("step \(step): loss \(String(format: "%.4g", loss))") }
 
-    let gradients = try attention.backward(
-      queries, output: output, outputGradient: outputGradient)
+    let gradients = try attention.backward(shard, output: output, outputGradient: outputGradient)
+    queries = shard.tensor
+    descend(&queries, along: gradients.dq)
     descend(&keys, along: gradients.dk)
     descend(&values, along: gradients.dv)
   }

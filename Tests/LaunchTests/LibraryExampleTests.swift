@@ -25,13 +25,16 @@ import Testing
     }
   }
 
-  /// What the page shows of the example is what is compiled and run.
-  @Test func thePageShowsTheExampleAsItIs() throws {
+  /// What the page shows of the example is what is compiled and run, and what it prints.
+  @Test func thePageShowsTheExampleAsItIs() async throws {
     func text(_ path: String) throws -> String {
       try String(contentsOf: Script.root.appending(path: path), encoding: .utf8)
     }
+    let page = try text("Docs/Library.md")
+    let result = try await MPIJob.run(program: "training-step", ranks: 3)
+    #expect(page.contains("```\n\(result.standardOutput)```"))
     let example = Set(try lines(text("Examples/TrainingStep/main.swift")))
-    let fences = try text("Docs/Library.md").components(separatedBy: "```")
+    let fences = page.components(separatedBy: "```")
     let excerpts = fences.filter { $0.hasPrefix("swift\n") && !$0.contains(".package(") }
     #expect(excerpts.count >= 3)
     for line in excerpts.flatMap({ lines($0).dropFirst() }) {
