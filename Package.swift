@@ -34,14 +34,17 @@ if Context.environment["CI"] != nil {
   settings.append(.treatAllWarnings(as: .error))
 }
 
+/// What other packages can use: all as the product `Gyre`, or each by itself.
+///
+/// Open MPI is needed only with `MPI` and `SequenceParallel`.
+let modules = ["Tensors", "Sharding", "Attention", "MPI", "SequenceParallel"]
+
 let package = Package(
   name: "gyre",
   products: [
     .executable(name: "gyre", targets: ["gyre"]),
-    .library(
-      name: "Gyre", targets: ["Tensors", "Sharding", "Attention", "SequenceParallel"]),
-    .library(name: "MPI", targets: ["MPI"]),
-  ],
+    .library(name: "Gyre", targets: modules),
+  ] + modules.map { .library(name: $0, targets: [$0]) },
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
@@ -75,6 +78,12 @@ let package = Package(
       name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
     .target(name: "MPI", dependencies: ["COpenMPI"], swiftSettings: settings),
 
+    // Docs/Library.md.
+    .executableTarget(
+      name: "training-step",
+      dependencies: ["MPI", "Sharding", "Tensors", "Attention", "SequenceParallel"],
+      path: "Examples/TrainingStep", swiftSettings: settings),
+
     // Tests. Distributed ones start programs of their own under mpirun.
     .target(
       name: "TestSupport",
@@ -101,7 +110,8 @@ let package = Package(
       name: "GyreTests", dependencies: ["Tensors", "TestSupport", "gyre"],
       swiftSettings: settings),
     .testTarget(
-      name: "LaunchTests", dependencies: ["TestSupport", "gyre", "mpi-checks"],
+      name: "LaunchTests",
+      dependencies: ["TestSupport", "gyre", "mpi-checks", "training-step"],
       swiftSettings: settings),
     .testTarget(
       name: "MPITests", dependencies: ["MPI", "TestSupport", "mpi-checks"],

@@ -93,6 +93,9 @@ public struct ForwardAccumulator: ~Copyable {
 }
 
 /// What attention gives.
+///
+/// Frozen, so that other modules can take the tensors out without a copy.
+@frozen
 public struct AttentionOutput: ~Copyable {
   /// `[batch, tokens, queryHeads, valueHeadDim]`.
   public let o: Tensor<Float>

@@ -1,6 +1,9 @@
 public import Tensors
 
 /// The queries that a rank owns, with the global positions of their rows.
+///
+/// Frozen, so that other modules can take the tensor out without a copy.
+@frozen
 public struct QueryShard: ~Copyable {
   /// `[batch, tokens of the shard, queryHeads, headDim]`.
   public let tensor: Tensor<Float>

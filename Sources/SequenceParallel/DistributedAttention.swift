@@ -179,6 +179,9 @@ public struct DistributedAttention: ~Copyable {
 }
 
 /// The gradients of a rank's own queries, keys and values.
+///
+/// Frozen, so that other modules can take the tensors out without a copy.
+@frozen
 public struct AttentionGradients: ~Copyable {
   /// `[batch, tokens, queryHeads, headDim]`.
   public let dq: Tensor<Float>
