@@ -38,7 +38,7 @@ class RingPeer:
         if request["action"] == "prepare":
             worker.share_of(request["tokens"], self._processes)
             if request["pass"] != "forward":
-                raise worker.Unable(f"there is no measurement of its {request['pass']} pass.")
+                raise worker.Unable("over gloo its gradients are not those of the other packages.")
         distributed.broadcast_object_list([request])
         return self._answer(request)
 
