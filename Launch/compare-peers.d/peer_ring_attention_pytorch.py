@@ -38,7 +38,7 @@ class RingPeer:
         if request["action"] == "prepare":
             worker.share_of(request["tokens"], self._processes)
             if request["pass"] != "forward":
-                raise worker.Unable("over gloo its gradients are not those of the other packages.")
+                raise worker.Unable("its dk and dv are wrong between processes.")
         distributed.broadcast_object_list([request])
         return self._answer(request)
 

@@ -110,7 +110,7 @@ class Reference:
 
 
 def apart(first: Outputs, second: Outputs) -> float:
-    """The largest difference of two contestants, as a fraction of 1 + the tensor's largest number."""
+    """The largest difference of two contestants, over 1 + the largest number of the tensor."""
     return max(
         difference(one, second[name]) / (1 + max(map(abs, second[name])))
         for name, one in first.items()
