@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tensorfile
-from problem import Problem
+from problem import Outputs, Problem
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -53,13 +53,13 @@ class Gyre:
         ranks = "1 rank" if self.ranks == 1 else f"{self.ranks} ranks"
         return ranks if self.threads == 1 else f"{ranks} × {self.threads} threads"
 
-    def output(self, problem: Problem, source: Path, folder: Path) -> array:
+    def outputs(self, problem: Problem, source: Path, folder: Path) -> Outputs:
         target = folder / "gyre.safetensors"
         self._run(problem, source, "--output", str(target))
-        return tensorfile.read(target, "o")[1]
+        return {name: tensorfile.read(target, name)[1] for name in problem.outputs}
 
     def seconds(self, problem: Problem, source: Path) -> float:
-        return json.loads(self._run(problem, source))["seconds"]
+        return json.loads(self._run(problem, source))[f"{problem.attention_pass}Seconds"]
 
     def _run(self, problem: Problem, source: Path, *more: str) -> str:
         line = on_cores(self.ranks * self.threads) + [
@@ -67,6 +67,8 @@ class Gyre:
             "--threads", str(self.threads), "--report", "json", *more]
         if problem.causal:
             line.append("--causal")
+        if problem.attention_pass == "backward":
+            line.append("--gradients")
         done = subprocess.run(line, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode:
             raise Failed(f"gyre attend failed: {last_line(done.stderr)}")
@@ -98,15 +100,20 @@ class Peer:
             return "1 thread" if self.cores == 1 else f"{self.cores} threads"
         return f"{self.cores} {'devices' if self.name == 'ringattention' else 'processes'}"
 
-    def prepare(self, problem: Problem, source: Path, folder: Path) -> tuple[str, array]:
-        """Gets the peer ready for a problem: the settings that it uses, and its output."""
+    def prepare(self, problem: Problem, source: Path, folder: Path) -> tuple[str, Outputs]:
+        """Gets the peer ready for a problem: the settings that it uses, and its outputs."""
         target = folder / "peer.f32"
         target.unlink(missing_ok=True)
         reply = self._ask({
             "action": "prepare", "input": str(source), "output": str(target),
             "pass": problem.attention_pass, "causal": problem.causal, "tokens": problem.tokens,
             "heads": problem.heads, "headDim": problem.head_dim})
-        return reply["setting"], array("f", target.read_bytes())
+        values = array("f", target.read_bytes())
+        share = len(values) // len(problem.outputs)
+        return reply["setting"], {
+            name: values[index * share:(index + 1) * share]
+            for index, name in enumerate(problem.outputs)
+        }
 
     def seconds(self) -> float:
         return self._ask({"action": "measure"})["seconds"]

@@ -38,7 +38,7 @@ class RingPeer:
         if request["action"] == "prepare":
             worker.share_of(request["tokens"], self._processes)
             if request["pass"] != "forward":
-                raise worker.Unable(f"there is no measurement of its {request['pass']} pass.")
+                raise worker.Unable("its dk and dv are wrong between processes.")
         distributed.broadcast_object_list([request])
         return self._answer(request)
 

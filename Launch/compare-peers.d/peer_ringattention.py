@@ -62,19 +62,24 @@ class RingAttentionPeer:
         return {"setting": self._prepare(request)}
 
     def _prepare(self, request: dict) -> str:
-        if request["pass"] != "forward":
-            raise worker.Unable(f"there is no measurement of its {request['pass']} pass.")
         blocks = worker.blocks_of(worker.share_of(request["tokens"], DEVICES))
         tensors = [load(request["input"], name) for name in "qkv"]
 
-        def candidate(block: int) -> Callable[[], jax.Array]:
+        def candidate(block: int) -> Callable[[], tuple[jax.Array, ...]]:
             forward = compiled(block, 1 if request["causal"] else request["tokens"])
-            return lambda: forward(*tensors).block_until_ready()
+            if request["pass"] == "forward":
+                return lambda: jax.block_until_ready((forward(*tensors),))
+            _, pullback = jax.vjp(forward, *tensors)
+            # Compiled as one, with what the forward pass has kept as an argument.
+            backward = jax.jit(lambda pullback, gradient: pullback(gradient))
+            gradient = load(request["input"], "do")
+            return lambda: jax.block_until_ready(backward(pullback, gradient))
 
         candidates = {f"blocks of {block}": candidate(block) for block in blocks}
         chosen = worker.fastest(candidates)
         self._run = candidates[chosen]
-        Path(request["output"]).write_bytes(np.asarray(self._run()).tobytes())
+        Path(request["output"]).write_bytes(
+            b"".join(np.asarray(tensor).tobytes() for tensor in self._run()))
         return chosen
 
 

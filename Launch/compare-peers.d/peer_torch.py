@@ -24,21 +24,31 @@ class TorchPeer:
         return {"setting": "contiguous [batch, heads, tokens, head dim]"}
 
     def _prepare(self, request: dict) -> None:
-        if request["pass"] != "forward":
-            raise worker.Unable(f"there is no measurement of its {request['pass']} pass.")
-        q, k, v = (load(request["input"], name) for name in "qkv")
+        q, k, v = inputs = [load(request["input"], name) for name in "qkv"]
         causal = request["causal"]
-        self._run = lambda: scaled_dot_product_attention(q, k, v, is_causal=causal)
-        output = self._run().transpose(1, 2).contiguous()
-        Path(request["output"]).write_bytes(output.numpy().tobytes())
+
+        def forward() -> tuple[torch.Tensor, ...]:
+            with torch.inference_mode():
+                return (scaled_dot_product_attention(q, k, v, is_causal=causal),)
+
+        if request["pass"] == "forward":
+            self._run = forward
+        else:
+            gradient = load(request["input"], "do")
+            for tensor in inputs:
+                tensor.requires_grad_()
+            output = scaled_dot_product_attention(q, k, v, is_causal=causal)
+            # The graph is kept, so that what is timed is the backward pass alone.
+            self._run = lambda: torch.autograd.grad(output, inputs, gradient, retain_graph=True)
+        outputs = [tensor.transpose(1, 2).contiguous().numpy() for tensor in self._run()]
+        Path(request["output"]).write_bytes(b"".join(map(bytes, outputs)))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(int(sys.argv[1]))
-    with torch.inference_mode():
-        worker.serve(
-            {
-                "version": torch.__version__,
-                "details": f"CPU capability {torch.backends.cpu.get_cpu_capability()}",
-            },
-            TorchPeer().answer)
+    worker.serve(
+        {
+            "version": torch.__version__,
+            "details": f"CPU capability {torch.backends.cpu.get_cpu_capability()}",
+        },
+        TorchPeer().answer)

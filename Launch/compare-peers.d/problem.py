@@ -10,7 +10,16 @@ from pathlib import Path
 import tensorfile
 
 # Flops a visible pair and unit of head dim, for each pass that there is.
-FLOPS = {"forward": 4}
+FLOPS = {"forward": 4, "backward": 10}
+
+# The tensors that each pass makes, all [1, tokens, heads, headDim].
+OUTPUTS = {"forward": ("o",), "backward": ("dq", "dk", "dv")}
+
+# The largest error against double precision, and half the largest difference of two contestants,
+# that still counts as the same answer; as a fraction of 1 + the tensor's largest number.
+ALLOWED_ERROR = {"forward": 5e-6, "backward": 1e-4}
+
+Outputs = dict[str, array]
 
 
 @dataclass(frozen=True)
@@ -30,22 +39,34 @@ class Problem:
         return FLOPS[self.attention_pass] * self.head_dim * self.heads * pairs
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        return OUTPUTS[self.attention_pass]
+
+    @property
+    def allowed_error(self) -> float:
+        return ALLOWED_ERROR[self.attention_pass]
+
+    @property
     def mask(self) -> str:
         return "causal" if self.causal else "full"
 
 
 def write_input(path: Path, tokens: int, heads: int, head_dim: int) -> None:
-    """Writes standard-normal q, k and v [1, tokens, heads, headDim], the same on every call."""
+    """Writes standard-normal q, k, v and do [1, tokens, heads, headDim], the same on every call."""
     source = random.Random(head_dim)
     shape = [1, tokens, heads, head_dim]
     count = math.prod(shape)
     tensorfile.write(path, {
-        name: (shape, array("f", (source.gauss(0, 1) for _ in range(count)))) for name in "qkv"
+        name: (shape, array("f", (source.gauss(0, 1) for _ in range(count))))
+        for name in ("q", "k", "v", "do")
     })
 
 
 class Reference:
-    """Rows of the output in double precision, each straight from the definition."""
+    """Rows of o or dq in double precision, each straight from the definition.
+
+    A row of dk or dv would take all rows of the problem: these are only compared with each other.
+    """
 
     def __init__(self, problem: Problem, path: Path, rows: int) -> None:
         step = max(1, (problem.tokens - 1) // max(1, rows - 1))
@@ -53,33 +74,51 @@ class Reference:
         self._width = problem.heads * problem.head_dim
         self._rows = self._compute(problem, path)
 
-    def error(self, output: array) -> float:
-        """The largest error of an output [1, tokens, heads, headDim] in these rows."""
+    def error(self, outputs: Outputs) -> float:
+        """The largest error in these rows, as a fraction of 1 + the tensor's largest number."""
+        output = next(iter(outputs.values()))
         return max(
             difference(output[position * self._width:(position + 1) * self._width], row)
             for position, row in zip(self.positions, self._rows)
-        )
+        ) / (1 + max(map(abs, output)))
 
     def _compute(self, problem: Problem, path: Path) -> list[list[float]]:
-        q, k, v = (tensorfile.read(path, name)[1] for name in "qkv")
+        q, k, v, do = (tensorfile.read(path, name)[1] for name in ("q", "k", "v", "do"))
         rows: list[list[float]] = [[] for _ in self.positions]
         for head in range(problem.heads):
             start, width, dim = head * problem.head_dim, self._width, problem.head_dim
             keys = [k[at:at + dim] for at in range(start, len(k), width)]
-            columns = [v[start + column::width] for column in range(dim)]
+            values = [v[at:at + dim] for at in range(start, len(v), width)]
+            backward = problem.attention_pass == "backward"
+            columns = [(k if backward else v)[start + column::width] for column in range(dim)]
             for position, row in zip(self.positions, rows):
                 visible = position + 1 if problem.causal else problem.tokens
-                query = q[position * width + start:position * width + start + dim]
-                scores = [sum(map(mul, query, key)) for key in keys[:visible]]
+                at = position * width + start
+                scores = [sum(map(mul, q[at:at + dim], key)) for key in keys[:visible]]
                 largest = max(scores)
                 weights = [math.exp((score - largest) / math.sqrt(dim)) for score in scores]
                 total = math.fsum(weights)
+                if backward:
+                    slopes = [sum(map(mul, do[at:at + dim], value)) for value in values[:visible]]
+                    mean = math.fsum(map(mul, weights, slopes)) / total
+                    weights = [
+                        weight * (slope - mean) / math.sqrt(dim)
+                        for weight, slope in zip(weights, slopes)
+                    ]
                 row += [math.fsum(map(mul, weights, column)) / total for column in columns]
         return rows
 
 
+def apart(first: Outputs, second: Outputs) -> float:
+    """The largest difference of two contestants, over 1 + the largest number of the tensor."""
+    return max(
+        difference(one, second[name]) / (1 + max(map(abs, second[name])))
+        for name, one in first.items()
+    )
+
+
 def difference(first: array | list[float], second: array | list[float]) -> float:
-    """The largest difference of two outputs; infinite if either has a number that is not finite."""
+    """The largest difference of two tensors; infinite if either has a number that is not finite."""
     if len(first) != len(second):
         return math.inf
     differences = [abs(one - other) for one, other in zip(first, second)]

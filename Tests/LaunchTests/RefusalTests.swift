@@ -66,6 +66,7 @@ import Testing
 
   @Test(arguments: [
     ["--peers", "numpy"], ["--peers", "torch,torch"], ["--peers="], ["--peers"],
+    ["--pass", "sideways"], ["--pass", "forward,forward"], ["--pass="],
     ["--head-dim", "0"], ["--head-dim", "64,,128"], ["--head-dim", "257"], ["--tokens", "1"],
     ["--tokens", "4k"], ["--heads", "0"], ["--threads", "0"], ["--threads", "1023"],
     ["--causal", "yes"], ["--repeats", "0"], ["--repeats=2.5"], ["--format", "xml"],
