@@ -20,14 +20,7 @@ public struct DistributedAttention: ~Copyable {
   public let problem: ShardedAttention
   /// How blocks move.
   public let transport: Transport
-  /// The threads of this rank.
-  public let team: ThreadTeam
-
-  /// Where the time of the last pass went.
-  public private(set) var timing = Timing()
-
-  private let stream: any BlockStream
-  private let rank: Int
+  private let engine: any AttentionEngine
 
   /// How a computation runs, apart from what it computes.
   public struct Options {
@@ -54,30 +47,39 @@ public struct DistributedAttention: ~Copyable {
     precondition(world.size == problem.ranks, "as many ranks as shards")
     self.problem = problem
     self.transport = transport
-    team = options.team
-    rank = world.rank
-    let sizes = problem.blockBytes
+    let stream = try Self.stream(
+      transport, sizes: problem.blockBytes, sees: problem.sees, options: options, on: world)
+    engine = TravellingKeys(problem, stream: stream, team: options.team, rank: world.rank)
+  }
+
+  /// Blocks on their way round the ranks.
+  private static func stream(
+    _ transport: Transport, sizes: [Int], sees: @escaping (_ rank: Int, _ owner: Int) -> Bool,
+    options: Options, on world: borrowing Communicator
+  ) throws -> any BlockStream {
     if transport == .allgather {
-      stream = try DirectStream(
-        ranks: world.size, sees: problem.sees, sizes: sizes, overlaps: options.overlaps,
+      return try DirectStream(
+        ranks: world.size, sees: sees, sizes: sizes, overlaps: options.overlaps,
         timeline: options.timeline, on: world)
-      return
     }
     let groups = try transport.groups(
       options.topology ?? Topology(of: world), ranks: world.size)
-    stream = try RotatingStream(
-      schedule: RingSchedule(groups: groups, sees: problem.sees), sizes: sizes,
+    return try RotatingStream(
+      schedule: RingSchedule(groups: groups, sees: sees), sizes: sizes,
       overlaps: options.overlaps, timeline: options.timeline, on: world)
   }
 
   /// The point-to-point messages of this rank so far.
-  public var traffic: Traffic { stream.traffic }
+  public var traffic: Traffic { engine.traffic }
+
+  /// Where the time of the last pass went.
+  public var timing: Timing { engine.timing }
 
   /// Gives shared memory and communicators back, called by all ranks together.
   ///
   /// What is not given back so is when MPI ends.
   public consuming func close() throws(MPIError) {
-    try stream.close()
+    try engine.close()
   }
 
   // MARK: Keys and values
@@ -85,9 +87,8 @@ public struct DistributedAttention: ~Copyable {
   /// This rank's own keys and values, to be packed before ``forward(_:progress:)``.
   ///
   /// - Parameter body: is given the block; it stays packed for any number of passes.
-  public mutating func withOwnBlock<R>(_ body: (inout KeyValueBlock) throws -> R) rethrows -> R {
-    var block = unsafe problem.block(of: rank, at: stream.ownBlock)
-    return try body(&block)
+  public mutating func withOwnBlock(_ body: (inout KeyValueBlock) throws -> Void) rethrows {
+    try engine.packOwnBlock(body)
   }
 
   /// Packs this rank's own keys and values.
@@ -96,8 +97,7 @@ public struct DistributedAttention: ~Copyable {
   ///   - keys: `[batch, keys of the shard, kvHeads, headDim]`, in the order of its runs.
   ///   - values: `[batch, keys of the shard, kvHeads, valueHeadDim]`.
   public mutating func pack(keys: borrowing Tensor<Float>, values: borrowing Tensor<Float>) {
-    var block = unsafe problem.block(of: rank, at: stream.ownBlock)
-    block.pack(keys: keys, values: values)
+    withOwnBlock { $0.pack(keys: keys, values: values) }
   }
 
   // MARK: Passes
@@ -118,20 +118,7 @@ public struct DistributedAttention: ~Copyable {
   public mutating func forward(
     _ queries: borrowing QueryShard, progress: (_ scores: Int) -> Void = { _ in }
   ) throws(MPIError) -> AttentionOutput {
-    var accumulator = ForwardAccumulator(
-      shape: problem.shape, tokens: queries.tokens, scale: problem.scale,
-      pattern: problem.pattern, accumulation: problem.accumulation, team: team)
-    timing = try stream.run(results: nil) { visit, poll in
-      let block = unsafe problem.block(of: visit.owner, at: visit.block)
-      accumulator.attend(queries, to: block) { scores in
-        progress(scores)
-        poll()
-      }
-    }
-    let start = ContinuousClock.now
-    let output = accumulator.finish()
-    timing.computing += ContinuousClock.now - start
-    return output
+    try engine.forward(queries, progress: progress)
   }
 
   /// The backward pass of the same queries, keys and values, called by all ranks together.
@@ -151,82 +138,7 @@ public struct DistributedAttention: ~Copyable {
     _ queries: borrowing QueryShard, output: borrowing AttentionOutput,
     outputGradient: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void = { _ in }
   ) throws(MPIError) -> AttentionGradients {
-    let start = ContinuousClock.now
-    try stream.reserveResults(
-      problem.keys.shards.indices.map {
-        KeyValueGradient.byteCount(
-          keys: problem.keys.tokenCount(of: $0), shape: problem.shape,
-          accumulation: problem.accumulation)
-      })
-    var accumulator = BackwardAccumulator(
-      shape: problem.shape, output: output, outputGradient: outputGradient, scale: problem.scale,
-      pattern: problem.pattern, accumulation: problem.accumulation, team: team)
-    let prepared = ContinuousClock.now - start
-    timing = try stream.run(results: problem.gradientSums) { visit, poll in
-      let block = unsafe problem.block(of: visit.owner, at: visit.block)
-      var gradient = unsafe problem.gradient(of: visit.owner, at: visit.result)
-      accumulator.attend(
-        queries, outputGradient: outputGradient, to: block, addingTo: &gradient, part: visit.part
-      ) { scores in
-        progress(scores)
-        poll()
-      }
-    }
-    timing.computing += prepared
-    let own = unsafe problem.gradient(of: rank, at: stream.ownResult)
-    return AttentionGradients(dq: accumulator.finish(), dk: own.dk(), dv: own.dv())
-  }
-}
-
-/// The gradients of a rank's own queries, keys and values.
-///
-/// Frozen, so that other modules can take the tensors out without a copy.
-@frozen
-public struct AttentionGradients: ~Copyable {
-  /// `[batch, tokens, queryHeads, headDim]`.
-  public let dq: Tensor<Float>
-  /// `[batch, keys, kvHeads, headDim]`, keys in the order of the shard's runs.
-  public let dk: Tensor<Float>
-  /// `[batch, keys, kvHeads, valueHeadDim]`.
-  public let dv: Tensor<Float>
-
-  /// Takes the three tensors.
-  public init(
-    dq: consuming Tensor<Float>, dk: consuming Tensor<Float>, dv: consuming Tensor<Float>
-  ) {
-    self.dq = dq
-    self.dk = dk
-    self.dv = dv
-  }
-}
-
-/// Blocks and gradients as they lie in the memory of a stream, which outlives them.
-extension ShardedAttention {
-  @unsafe
-  fileprivate func block(
-    of owner: Int, at memory: UnsafeMutableRawBufferPointer
-  ) -> KeyValueBlock {
-    unsafe KeyValueBlock(
-      shape: shape, elementType: wire, runs: keys.shards[owner], memory: memory)
-  }
-
-  @unsafe
-  fileprivate func gradient(
-    of owner: Int, at memory: UnsafeMutableRawBufferPointer
-  ) -> KeyValueGradient {
-    unsafe KeyValueGradient(
-      shape: shape, keys: keys.tokenCount(of: owner), memory: memory, accumulation: accumulation)
-  }
-
-  fileprivate var gradientSums: ResultOperations {
-    unsafe ResultOperations(
-      clear: { owner, memory in
-        var gradient = unsafe gradient(of: owner, at: memory)
-        gradient.clear()
-      },
-      add: { owner, memory, other in
-        var gradient = unsafe gradient(of: owner, at: memory)
-        unsafe gradient.add(self.gradient(of: owner, at: other))
-      })
+    try engine.backward(
+      queries, output: output, outputGradient: outputGradient, progress: progress)
   }
 }

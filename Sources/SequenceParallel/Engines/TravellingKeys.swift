@@ -1,0 +1,112 @@
+import Attention
+import MPI
+import Sharding
+import Tensors
+
+/// Queries stay; blocks of keys and values pass by, and their gradients follow them home.
+final class TravellingKeys: AttentionEngine {
+  private let problem: ShardedAttention
+  private let team: ThreadTeam
+  private let rank: Int
+  private let stream: any BlockStream
+  private(set) var timing = Timing()
+
+  /// - Parameter stream: of the blocks of the problem's keys.
+  init(_ problem: ShardedAttention, stream: any BlockStream, team: ThreadTeam, rank: Int) {
+    self.problem = problem
+    self.team = team
+    self.rank = rank
+    self.stream = stream
+  }
+
+  var traffic: Traffic { stream.traffic }
+
+  func packOwnBlock(_ body: (inout KeyValueBlock) throws -> Void) rethrows {
+    var block = unsafe problem.block(of: rank, at: stream.ownBlock)
+    try body(&block)
+  }
+
+  func forward(
+    _ queries: borrowing QueryShard, progress: (_ scores: Int) -> Void
+  ) throws(MPIError) -> AttentionOutput {
+    var accumulator = ForwardAccumulator(
+      shape: problem.shape, tokens: queries.tokens, scale: problem.scale,
+      pattern: problem.pattern, accumulation: problem.accumulation, team: team)
+    timing = try stream.run(results: nil) { visit, poll in
+      let block = unsafe problem.block(of: visit.owner, at: visit.block)
+      accumulator.attend(queries, to: block) { scores in
+        progress(scores)
+        poll()
+      }
+    }
+    let start = ContinuousClock.now
+    let output = accumulator.finish()
+    timing.computing += ContinuousClock.now - start
+    return output
+  }
+
+  func backward(
+    _ queries: borrowing QueryShard, output: borrowing AttentionOutput,
+    outputGradient: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void
+  ) throws(MPIError) -> AttentionGradients {
+    let start = ContinuousClock.now
+    try stream.reserveResults(
+      problem.keys.shards.indices.map {
+        KeyValueGradient.byteCount(
+          keys: problem.keys.tokenCount(of: $0), shape: problem.shape,
+          accumulation: problem.accumulation)
+      })
+    var accumulator = BackwardAccumulator(
+      shape: problem.shape, output: output, outputGradient: outputGradient, scale: problem.scale,
+      pattern: problem.pattern, accumulation: problem.accumulation, team: team)
+    let prepared = ContinuousClock.now - start
+    timing = try stream.run(results: problem.gradientSums) { visit, poll in
+      let block = unsafe problem.block(of: visit.owner, at: visit.block)
+      var gradient = unsafe problem.gradient(of: visit.owner, at: visit.result)
+      accumulator.attend(
+        queries, outputGradient: outputGradient, to: block, addingTo: &gradient, part: visit.part
+      ) { scores in
+        progress(scores)
+        poll()
+      }
+    }
+    timing.computing += prepared
+    let own = unsafe problem.gradient(of: rank, at: stream.ownResult)
+    return AttentionGradients(dq: accumulator.finish(), dk: own.dk(), dv: own.dv())
+  }
+
+  func close() throws(MPIError) {
+    try stream.close()
+  }
+}
+
+/// Blocks and gradients as they lie in the memory of a stream, which outlives them.
+extension ShardedAttention {
+  @unsafe
+  fileprivate func block(
+    of owner: Int, at memory: UnsafeMutableRawBufferPointer
+  ) -> KeyValueBlock {
+    unsafe KeyValueBlock(
+      shape: shape, elementType: wire, runs: keys.shards[owner], memory: memory)
+  }
+
+  @unsafe
+  fileprivate func gradient(
+    of owner: Int, at memory: UnsafeMutableRawBufferPointer
+  ) -> KeyValueGradient {
+    unsafe KeyValueGradient(
+      shape: shape, keys: keys.tokenCount(of: owner), memory: memory, accumulation: accumulation)
+  }
+
+  fileprivate var gradientSums: ResultOperations {
+    unsafe ResultOperations(
+      clear: { owner, memory in
+        var gradient = unsafe gradient(of: owner, at: memory)
+        gradient.clear()
+      },
+      add: { owner, memory, other in
+        var gradient = unsafe gradient(of: owner, at: memory)
+        unsafe gradient.add(self.gradient(of: owner, at: other))
+      })
+  }
+}
