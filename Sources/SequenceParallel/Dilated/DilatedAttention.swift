@@ -1,0 +1,95 @@
+public import Attention
+public import MPI
+import Sharding
+public import Tensors
+
+/// Dilated attention over a sequence that is sharded among ranks: LongNet.
+///
+/// Rows of queries, keys and values go from the ranks that hold them to those that compute on them,
+/// in rounds, and outputs come home and are merged. What is computed where is the ``Placement``; the
+/// answer does not depend on it.
+///
+/// Memory is O(shard), and the rows of two rounds; with ``Placement/sequence`` a rank also holds its
+/// queries of one segment, with the others those of one task.
+///
+/// Source: Ding et al. 2023, LongNet: Scaling Transformers to 1,000,000,000 Tokens.
+public struct DilatedAttention: ~Copyable {
+  /// What is computed, over a ``DilatedPattern``.
+  public let problem: ShardedAttention
+  /// Where it is computed.
+  public let placement: Placement
+  /// Where the time of the last pass went.
+  public private(set) var timing = Timing()
+
+  private let plan: DilatedPlan
+  private let rounds: DilatedRounds
+  private let rank: Int
+  private let options: Options
+
+  /// How a computation runs, apart from what it computes.
+  public struct Options {
+    /// The threads of this rank.
+    public var team = ThreadTeam(threads: 1)
+    /// Whether a backward pass follows.
+    public var gradients = false
+    /// About as many bytes of rows has a rank in a round.
+    public var roundBytes = 8 << 20
+    /// False ends all transfers before computing.
+    public var overlaps = true
+    /// Where spans are noted.
+    public var timeline: Timeline?
+
+    /// The defaults.
+    public init() {}
+  }
+
+  /// Connects the ranks, called by all of them together.
+  ///
+  /// - Precondition: the problem's pattern is a ``DilatedPattern``, queries and keys are sharded
+  ///   alike, and it is computed in `Float` by ``Accumulation/fast``.
+  public init(
+    _ problem: ShardedAttention, placement: Placement, options: Options = Options(),
+    on world: borrowing Communicator
+  ) throws(MPIError) {
+    guard let pattern = problem.pattern as? DilatedPattern else {
+      preconditionFailure("the pattern of the problem is not dilated")
+    }
+    precondition(
+      problem.queries == problem.keys && problem.wire == .f32 && problem.accumulation == .fast
+        && world.size == problem.ranks && pattern.queryHeads == problem.shape.queryHeads,
+      "queries and keys are the same tokens, sharded alike, and travel as Float")
+    self.problem = problem
+    self.placement = placement
+    self.options = options
+    rank = world.rank
+    plan = DilatedPlan(
+      pattern, shape: problem.shape, home: problem.queries, placement: placement)
+    rounds = try DilatedRounds(
+      plan, roundBytes: options.roundBytes, overlaps: options.overlaps, timeline: options.timeline,
+      on: world)
+  }
+
+  /// The point-to-point messages of this rank so far.
+  public var traffic: Traffic { rounds.traffic }
+
+  /// The forward pass, called by all ranks together.
+  ///
+  /// - Parameters:
+  ///   - q: this rank's queries, `[batch, tokens, queryHeads, headDim]`.
+  ///   - k: its keys, `[batch, tokens, kvHeads, headDim]`.
+  ///   - v: its values, `[batch, tokens, kvHeads, valueHeadDim]`.
+  ///   - progress: called between tiles with the scores that this rank's first thread has computed
+  ///     since the last call.
+  /// - Returns: this rank's outputs and log-sum-exps; 0 and −∞ where no branch selects a query.
+  /// - Throws: `MPIError` if a transfer fails.
+  public mutating func forward(
+    q: borrowing Tensor<Float>, k: borrowing Tensor<Float>, v: borrowing Tensor<Float>,
+    progress: (_ scores: Int) -> Void = { _ in }
+  ) throws(MPIError) -> AttentionOutput {
+    let pass = DilatedForwardPass(
+      plan, rank: rank, scale: problem.scale, q: q, k: k, v: v, sendsRemainder: options.gradients,
+      team: options.team)
+    timing = try rounds.run(pass, progress: progress)
+    return pass.finish()
+  }
+}

@@ -1,0 +1,41 @@
+import Attention
+import Sharding
+import Tensors
+
+/// Who computes what of dilated attention.
+///
+/// It is a value that every rank computes for itself. Any assignment of tasks to ranks in which each
+/// query of each family occurs once gives the same answer; a ``Placement`` chooses one.
+struct DilatedPlan: Sendable {
+  let shape: AttentionShape
+  /// Which rank holds which tokens.
+  let home: Sharding
+  let pattern: DilatedPattern
+  let families: [DilatedFamily]
+  /// For each rank, its tasks in their order.
+  let tasks: [[DilatedTask]]
+
+  /// Places the work of a problem.
+  ///
+  /// - Complexity: O(segments) for the placement by sequence, O(families + ranks) for others.
+  init(
+    _ pattern: DilatedPattern, shape: AttentionShape, home: Sharding, placement: Placement
+  ) {
+    let families = DilatedFamily.all(of: pattern, shape: shape, tokens: home.tokens)
+    self.shape = shape
+    self.home = home
+    self.pattern = pattern
+    self.families = families
+    tasks = placement.tasks(families, pattern: pattern, shape: shape, home: home)
+  }
+
+  var ranks: Int { home.ranks }
+
+  /// The (query, key) pairs of a task, over all its heads and all sequences.
+  func pairs(_ task: DilatedTask) -> Int {
+    task.pairs(isCausal: pattern.isCausal) * families[task.family].queryHeads.count * shape.batch
+  }
+
+  /// The (query, key) pairs that a rank computes.
+  func pairs(rank: Int) -> Int { tasks[rank].reduce(0) { $0 + pairs($1) } }
+}
