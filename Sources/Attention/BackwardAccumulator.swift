@@ -1,4 +1,3 @@
-import Glibc
 public import Tensors
 
 /// The backward pass of a rank's queries: blocks of keys and values are taken in, in any order; the
@@ -11,19 +10,17 @@ public import Tensors
 /// Source: Dao 2023, FlashAttention-2, Algorithm 2.
 public struct BackwardAccumulator: ~Copyable {
   /// The dimensions of the problem.
-  public let shape: AttentionShape
+  public var shape: AttentionShape { computation.shape }
 
   /// How contributions are added.
-  public let accumulation: Accumulation
+  public var accumulation: Accumulation { computation.accumulation }
 
-  private let scale: Float
-  private let pattern: any AttentionPattern
-  private let team: ThreadTeam
+  private let computation: BlockComputation
   private let tokens: Int
-  private var dq: QueryGradient
+  private let dq: Sums
 
   /// `[batch, tokens, queryHeads, headDim]`, not yet multiplied by the scale.
-  private enum QueryGradient: ~Copyable {
+  private enum Sums: ~Copyable {
     case fast(Tensor<Float>)
     case reproducible(ReproducibleBuffer)
   }
@@ -49,13 +46,9 @@ public struct BackwardAccumulator: ~Copyable {
     outputGradient: borrowing Tensor<Float>, scale: Double, pattern: any AttentionPattern,
     accumulation: Accumulation = .fast, team: ThreadTeam = ThreadTeam(threads: 1)
   ) {
-    precondition(outputGradient.shape == output.o.shape, "do has not the shape of o")
-    self.shape = shape
-    self.scale = Float(scale)
-    self.pattern = pattern
-    self.team = team
+    computation = BlockComputation(
+      shape: shape, scale: scale, pattern: pattern, accumulation: accumulation, team: team)
     tokens = output.o.shape[1]
-    self.accumulation = accumulation
     switch accumulation {
     case .fast:
       dq = .fast(Tensor(zeros: [shape.batch, tokens, shape.queryHeads, shape.headDim]))
@@ -65,35 +58,13 @@ public struct BackwardAccumulator: ~Copyable {
           rows: shape.batch * tokens * shape.queryHeads, columns: shape.headDim))
     }
     let rows: Shape = [shape.batch, shape.queryHeads, tokens]
-    precondition(output.lse.shape == rows, "lse has not the shape of the queries")
-    var lse = Tensor<Float>(zeros: rows)
-    var lseRemainder = Tensor<Float>(zeros: rows)
-    var delta = Tensor<Float>(zeros: rows)
-    var lseSpan = lse.mutableSpan
-    var remainderSpan = lseRemainder.mutableSpan
-    var deltaSpan = delta.mutableSpan
-    for batch in 0..<shape.batch {
-      for token in 0..<tokens {
-        for head in 0..<shape.queryHeads {
-          let row = (batch * shape.queryHeads + head) * tokens + token
-          let first = ((batch * tokens + token) * shape.queryHeads + head) * shape.valueHeadDim
-          deltaSpan[row] = dot(
-            output.o.span.extracting(first..<first + shape.valueHeadDim),
-            outputGradient.span.extracting(first..<first + shape.valueHeadDim))
-          let logSumExp = Double(output.lse.span[row]) + Double(output.lseRemainder.span[row])
-          if logSumExp == -.infinity {
-            lseSpan[row] = .infinity
-          } else {
-            let exact = logSumExp * M_LOG2E
-            lseSpan[row] = Float(exact)
-            remainderSpan[row] = Float(exact - Double(lseSpan[row]))
-          }
-        }
-      }
-    }
-    self.lse = lse
-    self.lseRemainder = lseRemainder
-    self.delta = delta
+    lse = Tensor(zeros: rows)
+    lseRemainder = Tensor(zeros: rows)
+    delta = Tensor(zeros: rows)
+    unsafe BackwardStatistics(
+      lse: lse.unsafeBaseAddress, lseRemainder: lseRemainder.unsafeBaseAddress,
+      delta: delta.unsafeBaseAddress
+    ).fill(shape: shape, output: output, outputGradient: outputGradient)
   }
 
   /// Adds what a block contributes to the gradients of the queries, and what the queries contribute
@@ -113,44 +84,30 @@ public struct BackwardAccumulator: ~Copyable {
     part: BlockPart = .whole, poll: (_ scores: Int) -> Void = { _ in }
   ) {
     precondition(
-      queries.tensor.shape == [shape.batch, tokens, shape.queryHeads, shape.headDim]
-        && block.shape == shape,
-      "queries or block of another problem")
-    precondition(
-      gradient.keyCount == block.keyCount && gradient.shape == shape
-        && gradient.accumulation == accumulation, "gradients of another block")
-    precondition(
-      accumulation.accepts(queries.runs) && accumulation.accepts(block.runs),
-      "the shards do not consist of whole leaves")
+      queries.tensor.shape == [shape.batch, tokens, shape.queryHeads, shape.headDim],
+      "queries of another problem")
     let rows = unsafe BackwardRows(
       queries: UnsafePointer(queries.tensor.unsafeBaseAddress),
       outputGradient: UnsafePointer(outputGradient.unsafeBaseAddress),
       lse: UnsafePointer(lse.unsafeBaseAddress),
       lseRemainder: UnsafePointer(lseRemainder.unsafeBaseAddress),
       delta: UnsafePointer(delta.unsafeBaseAddress))
-    let queryScale = scale * log2OfE
+    unsafe computation.backward(
+      tokens: tokens, runs: queries.runs, rows: rows, dq: sums, block: block, gradient: &gradient,
+      part: part, poll: poll)
+  }
+
+  @unsafe
+  private var sums: QueryGradientSums {
     switch dq {
-    case .fast(let dq):
-      let pass = unsafe BackwardPass(
-        shape: shape, pattern: pattern, queryScale: queryScale, tokens: tokens,
-        queryRuns: queries.runs, keyRuns: block.runs, heads: block.packedHeads(), rows: rows,
-        dq: dq.unsafeBaseAddress, dk: gradient.keyRows, dv: gradient.valueRows,
-        keyCount: block.keyCount, part: part)
-      team.run(pass, poll: poll)
-    case .reproducible(let dq):
-      let pass = unsafe ReproducibleBackwardPass(
-        shape: shape, pattern: pattern, queryScale: queryScale, tokens: tokens,
-        queryRuns: queries.runs, keyRuns: block.runs, heads: block.packedHeads(), rows: rows,
-        gradients: ReproducibleBackwardPass.Gradients(
-          dq: dq.rows, dk: gradient.reproducibleKeyRows, dv: gradient.reproducibleValueRows),
-        keyCount: block.keyCount, part: part)
-      team.run(pass, poll: poll)
+    case .fast(let dq): unsafe .fast(dq.unsafeBaseAddress)
+    case .reproducible(let dq): unsafe .reproducible(dq.rows)
     }
   }
 
   /// Gives the gradients of the queries away, `[batch, tokens, queryHeads, headDim]`.
   public consuming func finish() -> Tensor<Float> {
-    let factor = scale
+    let factor = computation.scale
     let shape: Shape = [shape.batch, tokens, shape.queryHeads, shape.headDim]
     switch consume dq {
     case .fast(var dq):
@@ -162,28 +119,6 @@ public struct BackwardAccumulator: ~Copyable {
       unsafe sums.rows.write(
         rows: 0..<dq.count / shape[3], times: Double(factor), to: dq.unsafeBaseAddress)
       return dq
-    }
-  }
-}
-
-/// The dot product of two rows, eight partial sums at a time.
-private func dot(_ a: Span<Float>, _ b: Span<Float>) -> Float {
-  unsafe a.withUnsafeBufferPointer { a in
-    unsafe b.withUnsafeBufferPointer { b in
-      guard let first = a.baseAddress, let second = b.baseAddress else { return 0 }
-      var sum = Vector()
-      var index = 0
-      while index + Vector.width <= a.count {
-        unsafe sum.addProduct(
-          Vector(loading: first, at: index), Vector(loading: second, at: index))
-        index += Vector.width
-      }
-      var rest = sum.laneSum
-      while index < a.count {
-        unsafe rest += first[index] * second[index]
-        index += 1
-      }
-      return rest
     }
   }
 }

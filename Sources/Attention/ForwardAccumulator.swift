@@ -8,14 +8,12 @@ public import Tensors
 /// thread; reproducible sums take 16 bytes for a number of the output and 32 more a row.
 public struct ForwardAccumulator: ~Copyable {
   /// The dimensions of the problem.
-  public let shape: AttentionShape
+  public var shape: AttentionShape { computation.shape }
 
   /// How blocks are added.
-  public let accumulation: Accumulation
+  public var accumulation: Accumulation { computation.accumulation }
 
-  private let scale: Float
-  private let pattern: any AttentionPattern
-  private let team: ThreadTeam
+  private let computation: BlockComputation
   private let tokens: Int
   private let sums: Sums
 
@@ -35,12 +33,9 @@ public struct ForwardAccumulator: ~Copyable {
     shape: AttentionShape, tokens: Int, scale: Double, pattern: any AttentionPattern,
     accumulation: Accumulation = .fast, team: ThreadTeam = ThreadTeam(threads: 1)
   ) {
-    self.shape = shape
-    self.scale = Float(scale) * log2OfE
-    self.pattern = pattern
-    self.team = team
+    computation = BlockComputation(
+      shape: shape, scale: scale, pattern: pattern, accumulation: accumulation, team: team)
     self.tokens = tokens
-    self.accumulation = accumulation
     sums =
       switch accumulation {
       case .fast: .fast(FastForwardSums(shape: shape, tokens: tokens))
@@ -62,14 +57,12 @@ public struct ForwardAccumulator: ~Copyable {
     poll: (_ scores: Int) -> Void = { _ in }
   ) {
     precondition(
-      queries.tensor.shape == [shape.batch, tokens, shape.queryHeads, shape.headDim]
-        && block.shape == shape, "queries or block of another problem")
-    precondition(accumulation.accepts(block.runs), "the block does not consist of whole leaves")
-    let pass = unsafe ForwardPass(
-      shape: shape, scale: scale, pattern: pattern, tokens: tokens,
-      queryRuns: queries.runs, queries: UnsafePointer(queries.tensor.unsafeBaseAddress),
-      heads: unsafe block.packedHeads(), keyRuns: block.runs, state: state)
-    team.run(pass, poll: poll)
+      queries.tensor.shape == [shape.batch, tokens, shape.queryHeads, shape.headDim],
+      "queries of another problem")
+    unsafe computation.forward(
+      tokens: tokens, runs: queries.runs,
+      queries: UnsafePointer(queries.tensor.unsafeBaseAddress), block: block, state: state,
+      poll: poll)
   }
 
   @unsafe

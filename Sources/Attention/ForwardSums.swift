@@ -19,6 +19,15 @@ struct FastForwardSums: ~Copyable {
     rowSum = Tensor(zeros: rows)
   }
 
+  /// Copies the state of rows that lie elsewhere.
+  @unsafe
+  init(shape: AttentionShape, tokens: Int, copying rows: RowState) {
+    self.init(shape: shape, tokens: tokens)
+    unsafe output.unsafeBaseAddress.update(from: rows.output, count: output.count)
+    unsafe rowMax.unsafeBaseAddress.update(from: rows.rowMax, count: rowMax.count)
+    unsafe rowSum.unsafeBaseAddress.update(from: rows.rowSum, count: rowSum.count)
+  }
+
   /// The rows; valid for as long as the sums live.
   @unsafe
   var rows: RowState {
@@ -67,16 +76,20 @@ struct ReproducibleForwardSums: ~Copyable {
   }
 
   /// Divides by the row sums.
-  func finish() -> AttentionOutput {
+  func finish() -> AttentionOutput { unsafe rows.output(shape: shape, tokens: tokens) }
+}
+
+extension ReproducibleState {
+  /// Divides by the row sums.
+  func output(shape: AttentionShape, tokens: Int) -> AttentionOutput {
     let o = Tensor<Float>(zeros: [shape.batch, tokens, shape.queryHeads, shape.valueHeadDim])
     let states: Shape = [shape.batch, shape.queryHeads, tokens]
     let lse = Tensor<Float>(repeating: -.infinity, shape: states)
     let lseRemainder = Tensor<Float>(zeros: states)
-    let rows = unsafe self.rows
     shape.forEachRow(tokens: tokens) { row, first in
-      guard let order = rows.rowSums.order(row: row) else { return }
-      let sum = rows.rowSums.units(row: row, column: 0)
-      unsafe rows.outputs.write(
+      guard let order = rowSums.order(row: row) else { return }
+      let sum = rowSums.units(row: row, column: 0)
+      unsafe outputs.write(
         row: row, times: 1 / sum, order: -order, to: o.unsafeBaseAddress + first)
       let exact = Double(order) * M_LN2 + log(sum)
       unsafe (lse.unsafeBaseAddress[row], lseRemainder.unsafeBaseAddress[row]) = split(exact)
@@ -85,16 +98,10 @@ struct ReproducibleForwardSums: ~Copyable {
   }
 }
 
-/// A number rounded, and what rounding took.
-private func split(_ exact: Double) -> (Float, remainder: Float) {
-  let rounded = Float(exact)
-  return (rounded, Float(exact - Double(rounded)))
-}
-
 extension AttentionShape {
   /// Calls `body` with the index of every row's state, `[batch, queryHeads, tokens]`, and of the
   /// first element of its output.
-  fileprivate func forEachRow(tokens: Int, _ body: (_ row: Int, _ first: Int) -> Void) {
+  func forEachRow(tokens: Int, _ body: (_ row: Int, _ first: Int) -> Void) {
     for batch in 0..<batch {
       for token in 0..<tokens {
         for head in 0..<queryHeads {

@@ -33,7 +33,7 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
   init(
     shape: AttentionShape, scale: Float, pattern: any AttentionPattern, tokens: Int,
     queryRuns: [PositionRange], queries: UnsafePointer<Float>, heads: [PackedHead],
-    keyRuns: [PositionRange], state: ForwardState
+    keyRuns: [PositionRange], state: ForwardState, part: BlockPart
   ) {
     self.shape = shape
     self.scale = scale
@@ -43,8 +43,9 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
     unsafe self.heads = heads
     unsafe keyLeaves = Leaf.leaves(of: keyRuns, for: state.accumulation)
     unsafe self.state = state
-    self.units = Self.units(
+    let units = Self.units(
       shape: shape, queryRuns: queryRuns, keyRuns: keyRuns, pattern: pattern)
+    self.units = Array(units[part.range(of: units.count)])
   }
 
   /// Cuts the queries into units, leaving out those that see nothing of the block.
