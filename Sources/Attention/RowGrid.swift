@@ -17,21 +17,34 @@ public struct RowGrid {
   /// The rows of `[batch, tokens, heads, width]`.
   @unsafe public init(tokensFirst tensor: borrowing Tensor<Float>) {
     precondition(tensor.shape.rank == 4, "[batch, tokens, heads, width]")
-    unsafe base = tensor.unsafeBaseAddress
-    width = tensor.shape[3]
-    headStride = width
-    tokenStride = tensor.shape[2] * headStride
-    batchStride = tensor.shape[1] * tokenStride
+    unsafe self.init(
+      tokensFirst: tensor.unsafeBaseAddress, tokens: tensor.shape[1], heads: tensor.shape[2],
+      width: tensor.shape[3])
   }
 
   /// The single numbers of `[batch, heads, tokens]`.
   @unsafe public init(headsFirst tensor: borrowing Tensor<Float>) {
     precondition(tensor.shape.rank == 3, "[batch, heads, tokens]")
-    unsafe base = tensor.unsafeBaseAddress
+    unsafe self.init(
+      headsFirst: tensor.unsafeBaseAddress, heads: tensor.shape[1], tokens: tensor.shape[2])
+  }
+
+  @unsafe init(
+    tokensFirst base: UnsafeMutablePointer<Float>, tokens: Int, heads: Int, width: Int
+  ) {
+    unsafe self.base = base
+    self.width = width
+    headStride = width
+    tokenStride = heads * width
+    batchStride = tokens * tokenStride
+  }
+
+  @unsafe init(headsFirst base: UnsafeMutablePointer<Float>, heads: Int, tokens: Int) {
+    unsafe self.base = base
     width = 1
     tokenStride = 1
-    headStride = tensor.shape[2]
-    batchStride = tensor.shape[1] * headStride
+    headStride = tokens
+    batchStride = heads * tokens
   }
 
   /// Copies rows out.

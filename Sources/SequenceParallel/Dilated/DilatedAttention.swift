@@ -25,6 +25,8 @@ public struct DilatedAttention: ~Copyable {
   private let rounds: DilatedRounds
   private let rank: Int
   private let options: Options
+  /// For each task, the outputs of this rank's queries in its branch alone, if they are needed.
+  private var branchOutputs: [DilatedTask: [Float]]?
 
   /// How a computation runs, apart from what it computes.
   public struct Options {
@@ -32,6 +34,8 @@ public struct DilatedAttention: ~Copyable {
     public var team = ThreadTeam(threads: 1)
     /// Whether a backward pass follows.
     public var gradients = false
+    /// How the gradient sees the weights of branches.
+    public var branchWeightsGradient = BranchWeightsGradient.exact
     /// About as many bytes of rows has a rank in a round.
     public var roundBytes = 8 << 20
     /// False ends all transfers before computing.
@@ -75,21 +79,67 @@ public struct DilatedAttention: ~Copyable {
   /// The forward pass, called by all ranks together.
   ///
   /// - Parameters:
-  ///   - q: this rank's queries, `[batch, tokens, queryHeads, headDim]`.
-  ///   - k: its keys, `[batch, tokens, kvHeads, headDim]`.
-  ///   - v: its values, `[batch, tokens, kvHeads, valueHeadDim]`.
+  ///   - queries: those of this rank, `[batch, tokens, queryHeads, headDim]`.
+  ///   - keys: of this rank, `[batch, tokens, kvHeads, headDim]`.
+  ///   - values: of this rank, `[batch, tokens, kvHeads, valueHeadDim]`.
   ///   - progress: called between tiles with the scores that this rank's first thread has computed
   ///     since the last call.
   /// - Returns: this rank's outputs and log-sum-exps; 0 and −∞ where no branch selects a query.
   /// - Throws: `MPIError` if a transfer fails.
   public mutating func forward(
-    q: borrowing Tensor<Float>, k: borrowing Tensor<Float>, v: borrowing Tensor<Float>,
-    progress: (_ scores: Int) -> Void = { _ in }
+    _ queries: borrowing QueryShard, keys: borrowing Tensor<Float>,
+    values: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void = { _ in }
   ) throws(MPIError) -> AttentionOutput {
+    let isDetached = options.gradients && options.branchWeightsGradient == .detached
     let pass = DilatedForwardPass(
-      plan, rank: rank, scale: problem.scale, q: q, k: k, v: v, sendsRemainder: options.gradients,
-      team: options.team)
+      plan, rank: rank, scale: problem.scale, q: queries.tensor, k: keys, v: values,
+      sendsRemainder: options.gradients, keepsBranchOutputs: isDetached, team: options.team)
     timing = try rounds.run(pass, progress: progress)
+    branchOutputs = isDetached ? pass.branchOutputs : nil
     return pass.finish()
   }
+
+  /// The backward pass of the same queries, keys and values, called by all ranks together.
+  ///
+  /// - Parameters:
+  ///   - queries: those of the forward pass.
+  ///   - keys: likewise.
+  ///   - values: likewise.
+  ///   - output: what it gave.
+  ///   - outputGradient: `do`, of the shape of `o`.
+  ///   - progress: as in the forward pass.
+  /// - Returns: the gradients of this rank's queries, keys and values.
+  /// - Precondition: ``Options/gradients`` is set.
+  /// - Throws: `MPIError` if a transfer fails.
+  public mutating func backward(
+    _ queries: borrowing QueryShard, keys: borrowing Tensor<Float>,
+    values: borrowing Tensor<Float>, output: borrowing AttentionOutput,
+    outputGradient: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void = { _ in }
+  ) throws(MPIError) -> AttentionGradients {
+    precondition(options.gradients, "the forward pass was told of no backward pass")
+    let start = ContinuousClock.now
+    let memory = AlignedBuffer<UInt8>(
+      zeros: QueryBlock.byteCount(
+        tokens: queries.tokens, shape: problem.shape, pass: .backward))
+    var block = unsafe QueryBlock(
+      shape: problem.shape, runs: queries.runs, pass: .backward,
+      memory: memory.unsafeMutableBytes)
+    block.load(queries, output: output, outputGradient: outputGradient)
+    let prepared = ContinuousClock.now - start
+    let pass = DilatedBackwardPass(
+      plan, rank: rank, scale: problem.scale, block: block, k: keys, v: values,
+      branchOutputs: branchOutputs, team: options.team)
+    timing = try rounds.run(pass, progress: progress)
+    timing.computing += prepared
+    return pass.finish()
+  }
+}
+
+/// How gradients see the weights by which the outputs of branches are merged.
+public enum BranchWeightsGradient: Hashable, Sendable {
+  /// As what they are: functions of the scores. The result is the gradient.
+  case exact
+  /// As constants, as in torchscale; not a gradient of anything, but what published models were
+  /// trained with.
+  case detached
 }

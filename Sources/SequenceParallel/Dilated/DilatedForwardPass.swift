@@ -11,6 +11,9 @@ final class DilatedForwardPass: DilatedPass {
   private let keys: RowGrid
   private let values: RowGrid
   private let sendsRemainder: Bool
+  private let keepsBranchOutputs: Bool
+  /// For each task, the outputs of this rank's queries in its branch alone, if they are kept.
+  private(set) var branchOutputs: [DilatedTask: [Float]] = [:]
   private var merger: OutputMerger?
   /// Queries of a task whose keys come in several steps.
   private var current: Current?
@@ -31,15 +34,18 @@ final class DilatedForwardPass: DilatedPass {
   ///   - v: likewise.
   ///   - sendsRemainder: whether the log-sum-exp comes home with what rounding takes from it, which
   ///     a backward pass needs.
+  ///   - keepsBranchOutputs: whether outputs are kept branch by branch too.
   init(
     _ plan: DilatedPlan, rank: Int, scale: Double, q: borrowing Tensor<Float>,
-    k: borrowing Tensor<Float>, v: borrowing Tensor<Float>, sendsRemainder: Bool, team: ThreadTeam
+    k: borrowing Tensor<Float>, v: borrowing Tensor<Float>, sendsRemainder: Bool, keepsBranchOutputs: Bool,
+    team: ThreadTeam
   ) {
     self.plan = plan
     self.rank = rank
     self.scale = scale
     self.team = team
     self.sendsRemainder = sendsRemainder
+    self.keepsBranchOutputs = keepsBranchOutputs
     unsafe queries = RowGrid(tokensFirst: q)
     unsafe keys = RowGrid(tokensFirst: k)
     unsafe values = RowGrid(tokensFirst: v)
@@ -101,6 +107,10 @@ final class DilatedForwardPass: DilatedPass {
     var lse = unsafe output + rowCount * plan.shape.valueHeadDim
     var remainder = unsafe sendsRemainder ? lse + rowCount : nil
     unsafe worker.address += rowCount * homeward.query
+    if keepsBranchOutputs {
+      branchOutputs[step.task] = unsafe Array(
+        UnsafeBufferPointer(start: output, count: rowCount * plan.shape.valueHeadDim))
+    }
     plan.forEachQuery(of: step, heldBy: rank) { batch, held in
       unsafe merger?.merge(
         batch: batch, tokens: held.tokens, heads: family.queryHeads, output: &output,

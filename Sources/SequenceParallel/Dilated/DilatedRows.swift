@@ -26,25 +26,17 @@ struct DilatedRows {
   func queries(from homes: [DilatedRounds.Cursor], width: Int) -> Tensor<Float> {
     let tensor = Tensor<Float>(
       zeros: [shape.batch, step.task.queryCount, shape.queryHeads, width])
-    let grid = unsafe RowGrid(tokensFirst: tensor)
-    forEachQuery { rank, sequence, rows in
-      unsafe grid.write(
-        batch: sequence, tokens: rows, heads: Array(0..<shape.queryHeads),
-        from: &homes[rank].source)
-    }
+    unsafe fill(RowGrid(tokensFirst: tensor), from: homes)
     return tensor
   }
 
-  /// Reads one number a row of queries, `[segments, heads, queries]`.
-  func numbers(from homes: [DilatedRounds.Cursor]) -> Tensor<Float> {
-    let tensor = Tensor<Float>(zeros: [shape.batch, shape.queryHeads, step.task.queryCount])
-    let grid = unsafe RowGrid(headsFirst: tensor)
+  /// Reads rows of queries into a tensor of them.
+  func fill(_ grid: RowGrid, from homes: [DilatedRounds.Cursor]) {
     forEachQuery { rank, sequence, rows in
       unsafe grid.write(
         batch: sequence, tokens: rows, heads: Array(0..<shape.queryHeads),
         from: &homes[rank].source)
     }
-    return tensor
   }
 
   /// Reads and packs keys and values.

@@ -3,7 +3,7 @@ import Sharding
 import Tensors
 
 /// Where the branches of dilated attention are computed.
-public enum Placement: Hashable, Sendable {
+public enum Placement: Hashable, Sendable, CaseIterable {
   /// Each dilation rate has ranks of its own: rates are distributed over ranks, or ranks over rates,
   /// by their cost.
   case rate

@@ -9,6 +9,8 @@ let cases: [String: (borrowing Communicator) throws -> Void] = [
   "transports": checkTransports,
   "large-blocks": checkLargeBlocks,
   "traffic": checkTraffic,
+  "dilated": checkDilated,
+  "dilated-detached": checkDetachedGradients,
   "sampled-check": checkSampledCheck,
   "sampled-gradient-check": checkSampledGradientCheck,
 ]
