@@ -142,7 +142,8 @@ final class DilatedBackwardPass: DilatedPass {
     _ step: DilatedStep, _ rows: DilatedRows, _ homes: [DilatedRounds.Cursor]
   ) -> Current {
     let state = Current(shape: rows.shape, queries: step.task.queries)
-    let grids = unsafe [state.block.queryGrid, state.block.outputGradientGrid]
+    let grids =
+      unsafe [state.block.queryGrid, state.block.outputGradientGrid]
       + state.block.statisticGrids
     for grid in grids { rows.fill(grid, from: homes) }
     return state

@@ -37,7 +37,8 @@ final class DilatedForwardPass: DilatedPass {
   ///   - keepsBranchOutputs: whether outputs are kept branch by branch too.
   init(
     _ plan: DilatedPlan, rank: Int, scale: Double, q: borrowing Tensor<Float>,
-    k: borrowing Tensor<Float>, v: borrowing Tensor<Float>, sendsRemainder: Bool, keepsBranchOutputs: Bool,
+    k: borrowing Tensor<Float>, v: borrowing Tensor<Float>, sendsRemainder: Bool,
+    keepsBranchOutputs: Bool,
     team: ThreadTeam
   ) {
     self.plan = plan
