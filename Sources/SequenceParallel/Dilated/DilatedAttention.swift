@@ -55,19 +55,14 @@ public struct DilatedAttention: ~Copyable {
     _ problem: ShardedAttention, placement: Placement, options: Options = Options(),
     on world: borrowing Communicator
   ) throws(MPIError) {
-    guard let pattern = problem.pattern as? DilatedPattern else {
-      preconditionFailure("the pattern of the problem is not dilated")
-    }
     precondition(
-      problem.queries == problem.keys && problem.wire == .f32 && problem.accumulation == .fast
-        && world.size == problem.ranks && pattern.queryHeads == problem.shape.queryHeads,
-      "queries and keys are the same tokens, sharded alike, and travel as Float")
+      problem.wire == .f32 && problem.accumulation == .fast && world.size == problem.ranks,
+      "rows travel as Float, and are added as they come")
     self.problem = problem
     self.placement = placement
     self.options = options
     rank = world.rank
-    plan = DilatedPlan(
-      pattern, shape: problem.shape, home: problem.queries, placement: placement)
+    plan = DilatedPlan(problem, placement: placement)
     rounds = try DilatedRounds(
       plan, roundBytes: options.roundBytes, overlaps: options.overlaps, timeline: options.timeline,
       on: world)
@@ -75,6 +70,9 @@ public struct DilatedAttention: ~Copyable {
 
   /// The point-to-point messages of this rank so far.
   public var traffic: Traffic { rounds.traffic }
+
+  /// The (query, key) pairs that this rank computes in a pass, over all heads and sequences.
+  public var pairs: Int { plan.pairs(rank: rank) }
 
   /// The forward pass, called by all ranks together.
   ///

@@ -79,9 +79,8 @@ final class DilatedBackwardPass: DilatedPass {
       RowGrid(tokensFirst: gradients.dk), RowGrid(tokensFirst: gradients.dv),
     ]
     self.gradients = consume gradients
-    outward = RowWidths(
-      query: shape.headDim + shape.valueHeadDim + 3, key: shape.headDim + shape.valueHeadDim)
-    homeward = RowWidths(query: shape.headDim, key: shape.headDim + shape.valueHeadDim)
+    outward = plan.backwardOutward
+    homeward = plan.backwardHomeward
   }
 
   func write(_ step: DilatedStep, to worker: DilatedRounds.Cursor) {

@@ -54,8 +54,8 @@ final class DilatedForwardPass: DilatedPass {
     merger = OutputMerger(
       batch: shape.batch, tokens: q.shape[1], heads: shape.queryHeads,
       valueHeadDim: shape.valueHeadDim)
-    outward = RowWidths(query: shape.headDim, key: shape.headDim + shape.valueHeadDim)
-    homeward = RowWidths(query: shape.valueHeadDim + (sendsRemainder ? 2 : 1), key: 0)
+    outward = plan.forwardOutward
+    homeward = plan.forwardHomeward(withRemainder: sendsRemainder)
   }
 
   func write(_ step: DilatedStep, to worker: DilatedRounds.Cursor) {

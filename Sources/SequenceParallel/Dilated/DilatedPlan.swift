@@ -29,6 +29,17 @@ struct DilatedPlan: Sendable {
     tasks = placement.tasks(families, pattern: pattern, shape: shape, home: home)
   }
 
+  /// Places the work of a problem over a ``DilatedPattern``.
+  init(_ problem: ShardedAttention, placement: Placement) {
+    guard let pattern = problem.pattern as? DilatedPattern else {
+      preconditionFailure("the pattern of the problem is not dilated")
+    }
+    precondition(
+      problem.queries == problem.keys && pattern.queryHeads == problem.shape.queryHeads,
+      "queries and keys are the same tokens, sharded alike")
+    self.init(pattern, shape: problem.shape, home: problem.queries, placement: placement)
+  }
+
   var ranks: Int { home.ranks }
 
   /// The (query, key) pairs of a task, over all its heads and all sequences.
