@@ -1,21 +1,21 @@
 import Attention
-import Tensors
+package import Tensors
 
 /// The heads of a branch that select the same rows, and so can be computed as one problem.
 ///
 /// In a segment the selected rows attend to one another like a short dense sequence: row `i` of it is
 /// position `segment · segmentLength + offset + i · dilationRate`. Full segments are equally long,
 /// and become the sequences of a batch.
-struct DilatedFamily: Hashable, Sendable {
+package struct DilatedFamily: Hashable, Sendable {
   /// The index of the branch.
-  let branchIndex: Int
+  package let branchIndex: Int
   let branch: DilatedBranch
   /// Of the first row of a segment.
   let offset: Int
   /// KV heads of the problem, each read by equally many of ``queryHeads``.
   let kvHeads: [Int]
   /// Query heads of the problem, those of a KV head side by side.
-  let queryHeads: [Int]
+  package let queryHeads: [Int]
   /// Tokens of the sequence.
   let tokens: Int
 
@@ -51,7 +51,7 @@ struct DilatedFamily: Hashable, Sendable {
   var segmentCount: Int { branch.segmentCount(tokens: tokens) }
 
   /// The positions that a segment selects.
-  func rows(of segment: Int) -> PositionRange {
+  package func rows(of segment: Int) -> PositionRange {
     branch.rows(segment: segment, offset: offset, tokens: tokens)
   }
 

@@ -1,24 +1,24 @@
-import Attention
-import Sharding
+package import Attention
+package import Sharding
 import Tensors
 
 /// Who computes what of dilated attention.
 ///
 /// It is a value that every rank computes for itself. Any assignment of tasks to ranks in which each
 /// query of each family occurs once gives the same answer; a ``Placement`` chooses one.
-struct DilatedPlan: Sendable {
-  let shape: AttentionShape
+package struct DilatedPlan: Sendable {
+  package let shape: AttentionShape
   /// Which rank holds which tokens.
-  let home: Sharding
-  let pattern: DilatedPattern
-  let families: [DilatedFamily]
+  package let home: Sharding
+  package let pattern: DilatedPattern
+  package let families: [DilatedFamily]
   /// For each rank, its tasks in their order.
-  let tasks: [[DilatedTask]]
+  package let tasks: [[DilatedTask]]
 
   /// Places the work of a problem.
   ///
   /// - Complexity: O(segments) for the placement by sequence, O(families + ranks) for others.
-  init(
+  package init(
     _ pattern: DilatedPattern, shape: AttentionShape, home: Sharding, placement: Placement
   ) {
     let families = DilatedFamily.all(of: pattern, shape: shape, tokens: home.tokens)
@@ -40,7 +40,7 @@ struct DilatedPlan: Sendable {
     self.init(pattern, shape: problem.shape, home: problem.queries, placement: placement)
   }
 
-  var ranks: Int { home.ranks }
+  package var ranks: Int { home.ranks }
 
   /// The (query, key) pairs of a task, over all its heads and all sequences.
   func pairs(_ task: DilatedTask) -> Int {
@@ -48,5 +48,5 @@ struct DilatedPlan: Sendable {
   }
 
   /// The (query, key) pairs that a rank computes.
-  func pairs(rank: Int) -> Int { tasks[rank].reduce(0) { $0 + pairs($1) } }
+  package func pairs(rank: Int) -> Int { tasks[rank].reduce(0) { $0 + pairs($1) } }
 }

@@ -18,9 +18,9 @@ struct DilatedStep: Hashable, Sendable {
 }
 
 /// Floats that travel with a row of a query head, and with one of a KV head.
-struct RowWidths: Hashable, Sendable {
-  let query: Int
-  let key: Int
+package struct RowWidths: Hashable, Sendable {
+  package let query: Int
+  package let key: Int
 }
 
 extension DilatedPlan {

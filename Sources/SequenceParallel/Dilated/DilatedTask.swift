@@ -1,16 +1,16 @@
-import Tensors
+package import Tensors
 
 /// Work that one rank does by itself: some queries of some equally long segments of a family, over
 /// all keys that they see there.
-struct DilatedTask: Hashable, Sendable {
+package struct DilatedTask: Hashable, Sendable {
   /// The index of the family.
-  let family: Int
+  package let family: Int
   /// Segments, which select equally many rows.
-  let segments: Range<Int>
+  package let segments: Range<Int>
   /// Which of the rows of each segment are queries, by row and not by position.
-  let queries: [PositionRange]
+  package let queries: [PositionRange]
   /// How many of the rows of each segment are keys: those from the first on.
-  let keyCount: Int
+  package let keyCount: Int
 
   /// Takes queries and the keys that they see.
   ///

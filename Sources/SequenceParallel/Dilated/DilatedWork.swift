@@ -56,7 +56,8 @@ struct DilatedWork {
           result[part].append(taken)
           done += cost(taken)
         }
-        if !left.isEmpty { part += 1 }
+        // Whole segments may leave something to be taken of the next one.
+        if !left.isEmpty, taken.map({ $0.queries != next.queries }) ?? true { part += 1 }
         rest += left.reversed()
       }
     }

@@ -12,29 +12,20 @@ extension Placement {
   ///   - problem: over a ``DilatedPattern``.
   ///   - gradients: whether a backward pass follows.
   ///   - speeds: of ranks and links.
-  /// - Returns: the placement, and why in a few words.
+  /// - Returns: the placement, and the estimates of all in seconds, this one's first.
   public static func cheapest(
     for problem: ShardedAttention, gradients: Bool, speeds: MeasuredSpeeds,
     on world: borrowing Communicator
-  ) throws(MPIError) -> (placement: Placement, reason: String) {
-    var estimates: [(placement: Placement, seconds: Double)] = []
+  ) throws(MPIError) -> (placement: Placement, estimates: [(Placement, seconds: Double)]) {
+    var estimates: [(Placement, seconds: Double)] = []
     for placement in [Placement.sequence, .units, .rate] {
       let summary = try PlacementSummary(
         of: problem, placement: placement, gradients: gradients, on: world)
-      estimates.append(
-        (placement, summary.seconds(problem.shape, gradients: gradients, speeds: speeds)))
+      let seconds = summary.seconds(problem.shape, gradients: gradients, speeds: speeds)
+      let isFirst = estimates.first.map { seconds < $0.seconds * 0.95 } ?? true
+      estimates.insert((placement, seconds), at: isFirst ? 0 : estimates.count)
     }
-    var best = estimates[0]
-    for other in estimates.dropFirst() where other.seconds < best.seconds * 0.95 { best = other }
-    let times = estimates.map { "\($0.placement) \(rounded($0.seconds)) s" }
-    return (best.placement, "estimates: " + times.joined(separator: ", "))
-  }
-
-  private static func rounded(_ seconds: Double) -> Double {
-    guard seconds > 0, seconds.isFinite else { return seconds }
-    var unit = 1.0
-    while seconds < 10 * unit { unit /= 10 }
-    return (seconds / unit).rounded() * unit
+    return (estimates[0].0, estimates)
   }
 }
 

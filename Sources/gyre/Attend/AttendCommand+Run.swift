@@ -12,17 +12,24 @@ extension AttendCommand: DistributedCommand {
     let attention = try world.agreed { try describe(input, ranks: world.size) }
     let topology = try topology(of: world)
     let choice = transport.resolved(topology)
+    let pattern = attention.pattern as? DilatedPattern
     try checkMemory(attention, choice.transport, on: world)
+    let dilated = try pattern.map { try place(attention, $0, on: world) }
     let writer = try output.map {
       try OutputFile(path: $0, attention: attention, gradients: gradients, on: world)
     }
 
-    let result = try compute(attention, input, choice.transport, topology, on: world)
+    let result =
+      if let dilated {
+        try computeDilated(attention, input, dilated.placement, on: world)
+      } else {
+        try compute(attention, input, choice.transport, topology, on: world)
+      }
     try world.agreed { try checkOverflow(of: result, attention, rank: world.rank) }
     let findings = try verify ? check(result, attention, input, on: world) : nil
     let report = try RunReport.gather(
       result.report, attention: attention, choice: choice, options: self, findings: findings,
-      on: world)
+      dilated: dilated?.report, on: world)
     if let report {
       let text = self.report == .json ? try report.json : report.text
       write(text + "\n", to: STDOUT_FILENO)
@@ -121,6 +128,7 @@ extension AttendCommand: DistributedCommand {
       .run(result.output, q: input.q, k: input.k, v: input.v, on: world)
     let gradients: SampledCheck.Finding? =
       switch result.gradients {
+      case .some where dilation.isDetached: nil
       case .some(let gradients):
         try input.outputGradient.map {
           try SampledGradientCheck(of: attention, bias: bias(input))
@@ -146,12 +154,15 @@ extension AttendCommand: DistributedCommand {
   private func causalOffset(_ input: AttentionInput) -> Int { input.keyTokens - input.tokens }
 
   private func describe(_ input: AttentionInput, ranks: Int) throws -> ShardedAttention {
-    ShardedAttention(
+    let dilated = try dilatedPattern(input)
+    let dense: any AttentionPattern =
+      causal ? CausalPattern(offset: causalOffset(input)) : FullPattern()
+    return ShardedAttention(
       shape: input.shape,
       queries: try sharding(tokens: input.tokens, ranks: ranks),
       keys: try sharding(tokens: input.keyTokens, ranks: ranks),
-      pattern: causal ? CausalPattern(offset: causalOffset(input)) : FullPattern(),
-      scale: scale, wire: wire ?? WireType(input.keyValueType),
+      pattern: dilated ?? dense,
+      scale: scale, wire: dilated != nil ? .f32 : wire ?? WireType(input.keyValueType),
       accumulation: accumulation)
   }
 
@@ -177,6 +188,7 @@ extension AttendCommand: DistributedCommand {
 
   /// The mask for the oracle, written out apart from the kernels' pattern.
   private func bias(_ input: AttentionInput) -> (Int, Int, Int) -> Double {
+    if let dilated = dilatedBias(input) { return dilated }
     let offset = causalOffset(input)
     return causal ? { i, j, _ in j <= i + offset ? 0 : -.infinity } : { _, _, _ in 0 }
   }

@@ -65,7 +65,58 @@ func checkDilated(_ world: borrowing Communicator) throws {
               gradientTolerance: 1e-4,
               "\(placement), \(dilation.name), \(layout), \(tokens) tokens, \(shape)")
           }
+          // The same pattern as a bias, on the ring.
+          let attention = problem.attention(dilation.pattern, layout: .striped, ranks: world.size)
+          let passes = try problem.run(attention, .ring, on: world)
+          try problem.check(
+            passes, expected, attention, rank: world.rank, tolerance: 1e-5,
+            gradientTolerance: 1e-4, "ring, \(dilation.name), \(tokens) tokens, \(shape)")
         }
+      }
+    }
+  }
+}
+
+/// Longer sequences, whose sampled rows are compared, and traffic, which is to be what the plan says.
+func checkLongDilated(_ world: borrowing Communicator) throws {
+  var seed: UInt64 = 900
+  for tokens in [1000, 4096, 10007] {
+    for isCausal in [true, false] {
+      for (index, placement) in Placement.allCases.enumerated() {
+        seed += 1
+        let offset: HeadOffset = (index + (isCausal ? 0 : 1)) % 2 == 0 ? .modulo : .grouped
+        let dilation = DilatedCase(
+          [(256, 1), (1024, 3), (3000, 8), (20000, 32)], offset, queryHeads: 4,
+          isCausal: isCausal)
+        let shape = AttentionShape(
+          batch: 1, queryHeads: 4, kvHeads: 2, headDim: 16, valueHeadDim: 16)
+        let problem = Problem(
+          shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: seed)
+        let attention = problem.attention(
+          dilation.pattern, layout: Layout.allCases[Int(seed) % 3], ranks: world.size)
+        var options = DilatedAttention.Options()
+        options.roundBytes = 1 << 20
+        let passes = try problem.run(attention, placement, options, on: world)
+        let name = "\(placement), \(dilation.name), \(attention.queries.layout), \(tokens) tokens"
+        let bias = { (i: Int, j: Int, h: Int) in dilation.reference.bias(i, j, head: h) }
+        let finding = try SampledCheck(of: attention, rows: 12, bias: bias)
+          .run(passes.output, q: problem.q, k: problem.k, v: problem.v, on: world)
+        try require(finding.holds, "\(name): error \(finding.maxError)")
+        let gradients = try SampledGradientCheck(of: attention, rows: 6, bias: bias).run(
+          passes.gradients, passes.output, q: problem.q, k: problem.k, v: problem.v,
+          outputGradient: problem.outputGradient, on: world)
+        try require(gradients.holds, "\(name): gradient error \(gradients.maxError)")
+
+        let share = try PlacementSummary(
+          of: attention, placement: placement, gradients: true, on: world
+        ).shares[world.rank]
+        try require(
+          passes.forwardTraffic.bytesSent == share.bytesSent
+            && passes.backwardTraffic.bytesSent == share.backwardBytesSent,
+          """
+          \(name): \(passes.forwardTraffic.bytesSent) and \(passes.backwardTraffic.bytesSent) bytes \
+          were sent, not \(share.bytesSent) and \(share.backwardBytesSent)
+          """)
       }
     }
   }
