@@ -71,6 +71,21 @@ public struct DilatedAttention: ~Copyable {
   /// The point-to-point messages of this rank so far.
   public var traffic: Traffic { rounds.traffic }
 
+  /// The bytes that the tensors of a rank take at most, without the queries of a single segment that
+  /// it computes for others.
+  ///
+  /// These are queries, keys, values and outputs, with gradients as much again and the queries'
+  /// side once more, and six rounds of rows.
+  public static func residentBytes(
+    _ problem: ShardedAttention, rank: Int, gradients: Bool, roundBytes: Int = Options().roundBytes
+  ) -> Double {
+    let shape = problem.shape
+    let columns = Double(shape.headDim + shape.valueHeadDim)
+    let row = Double(shape.queryHeads) * (columns + 3) + Double(shape.kvHeads) * columns
+    let tokens = Double(shape.batch * problem.queries.tokenCount(of: rank))
+    return tokens * row * 4 * (gradients ? 3 : 1) + 6 * Double(roundBytes)
+  }
+
   /// The (query, key) pairs that this rank computes in a pass, over all heads and sequences.
   public var pairs: Int { plan.pairs(rank: rank) }
 

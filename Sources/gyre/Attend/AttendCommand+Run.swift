@@ -227,8 +227,10 @@ extension AttendCommand: DistributedCommand {
     let ranksHere = try world.splitByNode().size
     try world.agreed {
       let needed =
-        attention.residentBytes(
-          rank: world.rank, transport: transport, gradients: gradients) * Double(ranksHere)
+        (dilation.dilated != nil
+          ? DilatedAttention.residentBytes(attention, rank: world.rank, gradients: gradients)
+          : attention.residentBytes(
+            rank: world.rank, transport: transport, gradients: gradients)) * Double(ranksHere)
       let available = Double(ProcessMemory.physicalBytes)
       if needed > available {
         throw UserError(
