@@ -43,8 +43,8 @@ extension RunReport {
   /// Gathers the ranks' reports; nil on all ranks but 0.
   static func gather(
     _ own: RankReport, attention: ShardedAttention,
-    choice: (transport: Transport, reason: String), options: AttendCommand,
-    findings: Findings?, on world: borrowing Communicator
+    choice: (transport: Transport, reason: String), backward: BackwardDecision?,
+    options: AttendCommand, findings: Findings?, on world: borrowing Communicator
   ) throws -> RunReport? {
     let numbers = try world.gather(own.numbers, at: 0)
     let hosts = try world.gather(Array(MPIEnvironment.processorName.utf8), at: 0)
@@ -70,6 +70,8 @@ extension RunReport {
       gradients: options.gradients, reproducible: options.reproducible,
       transport: choice.transport.name,
       transportReason: choice.reason,
+      backwardRoute: Nullable(value: backward?.route.name),
+      backwardRouteReason: Nullable(value: backward?.reason),
       seconds: seconds, forwardSeconds: largest(\.forwardSeconds),
       backwardSeconds: largest(\.backwardSeconds), flops: flops,
       flopsPerSecond: seconds > 0 ? flops / seconds : 0,
