@@ -9,6 +9,7 @@ let cases: [String: (borrowing Communicator) throws -> Void] = [
   "transports": checkTransports,
   "large-blocks": checkLargeBlocks,
   "traffic": checkTraffic,
+  "routes": checkRoutes,
   "sampled-check": checkSampledCheck,
   "sampled-gradient-check": checkSampledGradientCheck,
 ]
