@@ -82,8 +82,9 @@ extension ShardedAttention {
       }
     }
     return Double(shape.batch)
-      * (Double(queries.tokenCount(of: rank) * shape.queryHeads) * ownRow
-        + Double(queries.largestTokenCount * shape.queryHeads) * row
+      * (Double(shape.queryHeads)
+        * (Double(queries.tokenCount(of: rank)) * ownRow
+          + Double(queries.largestTokenCount) * row)
         + Double(keys.largestTokenCount) * token)
   }
 }
