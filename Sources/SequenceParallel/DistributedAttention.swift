@@ -20,6 +20,8 @@ public struct DistributedAttention: ~Copyable {
   public let problem: ShardedAttention
   /// How blocks move.
   public let transport: Transport
+  /// What travels in the backward pass, and why.
+  public let backwardDecision: BackwardDecision
   private let engine: any AttentionEngine
 
   /// How a computation runs, apart from what it computes.
@@ -30,6 +32,8 @@ public struct DistributedAttention: ~Copyable {
     public var topology: Topology?
     /// False ends all transfers before computing, which shows what overlap is worth.
     public var overlaps = true
+    /// What travels in the backward pass.
+    public var backwardRoute = BackwardRoute.automatic
     /// Where spans are noted.
     public var timeline: Timeline?
 
@@ -45,28 +49,29 @@ public struct DistributedAttention: ~Copyable {
     on world: borrowing Communicator
   ) throws {
     precondition(world.size == problem.ranks, "as many ranks as shards")
+    let topology = try options.topology ?? Topology(of: world)
+    let maker = StreamMaker(
+      transport, groups: try transport.groups(topology, ranks: world.size), options: options)
+    let decision = problem.backwardDecision(
+      options.backwardRoute, transport: transport, topology: topology)
+    engine = try Self.engine(
+      problem, transport, decision.route, maker: maker, team: options.team, on: world)
     self.problem = problem
     self.transport = transport
-    let stream = try Self.stream(
-      transport, sizes: problem.blockBytes, sees: problem.sees, options: options, on: world)
-    engine = TravellingKeys(problem, stream: stream, team: options.team, rank: world.rank)
+    backwardDecision = decision
   }
 
-  /// Blocks on their way round the ranks.
-  private static func stream(
-    _ transport: Transport, sizes: [Int], sees: @escaping (_ rank: Int, _ owner: Int) -> Bool,
-    options: Options, on world: borrowing Communicator
-  ) throws -> any BlockStream {
-    if transport == .allgather {
-      return try DirectStream(
-        ranks: world.size, sees: sees, sizes: sizes, overlaps: options.overlaps,
-        timeline: options.timeline, on: world)
+  private static func engine(
+    _ problem: ShardedAttention, _ transport: Transport, _ backwardRoute: BackwardRoute,
+    maker: StreamMaker, team: ThreadTeam, on world: borrowing Communicator
+  ) throws(MPIError) -> any AttentionEngine {
+    if transport == .query || backwardRoute == .queries {
+      return try TravellingQueries(
+        problem, forward: transport == .query ? .queries : .keys, backward: backwardRoute,
+        maker: maker, team: team, on: world)
     }
-    let groups = try transport.groups(
-      options.topology ?? Topology(of: world), ranks: world.size)
-    return try RotatingStream(
-      schedule: RingSchedule(groups: groups, sees: sees), sizes: sizes,
-      overlaps: options.overlaps, timeline: options.timeline, on: world)
+    let stream = try maker.stream(of: problem.travellingKeys(.forward), on: world)
+    return TravellingKeys(problem, stream: stream, team: team, rank: world.rank)
   }
 
   /// The point-to-point messages of this rank so far.
@@ -124,8 +129,9 @@ public struct DistributedAttention: ~Copyable {
   /// The backward pass of the same queries, keys and values, called by all ranks together.
   ///
   /// `10 · headDim` flops a visible pair where both head dims are equal. Keys and values travel as
-  /// in the forward pass, and their gradients follow them in `Float`, as many hops: one fewer than
-  /// if owners sent away what they find out about their own blocks.
+  /// in the forward pass, or queries do, as ``backwardDecision`` says; their gradients follow them in
+  /// `Float`, as many hops: one fewer than if owners sent away what they find out about their own
+  /// blocks.
   ///
   /// - Parameters:
   ///   - queries: those of the forward pass.

@@ -38,22 +38,53 @@ extension ShardedAttention {
 
   /// The bytes that the tensors of a rank take at most.
   ///
-  /// These are queries, outputs, log-sum-exps and row sums, and the blocks that the transport keeps;
-  /// for the backward pass as much again for the queries' side, and the gradients of as many blocks
-  /// and more. As a `Double`, since it may be asked of problems that fit nowhere.
-  public func residentBytes(rank: Int, transport: Transport, gradients: Bool) -> Double {
-    let tokens = Double(queries.tokenCount(of: rank))
-    let row = Double(shape.queryHeads * (shape.headDim + shape.valueHeadDim + 2))
-    let key = Double(shape.kvHeads * (shape.headDim + shape.valueHeadDim))
+  /// These are queries, outputs, log-sum-exps and row sums, and the blocks and results that the
+  /// transport keeps; for the backward pass as much again for the queries' side, and the blocks and
+  /// gradients of its own route. As a `Double`, since it may be asked of problems that fit nowhere.
+  ///
+  /// - Parameter backwardRoute: of the backward pass; automatic is the larger of both.
+  public func residentBytes(
+    rank: Int, transport: Transport, gradients: Bool, backwardRoute: BackwardRoute = .automatic
+  ) -> Double {
+    if gradients, backwardRoute == .automatic {
+      return [BackwardRoute.keys, .queries].map {
+        residentBytes(
+          rank: rank, transport: transport, gradients: true, backwardRoute: $0)
+      }.reduce(0, max)
+    }
+    let (headDim, valueHeadDim) = (Double(shape.headDim), Double(shape.valueHeadDim))
     let others = Double(
       transport == .allgather ? ranks - 1 : transport == .shared ? 0 : min(2, ranks - 1))
-    let token = Double(
+    let sum = accumulation == .fast ? 4.0 : 16.0
+    // Results have a place for the own block, and four more where anything travels.
+    let results = (others > 0 ? 5 : 1) * sum
+
+    let key = Double(shape.kvHeads) * (headDim + valueHeadDim)
+    // Bytes of a row that stays, of one that passes by, and of a key and value.
+    var ownRow = 4 * (headDim + valueHeadDim + 2) * (gradients ? 2 : 1)
+    if accumulation == .reproducible {
+      ownRow += sum * (valueHeadDim + 1 + (gradients ? headDim : 0))
+    }
+    var row = 0.0
+    var token = Double(
       shape.kvHeads
         * wire.bytesPerToken(headDim: shape.headDim, valueHeadDim: shape.valueHeadDim))
-    let blocks = (1 + others) * token
-    let results = gradients ? (others > 0 ? 5.0 : 1.0) * key * 4 : 0
+    if transport != .query || gradients && backwardRoute == .keys { token *= 1 + others }
+    if transport == .query {
+      row += 4 * (1 + others) * headDim + results * (valueHeadDim + 2)
+    }
+    if gradients {
+      switch backwardRoute {
+      case .queries:
+        row += 4 * (1 + others) * (headDim + valueHeadDim + 3) + results * headDim
+        token += sum * key
+      default: token += results * key
+      }
+    }
     return Double(shape.batch)
-      * (tokens * row * (gradients ? 8 : 4)
-        + Double(keys.largestTokenCount) * (blocks + results))
+      * (Double(shape.queryHeads)
+        * (Double(queries.tokenCount(of: rank)) * ownRow
+          + Double(queries.largestTokenCount) * row)
+        + Double(keys.largestTokenCount) * token)
   }
 }

@@ -8,13 +8,16 @@ public enum Transport: Hashable, Sendable {
   case hierarchical
   /// From each rank to all at once: few steps, and memory for all blocks.
   case allgather
+  /// Queries go from each rank to the one before, and outputs after them; keys and values stay. For
+  /// few queries against many keys.
+  case query
 }
 
 extension Transport {
   /// The groups of ranks that share memory, round which blocks pass.
   func groups(_ topology: Topology, ranks: Int) throws(TransportError) -> [[Int]] {
     switch self {
-    case .ring, .allgather: return (0..<ranks).map { [$0] }
+    case .ring, .allgather, .query: return (0..<ranks).map { [$0] }
     case .hierarchical: return topology.nodes
     case .shared:
       guard topology.nodes.count == 1 else {

@@ -86,7 +86,7 @@ extension Problem {
     return results
   }
 
-  private func nan(_ count: Int) -> [Float] { [Float](repeating: .nan, count: count) }
+  func nan(_ count: Int) -> [Float] { [Float](repeating: .nan, count: count) }
 
   /// Multiplies the rows of a tensor by powers of ten that change from token to token.
   static func spread(_ values: inout [Float], tokens: Int, from low: Int, to high: Int) {

@@ -38,8 +38,10 @@ struct AttendTests {
       let layout = ["contiguous", "zigzag", "striped"][ranks % 3]
       let many = folder.path + "/many.safetensors"
       let result = try await attend(
-        [input, "--output", many, "--causal", "--verify", "--layout", layout, "--threads", "2"],
-        ranks: ranks)
+        [
+          input, "--output", many, "--causal", "--verify", "--layout", layout, "--threads", "2",
+          "--transport", elementType == .f16 ? "query" : "ring",
+        ], ranks: ranks)
       #expect(result.isSuccess, "\(result)")
       #expect(try read(many, "o").shape == [2, 37, 4, 12])
       #expect(try read(many, "lse").shape == [2, 4, 37])
@@ -176,6 +178,34 @@ struct AttendTests {
     let peak = try #require(try json(result)["peakResidentBytes"] as? Int)
     #expect(peak > 2 * block, "two blocks are held")
     #expect(peak < 3 * block + 96 << 20, "\(peak) bytes")
+
+    // Where queries travel there is no other block than the own one.
+    let queries = try await attend(
+      [input, "--report", "json", "--transport", "query"], ranks: ranks)
+    let peakOfQueries = try #require(try json(queries)["peakResidentBytes"] as? Int)
+    #expect(peakOfQueries > block && peakOfQueries < peak - block * 3 / 4, "\(peakOfQueries) bytes")
+  }
+
+  @Test("one query against many keys sends itself and no keys", arguments: [1, 2, 4, 8])
+  func oneQuery(ranks: Int) async throws {
+    let folder = try TemporaryFolder()
+    let paths = try [
+      TestTensor("q", [1, 1, 4, 20]), TestTensor("k", [1, 3001, 2, 20]),
+      TestTensor("v", [1, 3001, 2, 12]),
+    ].map { try folder.file("\($0.name).npy", $0.npy) }
+    let input = ["--q", paths[0], "--k", paths[1], "--v", paths[2], "--causal", "--verify"]
+    let ring = folder.path + "/ring.safetensors"
+    let query = folder.path + "/query.safetensors"
+    #expect(try await attend(input + ["--output", ring], ranks: ranks).isSuccess)
+    let result = try await attend(
+      input + ["--output", query, "--transport", "query", "--report", "json"], ranks: ranks)
+    #expect(result.isSuccess, "\(result)")
+    // Its queries, and outputs with two numbers a row.
+    let largest = ranks == 1 ? 0 : ranks == 2 ? 4 * 20 * 4 : 4 * (20 + 14) * 4
+    #expect(try json(result)["bytesSentPerRank"] as? Int == largest)
+    for name in ["o", "lse"] {
+      #expect(relativeError(try read(query, name).values, try read(ring, name).values) <= 1e-5)
+    }
   }
 
   @Test("tokens fewer than ranks, and no keys at all")

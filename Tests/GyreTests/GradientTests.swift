@@ -18,7 +18,7 @@ struct GradientTests {
 
   @Test(
     "every transport gives the same gradients, and the check passes",
-    arguments: [1, 2, 3, 5, 8], ["ring", "shared", "hierarchical", "allgather", "auto"])
+    arguments: [1, 2, 3, 5, 8], ["ring", "shared", "hierarchical", "allgather", "query", "auto"])
   func transports(ranks: Int, transport: String) async throws {
     let folder = try TemporaryFolder()
     let input = try folder.safetensors(Self.input)
@@ -29,7 +29,8 @@ struct GradientTests {
     let result = try await attend(
       [
         input, "--gradients", "--output", many, "--transport", transport, "--verify",
-        "--ranks-per-host", transport == "hierarchical" ? "2" : "8",
+        "--backward-route", ranks % 2 == 0 ? "query" : "auto", "--ranks-per-host",
+        transport == "hierarchical" ? "2" : "8",
       ], ranks: ranks)
     #expect(result.isSuccess && result.standardOutput.contains("Check of gradients"), "\(result)")
     for (name, shape) in zip(
@@ -47,16 +48,18 @@ struct GradientTests {
     let folder = try TemporaryFolder()
     let input = try folder.safetensors(Self.input)
     var files: [Data] = []
-    for (ranks, layout, transport, threads) in [
-      (1, "contiguous", "ring", "1"), (2, "zigzag", "shared", "2"),
-      (3, "striped", "allgather", "1"), (5, "zigzag", "hierarchical", "1"),
-      (8, "striped", "ring", "2"),
+    for (ranks, layout, transport, route, threads) in [
+      (1, "contiguous", "ring", "kv", "1"), (2, "zigzag", "shared", "kv", "2"),
+      (3, "striped", "allgather", "query", "1"), (4, "zigzag", "query", "query", "2"),
+      (5, "zigzag", "hierarchical", "query", "1"), (7, "contiguous", "query", "kv", "1"),
+      (8, "striped", "ring", "auto", "2"),
     ] {
       let output = folder.path + "/\(ranks).safetensors"
       let result = try await attend(
         [
           input, "--gradients", "--causal", "--reproducible", "--output", output, "--layout",
-          layout, "--transport", transport, "--threads", threads, "--ranks-per-host",
+          layout, "--transport", transport, "--backward-route", route, "--threads", threads,
+          "--ranks-per-host",
           transport == "hierarchical" ? "2" : "8",
         ], ranks: ranks)
       #expect(result.isSuccess, "\(result)")
@@ -99,9 +102,44 @@ struct GradientTests {
     let bytes = 6 * 2 * 100 * 2 * 32 * 4
     #expect(report["bytesSentPerRank"] as? Int == bytes)
     #expect(report["transport"] as? String == "ring")
+    #expect(report["backwardRoute"] as? String == "kv")
     let flops: Double = 14 * 16 * 300 * 300 * 4 * 2
     #expect(report["flops"] as? Double == flops)
     #expect(try #require(report["maxGradientError"] as? Double) <= 1e-4)
+  }
+
+  @Test("the report says what travelled backward, and bytes are those of the formula")
+  func backwardRoute() async throws {
+    // Bytes of a token a hop: keys and values 128, queries 64; forward, then backward.
+    let keys = 2 * 16 * 4
+    let queries = (2 * 16 + 3 + 16) * 4
+    for (shape, options, route, words, bytes) in [
+      // Two query heads with their own keys; then sharing them.
+      ("1x300x2x2x16", [], "query", "bytes, not", 2 * (keys + queries)),
+      ("1x300x2x1x16", [], "kv", "bytes, not", keys + 2 * keys),
+      ("1x300x2x2x16", ["--backward-route", "kv"], "kv", "asked for", 2 * (keys + 2 * keys)),
+      ("1x300x2x1x16", ["--backward-route", "query"], "query", "asked for", keys + 2 * queries),
+      (
+        "1x300x2x1x16", ["--transport", "query"], "query", "as in the forward pass",
+        2 * (16 + 18) * 4 + 2 * queries
+      ),
+      ("1x300x2x2x16", ["--transport", "shared"], "kv", "nothing is sent", 0),
+    ] {
+      let result = try await attend(
+        ["--random", shape, "--gradients", "--report", "json", "--verify"] + options, ranks: 3)
+      #expect(result.isSuccess, "\(result)")
+      let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+      let report = try #require(object as? [String: Any])
+      #expect(report["backwardRoute"] as? String == route, "\(shape) \(options)")
+      let reason = try #require(report["backwardRouteReason"] as? String)
+      #expect(reason.contains(words), "\(reason)")
+      // Two hops of 100 tokens.
+      #expect(report["bytesSentPerRank"] as? Int == 2 * 100 * bytes, "\(shape) \(options)")
+    }
+    let forward = try await attend(["--random", "1x8x1x1x4", "--report", "json"], ranks: 2)
+    #expect(forward.standardOutput.contains(#""backwardRoute":null"#), "\(forward)")
+    let text = try await attend(["--random", "1x300x2x2x16", "--gradients"], ranks: 3)
+    #expect(text.standardOutput.contains("Backward, queries travelled: "), "\(text)")
   }
 
   @Test("mistakes are refused in a sentence")
@@ -119,6 +157,8 @@ struct GradientTests {
       ),
       (["--random", "1x64x1x1x8", "--transport", "pigeon"], ["--transport", "ring"]),
       (["--random", "1x64x1x1x8", "--ranks-per-host", "0"], ["--ranks-per-host"]),
+      (["--random", "1x64x1x1x8", "--backward-route", "kv"], ["--backward-route", "--gradients"]),
+      (["--random", "1x64x1x1x8", "--gradients", "--backward-route", "pigeon"], ["kv", "query"]),
       (["--random", "1x64x1x1x8", "--trace", folder.path + "/no/such.json"], ["no/such.json"]),
     ] {
       let result = try await attend(arguments, ranks: 3)

@@ -6,7 +6,8 @@ struct RingJobTests {
   @Test(
     "check on ranks",
     arguments: [
-      "grid", "transports", "large-blocks", "traffic", "sampled-check", "sampled-gradient-check",
+      "grid", "transports", "large-blocks", "traffic", "routes", "sampled-check",
+      "sampled-gradient-check",
       "dilated", "dilated-long", "dilated-detached",
     ],
     [1, 2, 3, 4, 5, 7, 8])

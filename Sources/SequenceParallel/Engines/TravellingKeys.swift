@@ -21,6 +21,9 @@ final class TravellingKeys: AttentionEngine {
 
   var traffic: Traffic { stream.traffic }
 
+  /// Where this rank's own block lies.
+  var ownBlock: UnsafeMutableRawBufferPointer { unsafe stream.ownBlock }
+
   func packOwnBlock(_ body: (inout KeyValueBlock) throws -> Void) rethrows {
     var block = unsafe problem.block(of: rank, at: stream.ownBlock)
     try body(&block)
@@ -50,12 +53,7 @@ final class TravellingKeys: AttentionEngine {
     outputGradient: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void
   ) throws(MPIError) -> AttentionGradients {
     let start = ContinuousClock.now
-    try stream.reserveResults(
-      problem.keys.shards.indices.map {
-        KeyValueGradient.byteCount(
-          keys: problem.keys.tokenCount(of: $0), shape: problem.shape,
-          accumulation: problem.accumulation)
-      })
+    try stream.reserveResults(problem.travellingKeys(.backward).results)
     var accumulator = BackwardAccumulator(
       shape: problem.shape, output: output, outputGradient: outputGradient, scale: problem.scale,
       pattern: problem.pattern, accumulation: problem.accumulation, team: team)
@@ -83,7 +81,7 @@ final class TravellingKeys: AttentionEngine {
 /// Blocks and gradients as they lie in the memory of a stream, which outlives them.
 extension ShardedAttention {
   @unsafe
-  fileprivate func block(
+  func block(
     of owner: Int, at memory: UnsafeMutableRawBufferPointer
   ) -> KeyValueBlock {
     unsafe KeyValueBlock(

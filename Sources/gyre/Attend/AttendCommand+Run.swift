@@ -12,8 +12,11 @@ extension AttendCommand: DistributedCommand {
     let attention = try world.agreed { try describe(input, ranks: world.size) }
     let topology = try topology(of: world)
     let choice = transport.resolved(topology)
+    let route = attention.backwardDecision(
+      requestedRoute, transport: choice.transport, topology: topology
+    ).route
+    try checkMemory(attention, choice.transport, route, on: world)
     let pattern = attention.pattern as? DilatedPattern
-    try checkMemory(attention, choice.transport, on: world)
     let dilated = try pattern.map { try place(attention, $0, on: world) }
     let writer = try output.map {
       try OutputFile(path: $0, attention: attention, gradients: gradients, on: world)
@@ -28,8 +31,8 @@ extension AttendCommand: DistributedCommand {
     try world.agreed { try checkOverflow(of: result, attention, rank: world.rank) }
     let findings = try verify ? check(result, attention, input, on: world) : nil
     let report = try RunReport.gather(
-      result.report, attention: attention, choice: choice, options: self, findings: findings,
-      dilated: dilated?.report, on: world)
+      result.report, attention: attention, choice: choice, backward: result.backwardDecision,
+      dilated: dilated?.report, options: self, findings: findings, on: world)
     if let report {
       let text = self.report == .json ? try report.json : report.text
       write(text + "\n", to: STDOUT_FILENO)
@@ -57,6 +60,7 @@ extension AttendCommand: DistributedCommand {
     options.team = ThreadTeam(threads: threads)
     options.topology = topology
     options.overlaps = overlap
+    options.backwardRoute = requestedRoute
     options.timeline = trace.map { _ in Timeline() }
     var engine = try connect(attention, transport, options, on: world)
     try world.agreed {
@@ -94,9 +98,11 @@ extension AttendCommand: DistributedCommand {
       rank: world.rank, tokens: queries.tokens, flops: Double(pairs) * Double(flopsPerPair),
       forward: forwardEnd - start, backward: end - forwardEnd, timing: timing,
       traffic: engine.traffic, peakResidentBytes: ProcessMemory.peakResidentBytes)
+    let decision = gradients ? engine.backwardDecision : nil
     try engine.close()
     return PassResult(
-      output: output, gradients: passGradients, report: report, timeline: options.timeline)
+      output: output, gradients: passGradients, backwardDecision: decision, report: report,
+      timeline: options.timeline)
   }
 
   /// Connects the ranks; a transport that cannot serve them is an error that all know of.
@@ -113,6 +119,12 @@ extension AttendCommand: DistributedCommand {
       throw AgreedFailure(
         message: world.rank == 0 ? "gyre: \(error); or use --transport ring." : nil)
     }
+  }
+
+  /// Without a backward pass, that of the forward pass: it needs no room for another.
+  private var requestedRoute: BackwardRoute {
+    if gradients { return (backwardRoute ?? .auto).route }
+    return transport == .query ? .queries : .keys
   }
 
   private func topology(of world: borrowing Communicator) throws -> Topology {
@@ -222,7 +234,8 @@ extension AttendCommand: DistributedCommand {
 
   /// Refuses a problem that the hosts cannot hold before anything is allocated.
   private func checkMemory(
-    _ attention: ShardedAttention, _ transport: Transport, on world: borrowing Communicator
+    _ attention: ShardedAttention, _ transport: Transport, _ backwardRoute: BackwardRoute,
+    on world: borrowing Communicator
   ) throws {
     let ranksHere = try world.splitByNode().size
     try world.agreed {
@@ -230,7 +243,8 @@ extension AttendCommand: DistributedCommand {
         (dilation.dilated != nil
           ? DilatedAttention.residentBytes(attention, rank: world.rank, gradients: gradients)
           : attention.residentBytes(
-            rank: world.rank, transport: transport, gradients: gradients)) * Double(ranksHere)
+            rank: world.rank, transport: transport, gradients: gradients,
+            backwardRoute: backwardRoute)) * Double(ranksHere)
       let available = Double(ProcessMemory.physicalBytes)
       if needed > available {
         throw UserError(

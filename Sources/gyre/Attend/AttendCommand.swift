@@ -113,10 +113,17 @@ struct AttendCommand: ParsableCommand {
     help: """
       How blocks get to the ranks. ring: from each to the next. shared: in place, through the shared \
       memory of one host. hierarchical: shared memory inside a host, one ring between hosts. \
-      allgather: to all at once, for small shards. auto: shared, hierarchical or ring, by which \
-      ranks share a host.
+      allgather: to all at once, for small shards. query: queries go round instead, for few queries \
+      against many keys. auto: shared, hierarchical or ring, by which ranks share a host.
       """)
   var transport = TransportChoice.ring
+
+  @Option(
+    help: """
+      What travels with --gradients in the backward pass: kv, keys and values; query, queries. \
+      (default: auto, whichever is fewer bytes)
+      """)
+  var backwardRoute: BackwardRouteChoice?
 
   @Option(
     parsing: .unconditional,
@@ -174,6 +181,10 @@ struct AttendCommand: ParsableCommand {
     guard npy.isEmpty || (outputGradient != nil) == gradients else {
       throw ValidationError("--do and --gradients belong together for .npy files; give both.")
     }
+    guard gradients || backwardRoute == nil else {
+      throw ValidationError(
+        "--backward-route is of the backward pass; give --gradients with it, or leave it out.")
+    }
     if let ranksPerHost, ranksPerHost < 1 {
       throw ValidationError("--ranks-per-host is \(ranksPerHost); give at least 1.")
     }
@@ -196,9 +207,10 @@ struct AttendCommand: ParsableCommand {
       if let wire, wire != .f32 {
         throw ValidationError("--dilated sends rows as f32; leave --wire \(wire) out.")
       }
-      if transport != .ring || ranksPerHost != nil {
+      if transport != .ring || ranksPerHost != nil || backwardRoute != nil {
         throw ValidationError(
-          "--dilated has no --transport: rows go where --placement puts the work; leave it out.")
+          "--dilated has no --transport and no --backward-route: rows go where --placement puts the "
+            + "work; leave them out.")
       }
     }
     if let output, output == input || npy.contains(output) {

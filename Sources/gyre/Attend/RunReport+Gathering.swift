@@ -43,8 +43,9 @@ extension RunReport {
   /// Gathers the ranks' reports; nil on all ranks but 0.
   static func gather(
     _ own: RankReport, attention: ShardedAttention,
-    choice: (transport: Transport, reason: String), options: AttendCommand,
-    findings: Findings?, dilated: DilatedReport?, on world: borrowing Communicator
+    choice: (transport: Transport, reason: String), backward: BackwardDecision?,
+    dilated: DilatedReport?, options: AttendCommand, findings: Findings?,
+    on world: borrowing Communicator
   ) throws -> RunReport? {
     let numbers = try world.gather(own.numbers, at: 0)
     let hosts = try world.gather(Array(MPIEnvironment.processorName.utf8), at: 0)
@@ -71,6 +72,8 @@ extension RunReport {
       transport: dilated == nil ? choice.transport.name : "exchange",
       transportReason: dilated == nil
         ? choice.reason : "rows go where the placement computes them",
+      backwardRoute: Nullable(value: backward?.route.name),
+      backwardRouteReason: Nullable(value: backward?.reason),
       seconds: seconds, forwardSeconds: largest(\.forwardSeconds),
       backwardSeconds: largest(\.backwardSeconds), flops: flops,
       flopsPerSecond: seconds > 0 ? flops / seconds : 0,

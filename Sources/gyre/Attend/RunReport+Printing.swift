@@ -64,6 +64,10 @@ extension RunReport {
       "The busiest rank has \(threeDigits(workImbalance)) times the mean work "
         + "and computes \(threeDigits(imbalance)) times as long as the mean.",
     ]
+    if let route = backwardRoute.value, let reason = backwardRouteReason.value {
+      lines.append(
+        "Backward, \(route == "kv" ? "keys and values" : "queries") travelled: \(reason).")
+    }
     if let maxError = maxError.value, let tolerance = tolerance.value {
       lines.append(
         "Check of \(checkedRows) rows in double precision: largest error "

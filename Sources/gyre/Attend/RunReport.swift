@@ -45,6 +45,9 @@ struct RunReport: Encodable {
   let reproducible: Bool
   let transport: String
   let transportReason: String
+  /// What travelled in the backward pass, kv or query, and why; null without gradients.
+  let backwardRoute: Nullable<String>
+  let backwardRouteReason: Nullable<String>
   /// Of the slowest rank, for the passes themselves.
   let seconds: Double
   let forwardSeconds: Double

@@ -3,7 +3,7 @@ import SequenceParallel
 
 /// The names of transports on the command line.
 enum TransportChoice: String, CaseIterable, ExpressibleByArgument {
-  case ring, shared, hierarchical, allgather, auto
+  case ring, shared, hierarchical, allgather, query, auto
 
   /// The transport, and why it is this one.
   func resolved(_ topology: Topology) -> (transport: Transport, reason: String) {
@@ -12,6 +12,7 @@ enum TransportChoice: String, CaseIterable, ExpressibleByArgument {
     case .shared: (.shared, "asked for")
     case .hierarchical: (.hierarchical, "asked for")
     case .allgather: (.allgather, "asked for")
+    case .query: (.query, "asked for")
     case .auto: automatic(topology)
     }
   }
@@ -34,6 +35,7 @@ extension Transport {
     case .shared: TransportChoice.shared.rawValue
     case .hierarchical: TransportChoice.hierarchical.rawValue
     case .allgather: TransportChoice.allgather.rawValue
+    case .query: TransportChoice.query.rawValue
     }
   }
 }

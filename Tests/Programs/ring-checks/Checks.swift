@@ -26,9 +26,10 @@ func checkGrid(_ world: borrowing Communicator) throws {
             let layouts =
               headDim == 4 ? Layout.allCases : [Layout.allCases[(Int(seed) + index) % 3]]
             for layout in layouts {
-              // The transports take turns; `checkTransports` has all of them on the same problem.
-              let transport = transports[(Int(seed) + index) % transports.count]
+              // The ways take turns; `checkTransports` has all of them on the same problem.
+              let (transport, route) = ways[(Int(seed) + index) % ways.count]
               var options = DistributedAttention.Options()
+              options.backwardRoute = route
               options.team = ThreadTeam(threads: 1 + Int(seed % 2))
               options.topology = Topology(
                 ranks: ranks, ranksPerNode: transport == .shared ? ranks : 2)
@@ -40,7 +41,7 @@ func checkGrid(_ world: borrowing Communicator) throws {
               try problem.check(
                 passes, expected, attention, rank: world.rank,
                 tolerance: max(1e-5, ofScores), gradientTolerance: logits == 1 ? 1e-4 : 1e-3,
-                "\(transport), \(mask.name), \(layout), \(tokens) tokens, \(keyTokens) keys, \(shape)"
+                "\(transport), \(route), \(mask.name), \(layout), \(tokens) tokens, \(keyTokens) keys, \(shape)"
               )
             }
           }
@@ -63,19 +64,22 @@ func checkTransports(_ world: borrowing Communicator) throws {
         shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: seed)
       for mask in MaskCase.all(tokens: tokens, keyTokens: tokens).prefix(3) {
         let expected = problem.expected(mask)
-        for layout in Layout.allCases {
+        for (turn, layout) in Layout.allCases.enumerated() {
           let attention = problem.attention(mask.pattern, layout: layout, ranks: ranks)
-          for transport in transports {
+          // Half of the ways in each layout, so that each way has every problem.
+          for (index, (transport, route)) in ways.enumerated()
+          where (index + turn + Int(seed)) % 2 == 0 {
             for ranksPerNode in transport == .hierarchical ? [1, 2, 3, ranks] : [ranks] {
               for overlaps in layout == .zigzag ? [true, false] : [true] {
                 var options = DistributedAttention.Options()
                 options.topology = Topology(ranks: ranks, ranksPerNode: ranksPerNode)
                 options.overlaps = overlaps
+                options.backwardRoute = route
                 let passes = try problem.run(attention, transport, options: options, on: world)
                 try problem.check(
                   passes, expected, attention, rank: world.rank, tolerance: 1e-5,
                   gradientTolerance: 1e-4,
-                  "\(transport) of \(ranksPerNode), \(mask.name), \(layout), \(tokens) tokens, \(shape)"
+                  "\(transport) of \(ranksPerNode), \(route), \(mask.name), \(layout), \(tokens) tokens, \(shape)"
                 )
               }
             }
@@ -86,32 +90,47 @@ func checkTransports(_ world: borrowing Communicator) throws {
   }
 }
 
-let transports: [Transport] = [.ring, .shared, .hierarchical, .allgather]
+/// All transports with all that can travel backward.
+let ways: [(Transport, BackwardRoute)] = [
+  (.ring, .keys), (.query, .queries), (.shared, .keys), (.ring, .queries), (.hierarchical, .keys),
+  (.allgather, .queries), (.query, .keys), (.hierarchical, .queries), (.allgather, .keys),
+  (.shared, .queries),
+]
 
 /// Blocks well above every eager limit, of sizes that do not divide: small ones hide deadlocks.
 func checkLargeBlocks(_ world: borrowing Communicator) throws {
   let shape = AttentionShape(
     batch: 1, queryHeads: 2, kvHeads: 2, headDim: 64, valueHeadDim: 64)
   let tokens = 1903 * world.size + 5
-  for wire in WireType.allCases {
+  for (wire, transport) in WireType.allCases.flatMap({ [($0, Transport.ring), ($0, .query)] }) {
     let attention = ShardedAttention(
       shape: shape, queries: Sharding(.zigzag, tokens: tokens, ranks: world.size),
       keys: Sharding(.zigzag, tokens: tokens, ranks: world.size), pattern: CausalPattern(),
       wire: wire)
     try require(attention.blockBytes[world.rank] > 256 << 10, "the block is small")
-    let rows = (0..<3).map {
+    let rows = (0..<4).map {
       RandomRows(shape: [1, tokens, 2, 64], seed: 11, tensor: UInt64($0))
     }
-    var engine = try DistributedAttention(attention, transport: .ring, on: world)
+    var engine = try DistributedAttention(attention, transport: transport, on: world)
     try engine.withOwnBlock { block in
       try attention.load(keys: rows[1], values: rows[2], rank: world.rank, into: &block)
     }
-    let output = try engine.forward(attention.loadQueries(rows[0], rank: world.rank))
+    let queries = try attention.loadQueries(rows[0], rank: world.rank)
+    let output = try engine.forward(queries)
     let finding = try SampledCheck(of: attention, rows: 12) { i, j, _ in
       j <= i ? 0 : -.infinity
     }.run(output, q: rows[0], k: rows[1], v: rows[2], on: world)
     try require(finding.rows == 12, "\(finding.rows) rows were checked")
     try require(finding.holds, "\(wire): error \(finding.maxError)")
+    let outputGradient = try rows[3].read(shard: queries.runs)
+    let gradients = try engine.backward(
+      queries, output: output, outputGradient: outputGradient)
+    let gradientFinding = try SampledGradientCheck(of: attention, rows: 4) { i, j, _ in
+      j <= i ? 0 : -.infinity
+    }.run(
+      gradients, output, q: rows[0], k: rows[1], v: rows[2], outputGradient: rows[3], on: world)
+    try require(
+      gradientFinding.holds, "\(wire), \(transport): gradients \(gradientFinding.maxError)")
     // Rounded inputs must show, and nothing may hide behind them.
     try require(
       wire == .f32
@@ -136,7 +155,9 @@ func checkTraffic(_ world: borrowing Communicator) throws {
         for isCausal in [false, true] {
           let pattern: any AttentionPattern = isCausal ? CausalPattern() : FullPattern()
           let attention = problem.attention(pattern, layout: layout, ranks: ranks, wire: wire)
-          let passes = try problem.run(attention, on: world)
+          var options = DistributedAttention.Options()
+          options.backwardRoute = .keys
+          let passes = try problem.run(attention, options: options, on: world)
           // Under a causal mask a contiguous block is of use only to later ranks: rank r passes on
           // the blocks of ranks r … 0, and the last rank none.
           let hops =

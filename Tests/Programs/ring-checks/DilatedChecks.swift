@@ -171,6 +171,6 @@ extension Problem {
       queries, keys: keys, values: values, output: output, outputGradient: outputGradient)
     return Passes(
       output: output, gradients: gradients, forwardTraffic: forwardTraffic,
-      backwardTraffic: engine.traffic - forwardTraffic)
+      backwardTraffic: engine.traffic - forwardTraffic, route: .keys)
   }
 }

@@ -68,11 +68,15 @@ struct Problem {
   }
 
   func attention(
-    _ pattern: any AttentionPattern, layout: Layout, ranks: Int, wire: WireType = .f32
+    _ pattern: any AttentionPattern, layout: Layout, ranks: Int, wire: WireType = .f32,
+    accumulation: Accumulation = .fast
   ) -> ShardedAttention {
-    ShardedAttention(
-      shape: shape, queries: Sharding(layout, tokens: tokens, ranks: ranks),
-      keys: Sharding(layout, tokens: keyTokens, ranks: ranks), pattern: pattern, wire: wire)
+    let granularity = accumulation.granularity
+    return ShardedAttention(
+      shape: shape,
+      queries: Sharding(layout, tokens: tokens, ranks: ranks, granularity: granularity),
+      keys: Sharding(layout, tokens: keyTokens, ranks: ranks, granularity: granularity),
+      pattern: pattern, wire: wire, accumulation: accumulation)
   }
 
   /// Runs both passes on this rank's shard.
@@ -91,10 +95,11 @@ struct Problem {
     let forwardTraffic = engine.traffic
     let gradients = try engine.backward(queries, output: output, outputGradient: outputGradient)
     let backwardTraffic = engine.traffic - forwardTraffic
+    let route = engine.backwardDecision.route
     try engine.close()
     return Passes(
       output: output, gradients: gradients, forwardTraffic: forwardTraffic,
-      backwardTraffic: backwardTraffic)
+      backwardTraffic: backwardTraffic, route: route)
   }
 
   /// Throws unless this rank's rows are the oracle's, each tensor within its tolerance times
@@ -204,4 +209,15 @@ struct Passes: ~Copyable {
   let gradients: AttentionGradients
   let forwardTraffic: Traffic
   let backwardTraffic: Traffic
+  let route: BackwardRoute
+
+  /// All that they gave.
+  var bits: [UInt32] {
+    bits(output.o) + bits(output.lse) + bits(gradients.dq) + bits(gradients.dk)
+      + bits(gradients.dv)
+  }
+
+  private func bits(_ tensor: borrowing Tensor<Float>) -> [UInt32] {
+    tensor.span.indices.map { tensor.span[$0].bitPattern }
+  }
 }

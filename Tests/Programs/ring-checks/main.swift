@@ -12,6 +12,7 @@ let cases: [String: (borrowing Communicator) throws -> Void] = [
   "dilated": checkDilated,
   "dilated-long": checkLongDilated,
   "dilated-detached": checkDetachedGradients,
+  "routes": checkRoutes,
   "sampled-check": checkSampledCheck,
   "sampled-gradient-check": checkSampledGradientCheck,
 ]

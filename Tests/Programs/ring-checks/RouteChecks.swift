@@ -1,0 +1,150 @@
+import Attention
+import MPI
+import SequenceParallel
+import Sharding
+
+/// What travels backward: bytes by the formulas, the fewer of both, and the same bits.
+func checkRoutes(_ world: borrowing Communicator) throws {
+  try checkQueryTraffic(world)
+  try checkAutomaticRoute(world)
+  try checkFewQueries(world)
+  try checkRouteBits(world)
+}
+
+/// Bytes and messages of travelling queries are those of the written-out formula.
+private func checkQueryTraffic(_ world: borrowing Communicator) throws {
+  let ranks = world.size
+  let shape = AttentionShape(
+    batch: 2, queryHeads: 4, kvHeads: 2, headDim: 20, valueHeadDim: 12)
+  for tokens in [6 * ranks, 601 * ranks + 3] {
+    let problem = Problem(
+      shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: 5)
+    for layout in Layout.allCases {
+      for isCausal in [false, true] {
+        let pattern: any AttentionPattern = isCausal ? CausalPattern() : FullPattern()
+        // What keys travel in is nothing to queries.
+        let attention = problem.attention(
+          pattern, layout: layout, ranks: ranks, wire: isCausal ? .int8 : .f32)
+        let passes = try problem.run(attention, .query, on: world)
+        let name = "queries, \(layout), \(isCausal ? "causal" : "full"), \(tokens) tokens"
+        // Queries go to the rank before. Under a causal mask those of a contiguous shard are of use
+        // only to earlier ranks: rank r passes on those of ranks r … P − 1, and the first none.
+        let isOneSided = isCausal && layout == .contiguous
+        let hops = isOneSided ? (world.rank == 0 ? 0 : ranks - world.rank) : ranks - 1
+        let rows =
+          2 * 4
+          * (0..<hops).reduce(0) {
+            $0 + attention.queries.tokenCount(of: (world.rank + $1) % ranks)
+          }
+        // Results of the blocks that this rank is sent; none of its own.
+        let owners = (1..<max(ranks, 1)).map { (world.rank + $0) % ranks }
+          .filter { !isOneSided || $0 > world.rank }
+        let resultRows =
+          2 * 4 * owners.reduce(0) { $0 + attention.queries.tokenCount(of: $1) }
+        let forward = rows * 20 * 4 + resultRows * (12 + 2) * 4
+        let backward = rows * ((20 + 12) * 4 + 12) + resultRows * 20 * 4
+        try require(
+          passes.forwardTraffic.bytesSent == forward,
+          "\(name): \(passes.forwardTraffic.bytesSent) bytes sent forward, not \(forward)")
+        try require(
+          passes.backwardTraffic.bytesSent == backward,
+          "\(name): \(passes.backwardTraffic.bytesSent) bytes sent backward, not \(backward)")
+        for traffic in [passes.forwardTraffic, passes.backwardTraffic] {
+          try require(
+            traffic.messagesSent == hops + owners.count,
+            "\(name): \(traffic.messagesSent) messages sent")
+        }
+        // The schedule says so too.
+        let shards = (attention.queries.shards, attention.keys.shards)
+        let schedule = RingSchedule(groups: (0..<ranks).reversed().map { [$0] }) {
+          pattern.reaches(keys: shards.1[$0], queries: shards.0[$1])
+        }
+        let counts = (0..<ranks).map { 2 * 4 * attention.queries.tokenCount(of: $0) }
+        let scheduled = schedule.bytesSent(
+          by: world.rank, blocks: counts.map { $0 * 140 }, results: counts.map { $0 * 80 })
+        try require(scheduled == backward, "\(name): the schedule has \(scheduled) bytes")
+      }
+    }
+  }
+}
+
+/// The automatic route is the one on which all ranks together send fewer bytes.
+private func checkAutomaticRoute(_ world: borrowing Communicator) throws {
+  var routes: Set<BackwardRoute> = []
+  for (queryHeads, kvHeads) in [(4, 4), (4, 2), (4, 1)] {
+    let shape = AttentionShape(
+      batch: 1, queryHeads: queryHeads, kvHeads: kvHeads, headDim: 16, valueHeadDim: 16)
+    for (tokens, keyTokens) in [(61, 61), (9, 100), (100, 9)] {
+      let problem = Problem(
+        shape: shape, tokens: tokens, keyTokens: keyTokens, logits: 1, seed: 6)
+      for (layout, wire) in [(Layout.contiguous, WireType.f32), (.zigzag, .f32), (.zigzag, .int8)] {
+        for accumulation in [Accumulation.fast, .reproducible] {
+          let attention = problem.attention(
+            CausalPattern(offset: keyTokens - tokens), layout: layout, ranks: world.size,
+            wire: wire, accumulation: accumulation)
+          for transport in [Transport.ring, .hierarchical, .allgather, .shared] {
+            func bytes(_ route: BackwardRoute) throws -> (sum: Int, route: BackwardRoute) {
+              var options = DistributedAttention.Options()
+              options.topology = Topology(
+                ranks: world.size, ranksPerNode: transport == .shared ? world.size : 2)
+              options.backwardRoute = route
+              let passes = try problem.run(attention, transport, options: options, on: world)
+              return (
+                try world.allReduce(passes.backwardTraffic.bytesSent, with: .sum), passes.route
+              )
+            }
+            let (keys, queries) = (try bytes(.keys), try bytes(.queries))
+            let automatic = try bytes(.automatic)
+            let expected = keys.sum <= queries.sum ? keys : queries
+            try require(
+              automatic == expected && keys.route == .keys && queries.route == .queries,
+              "\(transport), \(layout), \(wire), \(shape): \(automatic), not \(expected)")
+            routes.insert(automatic.route)
+          }
+        }
+      }
+    }
+  }
+  try require(routes.count == min(2, world.size), "only \(routes) came up")
+}
+
+/// One query against many keys: its rank sends it round, and other ranks have none.
+private func checkFewQueries(_ world: borrowing Communicator) throws {
+  let shape = AttentionShape(
+    batch: 1, queryHeads: 4, kvHeads: 2, headDim: 20, valueHeadDim: 12)
+  for (tokens, keyTokens) in [(1, 500), (0, 40), (3, 2)] {
+    let problem = Problem(
+      shape: shape, tokens: tokens, keyTokens: keyTokens, logits: 1, seed: 7)
+    for mask in MaskCase.all(tokens: tokens, keyTokens: keyTokens).prefix(2) {
+      let expected = problem.expected(mask)
+      for layout in Layout.allCases {
+        let attention = problem.attention(mask.pattern, layout: layout, ranks: world.size)
+        let passes = try problem.run(attention, .query, on: world)
+        try problem.check(
+          passes, expected, attention, rank: world.rank, tolerance: 1e-5, gradientTolerance: 1e-4,
+          "\(tokens) queries, \(keyTokens) keys, \(mask.name), \(layout)")
+      }
+    }
+  }
+}
+
+/// Reproducible: the same bits on every transport and route.
+private func checkRouteBits(_ world: borrowing Communicator) throws {
+  let tokens = 2 * Accumulation.reproducible.granularity + 50
+  let shape = AttentionShape(
+    batch: 1, queryHeads: 2, kvHeads: 1, headDim: 12, valueHeadDim: 9)
+  let problem = Problem(
+    shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: 8)
+  let attention = problem.attention(
+    CausalPattern(), layout: .zigzag, ranks: world.size, accumulation: .reproducible)
+  var expected: [UInt32]?
+  for (transport, route) in ways {
+    var options = DistributedAttention.Options()
+    options.topology = Topology(
+      ranks: world.size, ranksPerNode: transport == .shared ? world.size : 2)
+    options.backwardRoute = route
+    let bits = try problem.run(attention, transport, options: options, on: world).bits
+    if let expected { try require(bits == expected, "\(transport), \(route): other bits") }
+    expected = bits
+  }
+}
