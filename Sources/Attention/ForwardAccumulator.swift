@@ -107,7 +107,7 @@ public struct AttentionOutput: ~Copyable {
   ///
   /// The backward pass needs it: with scores in the hundreds a weight `exp(score − lse)` is only as
   /// exact as the log-sum-exp, and the last bit of that is already 10⁻⁴ of the weight.
-  let lseRemainder: Tensor<Float>
+  package let lseRemainder: Tensor<Float>
 
   /// Takes both tensors.
   public init(o: consuming Tensor<Float>, lse: consuming Tensor<Float>) {
@@ -115,7 +115,8 @@ public struct AttentionOutput: ~Copyable {
     self.init(o: o, lse: lse, lseRemainder: remainder)
   }
 
-  init(
+  /// Takes all three tensors.
+  package init(
     o: consuming Tensor<Float>, lse: consuming Tensor<Float>,
     lseRemainder: consuming Tensor<Float>
   ) {

@@ -180,7 +180,7 @@ public struct KeyValueGradient: ~Copyable {
 
 /// Adds `count` numbers to others.
 @unsafe
-private func addFloats(
+func addFloats(
   _ count: Int, from source: UnsafePointer<Float>, to target: UnsafeMutablePointer<Float>
 ) {
   var index = 0
