@@ -14,7 +14,8 @@ public import Tensors
 /// ```
 ///
 /// Memory is O(shard): the rank's queries and outputs, its block, and two more blocks that travel;
-/// only ``Transport/allgather`` holds the blocks of all.
+/// ``Transport/heads`` has as much again for its share of the heads, and only
+/// ``Transport/allgather`` holds the blocks of all.
 public struct DistributedAttention: ~Copyable {
   /// What is computed.
   public let problem: ShardedAttention
@@ -47,6 +48,10 @@ public struct DistributedAttention: ~Copyable {
     precondition(world.size == problem.ranks, "as many ranks as shards")
     self.problem = problem
     self.transport = transport
+    if let grid = try transport.grid(ranks: world.size), grid.columns > 1 {
+      engine = try HeadExchange(problem, grid: grid, options: options, on: world)
+      return
+    }
     let stream = try Self.stream(
       transport, sizes: problem.blockBytes, sees: problem.sees, options: options, on: world)
     engine = TravellingKeys(problem, stream: stream, team: options.team, rank: world.rank)
@@ -107,7 +112,8 @@ public struct DistributedAttention: ~Copyable {
   /// `2 · (headDim + valueHeadDim)` flops a visible pair of this rank's queries. With
   /// ``Transport/ring`` each rank sends `(P − 1) · n · kvHeads · (headDim + valueHeadDim)` elements
   /// of the wire type a batch, for shards of `n` keys, with two scales a key and head where it is
-  /// int8, or less where blocks are of no use.
+  /// int8, or less where blocks are of no use. With ``Transport/heads`` it sends (P − 1)/P of its
+  /// block and of its `4 · n · queryHeads · (headDim + valueHeadDim + 2)` bytes of queries and outputs.
   ///
   /// - Parameters:
   ///   - queries: this rank's queries, `[batch, tokens, queryHeads, headDim]`.

@@ -29,6 +29,21 @@ extension ShardedAttention {
     return pairs * shape.queryHeads * shape.batch
   }
 
+  /// The (query, key) pairs that a rank computes, over all its heads and sequences.
+  ///
+  /// - Precondition: the transport can serve these ranks.
+  public func computedPairs(rank: Int, transport: Transport) -> Int {
+    guard let grid = grid(of: transport) else { return visiblePairs(rank: rank) }
+    let (row, column) = grid.place(of: rank)
+    return part(column: column, of: grid)?.visiblePairs(rank: row) ?? 0
+  }
+
+  /// How ranks share the heads; nil if each has all of them.
+  private func grid(of transport: Transport) -> HeadGrid? {
+    guard let grid = try? transport.grid(ranks: ranks), grid.columns > 1 else { return nil }
+    return grid
+  }
+
   /// The bytes of each rank's own block, which are what a hop moves.
   public var blockBytes: [Int] {
     keys.shards.indices.map {
@@ -41,7 +56,12 @@ extension ShardedAttention {
   /// These are queries, outputs, log-sum-exps and row sums, and the blocks that the transport keeps;
   /// for the backward pass as much again for the queries' side, and the gradients of as many blocks
   /// and more. As a `Double`, since it may be asked of problems that fit nowhere.
+  ///
+  /// - Precondition: the transport can serve these ranks.
   public func residentBytes(rank: Int, transport: Transport, gradients: Bool) -> Double {
+    if let grid = grid(of: transport) {
+      return residentBytes(rank: rank, grid: grid, gradients: gradients)
+    }
     let tokens = Double(queries.tokenCount(of: rank))
     let row = Double(shape.queryHeads * (shape.headDim + shape.valueHeadDim + 2))
     let key = Double(shape.kvHeads * (shape.headDim + shape.valueHeadDim))

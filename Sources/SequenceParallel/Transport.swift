@@ -8,13 +8,41 @@ public enum Transport: Hashable, Sendable {
   case hierarchical
   /// From each rank to all at once: few steps, and memory for all blocks.
   case allgather
+  /// Each rank computes some heads for the tokens of all, as in DeepSpeed-Ulysses: a `mesh` of one
+  /// row.
+  case heads
+  /// Each of `heads` neighbouring ranks computes some heads for the tokens of all of them; blocks of
+  /// its heads go round a ring of `ring` such groups, as in USP. There are `heads · ring` ranks.
+  case mesh(heads: Int, ring: Int)
 }
 
 extension Transport {
+  /// Refuses ranks that the transport cannot serve; all ranks find the same.
+  public func check(ranks: Int, topology: Topology) throws(TransportError) {
+    _ = try groups(topology, ranks: ranks)
+    _ = try grid(ranks: ranks)
+  }
+
+  /// How ranks share the heads; nil if each has all of them.
+  func grid(ranks: Int) throws(TransportError) -> HeadGrid? {
+    switch self {
+    case .ring, .shared, .hierarchical, .allgather: return nil
+    case .heads: return HeadGrid(columns: ranks, rows: 1)
+    case .mesh(let heads, let ring):
+      guard heads >= 1, ring >= 1, ranks % heads == 0, ranks / heads == ring else {
+        let near = (1...ranks).last { ranks % $0 == 0 && $0 <= max(heads, 1) } ?? 1
+        throw TransportError(
+          "A mesh of \(heads)x\(ring) needs \(heads) · \(ring) ranks, and there are \(ranks); "
+            + "start as many, or choose \(near)x\(ranks / near).")
+      }
+      return HeadGrid(columns: heads, rows: ring)
+    }
+  }
+
   /// The groups of ranks that share memory, round which blocks pass.
   func groups(_ topology: Topology, ranks: Int) throws(TransportError) -> [[Int]] {
     switch self {
-    case .ring, .allgather: return (0..<ranks).map { [$0] }
+    case .ring, .allgather, .heads, .mesh: return (0..<ranks).map { [$0] }
     case .hierarchical: return topology.nodes
     case .shared:
       guard topology.nodes.count == 1 else {

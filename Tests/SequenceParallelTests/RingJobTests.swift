@@ -6,7 +6,9 @@ struct RingJobTests {
   @Test(
     "check on ranks",
     arguments: [
-      "grid", "transports", "large-blocks", "traffic", "sampled-check", "sampled-gradient-check",
+      "grid", "transports", "large-blocks", "traffic", "bits", "head-traffic", "several-layers",
+      "mesh-refusal",
+      "sampled-check", "sampled-gradient-check",
     ],
     [1, 2, 3, 4, 5, 7, 8])
   func check(name: String, ranks: Int) async throws {

@@ -27,6 +27,7 @@ func checkGrid(_ world: borrowing Communicator) throws {
               headDim == 4 ? Layout.allCases : [Layout.allCases[(Int(seed) + index) % 3]]
             for layout in layouts {
               // The transports take turns; `checkTransports` has all of them on the same problem.
+              let transports = transports(ranks: ranks)
               let transport = transports[(Int(seed) + index) % transports.count]
               var options = DistributedAttention.Options()
               options.team = ThreadTeam(threads: 1 + Int(seed % 2))
@@ -55,7 +56,7 @@ func checkTransports(_ world: borrowing Communicator) throws {
   let ranks = world.size
   var seed: UInt64 = 100
   for tokens in [ranks, max(1, ranks - 1), 50 * ranks + 3] {
-    for (queryHeads, kvHeads) in [(3, 3), (4, 2), (3, 1)] {
+    for (queryHeads, kvHeads) in [(3, 3), (4, 2), (3, 1), (6, 3)] {
       seed += 1
       let shape = AttentionShape(
         batch: 2, queryHeads: queryHeads, kvHeads: kvHeads, headDim: 20, valueHeadDim: 16)
@@ -65,7 +66,8 @@ func checkTransports(_ world: borrowing Communicator) throws {
         let expected = problem.expected(mask)
         for layout in Layout.allCases {
           let attention = problem.attention(mask.pattern, layout: layout, ranks: ranks)
-          for transport in transports {
+          // Heads that two ranks read in part are of interest only where ranks share heads.
+          for transport in queryHeads < 6 ? transports(ranks: ranks) : meshes(ranks: ranks) {
             for ranksPerNode in transport == .hierarchical ? [1, 2, 3, ranks] : [ranks] {
               for overlaps in layout == .zigzag ? [true, false] : [true] {
                 var options = DistributedAttention.Options()
@@ -86,14 +88,34 @@ func checkTransports(_ world: borrowing Communicator) throws {
   }
 }
 
-let transports: [Transport] = [.ring, .shared, .hierarchical, .allgather]
+/// Every transport, with every mesh.
+func transports(ranks: Int) -> [Transport] {
+  [.ring, .shared, .hierarchical, .allgather] + meshes(ranks: ranks)
+}
+
+/// Every mesh; that of one column is a ring, and that of one row has a name of its own.
+func meshes(ranks: Int) -> [Transport] {
+  [.heads]
+    + (2...max(2, ranks)).filter { $0 < ranks && ranks % $0 == 0 }
+    .map { .mesh(heads: $0, ring: ranks / $0) }
+}
 
 /// Blocks well above every eager limit, of sizes that do not divide: small ones hide deadlocks.
 func checkLargeBlocks(_ world: borrowing Communicator) throws {
+  try checkLargeBlocks(.ring, wires: WireType.allCases, world)
+  try checkLargeBlocks(.heads, wires: [.f32, .int8], world)
+  if world.size % 2 == 0 {
+    try checkLargeBlocks(.mesh(heads: 2, ring: world.size / 2), wires: [.f32, .f16], world)
+  }
+}
+
+private func checkLargeBlocks(
+  _ transport: Transport, wires: [WireType], _ world: borrowing Communicator
+) throws {
   let shape = AttentionShape(
     batch: 1, queryHeads: 2, kvHeads: 2, headDim: 64, valueHeadDim: 64)
   let tokens = 1903 * world.size + 5
-  for wire in WireType.allCases {
+  for wire in wires {
     let attention = ShardedAttention(
       shape: shape, queries: Sharding(.zigzag, tokens: tokens, ranks: world.size),
       keys: Sharding(.zigzag, tokens: tokens, ranks: world.size), pattern: CausalPattern(),
@@ -102,7 +124,7 @@ func checkLargeBlocks(_ world: borrowing Communicator) throws {
     let rows = (0..<3).map {
       RandomRows(shape: [1, tokens, 2, 64], seed: 11, tensor: UInt64($0))
     }
-    var engine = try DistributedAttention(attention, transport: .ring, on: world)
+    var engine = try DistributedAttention(attention, transport: transport, on: world)
     try engine.withOwnBlock { block in
       try attention.load(keys: rows[1], values: rows[2], rank: world.rank, into: &block)
     }
@@ -111,13 +133,13 @@ func checkLargeBlocks(_ world: borrowing Communicator) throws {
       j <= i ? 0 : -.infinity
     }.run(output, q: rows[0], k: rows[1], v: rows[2], on: world)
     try require(finding.rows == 12, "\(finding.rows) rows were checked")
-    try require(finding.holds, "\(wire): error \(finding.maxError)")
+    try require(finding.holds, "\(transport), \(wire): error \(finding.maxError)")
     // Rounded inputs must show, and nothing may hide behind them.
     try require(
       wire == .f32
         ? finding.maxError < 1e-5
         : finding.maxError > 1e-5 && finding.tolerance < finding.maxError + 3e-5,
-      "\(wire): error \(finding.maxError) is not of the wire's size")
+      "\(transport), \(wire): error \(finding.maxError) is not of the wire's size")
   }
 }
 

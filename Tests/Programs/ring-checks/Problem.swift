@@ -55,11 +55,15 @@ struct Problem {
   }
 
   func attention(
-    _ pattern: any AttentionPattern, layout: Layout, ranks: Int, wire: WireType = .f32
+    _ pattern: any AttentionPattern, layout: Layout, ranks: Int, wire: WireType = .f32,
+    accumulation: Accumulation = .fast
   ) -> ShardedAttention {
-    ShardedAttention(
-      shape: shape, queries: Sharding(layout, tokens: tokens, ranks: ranks),
-      keys: Sharding(layout, tokens: keyTokens, ranks: ranks), pattern: pattern, wire: wire)
+    let unit = accumulation.granularity
+    return ShardedAttention(
+      shape: shape,
+      queries: Sharding(layout, tokens: tokens, ranks: ranks, granularity: unit),
+      keys: Sharding(layout, tokens: keyTokens, ranks: ranks, granularity: unit),
+      pattern: pattern, wire: wire, accumulation: accumulation)
   }
 
   /// Runs both passes on this rank's shard.

@@ -9,6 +9,10 @@ let cases: [String: (borrowing Communicator) throws -> Void] = [
   "transports": checkTransports,
   "large-blocks": checkLargeBlocks,
   "traffic": checkTraffic,
+  "bits": checkBits,
+  "head-traffic": checkHeadTraffic,
+  "several-layers": checkSeveralLayers,
+  "mesh-refusal": checkMeshRefusal,
   "sampled-check": checkSampledCheck,
   "sampled-gradient-check": checkSampledGradientCheck,
 ]
