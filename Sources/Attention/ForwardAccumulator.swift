@@ -108,7 +108,8 @@ public struct AttentionOutput: ~Copyable {
     self.init(o: o, lse: lse, lseRemainder: remainder)
   }
 
-  init(
+  /// Takes all three tensors.
+  package init(
     o: consuming Tensor<Float>, lse: consuming Tensor<Float>,
     lseRemainder: consuming Tensor<Float>
   ) {

@@ -42,6 +42,9 @@ extension ShardedAttention {
     if transport == .query {
       return BackwardDecision(route: .queries, reason: "as in the forward pass")
     }
+    if let grid = grid(of: transport), grid.columns > 1 {
+      return BackwardDecision(route: .keys, reason: "ranks share the heads")
+    }
     guard transport != .shared, let groups = try? transport.groups(topology, ranks: ranks) else {
       return BackwardDecision(route: .keys, reason: "nothing is sent")
     }

@@ -14,7 +14,8 @@ public import Tensors
 /// ```
 ///
 /// Memory is O(shard): the rank's queries and outputs, its block, and two more blocks that travel;
-/// only ``Transport/allgather`` holds the blocks of all.
+/// ``Transport/heads`` has as much again for its share of the heads, and only
+/// ``Transport/allgather`` holds the blocks of all.
 public struct DistributedAttention: ~Copyable {
   /// What is computed.
   public let problem: ShardedAttention
@@ -50,15 +51,21 @@ public struct DistributedAttention: ~Copyable {
   ) throws {
     precondition(world.size == problem.ranks, "as many ranks as shards")
     let topology = try options.topology ?? Topology(of: world)
+    try transport.check(
+      ranks: world.size, topology: topology, backwardRoute: options.backwardRoute)
     let maker = StreamMaker(
       transport, groups: try transport.groups(topology, ranks: world.size), options: options)
     let decision = problem.backwardDecision(
       options.backwardRoute, transport: transport, topology: topology)
-    engine = try Self.engine(
-      problem, transport, decision.route, maker: maker, team: options.team, on: world)
     self.problem = problem
     self.transport = transport
     backwardDecision = decision
+    if let grid = try transport.grid(ranks: world.size), grid.columns > 1 {
+      engine = try HeadExchange(problem, grid: grid, options: options, on: world)
+    } else {
+      engine = try Self.engine(
+        problem, transport, decision.route, maker: maker, team: options.team, on: world)
+    }
   }
 
   private static func engine(
@@ -112,7 +119,8 @@ public struct DistributedAttention: ~Copyable {
   /// `2 · (headDim + valueHeadDim)` flops a visible pair of this rank's queries. With
   /// ``Transport/ring`` each rank sends `(P − 1) · n · kvHeads · (headDim + valueHeadDim)` elements
   /// of the wire type a batch, for shards of `n` keys, with two scales a key and head where it is
-  /// int8, or less where blocks are of no use.
+  /// int8, or less where blocks are of no use. With ``Transport/heads`` it sends (P − 1)/P of its
+  /// block and of its `4 · n · queryHeads · (headDim + valueHeadDim + 2)` bytes of queries and outputs.
   ///
   /// - Parameters:
   ///   - queries: this rank's queries, `[batch, tokens, queryHeads, headDim]`.

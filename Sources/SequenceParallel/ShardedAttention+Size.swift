@@ -29,6 +29,21 @@ extension ShardedAttention {
     return pairs * shape.queryHeads * shape.batch
   }
 
+  /// The (query, key) pairs that a rank computes, over all its heads and sequences.
+  ///
+  /// - Precondition: the transport can serve these ranks.
+  public func computedPairs(rank: Int, transport: Transport) -> Int {
+    guard let grid = grid(of: transport) else { return visiblePairs(rank: rank) }
+    let (row, column) = grid.place(of: rank)
+    return part(column: column, of: grid)?.visiblePairs(rank: row) ?? 0
+  }
+
+  /// How ranks share the heads; nil if each has all of them.
+  private func grid(of transport: Transport) -> HeadGrid? {
+    guard let grid = try? transport.grid(ranks: ranks), grid.columns > 1 else { return nil }
+    return grid
+  }
+
   /// The bytes of each rank's own block, which are what a hop moves.
   public var blockBytes: [Int] {
     keys.shards.indices.map {
@@ -43,9 +58,13 @@ extension ShardedAttention {
   /// gradients of its own route. As a `Double`, since it may be asked of problems that fit nowhere.
   ///
   /// - Parameter backwardRoute: of the backward pass; automatic is the larger of both.
+  /// - Precondition: the transport can serve these ranks.
   public func residentBytes(
     rank: Int, transport: Transport, gradients: Bool, backwardRoute: BackwardRoute = .automatic
   ) -> Double {
+    if let grid = grid(of: transport) {
+      return residentBytes(rank: rank, grid: grid, gradients: gradients)
+    }
     if gradients, backwardRoute == .automatic {
       return [BackwardRoute.keys, .queries].map {
         residentBytes(

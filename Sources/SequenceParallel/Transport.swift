@@ -11,13 +11,48 @@ public enum Transport: Hashable, Sendable {
   /// Queries go from each rank to the one before, and outputs after them; keys and values stay. For
   /// few queries against many keys.
   case query
+  /// Each rank computes some heads for the tokens of all, as in DeepSpeed-Ulysses: a `mesh` of one
+  /// row.
+  case heads
+  /// Each of `heads` neighbouring ranks computes some heads for the tokens of all of them; blocks of
+  /// its heads go round a ring of `ring` such groups, as in USP. There are `heads · ring` ranks.
+  case mesh(heads: Int, ring: Int)
 }
 
 extension Transport {
+  /// Refuses ranks that the transport cannot serve, and routes that it does not have; all ranks find
+  /// the same.
+  public func check(
+    ranks: Int, topology: Topology, backwardRoute: BackwardRoute = .automatic
+  ) throws(TransportError) {
+    _ = try groups(topology, ranks: ranks)
+    if let grid = try grid(ranks: ranks), grid.columns > 1, backwardRoute == .queries {
+      throw TransportError(
+        "Where ranks share heads, keys travel in the backward pass; leave the route of queries out, "
+          + "or choose another transport.")
+    }
+  }
+
+  /// How ranks share the heads; nil if each has all of them.
+  func grid(ranks: Int) throws(TransportError) -> HeadGrid? {
+    switch self {
+    case .ring, .shared, .hierarchical, .allgather, .query: return nil
+    case .heads: return HeadGrid(columns: ranks, rows: 1)
+    case .mesh(let heads, let ring):
+      guard heads >= 1, ring >= 1, ranks % heads == 0, ranks / heads == ring else {
+        let near = (1...ranks).last { ranks % $0 == 0 && $0 <= max(heads, 1) } ?? 1
+        throw TransportError(
+          "A mesh of \(heads)x\(ring) needs \(heads) · \(ring) ranks, and there are \(ranks); "
+            + "start as many, or choose \(near)x\(ranks / near).")
+      }
+      return HeadGrid(columns: heads, rows: ring)
+    }
+  }
+
   /// The groups of ranks that share memory, round which blocks pass.
   func groups(_ topology: Topology, ranks: Int) throws(TransportError) -> [[Int]] {
     switch self {
-    case .ring, .allgather, .query: return (0..<ranks).map { [$0] }
+    case .ring, .allgather, .query, .heads, .mesh: return (0..<ranks).map { [$0] }
     case .hierarchical: return topology.nodes
     case .shared:
       guard topology.nodes.count == 1 else {

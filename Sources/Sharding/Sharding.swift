@@ -11,10 +11,10 @@ public struct Sharding: Hashable, Sendable {
   /// Tokens in the whole sequence.
   public let tokens: Int
 
-  /// For each rank, the runs of global positions that it holds, in ascending order.
+  /// For each rank, the runs of global positions that it holds, in ascending order unless the
+  /// sharding is ``grouped(by:)``.
   ///
-  /// There are no
-  /// empty runs, so the list of a rank without tokens is empty.
+  /// There are no empty runs, so the list of a rank without tokens is empty.
   public let shards: [[PositionRange]]
 
   /// Divides `tokens` evenly: shards differ by at most one unit, with zigzag by at most two.
@@ -64,6 +64,26 @@ public struct Sharding: Hashable, Sendable {
       return nil
     }
     self.shards = shards.map { Self.tokens($0, of: tokens, granularity: granularity) }
+  }
+
+  private init(_ layout: Layout, tokens: Int, shards: [[PositionRange]]) {
+    self.layout = layout
+    self.tokens = tokens
+    self.shards = shards
+  }
+
+  /// The same sequence divided among groups of neighbouring ranks: a group holds the runs of its
+  /// ranks, one rank after the other.
+  ///
+  /// - Parameter size: ranks of a group.
+  /// - Precondition: it divides the number of ranks.
+  public func grouped(by size: Int) -> Sharding {
+    precondition(size >= 1 && ranks % size == 0, "\(ranks) ranks in groups of \(size)")
+    return Sharding(
+      layout, tokens: tokens,
+      shards: stride(from: 0, to: ranks, by: size).map { first in
+        shards[first..<first + size].flatMap { $0 }
+      })
   }
 
   /// The number of ranks.

@@ -18,7 +18,8 @@ struct GradientTests {
 
   @Test(
     "every transport gives the same gradients, and the check passes",
-    arguments: [1, 2, 3, 5, 8], ["ring", "shared", "hierarchical", "allgather", "query", "auto"])
+    arguments: [1, 2, 3, 5, 8],
+    ["ring", "shared", "hierarchical", "allgather", "query", "heads", "mesh", "auto"])
   func transports(ranks: Int, transport: String) async throws {
     let folder = try TemporaryFolder()
     let input = try folder.safetensors(Self.input)
@@ -29,8 +30,9 @@ struct GradientTests {
     let result = try await attend(
       [
         input, "--gradients", "--output", many, "--transport", transport, "--verify",
-        "--backward-route", ranks % 2 == 0 ? "query" : "auto", "--ranks-per-host",
-        transport == "hierarchical" ? "2" : "8",
+        "--backward-route",
+        ranks % 2 == 0 && !["heads", "mesh"].contains(transport) ? "query" : "auto",
+        "--ranks-per-host", ["hierarchical", "mesh"].contains(transport) ? "2" : "8",
       ], ranks: ranks)
     #expect(result.isSuccess && result.standardOutput.contains("Check of gradients"), "\(result)")
     for (name, shape) in zip(
@@ -53,6 +55,7 @@ struct GradientTests {
       (3, "striped", "allgather", "query", "1"), (4, "zigzag", "query", "query", "2"),
       (5, "zigzag", "hierarchical", "query", "1"), (7, "contiguous", "query", "kv", "1"),
       (8, "striped", "ring", "auto", "2"),
+      (4, "zigzag", "heads", "auto", "1"), (6, "striped", "mesh:3x2", "kv", "2"),
     ] {
       let output = folder.path + "/\(ranks).safetensors"
       let result = try await attend(
@@ -73,18 +76,34 @@ struct GradientTests {
 
   @Test("a trace is JSON with a process for each rank")
   func trace() async throws {
-    let folder = try TemporaryFolder()
-    let trace = folder.path + "/trace.json"
-    let result = try await attend(
-      ["--random", "1x600x2x2x32", "--gradients", "--trace", trace], ranks: 3)
-    #expect(result.isSuccess, "\(result)")
-    let object = try JSONSerialization.jsonObject(
-      with: Data(contentsOf: URL(filePath: trace)))
-    let events = try #require((object as? [String: Any])?["traceEvents"] as? [[String: Any]])
-    for rank in 0..<3 {
-      let names = events.filter { $0["pid"] as? Int == rank }.compactMap { $0["name"] as? String }
-      #expect(names.contains("block of \(rank)") && names.contains("send block of \(rank)"))
-      #expect(names.contains("receive result of \(rank)"))
+    for (transport, own, others) in [
+      ("ring", ["block of", "send block of"], ["receive result of"]),
+      (
+        "heads", ["send q of", "send block of", "send do of"],
+        ["receive o of", "receive dk, dv of"]
+      ),
+    ] {
+      let folder = try TemporaryFolder()
+      let trace = folder.path + "/trace.json"
+      let result = try await attend(
+        [
+          "--random", "1x600x3x3x32", "--gradients", "--trace", trace, "--transport", transport,
+        ], ranks: 3)
+      #expect(result.isSuccess, "\(result)")
+      let object = try JSONSerialization.jsonObject(
+        with: Data(contentsOf: URL(filePath: trace)))
+      let events = try #require((object as? [String: Any])?["traceEvents"] as? [[String: Any]])
+      for rank in 0..<3 {
+        let names = events.filter { $0["pid"] as? Int == rank }
+          .compactMap { $0["name"] as? String }
+        for name in own { #expect(names.contains("\(name) \(rank)"), "\(names)") }
+        // Results come in for this rank's own block; tensors and gradients from the others.
+        for name in others {
+          let source = transport == "ring" ? rank : (rank + 1) % 3
+          #expect(names.contains("\(name) \(source)"), "\(names)")
+        }
+        #expect(names.contains("exchange q") == (transport == "heads"))
+      }
     }
   }
 
@@ -142,6 +161,37 @@ struct GradientTests {
     #expect(text.standardOutput.contains("Backward, queries travelled: "), "\(text)")
   }
 
+  @Test("heads and meshes: their names, their ranks' work, and bytes by the formula")
+  func headTransports() async throws {
+    for (arguments, ranks, name, columns) in [
+      (["heads"], 4, "heads", 4), (["mesh:2x2"], 4, "mesh:2x2", 2),
+      (["mesh", "--mesh", "2x2"], 4, "mesh:2x2", 2),
+      // The ranks of a host; or if hosts differ, all ranks that have KV heads.
+      (["mesh", "--ranks-per-host", "2"], 4, "mesh:2x2", 2),
+      (["mesh", "--ranks-per-host", "4"], 6, "mesh:3x2", 3),
+    ] {
+      let result = try await attend(
+        [
+          "--random", "1x240x12x4x16", "--gradients", "--report", "json", "--verify",
+          "--transport",
+        ] + arguments, ranks: ranks)
+      let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+      let report = try #require(object as? [String: Any])
+      #expect(report["transport"] as? String == name)
+      let flops = try #require(report["perRank"] as? [[String: Any]])
+        .compactMap { $0["flops"] as? Double }
+      let all: Double = 14 * 16 * 240 * 240 * 12
+      #expect(flops == [Double](repeating: all / Double(ranks), count: ranks))
+      if 4 % columns == 0 {
+        // q, o and its log-sum-exp in two floats; q, o, do, lse and dq; keys, and their gradients.
+        let (n, rows, block) = (240 / ranks, ranks / columns, 4 * 32 * 4)
+        let exchanged = 4 * 12 * (34 + 66) + 2 * block
+        let bytes = n * exchanged * (columns - 1) / columns + (rows - 1) * n * 3 * block
+        #expect(report["bytesSentPerRank"] as? Int == bytes)
+      }
+    }
+  }
+
   @Test("mistakes are refused in a sentence")
   func mistakes() async throws {
     let folder = try TemporaryFolder()
@@ -154,6 +204,17 @@ struct GradientTests {
       (
         ["--random", "1x64x1x1x8", "--transport", "shared", "--ranks-per-host", "1"],
         ["hierarchical"]
+      ),
+      (
+        ["--random", "1x64x4x4x8", "--transport", "mesh:2x2"],
+        ["2x2 needs 2 · 2 ranks", "there are 3", "choose 1x3"]
+      ),
+      (["--random", "1x64x4x4x8", "--transport", "mesh", "--mesh", "2by2"], ["--mesh", "2x4"]),
+      (["--random", "1x64x4x4x8", "--transport", "mesh:0x3"], ["--transport", "mesh:AxB"]),
+      (["--random", "1x64x4x4x8", "--mesh", "3x1"], ["--transport mesh"]),
+      (
+        ["--random", "1x64x4x4x8", "--transport", "mesh:3x1", "--mesh", "1x3"],
+        ["different meshes"]
       ),
       (["--random", "1x64x1x1x8", "--transport", "pigeon"], ["--transport", "ring"]),
       (["--random", "1x64x1x1x8", "--ranks-per-host", "0"], ["--ranks-per-host"]),

@@ -30,6 +30,30 @@ struct ShardingTests {
     }
   }
 
+  @Test("groups of ranks hold what their ranks hold, in their order", arguments: Layout.allCases)
+  func groups(layout: Layout) {
+    for ranks in [1, 4, 6] {
+      for size in (1...ranks).filter({ ranks % $0 == 0 }) {
+        let sharding = Sharding(layout, tokens: 37, ranks: ranks, granularity: 3)
+        let grouped = sharding.grouped(by: size)
+        #expect(grouped.ranks == ranks / size && grouped.tokens == 37)
+        for group in 0..<grouped.ranks {
+          let members = group * size..<(group + 1) * size
+          #expect(grouped.shards[group] == members.flatMap { sharding.shards[$0] })
+          #expect(
+            grouped.tokenCount(of: group)
+              == members.reduce(0) { $0 + sharding.tokenCount(of: $1) })
+        }
+        for position in 0..<37 {
+          let owner = grouped.owner(of: position)
+          #expect(
+            grouped.shards[owner.rank].flatMap(Array.init)[owner.localIndex] == position)
+          #expect(owner.rank == sharding.owner(of: position).rank / size)
+        }
+      }
+    }
+  }
+
   @Test("shards are even", arguments: Layout.allCases, rankCounts)
   func even(layout: Layout, ranks: Int) {
     for tokens in sizes {

@@ -52,6 +52,19 @@ final class TravellingKeys: AttentionEngine {
     _ queries: borrowing QueryShard, output: borrowing AttentionOutput,
     outputGradient: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void
   ) throws(MPIError) -> AttentionGradients {
+    let dq = try queryGradients(
+      queries, output: output, outputGradient: outputGradient, progress: progress)
+    let own = ownGradient
+    return AttentionGradients(dq: dq, dk: own.dk(), dv: own.dv())
+  }
+
+  /// The backward pass, which leaves what it finds out about this rank's keys in ``ownGradient``.
+  ///
+  /// - Returns: `dq`.
+  func queryGradients(
+    _ queries: borrowing QueryShard, output: borrowing AttentionOutput,
+    outputGradient: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void
+  ) throws(MPIError) -> Tensor<Float> {
     let start = ContinuousClock.now
     try stream.reserveResults(problem.travellingKeys(.backward).results)
     var accumulator = BackwardAccumulator(
@@ -69,8 +82,13 @@ final class TravellingKeys: AttentionEngine {
       }
     }
     timing.computing += prepared
-    let own = unsafe problem.gradient(of: rank, at: stream.ownResult)
-    return AttentionGradients(dq: accumulator.finish(), dk: own.dk(), dv: own.dv())
+    return accumulator.finish()
+  }
+
+  /// The gradients of this rank's keys and values after a backward pass, until the next one; they
+  /// lie in the engine's memory.
+  var ownGradient: KeyValueGradient {
+    unsafe problem.gradient(of: rank, at: stream.ownResult)
   }
 
   func close() throws(MPIError) {

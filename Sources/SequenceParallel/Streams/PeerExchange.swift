@@ -1,71 +1,65 @@
 import MPI
-import Tensors
 
-/// Parts of two buffers that change hands between pairs of ranks, in the background.
+/// Bytes that change hands between pairs of ranks, in the background.
 ///
 /// Every rank knows what every other has for it, so no sizes are told. Unlike
-/// `Communicator.allToAll` it does not wait, and its messages are counted as traffic.
+/// `Communicator.allToAll` it does not wait, and its messages are counted as traffic. Those that
+/// are on their way at a time have tags of their own.
 final class PeerExchange {
-  /// Where each rank's part begins in a buffer, and its end: `ranks + 1` offsets in bytes.
-  typealias Offsets = [Int]
-
   private let name: String
+  private let firstRank: Int
   private let timeline: Timeline?
   private var transfers: [Transfer] = []
 
-  /// - Parameter name: what travels, for a timeline.
-  init(_ name: String, timeline: Timeline? = nil) {
+  /// - Parameters:
+  ///   - name: what travels, for a timeline.
+  ///   - firstRank: what number rank 0 has there.
+  init(_ name: String, firstRank: Int = 0, timeline: Timeline? = nil) {
     self.name = name
+    self.firstRank = firstRank
     self.timeline = timeline
   }
 
   /// Starts to send and to receive, called by all ranks together; this rank's own part is copied.
   ///
-  /// Neither buffer may be touched until the exchange is finished.
+  /// No part may be touched until the exchange is finished.
   ///
   /// - Parameters:
-  ///   - tag: distinguishes exchanges that are on their way at a time.
+  ///   - outgoing: a part for each rank; empty ones are not sent.
+  ///   - incoming: room for what each rank has for this one, of the size that it sends.
+  ///   - tag: of all messages of the exchange.
+  @unsafe
   func begin(
-    sending outgoing: borrowing AlignedBuffer<UInt8>, _ sends: Offsets,
-    receiving incoming: borrowing AlignedBuffer<UInt8>, _ receives: Offsets, tag: Int,
+    sending outgoing: [UnsafeMutableRawBufferPointer],
+    receiving incoming: [UnsafeMutableRawBufferPointer], tag: Int = 0,
     on world: borrowing Communicator
   ) throws(MPIError) {
-    precondition(
-      sends.count == world.size + 1 && receives.count == world.size + 1, "a part for each rank")
+    let size = world.size
     let rank = world.rank
-    func part(_ buffer: UnsafeMutableRawBufferPointer, _ offsets: Offsets, of peer: Int)
-      -> UnsafeMutableRawBufferPointer
-    {
-      unsafe UnsafeMutableRawBufferPointer(
-        rebasing: buffer[offsets[peer]..<offsets[peer + 1]])
-    }
+    unsafe precondition(outgoing.count == size && incoming.count == size, "a part for each rank")
     // Each rank starts with its neighbours, so that not all send to rank 0 first.
-    for step in 1..<max(world.size, 1) {
-      let peer = (rank - step + world.size) % world.size
-      if receives[peer] == receives[peer + 1] { continue }
+    for peer in (1..<max(size, 1)).map({ (rank - $0 + size) % size }) {
+      if unsafe incoming[peer].isEmpty { continue }
       let transfer = Transfer("receive \(name)", timeline)
       unsafe transfer.receive(
-        into: part(incoming.unsafeMutableBytes, receives, of: peer), of: peer, from: peer, tag: tag,
-        on: world)
+        into: incoming[peer], of: firstRank + peer, from: peer, tag: tag, on: world)
       transfers.append(transfer)
     }
-    for step in 1..<max(world.size, 1) {
-      let peer = (rank + step) % world.size
-      if sends[peer] == sends[peer + 1] { continue }
+    for peer in (1..<max(size, 1)).map({ (rank + $0) % size }) {
+      if unsafe outgoing[peer].isEmpty { continue }
       let transfer = Transfer("send \(name)", timeline)
       try unsafe transfer.send(
-        part(outgoing.unsafeMutableBytes, sends, of: peer), of: rank, to: peer, tag: tag, on: world)
+        outgoing[peer], of: firstRank + rank, to: peer, tag: tag, on: world)
       transfers.append(transfer)
     }
-    unsafe part(incoming.unsafeMutableBytes, receives, of: rank).copyMemory(
-      from: UnsafeRawBufferPointer(part(outgoing.unsafeMutableBytes, sends, of: rank)))
+    unsafe precondition(outgoing[rank].count == incoming[rank].count, "the own part's size")
+    unsafe incoming[rank].copyMemory(from: UnsafeRawBufferPointer(outgoing[rank]))
   }
 
   /// Moves the exchange on; answers whether it is over.
   func isFinished() throws(MPIError) -> Bool {
     var isOver = true
     for transfer in transfers where try !transfer.isFinished() { isOver = false }
-    if isOver { transfers.removeAll() }
     return isOver
   }
 }

@@ -11,7 +11,12 @@ extension AttendCommand: DistributedCommand {
     let input = try world.agreed { try openInput() }
     let attention = try world.agreed { try describe(input, ranks: world.size) }
     let topology = try topology(of: world)
-    let choice = transport.resolved(topology)
+    let choice = transport.choice.resolved(
+      topology, mesh: transport.mesh ?? mesh, shape: attention.shape)
+    try world.agreed {
+      try choice.transport.check(
+        ranks: world.size, topology: topology, backwardRoute: requestedRoute)
+    }
     let route = attention.backwardDecision(
       requestedRoute, transport: choice.transport, topology: topology
     ).route
@@ -69,7 +74,7 @@ extension AttendCommand: DistributedCommand {
       }
     }
 
-    let pairs = attention.visiblePairs(rank: world.rank)
+    let pairs = attention.computedPairs(rank: world.rank, transport: transport)
     var progress = ProgressLine(
       total: pairs * (gradients ? 2 : 1) / threads,
       on: world.rank == 0 ? Terminal.openForProgress() : nil)
@@ -105,7 +110,7 @@ extension AttendCommand: DistributedCommand {
       timeline: options.timeline)
   }
 
-  /// Connects the ranks; a transport that cannot serve them is an error that all know of.
+  /// Connects the ranks; shared memory that is not there is an error that all know of.
   private func connect(
     _ attention: ShardedAttention, _ transport: Transport, _ options: DistributedAttention.Options,
     on world: borrowing Communicator
@@ -113,8 +118,6 @@ extension AttendCommand: DistributedCommand {
     do {
       return try DistributedAttention(
         attention, transport: transport, options: options, on: world)
-    } catch let error as TransportError {
-      throw AgreedFailure(message: world.rank == 0 ? "gyre: \(error)" : nil)
     } catch let error as MPIError where error.errorClass == .sharedMemory {
       throw AgreedFailure(
         message: world.rank == 0 ? "gyre: \(error); or use --transport ring." : nil)

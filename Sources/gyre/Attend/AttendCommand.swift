@@ -114,9 +114,21 @@ struct AttendCommand: ParsableCommand {
       How blocks get to the ranks. ring: from each to the next. shared: in place, through the shared \
       memory of one host. hierarchical: shared memory inside a host, one ring between hosts. \
       allgather: to all at once, for small shards. query: queries go round instead, for few queries \
-      against many keys. auto: shared, hierarchical or ring, by which ranks share a host.
+      against many keys. heads: each rank computes some heads for all tokens. mesh: A neighbouring \
+      ranks share the heads, B such groups pass blocks round a ring; mesh:AxB or --mesh names A and \
+      B. auto: shared, hierarchical or ring, by which ranks share a host.
       """)
-  var transport = TransportChoice.ring
+  var transport = TransportArgument(.ring)
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      """
+      The ranks that share heads and those of a ring, for --transport mesh. The default is the ranks \
+      of a host, or else as many as divide the ranks and have KV heads.
+      """, valueName: "AxB"),
+    transform: Mesh.init(parsing:))
+  var mesh: Mesh?
 
   @Option(
     help: """
@@ -130,7 +142,7 @@ struct AttendCommand: ParsableCommand {
     help: ArgumentHelp(
       """
       Take every n neighbouring ranks for a host, to try on one machine what runs on many; for \
-      hierarchical.
+      hierarchical and mesh.
       """, valueName: "n"))
   var ranksPerHost: Int?
 
@@ -193,6 +205,14 @@ struct AttendCommand: ParsableCommand {
     }
     if let scale, !scale.isFinite {
       throw ValidationError("--scale is \(scale); give a finite number.")
+    }
+    if let mesh {
+      guard transport.choice == .mesh else {
+        throw ValidationError("--mesh is for --transport mesh; give both.")
+      }
+      guard transport.mesh == nil || transport.mesh == mesh else {
+        throw ValidationError("--transport and --mesh name different meshes; give one.")
+      }
     }
     if weights != nil, chosenLayout == .striped {
       throw ValidationError(

@@ -1,18 +1,25 @@
 import ArgumentParser
+import Attention
 import SequenceParallel
 
 /// The names of transports on the command line.
 enum TransportChoice: String, CaseIterable, ExpressibleByArgument {
-  case ring, shared, hierarchical, allgather, query, auto
+  case ring, shared, hierarchical, allgather, query, heads, mesh, auto
 
   /// The transport, and why it is this one.
-  func resolved(_ topology: Topology) -> (transport: Transport, reason: String) {
+  ///
+  /// - Parameter mesh: the one asked for, if any.
+  func resolved(
+    _ topology: Topology, mesh: Mesh?, shape: AttentionShape
+  ) -> (transport: Transport, reason: String) {
     switch self {
     case .ring: (.ring, "asked for")
     case .shared: (.shared, "asked for")
     case .hierarchical: (.hierarchical, "asked for")
     case .allgather: (.allgather, "asked for")
     case .query: (.query, "asked for")
+    case .heads: (.heads, "asked for")
+    case .mesh: Mesh.chosen(mesh, topology, shape)
     case .auto: automatic(topology)
     }
   }
@@ -36,6 +43,9 @@ extension Transport {
     case .hierarchical: TransportChoice.hierarchical.rawValue
     case .allgather: TransportChoice.allgather.rawValue
     case .query: TransportChoice.query.rawValue
+    case .heads: TransportChoice.heads.rawValue
+    case .mesh(let heads, let ring):
+      "\(TransportChoice.mesh.rawValue):\(Mesh(heads: heads, ring: ring))"
     }
   }
 }

@@ -27,6 +27,7 @@ func checkGrid(_ world: borrowing Communicator) throws {
               headDim == 4 ? Layout.allCases : [Layout.allCases[(Int(seed) + index) % 3]]
             for layout in layouts {
               // The ways take turns; `checkTransports` has all of them on the same problem.
+              let ways = ways(ranks: ranks)
               let (transport, route) = ways[(Int(seed) + index) % ways.count]
               var options = DistributedAttention.Options()
               options.backwardRoute = route
@@ -56,7 +57,7 @@ func checkTransports(_ world: borrowing Communicator) throws {
   let ranks = world.size
   var seed: UInt64 = 100
   for tokens in [ranks, max(1, ranks - 1), 50 * ranks + 3] {
-    for (queryHeads, kvHeads) in [(3, 3), (4, 2), (3, 1)] {
+    for (queryHeads, kvHeads) in [(3, 3), (4, 2), (3, 1), (6, 3)] {
       seed += 1
       let shape = AttentionShape(
         batch: 2, queryHeads: queryHeads, kvHeads: kvHeads, headDim: 20, valueHeadDim: 16)
@@ -66,7 +67,9 @@ func checkTransports(_ world: borrowing Communicator) throws {
         let expected = problem.expected(mask)
         for (turn, layout) in Layout.allCases.enumerated() {
           let attention = problem.attention(mask.pattern, layout: layout, ranks: ranks)
-          // Half of the ways in each layout, so that each way has every problem.
+          // Half of the ways in each layout, so that each way has every problem. Heads that two ranks
+          // read in part are of interest only where ranks share heads.
+          let ways = queryHeads < 6 ? ways(ranks: ranks) : meshes(ranks: ranks)
           for (index, (transport, route)) in ways.enumerated()
           where (index + turn + Int(seed)) % 2 == 0 {
             for ranksPerNode in transport == .hierarchical ? [1, 2, 3, ranks] : [ranks] {
@@ -91,18 +94,38 @@ func checkTransports(_ world: borrowing Communicator) throws {
 }
 
 /// All transports with all that can travel backward.
-let ways: [(Transport, BackwardRoute)] = [
-  (.ring, .keys), (.query, .queries), (.shared, .keys), (.ring, .queries), (.hierarchical, .keys),
-  (.allgather, .queries), (.query, .keys), (.hierarchical, .queries), (.allgather, .keys),
-  (.shared, .queries),
-]
+func ways(ranks: Int) -> [(Transport, BackwardRoute)] {
+  [
+    (.ring, .keys), (.query, .queries), (.shared, .keys), (.ring, .queries),
+    (.hierarchical, .keys), (.allgather, .queries), (.query, .keys), (.hierarchical, .queries),
+    (.allgather, .keys), (.shared, .queries),
+  ] + meshes(ranks: ranks)
+}
+
+/// Every mesh; that of one column is a ring, and that of one row has a name of its own.
+func meshes(ranks: Int) -> [(Transport, BackwardRoute)] {
+  [(.heads, .keys)]
+    + (2...max(2, ranks)).filter { $0 < ranks && ranks % $0 == 0 }
+    .map { (.mesh(heads: $0, ring: ranks / $0), .keys) }
+}
 
 /// Blocks well above every eager limit, of sizes that do not divide: small ones hide deadlocks.
 func checkLargeBlocks(_ world: borrowing Communicator) throws {
+  try checkLargeBlocks(.ring, wires: WireType.allCases, world)
+  try checkLargeBlocks(.query, wires: WireType.allCases, world)
+  try checkLargeBlocks(.heads, wires: [.f32, .int8], world)
+  if world.size % 2 == 0 {
+    try checkLargeBlocks(.mesh(heads: 2, ring: world.size / 2), wires: [.f32, .f16], world)
+  }
+}
+
+private func checkLargeBlocks(
+  _ transport: Transport, wires: [WireType], _ world: borrowing Communicator
+) throws {
   let shape = AttentionShape(
     batch: 1, queryHeads: 2, kvHeads: 2, headDim: 64, valueHeadDim: 64)
   let tokens = 1903 * world.size + 5
-  for (wire, transport) in WireType.allCases.flatMap({ [($0, Transport.ring), ($0, .query)] }) {
+  for wire in wires {
     let attention = ShardedAttention(
       shape: shape, queries: Sharding(.zigzag, tokens: tokens, ranks: world.size),
       keys: Sharding(.zigzag, tokens: tokens, ranks: world.size), pattern: CausalPattern(),
@@ -121,7 +144,7 @@ func checkLargeBlocks(_ world: borrowing Communicator) throws {
       j <= i ? 0 : -.infinity
     }.run(output, q: rows[0], k: rows[1], v: rows[2], on: world)
     try require(finding.rows == 12, "\(finding.rows) rows were checked")
-    try require(finding.holds, "\(wire): error \(finding.maxError)")
+    try require(finding.holds, "\(transport), \(wire): error \(finding.maxError)")
     let outputGradient = try rows[3].read(shard: queries.runs)
     let gradients = try engine.backward(
       queries, output: output, outputGradient: outputGradient)
@@ -136,7 +159,7 @@ func checkLargeBlocks(_ world: borrowing Communicator) throws {
       wire == .f32
         ? finding.maxError < 1e-5
         : finding.maxError > 1e-5 && finding.tolerance < finding.maxError + 3e-5,
-      "\(wire): error \(finding.maxError) is not of the wire's size")
+      "\(transport), \(wire): error \(finding.maxError) is not of the wire's size")
   }
 }
 

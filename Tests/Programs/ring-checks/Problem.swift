@@ -71,11 +71,11 @@ struct Problem {
     _ pattern: any AttentionPattern, layout: Layout, ranks: Int, wire: WireType = .f32,
     accumulation: Accumulation = .fast
   ) -> ShardedAttention {
-    let granularity = accumulation.granularity
+    let unit = accumulation.granularity
     return ShardedAttention(
       shape: shape,
-      queries: Sharding(layout, tokens: tokens, ranks: ranks, granularity: granularity),
-      keys: Sharding(layout, tokens: keyTokens, ranks: ranks, granularity: granularity),
+      queries: Sharding(layout, tokens: tokens, ranks: ranks, granularity: unit),
+      keys: Sharding(layout, tokens: keyTokens, ranks: ranks, granularity: unit),
       pattern: pattern, wire: wire, accumulation: accumulation)
   }
 

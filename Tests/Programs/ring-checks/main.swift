@@ -13,6 +13,10 @@ let cases: [String: (borrowing Communicator) throws -> Void] = [
   "dilated-long": checkLongDilated,
   "dilated-detached": checkDetachedGradients,
   "routes": checkRoutes,
+  "bits": checkBits,
+  "head-traffic": checkHeadTraffic,
+  "several-layers": checkSeveralLayers,
+  "mesh-refusal": checkMeshRefusal,
   "sampled-check": checkSampledCheck,
   "sampled-gradient-check": checkSampledGradientCheck,
 ]
