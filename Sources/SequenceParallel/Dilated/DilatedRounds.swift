@@ -54,14 +54,17 @@ final class DilatedRounds {
   private let world: Communicator
   private let timeline: Timeline?
   private let overlaps: Bool
+  private let memory: ReusedMemory
 
   /// - Parameters:
   ///   - roundBytes: about as many bytes of rows has a rank in a round.
+  ///   - memory: for messages.
   init(
     _ plan: DilatedPlan, roundBytes: Int, overlaps: Bool, timeline: Timeline?,
-    on world: borrowing Communicator
+    memory: ReusedMemory, on world: borrowing Communicator
   ) throws(MPIError) {
     self.plan = plan
+    self.memory = memory
     self.overlaps = overlaps
     self.timeline = timeline
     self.world = try world.duplicate()
@@ -172,19 +175,27 @@ final class DilatedRounds {
     let asHome = round.map { floats($0, home: world.rank, direction) }
     let asWorker = (0..<plan.ranks).map { floats(round[world.rank], home: $0, direction) }
     return switch direction {
-    case .outward: Parcels("rows", round: index, outgoing: asHome, incoming: asWorker, timeline)
+    case .outward:
+      Parcels(
+        "rows", round: index, outgoing: asHome, incoming: asWorker, rank: world.rank, memory,
+        timeline)
     case .homeward:
-      Parcels("results", round: index, outgoing: asWorker, incoming: asHome, timeline)
+      Parcels(
+        "results", round: index, outgoing: asWorker, incoming: asHome, rank: world.rank, memory,
+        timeline)
     }
   }
 }
 
 /// What one rank sends to all and gets from all in a round.
+///
+/// What it has for itself is written where it is read.
 private final class Parcels {
   let round: Int
   let exchange: PeerExchange
-  private let outgoing: AlignedBuffer<UInt8>
-  private let incoming: AlignedBuffer<UInt8>
+  private let rank: Int
+  private let outgoing: ReusedMemory.Part
+  private let incoming: ReusedMemory.Part
   private let outgoingOffsets: PeerExchange.Offsets
   private let incomingOffsets: PeerExchange.Offsets
 
@@ -192,14 +203,18 @@ private final class Parcels {
   ///   - outgoing: floats for each rank.
   ///   - incoming: floats from each rank.
   init(
-    _ name: String, round: Int, outgoing: [Int], incoming: [Int], _ timeline: Timeline?
+    _ name: String, round: Int, outgoing: [Int], incoming: [Int], rank: Int,
+    _ memory: ReusedMemory, _ timeline: Timeline?
   ) {
     self.round = round
+    self.rank = rank
     exchange = PeerExchange(name, timeline: timeline)
-    outgoingOffsets = Self.offsets(outgoing)
+    var sent = outgoing
+    sent[rank] = 0
+    outgoingOffsets = Self.offsets(sent)
     incomingOffsets = Self.offsets(incoming)
-    self.outgoing = AlignedBuffer(zeros: outgoingOffsets[outgoing.count])
-    self.incoming = AlignedBuffer(zeros: incomingOffsets[incoming.count])
+    self.outgoing = memory.take(outgoingOffsets[outgoing.count])
+    self.incoming = memory.take(incomingOffsets[incoming.count])
   }
 
   private static func offsets(_ floats: [Int]) -> PeerExchange.Offsets {
@@ -208,18 +223,24 @@ private final class Parcels {
 
   func begin(tag: Int, on world: borrowing Communicator) throws(MPIError) {
     try exchange.begin(
-      sending: outgoing, outgoingOffsets, receiving: incoming, incomingOffsets, tag: tag, on: world)
+      sending: outgoing.buffer, outgoingOffsets, receiving: incoming.buffer, incomingOffsets,
+      tag: tag, on: world)
   }
 
-  var outgoingCursors: [DilatedRounds.Cursor] { cursors(outgoing, outgoingOffsets) }
+  var outgoingCursors: [DilatedRounds.Cursor] {
+    var cursors = cursors(outgoing, outgoingOffsets)
+    cursors[rank] = incomingCursors[rank]
+    return cursors
+  }
+
   var incomingCursors: [DilatedRounds.Cursor] { cursors(incoming, incomingOffsets) }
 
   private func cursors(
-    _ buffer: borrowing AlignedBuffer<UInt8>, _ offsets: PeerExchange.Offsets
+    _ memory: borrowing ReusedMemory.Part, _ offsets: PeerExchange.Offsets
   ) -> [DilatedRounds.Cursor] {
     offsets.dropLast().map { offset in
       unsafe DilatedRounds.Cursor(
-        UnsafeMutableRawPointer(buffer.unsafeBaseAddress + offset)
+        UnsafeMutableRawPointer(memory.buffer.unsafeBaseAddress + offset)
           .assumingMemoryBound(to: Float.self))
     }
   }

@@ -19,7 +19,8 @@ final class PeerExchange {
     self.timeline = timeline
   }
 
-  /// Starts to send and to receive, called by all ranks together; this rank's own part is copied.
+  /// Starts to send and to receive, called by all ranks together; this rank's own part of either
+  /// buffer is left alone.
   ///
   /// Neither buffer may be touched until the exchange is finished.
   ///
@@ -57,8 +58,6 @@ final class PeerExchange {
         part(outgoing.unsafeMutableBytes, sends, of: peer), of: rank, to: peer, tag: tag, on: world)
       transfers.append(transfer)
     }
-    unsafe part(incoming.unsafeMutableBytes, receives, of: rank).copyMemory(
-      from: UnsafeRawBufferPointer(part(outgoing.unsafeMutableBytes, sends, of: rank)))
   }
 
   /// Moves the exchange on; answers whether it is over.
