@@ -92,7 +92,37 @@ public struct ForwardPartial: ~Copyable {
     }
   }
 
+  /// Divides by the row sums in place: what is there then are outputs and log-sum-exps, and no longer
+  /// a state.
+  ///
+  /// - Precondition: contributions are added by ``Accumulation/fast``.
+  public mutating func divide() {
+    unsafe fastRows.divide(shape: shape, tokens: tokens)
+  }
+
   // MARK: Rows
+
+  /// Outputs after ``divide()``, to move some of them; valid for as long as the memory is.
+  @unsafe public var outputGrid: RowGrid {
+    unsafe RowGrid(
+      tokensFirst: fastRows.output, tokens: tokens, heads: shape.queryHeads,
+      width: shape.valueHeadDim)
+  }
+
+  /// The natural-log log-sum-exp after ``divide()``, and what rounding took from it; likewise.
+  @unsafe public var logSumExpGrids: [RowGrid] {
+    let rows = unsafe fastRows
+    return unsafe [rows.rowMax, rows.rowSum].map {
+      unsafe RowGrid(headsFirst: $0, heads: shape.queryHeads, tokens: tokens)
+    }
+  }
+
+  @unsafe private var fastRows: RowState {
+    guard case .fast(let rows) = unsafe state else {
+      preconditionFailure("reproducible sums are divided by output()")
+    }
+    return unsafe rows
+  }
 
   /// The rows; valid for as long as the memory is.
   @unsafe var state: ForwardState {

@@ -38,17 +38,24 @@ struct FastForwardSums: ~Copyable {
 
   /// Divides by the row sums.
   consuming func finish() -> AttentionOutput {
-    let rows = unsafe self.rows
-    shape.forEachRow(tokens: output.shape[1]) { row, first in
-      let sum = unsafe rows.rowSum[row]
+    unsafe rows.divide(shape: shape, tokens: output.shape[1])
+    return AttentionOutput(o: output, lse: rowMax, lseRemainder: rowSum)
+  }
+}
+
+extension RowState {
+  /// Divides outputs by their row sums, and makes the maxima log-sum-exps, the sums what rounding took
+  /// from these.
+  func divide(shape: AttentionShape, tokens: Int) {
+    shape.forEachRow(tokens: tokens) { row, first in
+      let sum = unsafe rowSum[row]
       // No key seen: the output is already 0 and the maximum already −∞.
       if sum == 0 { return }
       let inverse = 1 / sum
-      for d in first..<first + shape.valueHeadDim { unsafe rows.output[d] *= inverse }
-      let exact = unsafe Double(rows.rowMax[row]) * M_LN2 + log(Double(sum))
-      unsafe (rows.rowMax[row], rows.rowSum[row]) = split(exact)
+      for d in first..<first + shape.valueHeadDim { unsafe output[d] *= inverse }
+      let exact = unsafe Double(rowMax[row]) * M_LN2 + log(Double(sum))
+      unsafe (rowMax[row], rowSum[row]) = split(exact)
     }
-    return AttentionOutput(o: output, lse: rowMax, lseRemainder: rowSum)
   }
 }
 

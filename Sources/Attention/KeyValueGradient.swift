@@ -146,6 +146,19 @@ public struct KeyValueGradient: ~Copyable {
 
   // MARK: Rows
 
+  /// The rows of `dk`, to move some of them, if contributions are added by ``Accumulation/fast``; valid
+  /// for as long as the memory is.
+  @unsafe public var keyGrid: RowGrid { unsafe grid(keyRows, width: shape.headDim) }
+
+  /// The rows of `dv`, likewise.
+  @unsafe public var valueGrid: RowGrid { unsafe grid(valueRows, width: shape.valueHeadDim) }
+
+  @unsafe
+  private func grid(_ rows: UnsafeMutablePointer<Float>, width: Int) -> RowGrid {
+    precondition(accumulation == .fast, "reproducible sums are copied out by dk() and dv()")
+    return unsafe RowGrid(tokensFirst: rows, tokens: keyCount, heads: shape.kvHeads, width: width)
+  }
+
   /// The first element of `dk`.
   @unsafe var keyRows: UnsafeMutablePointer<Float> {
     unsafe UnsafeMutableRawPointer(storage.unsafeBaseAddress).assumingMemoryBound(to: Float.self)

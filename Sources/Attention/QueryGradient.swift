@@ -87,6 +87,29 @@ public struct QueryGradient: ~Copyable {
     return tensor
   }
 
+  /// Multiplies all gradients.
+  ///
+  /// - Precondition: contributions are added by ``Accumulation/fast``.
+  public mutating func multiply(by scale: Double) {
+    let factor = Float(scale)
+    let dq = unsafe fastSums
+    for index in 0..<rowCount * shape.headDim { unsafe dq[index] *= factor }
+  }
+
+  /// The rows, to move some of them, if contributions are added by ``Accumulation/fast``; valid for as
+  /// long as the memory is.
+  @unsafe public var grid: RowGrid {
+    unsafe RowGrid(
+      tokensFirst: fastSums, tokens: tokens, heads: shape.queryHeads, width: shape.headDim)
+  }
+
+  @unsafe private var fastSums: UnsafeMutablePointer<Float> {
+    guard case .fast(let dq) = unsafe sums else {
+      preconditionFailure("reproducible sums are copied out by dq(scale:)")
+    }
+    return unsafe dq
+  }
+
   /// The rows; valid for as long as the memory is.
   @unsafe var sums: QueryGradientSums {
     let base = unsafe UnsafeMutableRawPointer(storage.unsafeBaseAddress)

@@ -56,6 +56,11 @@ public struct RowGrid {
     batch: Int, tokens: PositionRange, heads: [Int],
     to memory: inout UnsafeMutablePointer<Float>
   ) {
+    if let all = unsafe oneStretch(batch: batch, tokens: tokens, heads: heads) {
+      unsafe memory.update(from: all, count: tokens.count * tokenStride)
+      unsafe memory += tokens.count * tokenStride
+      return
+    }
     unsafe forEachRow(batch: batch, tokens: tokens, heads: heads) { row in
       unsafe memory.update(from: row, count: width)
       unsafe memory += width
@@ -68,6 +73,11 @@ public struct RowGrid {
   @unsafe public func write(
     batch: Int, tokens: PositionRange, heads: [Int], from memory: inout UnsafePointer<Float>
   ) {
+    if let all = unsafe oneStretch(batch: batch, tokens: tokens, heads: heads) {
+      unsafe all.update(from: memory, count: tokens.count * tokenStride)
+      unsafe memory += tokens.count * tokenStride
+      return
+    }
     unsafe forEachRow(batch: batch, tokens: tokens, heads: heads) { row in
       unsafe row.update(from: memory, count: width)
       unsafe memory += width
@@ -84,6 +94,17 @@ public struct RowGrid {
       for column in 0..<width { unsafe row[column] += memory[column] }
       unsafe memory += width
     }
+  }
+
+  /// The first of the rows if they are side by side in the order in which they are moved.
+  @unsafe
+  private func oneStretch(
+    batch: Int, tokens: PositionRange, heads: [Int]
+  ) -> UnsafeMutablePointer<Float>? {
+    guard tokens.isContiguous, headStride == width || heads.count == 1,
+      heads.count * width == tokenStride, heads.enumerated().allSatisfy({ $0 == $1 })
+    else { return nil }
+    return unsafe base + batch * batchStride + tokens.start * tokenStride
   }
 
   @inline(__always)

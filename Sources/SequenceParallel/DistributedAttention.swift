@@ -57,21 +57,21 @@ public struct DistributedAttention: ~Copyable {
       transport, groups: try transport.groups(topology, ranks: world.size), options: options)
     let decision = problem.backwardDecision(
       options.backwardRoute, transport: transport, topology: topology)
+    engine = try Self.engine(
+      problem, transport, decision.route, maker: maker, options: options, on: world)
     self.problem = problem
     self.transport = transport
     backwardDecision = decision
-    if let grid = try transport.grid(ranks: world.size), grid.columns > 1 {
-      engine = try HeadExchange(problem, grid: grid, options: options, on: world)
-    } else {
-      engine = try Self.engine(
-        problem, transport, decision.route, maker: maker, team: options.team, on: world)
-    }
   }
 
   private static func engine(
     _ problem: ShardedAttention, _ transport: Transport, _ backwardRoute: BackwardRoute,
-    maker: StreamMaker, team: ThreadTeam, on world: borrowing Communicator
-  ) throws(MPIError) -> any AttentionEngine {
+    maker: StreamMaker, options: Options, on world: borrowing Communicator
+  ) throws -> any AttentionEngine {
+    if let grid = try transport.grid(ranks: world.size), grid.columns > 1 {
+      return try HeadExchange(problem, grid: grid, options: options, on: world)
+    }
+    let team = options.team
     if transport == .query || backwardRoute == .queries {
       return try TravellingQueries(
         problem, forward: transport == .query ? .queries : .keys, backward: backwardRoute,

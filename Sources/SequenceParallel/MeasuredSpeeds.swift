@@ -58,14 +58,14 @@ public struct MeasuredSpeeds: Hashable, Sendable {
     let incoming = AlignedBuffer<UInt8>(zeros: messageBytes)
     let next = (ring.rank + 1) % ring.size
     let previous = (ring.rank + ring.size - 1) % ring.size
-    func offsets(only peer: Int) -> PeerExchange.Offsets {
-      (0...ring.size).map { $0 > peer ? messageBytes : 0 }
-    }
+    let nothing = unsafe UnsafeMutableRawBufferPointer(start: nil, count: 0)
+    var sent = unsafe [UnsafeMutableRawBufferPointer](repeating: nothing, count: ring.size)
+    var received = unsafe sent
+    unsafe sent[next] = outgoing.unsafeMutableBytes
+    unsafe received[previous] = incoming.unsafeMutableBytes
     let exchange = PeerExchange("speed")
     let seconds = try fastest { () throws(MPIError) in
-      try exchange.begin(
-        sending: outgoing, offsets(only: next), receiving: incoming, offsets(only: previous),
-        tag: 0, on: ring)
+      try unsafe exchange.begin(sending: sent, receiving: received, on: ring)
       try ring.wait(for: "a measurement of the link") { () throws(MPIError) in
         try exchange.isFinished()
       }

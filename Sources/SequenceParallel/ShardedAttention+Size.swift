@@ -39,7 +39,7 @@ extension ShardedAttention {
   }
 
   /// How ranks share the heads; nil if each has all of them.
-  private func grid(of transport: Transport) -> HeadGrid? {
+  func grid(of transport: Transport) -> HeadGrid? {
     guard let grid = try? transport.grid(ranks: ranks), grid.columns > 1 else { return nil }
     return grid
   }

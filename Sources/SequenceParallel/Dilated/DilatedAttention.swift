@@ -23,6 +23,7 @@ public struct DilatedAttention: ~Copyable {
 
   private let plan: DilatedPlan
   private let rounds: DilatedRounds
+  private let memory = ReusedMemory()
   private let rank: Int
   private let options: Options
   /// For each task, the outputs of this rank's queries in its branch alone, if they are needed.
@@ -65,8 +66,12 @@ public struct DilatedAttention: ~Copyable {
     plan = DilatedPlan(problem, placement: placement)
     rounds = try DilatedRounds(
       plan, roundBytes: options.roundBytes, overlaps: options.overlaps, timeline: options.timeline,
-      on: world)
+      memory: memory, on: world)
   }
+
+  /// The (query, key) pairs that this rank computes, over all heads and sequences; one that several
+  /// branches share counts in each.
+  public var pairs: Int { plan.pairs(rank: rank) }
 
   /// The point-to-point messages of this rank so far.
   public var traffic: Traffic { rounds.traffic }
@@ -86,9 +91,6 @@ public struct DilatedAttention: ~Copyable {
     return tokens * row * 4 * (gradients ? 3 : 1) + 6 * Double(roundBytes)
   }
 
-  /// The (query, key) pairs that this rank computes in a pass, over all heads and sequences.
-  public var pairs: Int { plan.pairs(rank: rank) }
-
   /// The forward pass, called by all ranks together.
   ///
   /// - Parameters:
@@ -106,7 +108,8 @@ public struct DilatedAttention: ~Copyable {
     let isDetached = options.gradients && options.branchWeightsGradient == .detached
     let pass = DilatedForwardPass(
       plan, rank: rank, scale: problem.scale, q: queries.tensor, k: keys, v: values,
-      sendsRemainder: options.gradients, keepsBranchOutputs: isDetached, team: options.team)
+      sendsRemainder: options.gradients, keepsBranchOutputs: isDetached, team: options.team,
+      memory: memory)
     timing = try rounds.run(pass, progress: progress)
     branchOutputs = isDetached ? pass.branchOutputs : nil
     return pass.finish()
@@ -131,17 +134,17 @@ public struct DilatedAttention: ~Copyable {
   ) throws(MPIError) -> AttentionGradients {
     precondition(options.gradients, "the forward pass was told of no backward pass")
     let start = ContinuousClock.now
-    let memory = AlignedBuffer<UInt8>(
+    let queryMemory = AlignedBuffer<UInt8>(
       zeros: QueryBlock.byteCount(
         tokens: queries.tokens, shape: problem.shape, pass: .backward))
     var block = unsafe QueryBlock(
       shape: problem.shape, runs: queries.runs, pass: .backward,
-      memory: memory.unsafeMutableBytes)
+      memory: queryMemory.unsafeMutableBytes)
     block.load(queries, output: output, outputGradient: outputGradient)
     let prepared = ContinuousClock.now - start
     let pass = DilatedBackwardPass(
       plan, rank: rank, scale: problem.scale, block: block, k: keys, v: values,
-      branchOutputs: branchOutputs, team: options.team)
+      branchOutputs: branchOutputs, team: options.team, memory: memory)
     timing = try rounds.run(pass, progress: progress)
     timing.computing += prepared
     return pass.finish()

@@ -10,6 +10,7 @@ final class DilatedBackwardPass: DilatedPass {
   private let plan: DilatedPlan
   private let rank: Int
   private let team: ThreadTeam
+  private let memory: ReusedMemory
   private let scale: Double
   private let queries: RowGrid
   private let outputGradient: RowGrid
@@ -32,21 +33,21 @@ final class DilatedBackwardPass: DilatedPass {
 
   /// Queries at their worker, with their gradients so far.
   private struct Current: ~Copyable {
-    private let blockMemory: AlignedBuffer<UInt8>
-    private let gradientMemory: AlignedBuffer<UInt8>
+    private let blockMemory: ReusedMemory.Part
+    private let gradientMemory: ReusedMemory.Part
     let block: QueryBlock
     var gradient: QueryGradient
 
-    init(shape: AttentionShape, queries: [PositionRange]) {
+    init(shape: AttentionShape, queries: [PositionRange], _ memory: ReusedMemory) {
       let tokens = queries.reduce(0) { $0 + $1.count }
-      blockMemory = AlignedBuffer(
-        zeros: QueryBlock.byteCount(tokens: tokens, shape: shape, pass: .backward))
-      gradientMemory = AlignedBuffer(
-        zeros: QueryGradient.byteCount(tokens: tokens, shape: shape))
+      blockMemory = memory.take(
+        QueryBlock.byteCount(tokens: tokens, shape: shape, pass: .backward))
+      gradientMemory = memory.take(QueryGradient.byteCount(tokens: tokens, shape: shape))
       block = unsafe QueryBlock(
-        shape: shape, runs: queries, pass: .backward, memory: blockMemory.unsafeMutableBytes)
+        shape: shape, runs: queries, pass: .backward, memory: blockMemory.bytes)
       gradient = unsafe QueryGradient(
-        shape: shape, tokens: tokens, memory: gradientMemory.unsafeMutableBytes)
+        shape: shape, tokens: tokens, memory: gradientMemory.bytes)
+      gradient.clear()
     }
   }
 
@@ -55,16 +56,18 @@ final class DilatedBackwardPass: DilatedPass {
   ///   - k: `[batch, tokens, kvHeads, headDim]` of this rank, likewise.
   ///   - v: likewise.
   ///   - branchOutputs: outputs branch by branch if the weights of branches are taken for constants.
+  ///   - memory: for rows at their worker.
   init(
     _ plan: DilatedPlan, rank: Int, scale: Double, block: borrowing QueryBlock,
     k: borrowing Tensor<Float>, v: borrowing Tensor<Float>,
-    branchOutputs: [DilatedTask: [Float]]?, team: ThreadTeam
+    branchOutputs: [DilatedTask: [Float]]?, team: ThreadTeam, memory: ReusedMemory
   ) {
     let shape = plan.shape
     self.plan = plan
     self.rank = rank
     self.scale = scale
     self.team = team
+    self.memory = memory
     self.branchOutputs = branchOutputs
     unsafe queries = block.queryGrid
     unsafe outputGradient = block.outputGradientGrid
@@ -126,21 +129,29 @@ final class DilatedBackwardPass: DilatedPass {
   ) {
     let rows = DilatedRows(plan: plan, step: step)
     var state = current.take() ?? start(step, rows, homes)
-    let block = rows.block(from: homes)
-    var keyGradient = KeyValueGradient(shape: rows.shape, keys: step.keys.count)
+    let blockMemory = memory.take(rows.blockByteCount)
+    let block = unsafe rows.block(from: homes, memory: blockMemory.bytes)
+    let gradientMemory = memory.take(
+      KeyValueGradient.byteCount(keys: step.keys.count, shape: rows.shape))
+    var keyGradient = unsafe KeyValueGradient(
+      shape: rows.shape, keys: step.keys.count, memory: gradientMemory.bytes)
+    keyGradient.clear()
     BlockComputation(shape: rows.shape, scale: scale, pattern: rows.pattern, team: team)
       .addGradients(
         state.block, and: block, to: &state.gradient, and: &keyGradient, poll: poll)
-    if step.isLast { rows.send(state.gradient.dq(scale: scale), to: results) }
-    rows.sendKeys(keyGradient.dk(), to: results)
-    rows.sendKeys(keyGradient.dv(), to: results)
+    if step.isLast {
+      state.gradient.multiply(by: scale)
+      unsafe rows.send(state.gradient.grid, to: results)
+    }
+    unsafe rows.sendKeys(keyGradient.keyGrid, to: results)
+    unsafe rows.sendKeys(keyGradient.valueGrid, to: results)
     if !step.isLast { current = consume state }
   }
 
   private func start(
     _ step: DilatedStep, _ rows: DilatedRows, _ homes: [DilatedRounds.Cursor]
   ) -> Current {
-    let state = Current(shape: rows.shape, queries: step.task.queries)
+    let state = Current(shape: rows.shape, queries: step.task.queries, memory)
     let grids =
       unsafe [state.block.queryGrid, state.block.outputGradientGrid]
       + state.block.statisticGrids

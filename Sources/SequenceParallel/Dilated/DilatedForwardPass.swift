@@ -7,6 +7,7 @@ final class DilatedForwardPass: DilatedPass {
   private let rank: Int
   private let scale: Double
   private let team: ThreadTeam
+  private let memory: ReusedMemory
   private let queries: RowGrid
   private let keys: RowGrid
   private let values: RowGrid
@@ -18,11 +19,23 @@ final class DilatedForwardPass: DilatedPass {
   /// Queries of a task whose keys come in several steps.
   private var current: Current?
 
+  /// Queries at their worker, with what they have found out so far.
   private struct Current: ~Copyable {
-    let queries: QueryShard
-    var accumulator: ForwardAccumulator
+    private let blockMemory: ReusedMemory.Part
+    private let partialMemory: ReusedMemory.Part
+    let block: QueryBlock
+    var partial: ForwardPartial
 
-    consuming func finish() -> AttentionOutput { accumulator.finish() }
+    init(shape: AttentionShape, queries: [PositionRange], _ memory: ReusedMemory) {
+      let tokens = queries.reduce(0) { $0 + $1.count }
+      blockMemory = memory.take(
+        QueryBlock.byteCount(tokens: tokens, shape: shape, pass: .forward))
+      partialMemory = memory.take(ForwardPartial.byteCount(tokens: tokens, shape: shape))
+      block = unsafe QueryBlock(
+        shape: shape, runs: queries, pass: .forward, memory: blockMemory.bytes)
+      partial = unsafe ForwardPartial(shape: shape, tokens: tokens, memory: partialMemory.bytes)
+      partial.clear()
+    }
   }
 
   let outward: RowWidths
@@ -35,16 +48,17 @@ final class DilatedForwardPass: DilatedPass {
   ///   - sendsRemainder: whether the log-sum-exp comes home with what rounding takes from it, which
   ///     a backward pass needs.
   ///   - keepsBranchOutputs: whether outputs are kept branch by branch too.
+  ///   - memory: for rows at their worker.
   init(
     _ plan: DilatedPlan, rank: Int, scale: Double, q: borrowing Tensor<Float>,
     k: borrowing Tensor<Float>, v: borrowing Tensor<Float>, sendsRemainder: Bool,
-    keepsBranchOutputs: Bool,
-    team: ThreadTeam
+    keepsBranchOutputs: Bool, team: ThreadTeam, memory: ReusedMemory
   ) {
     self.plan = plan
     self.rank = rank
     self.scale = scale
     self.team = team
+    self.memory = memory
     self.sendsRemainder = sendsRemainder
     self.keepsBranchOutputs = keepsBranchOutputs
     unsafe queries = RowGrid(tokensFirst: q)
@@ -79,24 +93,27 @@ final class DilatedForwardPass: DilatedPass {
     poll: (_ scores: Int) -> Void
   ) {
     let rows = DilatedRows(plan: plan, step: step)
-    var state =
-      current.take()
-      ?? Current(
-        queries: QueryShard(
-          rows.queries(from: homes, width: plan.shape.headDim), runs: step.task.queries),
-        accumulator: ForwardAccumulator(
-          shape: rows.shape, tokens: step.task.queryCount, scale: scale, pattern: rows.pattern,
-          team: team))
-    let block = rows.block(from: homes)
-    state.accumulator.attend(state.queries, to: block, poll: poll)
+    var state = current.take() ?? start(step, rows, homes)
+    let blockMemory = memory.take(rows.blockByteCount)
+    let block = unsafe rows.block(from: homes, memory: blockMemory.bytes)
+    BlockComputation(shape: rows.shape, scale: scale, pattern: rows.pattern, team: team)
+      .attend(state.block, to: block, addingTo: &state.partial, poll: poll)
     guard step.isLast else {
       current = consume state
       return
     }
-    let output = (consume state).finish()
-    rows.send(output.o, to: results)
-    rows.send(output.lse, to: results)
-    if sendsRemainder { rows.send(output.lseRemainder, to: results) }
+    state.partial.divide()
+    unsafe rows.send(state.partial.outputGrid, to: results)
+    let statistics = unsafe state.partial.logSumExpGrids
+    for grid in statistics.prefix(sendsRemainder ? 2 : 1) { rows.send(grid, to: results) }
+  }
+
+  private func start(
+    _ step: DilatedStep, _ rows: DilatedRows, _ homes: [DilatedRounds.Cursor]
+  ) -> Current {
+    let state = Current(shape: rows.shape, queries: step.task.queries, memory)
+    unsafe rows.fill(state.block.queryGrid, from: homes)
+    return state
   }
 
   func read(_ step: DilatedStep, from worker: DilatedRounds.Cursor) {

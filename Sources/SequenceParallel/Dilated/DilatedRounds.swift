@@ -54,14 +54,17 @@ final class DilatedRounds {
   private let world: Communicator
   private let timeline: Timeline?
   private let overlaps: Bool
+  private let memory: ReusedMemory
 
   /// - Parameters:
   ///   - roundBytes: about as many bytes of rows has a rank in a round.
+  ///   - memory: for messages.
   init(
     _ plan: DilatedPlan, roundBytes: Int, overlaps: Bool, timeline: Timeline?,
-    on world: borrowing Communicator
+    memory: ReusedMemory, on world: borrowing Communicator
   ) throws(MPIError) {
     self.plan = plan
+    self.memory = memory
     self.overlaps = overlaps
     self.timeline = timeline
     self.world = try world.duplicate()
@@ -172,55 +175,14 @@ final class DilatedRounds {
     let asHome = round.map { floats($0, home: world.rank, direction) }
     let asWorker = (0..<plan.ranks).map { floats(round[world.rank], home: $0, direction) }
     return switch direction {
-    case .outward: Parcels("rows", round: index, outgoing: asHome, incoming: asWorker, timeline)
+    case .outward:
+      Parcels(
+        "rows", round: index, outgoing: asHome, incoming: asWorker, rank: world.rank, memory,
+        timeline)
     case .homeward:
-      Parcels("results", round: index, outgoing: asWorker, incoming: asHome, timeline)
-    }
-  }
-}
-
-/// What one rank sends to all and gets from all in a round.
-private final class Parcels {
-  let round: Int
-  let exchange: PeerExchange
-  private let outgoing: AlignedBuffer<UInt8>
-  private let incoming: AlignedBuffer<UInt8>
-  private let outgoingOffsets: PeerExchange.Offsets
-  private let incomingOffsets: PeerExchange.Offsets
-
-  /// - Parameters:
-  ///   - outgoing: floats for each rank.
-  ///   - incoming: floats from each rank.
-  init(
-    _ name: String, round: Int, outgoing: [Int], incoming: [Int], _ timeline: Timeline?
-  ) {
-    self.round = round
-    exchange = PeerExchange(name, timeline: timeline)
-    outgoingOffsets = Self.offsets(outgoing)
-    incomingOffsets = Self.offsets(incoming)
-    self.outgoing = AlignedBuffer(zeros: outgoingOffsets[outgoing.count])
-    self.incoming = AlignedBuffer(zeros: incomingOffsets[incoming.count])
-  }
-
-  private static func offsets(_ floats: [Int]) -> PeerExchange.Offsets {
-    floats.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1 * MemoryLayout<Float>.stride) }
-  }
-
-  func begin(tag: Int, on world: borrowing Communicator) throws(MPIError) {
-    try exchange.begin(
-      sending: outgoing, outgoingOffsets, receiving: incoming, incomingOffsets, tag: tag, on: world)
-  }
-
-  var outgoingCursors: [DilatedRounds.Cursor] { cursors(outgoing, outgoingOffsets) }
-  var incomingCursors: [DilatedRounds.Cursor] { cursors(incoming, incomingOffsets) }
-
-  private func cursors(
-    _ buffer: borrowing AlignedBuffer<UInt8>, _ offsets: PeerExchange.Offsets
-  ) -> [DilatedRounds.Cursor] {
-    offsets.dropLast().map { offset in
-      unsafe DilatedRounds.Cursor(
-        UnsafeMutableRawPointer(buffer.unsafeBaseAddress + offset)
-          .assumingMemoryBound(to: Float.self))
+      Parcels(
+        "results", round: index, outgoing: asWorker, incoming: asHome, rank: world.rank, memory,
+        timeline)
     }
   }
 }

@@ -23,14 +23,6 @@ struct DilatedRows {
   }
 
   /// Reads rows of queries, `[segments, queries, heads, width]`.
-  func queries(from homes: [DilatedRounds.Cursor], width: Int) -> Tensor<Float> {
-    let tensor = Tensor<Float>(
-      zeros: [shape.batch, step.task.queryCount, shape.queryHeads, width])
-    unsafe fill(RowGrid(tokensFirst: tensor), from: homes)
-    return tensor
-  }
-
-  /// Reads rows of queries into a tensor of them.
   func fill(_ grid: RowGrid, from homes: [DilatedRounds.Cursor]) {
     forEachQuery { rank, sequence, rows in
       unsafe grid.write(
@@ -39,32 +31,47 @@ struct DilatedRows {
     }
   }
 
-  /// Reads and packs keys and values.
-  func block(from homes: [DilatedRounds.Cursor]) -> KeyValueBlock {
-    var block = KeyValueBlock(
-      shape: shape, elementType: .f32, runs: [PositionRange(step.keys)])
-    let keys = keyRows(from: homes, width: shape.headDim)
-    let values = keyRows(from: homes, width: shape.valueHeadDim)
-    block.pack(keys: keys, values: values)
+  /// The bytes of the packed keys and values.
+  var blockByteCount: Int {
+    KeyValueBlock.byteCount(keys: step.keys.count, shape: shape, elementType: .f32)
+  }
+
+  /// Reads keys and values and packs them straight from the messages.
+  ///
+  /// - Parameter memory: ``blockByteCount``, for as long as the block lives.
+  @unsafe
+  func block(
+    from homes: [DilatedRounds.Cursor], memory: UnsafeMutableRawBufferPointer
+  ) -> KeyValueBlock {
+    var block = unsafe KeyValueBlock(
+      shape: shape, elementType: .f32, runs: [PositionRange(step.keys)], memory: memory)
+    forEachKeyRun(homes, width: shape.headDim) { rows, sequence, first in
+      block.packKeys(rows, batch: sequence, run: 0, from: first)
+    }
+    forEachKeyRun(homes, width: shape.valueHeadDim) { rows, sequence, first in
+      block.packValues(rows, batch: sequence, run: 0, from: first)
+    }
     return block
   }
 
-  private func keyRows(from homes: [DilatedRounds.Cursor], width: Int) -> Tensor<Float> {
-    let tensor = Tensor<Float>(zeros: [shape.batch, step.keys.count, shape.kvHeads, width])
-    let grid = unsafe RowGrid(tokensFirst: tensor)
-    forEachKey { rank, sequence, rows in
-      unsafe grid.write(
-        batch: sequence, tokens: rows, heads: Array(0..<shape.kvHeads), from: &homes[rank].source)
+  /// Calls `body` with neighbouring rows of keys, where they are in messages.
+  private func forEachKeyRun(
+    _ homes: [DilatedRounds.Cursor], width: Int,
+    _ body: (_ rows: Span<Float>, _ sequence: Int, _ first: Int) -> Void
+  ) {
+    forEachKey { rank, sequence, held in
+      let together = held.isContiguous ? max(1, held.count) : 1
+      for first in stride(from: 0, to: held.count, by: together) {
+        let count = together * shape.kvHeads * width
+        let rows = unsafe Span(_unsafeStart: homes[rank].source, count: count)
+        body(rows, sequence, held.start + first * held.stride)
+        unsafe homes[rank].source += count
+      }
     }
-    return tensor
   }
 
-  /// Writes rows of queries, `[segments, queries, heads, width]` or `[segments, heads, queries]`, for
-  /// their homes.
-  func send(_ tensor: borrowing Tensor<Float>, to results: [DilatedRounds.Cursor]) {
-    let grid =
-      unsafe tensor.shape.rank == 3
-      ? RowGrid(headsFirst: tensor) : RowGrid(tokensFirst: tensor)
+  /// Writes rows of queries for their homes.
+  func send(_ grid: RowGrid, to results: [DilatedRounds.Cursor]) {
     forEachQuery { rank, sequence, rows in
       unsafe grid.read(
         batch: sequence, tokens: rows, heads: Array(0..<shape.queryHeads),
@@ -73,8 +80,7 @@ struct DilatedRows {
   }
 
   /// Writes rows of keys, `[segments, keys, heads, width]`, for their homes.
-  func sendKeys(_ tensor: borrowing Tensor<Float>, to results: [DilatedRounds.Cursor]) {
-    let grid = unsafe RowGrid(tokensFirst: tensor)
+  func sendKeys(_ grid: RowGrid, to results: [DilatedRounds.Cursor]) {
     forEachKey { rank, sequence, rows in
       unsafe grid.read(
         batch: sequence, tokens: rows, heads: Array(0..<shape.kvHeads), to: &results[rank].address)

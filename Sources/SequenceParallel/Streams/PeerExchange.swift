@@ -20,7 +20,8 @@ final class PeerExchange {
     self.timeline = timeline
   }
 
-  /// Starts to send and to receive, called by all ranks together; this rank's own part is copied.
+  /// Starts to send and to receive, called by all ranks together; this rank's own part is copied,
+  /// unless it is to stay where it is.
   ///
   /// No part may be touched until the exchange is finished.
   ///
@@ -53,7 +54,9 @@ final class PeerExchange {
       transfers.append(transfer)
     }
     unsafe precondition(outgoing[rank].count == incoming[rank].count, "the own part's size")
-    unsafe incoming[rank].copyMemory(from: UnsafeRawBufferPointer(outgoing[rank]))
+    if unsafe incoming[rank].baseAddress != outgoing[rank].baseAddress {
+      unsafe incoming[rank].copyMemory(from: UnsafeRawBufferPointer(outgoing[rank]))
+    }
   }
 
   /// Moves the exchange on; answers whether it is over.

@@ -127,7 +127,7 @@ extension AttendCommand: DistributedCommand {
   /// Without a backward pass, that of the forward pass: it needs no room for another.
   private var requestedRoute: BackwardRoute {
     if gradients { return (backwardRoute ?? .auto).route }
-    return transport == .query ? .queries : .keys
+    return transport.choice == .query ? .queries : .keys
   }
 
   private func topology(of world: borrowing Communicator) throws -> Topology {

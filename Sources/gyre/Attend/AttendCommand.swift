@@ -227,7 +227,7 @@ struct AttendCommand: ParsableCommand {
       if let wire, wire != .f32 {
         throw ValidationError("--dilated sends rows as f32; leave --wire \(wire) out.")
       }
-      if transport != .ring || ranksPerHost != nil || backwardRoute != nil {
+      if transport.choice != .ring || ranksPerHost != nil || backwardRoute != nil {
         throw ValidationError(
           "--dilated has no --transport and no --backward-route: rows go where --placement puts the "
             + "work; leave them out.")

@@ -5,5 +5,5 @@ struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",
     abstract: "Measurements.",
-    subcommands: [KernelBenchCommand.self])
+    subcommands: [KernelBenchCommand.self, LongNetBenchCommand.self])
 }

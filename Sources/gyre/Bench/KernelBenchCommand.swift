@@ -87,63 +87,13 @@ struct KernelBenchCommand: ParsableCommand {
                     valueHeadDim: headDim),
                   tokens: tokens, queries: queries ?? tokens, isCausal: isCausal, dtype: dtype,
                   threads: threads, accumulation: reproducible ? .reproducible : .fast)
-                results.append(problem.measure(pass, repeats: repeats, memory))
+                results.append(try problem.measure(pass, repeats: repeats, memory))
               }
             }
           }
         }
       }
     }
-    let report = KernelBenchReport(environment: .current, results: results)
-    write(try report.formatted(format) + "\n", to: 1)
+    write(try BenchReport(results).formatted(format) + "\n", to: 1)
   }
-}
-
-/// How a table of results is printed.
-enum TableFormat: String, CaseIterable, ExpressibleByArgument {
-  case text, json, csv, markdown
-}
-
-/// What is measured.
-enum KernelPass: String, CaseIterable, Encodable {
-  case forward, backward
-}
-
-/// `--causal both|true|false`.
-enum CausalChoice: String, CaseIterable, ExpressibleByArgument {
-  case both
-  case yes = "true"
-  case no = "false"
-
-  var values: [Bool] {
-    switch self {
-    case .both: [false, true]
-    case .yes: [true]
-    case .no: [false]
-    }
-  }
-}
-
-/// Parses `64,128`.
-private func parseIntegers(_ text: String, in range: ClosedRange<Int>) throws -> [Int] {
-  let numbers = text.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
-  guard numbers.allSatisfy({ $0.map(range.contains) ?? false }) else {
-    throw ValidationError(
-      "give whole numbers from \(range.lowerBound) to \(range.upperBound), joined by commas.")
-  }
-  return numbers.compactMap { $0 }
-}
-
-/// Parses `f32,bf16`.
-private func parseNames<Name: RawRepresentable & CaseIterable>(
-  _ text: String, of type: Name.Type
-) throws -> [Name] where Name.RawValue == String {
-  let names = text.split(separator: ",", omittingEmptySubsequences: false).map {
-    Name(rawValue: String($0))
-  }
-  guard names.allSatisfy({ $0 != nil }) else {
-    let known = Name.allCases.map(\.rawValue).joined(separator: ", ")
-    throw ValidationError("give names of \(known), joined by commas.")
-  }
-  return names.compactMap { $0 }
 }

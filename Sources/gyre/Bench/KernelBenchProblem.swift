@@ -1,7 +1,7 @@
 import Attention
 import Tensors
 
-/// One combination of the kernel benchmark, on random inputs.
+/// A problem of dense attention on random inputs, and one combination of the kernel benchmark.
 struct KernelBenchProblem {
   let shape: AttentionShape
   let tokens: Int
@@ -23,42 +23,54 @@ struct KernelBenchProblem {
   /// Measures a pass, the multiply–add peak of a core and the memory bandwidth in turn.
   func measure(
     _ pass: KernelPass, repeats: Int, _ memory: borrowing MemoryBandwidth
-  ) -> KernelBenchResult {
-    let shard = QueryShard(
-      random([1, queries, shape.queryHeads, shape.headDim], tensor: 0), runs: [queryRun])
-    var block = KeyValueBlock(shape: shape, elementType: dtype, runs: [keyRun])
-    block.pack(
-      keys: random([1, tokens, shape.kvHeads, shape.headDim], tensor: 1),
-      values: random([1, tokens, shape.kvHeads, shape.valueHeadDim], tensor: 2))
-    let timings: Timings
-    switch pass {
-    case .forward:
-      timings = Timings(repeats: repeats, memory, team) { _ = forward(shard, block) }
-    case .backward:
-      let output = forward(shard, block)
-      let gradient = random([1, queries, shape.queryHeads, shape.valueHeadDim], tensor: 3)
-      timings = Timings(repeats: repeats, memory, team) {
-        backward(shard, block, output, gradient)
-      }
+  ) throws -> KernelBenchResult {
+    let measured = prepared(pass)
+    var times = Samples()
+    var peaks = Samples()
+    var bandwidths = Samples()
+    // The first round warms caches and threads up and is not counted.
+    for round in 0...repeats {
+      let bandwidth = memory.bytesPerSecond(team: team)
+      let peak = MultiplyAddPeak.flopsPerSecond()
+      let elapsed = try BenchClock.wall.seconds(measured.run)
+      if round == 0 { continue }
+      times.append(elapsed)
+      peaks.append(peak)
+      bandwidths.append(bandwidth)
     }
-    let pairs = pattern.visiblePairs(keys: keyRun, queries: queryRun) * shape.queryHeads
-    let flops =
-      pass == .forward ? shape.forwardFlopsPerPair : shape.backwardFlopsPerPair
-    let rate = Double(pairs * flops) / timings.seconds
-    let bytesPerSecond = Double(block.byteCount) / timings.seconds
+    let rate = Double(measured.pairs * pass.flopsPerPair(shape)) / times.median
+    let bytes = KeyValueBlock.byteCount(keys: tokens, shape: shape, elementType: dtype)
+    let bytesPerSecond = Double(bytes) / times.median
     return KernelBenchResult(
       pass: pass, headDim: shape.headDim, tokens: tokens, queries: queries,
-      queryHeads: shape.queryHeads,
-      kvHeads: shape.kvHeads, causal: isCausal, dtype: dtype.rawValue, threads: threads,
-      reproducible: accumulation == .reproducible, seconds: timings.seconds, spread: timings.spread,
-      flopsPerSecond: rate,
-      fmaPeakFlopsPerSecond: timings.peak,
-      fractionOfPeak: rate / (timings.peak * Double(threads)),
-      bytesPerSecond: bytesPerSecond, memoryBandwidthBytesPerSecond: timings.bandwidth,
-      fractionOfBandwidth: bytesPerSecond / timings.bandwidth)
+      queryHeads: shape.queryHeads, kvHeads: shape.kvHeads, causal: isCausal, dtype: dtype.rawValue,
+      threads: threads, reproducible: accumulation == .reproducible, seconds: times.median,
+      spread: times.spread, flopsPerSecond: rate, fmaPeakFlopsPerSecond: peaks.median,
+      fractionOfPeak: rate / (peaks.median * Double(threads)), bytesPerSecond: bytesPerSecond,
+      memoryBandwidthBytesPerSecond: bandwidths.median,
+      fractionOfBandwidth: bytesPerSecond / bandwidths.median)
   }
 
-  private func forward(
+  // MARK: Passes
+
+  /// The (query, key) pairs of all heads.
+  var pairs: Int { pattern.visiblePairs(keys: keyRun, queries: queryRun) * shape.queryHeads }
+
+  /// A pass with its inputs, keys and values packed.
+  func prepared(_ pass: KernelPass) -> any BenchPass {
+    let inputs = BenchInputs(shape: shape, tokens: tokens, queryTokens: queries)
+    let shard = QueryShard(inputs.queries(), runs: [queryRun])
+    var block = KeyValueBlock(shape: shape, elementType: dtype, runs: [keyRun])
+    block.pack(keys: inputs.keys(), values: inputs.values())
+    switch pass {
+    case .forward: return DenseForward(self, shard, block)
+    case .backward:
+      let output = forward(shard, block)
+      return DenseBackward(self, shard, block, output, inputs.outputGradient())
+    }
+  }
+
+  fileprivate func forward(
     _ queries: borrowing QueryShard, _ block: borrowing KeyValueBlock
   ) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
@@ -68,7 +80,7 @@ struct KernelBenchProblem {
     return accumulator.finish()
   }
 
-  private func backward(
+  fileprivate func backward(
     _ queries: borrowing QueryShard, _ block: borrowing KeyValueBlock,
     _ output: borrowing AttentionOutput, _ outputGradient: borrowing Tensor<Float>
   ) {
@@ -80,50 +92,46 @@ struct KernelBenchProblem {
       queries, outputGradient: outputGradient, to: block, addingTo: &gradient)
     _ = accumulator.finish()
   }
-
-  private func random(_ shape: Shape, tensor: UInt64) -> Tensor<Float> {
-    var numbers = Tensor<Float>(zeros: shape)
-    var span = numbers.mutableSpan
-    RandomNormal(seed: 0, tensor: tensor).fill(&span, from: 0)
-    return numbers
-  }
 }
 
-/// Repeated measurements, in turn with those of the multiply–add peak and the memory bandwidth, so
-/// that a machine whose speed drifts slows all.
-private struct Timings {
-  /// The median.
-  let seconds: Double
-  /// From the first to the third quartile, as a fraction of the median.
-  let spread: Double
-  /// The median peak of one core in flops a second.
-  let peak: Double
-  /// The median bandwidth of all threads in bytes a second.
-  let bandwidth: Double
+private final class DenseForward: BenchPass {
+  private let problem: KernelBenchProblem
+  private let queries: QueryShard
+  private let block: KeyValueBlock
 
   init(
-    repeats: Int, _ memory: borrowing MemoryBandwidth, _ team: ThreadTeam, _ body: () -> Void
+    _ problem: KernelBenchProblem, _ queries: consuming QueryShard, _ block: consuming KeyValueBlock
   ) {
-    var times: [Double] = []
-    var peaks: [Double] = []
-    var bandwidths: [Double] = []
-    // The first round warms caches and threads up and is not counted.
-    for round in 0...repeats {
-      let bandwidth = memory.bytesPerSecond(team: team)
-      let peak = MultiplyAddPeak.flopsPerSecond()
-      let elapsed = gyre.seconds(ContinuousClock().measure(body))
-      if round > 0 {
-        peaks.append(peak)
-        bandwidths.append(bandwidth)
-        times.append(elapsed)
-      }
-    }
-    times.sort()
-    peaks.sort()
-    bandwidths.sort()
-    seconds = times[times.count / 2]
-    spread = (times[times.count * 3 / 4] - times[times.count / 4]) / seconds
-    peak = peaks[peaks.count / 2]
-    bandwidth = bandwidths[bandwidths.count / 2]
+    self.problem = problem
+    self.queries = queries
+    self.block = block
   }
+
+  var pairs: Int { problem.pairs }
+
+  func run() { _ = problem.forward(queries, block) }
+}
+
+private final class DenseBackward: BenchPass {
+  private let problem: KernelBenchProblem
+  private let queries: QueryShard
+  private let block: KeyValueBlock
+  private let output: AttentionOutput
+  private let outputGradient: Tensor<Float>
+
+  init(
+    _ problem: KernelBenchProblem, _ queries: consuming QueryShard,
+    _ block: consuming KeyValueBlock, _ output: consuming AttentionOutput,
+    _ outputGradient: consuming Tensor<Float>
+  ) {
+    self.problem = problem
+    self.queries = queries
+    self.block = block
+    self.output = output
+    self.outputGradient = outputGradient
+  }
+
+  var pairs: Int { problem.pairs }
+
+  func run() { problem.backward(queries, block, output, outputGradient) }
 }

@@ -1,6 +1,4 @@
 /// One row of the kernel benchmark.
-///
-/// The names are the fields of the JSON object.
 struct KernelBenchResult: Encodable {
   let pass: KernelPass
   let headDim: Int

@@ -154,8 +154,11 @@ func checkSeveralLayers(_ world: borrowing Communicator) throws {
   let attention = layers[0].attention(mask.pattern, layout: .zigzag, ranks: world.size)
   let queries = try attention.loadQueries(layers[0].q, rank: world.rank)
   let otherQueries = try attention.loadQueries(layers[1].q, rank: world.rank)
-  for transport in transports(ranks: world.size) {
-    var engine = try DistributedAttention(attention, transport: transport, on: world)
+  for (transport, route) in ways(ranks: world.size) {
+    var options = DistributedAttention.Options()
+    options.backwardRoute = route
+    var engine = try DistributedAttention(
+      attention, transport: transport, options: options, on: world)
     func pack(_ layer: Problem) throws {
       try engine.withOwnBlock { block in
         try attention.load(keys: layer.k, values: layer.v, rank: world.rank, into: &block)
@@ -183,11 +186,13 @@ func checkSeveralLayers(_ world: borrowing Communicator) throws {
     try check(
       0,
       Passes(
-        output: output, gradients: gradients, forwardTraffic: .zero, backwardTraffic: .zero))
+        output: output, gradients: gradients, forwardTraffic: .zero, backwardTraffic: .zero,
+        route: route))
     try check(
       1,
       Passes(
         output: otherOutput, gradients: otherGradients, forwardTraffic: .zero,
-        backwardTraffic: .zero))
+        backwardTraffic: .zero,
+        route: route))
   }
 }

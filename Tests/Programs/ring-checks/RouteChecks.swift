@@ -138,7 +138,7 @@ private func checkRouteBits(_ world: borrowing Communicator) throws {
   let attention = problem.attention(
     CausalPattern(), layout: .zigzag, ranks: world.size, accumulation: .reproducible)
   var expected: [UInt32]?
-  for (transport, route) in ways {
+  for (transport, route) in ways(ranks: world.size) {
     var options = DistributedAttention.Options()
     options.topology = Topology(
       ranks: world.size, ranksPerNode: transport == .shared ? world.size : 2)

@@ -1,0 +1,118 @@
+import ArgumentParser
+import Attention
+import Glibc
+import MPI
+
+/// `gyre bench longnet`: dilated attention against dense attention as sequences grow.
+struct LongNetBenchCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "longnet",
+    abstract: "Dilated attention (LongNet) as sequences grow, next to dense attention.",
+    discussion: """
+      Runs the distributed operator on one rank, in one process: rows are gathered, computed on \
+      and merged. All numbers of tokens, dilated and dense, and the multiply–add peak alternate \
+      within one run; ratios are medians over its rounds. Flops are those of the pairs that a \
+      branch selects, so that rates compare kernels, and times compare operators.
+      """)
+
+  @Option(
+    help: "Numbers of tokens.", transform: { try parseIntegers($0, in: 1...1 << 24) })
+  var tokens = [16384, 65536, 262_144]
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      Branches, as segment length:dilation rate,… or geometric:W0,R,COUNT. (default: from 2048:1, \
+      both doubled until a segment holds the sequence)
+      """),
+    transform: { try DilatedBranchList(parsing: $0) })
+  var dilated: DilatedBranchList?
+
+  @Option(help: "The most tokens for which dense attention is measured too; 0 for none.")
+  var denseLimit = 65536
+
+  @Option(
+    name: .customLong("pass"), help: "Passes, of forward and backward.",
+    transform: { try parseNames($0, of: KernelPass.self) })
+  var passes = KernelPass.allCases
+
+  @Option(
+    name: .customLong("head-dim"), help: "Head dims, for example 64,128.",
+    transform: { try parseIntegers($0, in: 1...AttentionShape.largestHeadDim) })
+  var headDims = [64]
+
+  @Option(help: "Query heads.")
+  var heads = 1
+
+  @Option(help: "KV heads. (default: as many as there are query heads)")
+  var kvHeads: Int?
+
+  @Option(help: "With a causal mask, without, or both.")
+  var causal = CausalChoice.both
+
+  @Option(
+    help: "Numbers of threads.", transform: { try parseIntegers($0, in: 1...1024) })
+  var threads = [1]
+
+  @Option(
+    help: "Time on the clock, or of the processor: for a machine that others use too, one thread.")
+  var clock = BenchClock.wall
+
+  @Option(help: "How often each is measured.")
+  var repeats = 5
+
+  @Option(help: "A table, one JSON object, or rows for other programs.")
+  var format = TableFormat.text
+
+  func validate() throws {
+    guard heads >= 1, kvHeads ?? heads >= 1, heads % (kvHeads ?? heads) == 0 else {
+      throw ValidationError("--heads must be a multiple of --kv-heads, both at least 1.")
+    }
+    guard zip(tokens, tokens.dropFirst()).allSatisfy({ $0 < $1 }) else {
+      throw ValidationError(
+        "give --tokens in ascending order; times are compared with those before.")
+    }
+    guard denseLimit >= 0 else {
+      throw ValidationError("--dense-limit is \(denseLimit); give a number of tokens, or 0.")
+    }
+    guard clock == .wall || threads == [1] else {
+      throw ValidationError("--clock cpu adds up the time of all threads; give --threads 1.")
+    }
+    guard (1...1000).contains(repeats) else {
+      throw ValidationError("--repeats is \(repeats); give a number from 1 to 1000.")
+    }
+  }
+
+  /// The branches for so many tokens.
+  private func branches(tokens: Int) throws -> DilatedBranchList {
+    if let dilated { return dilated }
+    var count = 1
+    while 2048 << (count - 1) < tokens { count += 1 }
+    return try DilatedBranchList(parsing: "geometric:2048,2,\(count)")
+  }
+}
+
+extension LongNetBenchCommand: DistributedCommand {
+  /// Measures on rank 0 alone, as the other benchmarks do.
+  func run(on world: borrowing Communicator) throws {
+    guard let alone = try world.split(color: world.rank == 0 ? 0 : nil) else { return }
+    var results: [LongNetBenchResult] = []
+    for pass in passes {
+      for headDim in headDims {
+        for isCausal in causal.values {
+          for threads in threads {
+            let bench = LongNetBench(
+              shape: AttentionShape(
+                batch: 1, queryHeads: heads, kvHeads: kvHeads ?? heads, headDim: headDim,
+                valueHeadDim: headDim),
+              pass: pass, isCausal: isCausal, threads: threads, clock: clock)
+            results += try bench.measure(
+              tokens: tokens, denseLimit: denseLimit, repeats: repeats, on: alone,
+              branches: branches)
+          }
+        }
+      }
+    }
+    write(try BenchReport(results).formatted(format) + "\n", to: STDOUT_FILENO)
+  }
+}
