@@ -55,7 +55,7 @@ let package = Package(
     .executableTarget(
       name: "gyre",
       dependencies: [
-        "MPI", "Sharding", "Tensors", "Attention", "SequenceParallel",
+        "MPI", "Sharding", "Tensors", "Attention", "AttentionReference", "SequenceParallel",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),

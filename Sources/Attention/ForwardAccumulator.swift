@@ -100,7 +100,7 @@ public struct AttentionOutput: ~Copyable {
   ///
   /// The backward pass needs it: with scores in the hundreds a weight `exp(score − lse)` is only as
   /// exact as the log-sum-exp, and the last bit of that is already 10⁻⁴ of the weight.
-  let lseRemainder: Tensor<Float>
+  package let lseRemainder: Tensor<Float>
 
   /// Takes both tensors.
   public init(o: consuming Tensor<Float>, lse: consuming Tensor<Float>) {

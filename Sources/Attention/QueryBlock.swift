@@ -75,6 +75,29 @@ public struct QueryBlock: ~Copyable {
 
   // MARK: Rows
 
+  /// The queries, to move some of them; valid for as long as the memory is.
+  @unsafe public var queryGrid: RowGrid { unsafe grid(base, width: shape.headDim) }
+
+  /// The rows of `do`, in a block of the backward pass.
+  @unsafe public var outputGradientGrid: RowGrid {
+    unsafe grid(outputGradientRows, width: shape.valueHeadDim)
+  }
+
+  /// The three numbers a row of a block of the backward pass: the log-sum-exp, its remainder, and Δ.
+  @unsafe public var statisticGrids: [RowGrid] {
+    let statistics = unsafe statistics
+    return unsafe [statistics.lse, statistics.lseRemainder, statistics.delta].map {
+      unsafe RowGrid(headsFirst: $0, heads: shape.queryHeads, tokens: tokens)
+    }
+  }
+
+  @unsafe
+  private func grid(_ rows: UnsafeMutablePointer<Float>, width: Int) -> RowGrid {
+    precondition(pass == .backward || width == shape.headDim, "a block of the forward pass")
+    return unsafe RowGrid(
+      tokensFirst: rows, tokens: tokens, heads: shape.queryHeads, width: width)
+  }
+
   /// All rows; of the forward pass there are only the queries.
   @unsafe var rows: BackwardRows {
     guard pass == .backward else {

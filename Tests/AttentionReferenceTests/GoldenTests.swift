@@ -36,6 +36,19 @@ struct GoldenTests {
     expectClose(result.lse[5...], [0.99635896])
   }
 
+  @Test func dilatedBranches() {
+    let oracle = ReferenceAttention(
+      tokens: 8, keyTokens: 8, headDim: 4, valueHeadDim: 4, scale: 0.5)
+    let dilation = ReferenceDilation(branches: [(4, 1), (8, 2)], isCausal: true) { _, rate in
+      1 % rate
+    }
+    let result = oracle(
+      q: sines(32, 0.37, 0.1), k: sines(32, 0.53, 0.2), v: sines(32, 0.71, 0.3)
+    ) { i, j, h in dilation.bias(i, j, head: h) }
+    expectClose(result.o[28...], [0.66971949, 0.37536370, -0.10039645, -0.52763738])
+    expectClose(result.lse[7...], [2.49540663])
+  }
+
   @Test func aRowWithoutKeysIsZero() {
     let result = oracle(q: q, k: k, v: v) { i, _, _ in i == 2 ? -.infinity : 0 }
     #expect(Array(result.o[8..<12]) == [0, 0, 0, 0])

@@ -1,3 +1,4 @@
+import Foundation
 import Tensors
 import TestSupport
 import Testing
@@ -28,5 +29,38 @@ struct RealDataTests {
       }
     }
     #expect(folder.names == ["causal.safetensors", "full.safetensors"])
+  }
+
+  @Test("reproducible: the same bytes, gradients included, for any ranks, layout and threads")
+  func reproducible() async throws {
+    let folder = try TemporaryFolder()
+    let path = SharedData.path + "/real-qkv.safetensors"
+    var tensors: [TestTensor] = []
+    for name in ["q", "k", "v"] {
+      let (shape, values) = try read(path, name)
+      var tensor = TestTensor(name, shape)
+      tensor.values = values
+      tensors.append(tensor)
+    }
+    tensors.append(TestTensor("do", tensors[0].shape))
+    let input = try folder.safetensors(tensors)
+    var first: Data?
+    for (ranks, layout, transport, threads) in [
+      (1, "zigzag", "ring", "2"), (2, "contiguous", "shared", "1"), (3, "striped", "ring", "2"),
+      (5, "zigzag", "allgather", "1"), (8, "contiguous", "ring", "1"),
+    ] {
+      let output = folder.path + "/output.safetensors"
+      let result = try await MPIJob.run(
+        program: "gyre",
+        arguments: [
+          "attend", input, "--gradients", "--causal", "--reproducible", "--output", output,
+          "--layout", layout, "--transport", transport, "--threads", threads,
+        ], ranks: ranks)
+      #expect(result.isSuccess, "\(result)")
+      let file = try Data(contentsOf: URL(filePath: output))
+      let isSame = first.map { $0 == file } ?? true
+      #expect(isSame, "\(ranks) ranks, \(layout), \(transport), \(threads) threads")
+      first = first ?? file
+    }
   }
 }

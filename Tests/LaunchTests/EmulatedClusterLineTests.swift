@@ -53,6 +53,7 @@ import Testing
     (["status", "--hosts", "2"], "'--hosts'"),
     (["down", "now"], "'now'"), (["run"], "--"), (["run", "--"], "after --"),
     (["run", "attend"], "run -- attend"), (["run", "--ranks-per-host", "0", "--", "x"], "--ranks"),
+    (["run", "--map-by", "core", "--", "x"], "--map-by takes slot or node"),
     (["run", "--program", "/nonexistent", "--"], "'/nonexistent'"),
     (["run", "--counters", "/nonexistent/file", "--", "attend"], "'/nonexistent/file'"),
     (["run", "--causal", "--", "attend"], "'--causal'"), ([], "up, run, status or down"),

@@ -4,7 +4,7 @@ import Testing
 
 /// Jobs across emulated hosts.
 @Suite(
-  .enabled(if: EmulatedCluster.canBeMade, "\(EmulatedCluster.reason)"), .timeLimit(.minutes(2)))
+  .enabled(if: EmulatedCluster.canBeMade, "\(EmulatedCluster.reason)"), .timeLimit(.minutes(3)))
 struct EmulatedClusterTests {
   @Test(arguments: [(2, 1), (2, 2), (4, 1), (4, 2)])
   func attentionAcrossHostsIsRight(hosts: Int, ranksPerHost: Int) throws {
@@ -51,6 +51,34 @@ struct EmulatedClusterTests {
     for host in counters.hosts {
       #expect(bounds.contains(host.sentBytes), "\(host), \(bounds)")
       #expect(bounds.contains(host.receivedBytes), "\(host), \(bounds)")
+    }
+  }
+
+  /// A ring crosses a link for every rank whose neighbour is on another host, groups of hosts once for
+  /// every block of a host.
+  @Test(arguments: [("slot", 7), ("node", 14)])
+  func groupsOfHostsSendABlockOnceALink(mapping: String, ringHops: Int) throws {
+    let folder = try TemporaryFolder()
+    let (tokens, heads, headDim) = (4096, 8, 64)
+    var sent: [String: Int] = [:]
+    for transport in ["ring", "hierarchical"] {
+      let file = folder.url.appending(path: "\(transport).json")
+      let outcome = try EmulatedCluster()(
+        "run",
+        [
+          "--hosts", "4", "--ranks-per-host", "2", "--map-by", mapping, "--counters", file.path,
+          "--", "attend", "--random", "1x\(tokens)x\(heads)x\(heads)x\(headDim)", "--transport",
+          transport, "--gradients",
+        ])
+      #expect(outcome.code == 0, "\(outcome.errors)")
+      sent[transport] = try Counters(file).hosts.map(\.sentBytes).max()
+    }
+    // Blocks forward and backward, and gradients of the same size.
+    let blockBytes = tokens / 8 * heads * 2 * headDim * 4
+    for (transport, hops) in [("ring", ringHops), ("hierarchical", 2 * 3)] {
+      let payload = 3 * hops * blockBytes
+      let bytes = try #require(sent[transport])
+      #expect((payload...(payload + payload * 4 / 100 + 200_000)).contains(bytes), "\(transport)")
     }
   }
 

@@ -7,7 +7,7 @@ struct RingJobTests {
     "check on ranks",
     arguments: [
       "grid", "transports", "large-blocks", "traffic", "routes", "sampled-check",
-      "sampled-gradient-check",
+      "sampled-gradient-check", "dilated", "dilated-long", "dilated-detached",
     ],
     [1, 2, 3, 4, 5, 7, 8])
   func check(name: String, ranks: Int) async throws {

@@ -12,20 +12,29 @@ extension AttendCommand: DistributedCommand {
     let attention = try world.agreed { try describe(input, ranks: world.size) }
     let topology = try topology(of: world)
     let choice = transport.resolved(topology)
-    let route = attention.backwardDecision(
-      requestedRoute, transport: choice.transport, topology: topology
-    ).route
-    try checkMemory(attention, choice.transport, route, on: world)
+    let pattern = attention.pattern as? DilatedPattern
+    // Dilated attention has a way of its own.
+    let backward =
+      pattern == nil
+      ? attention.backwardDecision(
+        requestedRoute, transport: choice.transport, topology: topology) : nil
+    try checkMemory(attention, choice.transport, backward, on: world)
+    let dilated = try pattern.map { try place(attention, $0, on: world) }
     let writer = try output.map {
       try OutputFile(path: $0, attention: attention, gradients: gradients, on: world)
     }
 
-    let result = try compute(attention, input, choice.transport, topology, on: world)
+    let result =
+      if let dilated {
+        try computeDilated(attention, input, dilated.placement, on: world)
+      } else {
+        try compute(attention, input, choice.transport, topology, on: world)
+      }
     try world.agreed { try checkOverflow(of: result, attention, rank: world.rank) }
     let findings = try verify ? check(result, attention, input, on: world) : nil
     let report = try RunReport.gather(
-      result.report, attention: attention, choice: choice, backward: result.backwardDecision,
-      options: self, findings: findings, on: world)
+      result.report, attention: attention, choice: choice, backward: gradients ? backward : nil,
+      options: self, findings: findings, dilated: dilated?.report, on: world)
     if let report {
       let text = self.report == .json ? try report.json : report.text
       write(text + "\n", to: STDOUT_FILENO)
@@ -91,11 +100,9 @@ extension AttendCommand: DistributedCommand {
       rank: world.rank, tokens: queries.tokens, flops: Double(pairs) * Double(flopsPerPair),
       forward: forwardEnd - start, backward: end - forwardEnd, timing: timing,
       traffic: engine.traffic, peakResidentBytes: ProcessMemory.peakResidentBytes)
-    let decision = gradients ? engine.backwardDecision : nil
     try engine.close()
     return PassResult(
-      output: output, gradients: passGradients, backwardDecision: decision, report: report,
-      timeline: options.timeline)
+      output: output, gradients: passGradients, report: report, timeline: options.timeline)
   }
 
   /// Connects the ranks; a transport that cannot serve them is an error that all know of.
@@ -133,6 +140,7 @@ extension AttendCommand: DistributedCommand {
       .run(result.output, q: input.q, k: input.k, v: input.v, on: world)
     let gradients: SampledCheck.Finding? =
       switch result.gradients {
+      case .some where dilation.isDetached: nil
       case .some(let gradients):
         try input.outputGradient.map {
           try SampledGradientCheck(of: attention, bias: bias(input))
@@ -158,12 +166,15 @@ extension AttendCommand: DistributedCommand {
   private func causalOffset(_ input: AttentionInput) -> Int { input.keyTokens - input.tokens }
 
   private func describe(_ input: AttentionInput, ranks: Int) throws -> ShardedAttention {
-    ShardedAttention(
+    let dilated = try dilatedPattern(input)
+    let dense: any AttentionPattern =
+      causal ? CausalPattern(offset: causalOffset(input)) : FullPattern()
+    return ShardedAttention(
       shape: input.shape,
       queries: try sharding(tokens: input.tokens, ranks: ranks),
       keys: try sharding(tokens: input.keyTokens, ranks: ranks),
-      pattern: causal ? CausalPattern(offset: causalOffset(input)) : FullPattern(),
-      scale: scale, wire: wire ?? WireType(input.keyValueType),
+      pattern: dilated ?? dense,
+      scale: scale, wire: dilated != nil ? .f32 : wire ?? WireType(input.keyValueType),
       accumulation: accumulation)
   }
 
@@ -189,6 +200,7 @@ extension AttendCommand: DistributedCommand {
 
   /// The mask for the oracle, written out apart from the kernels' pattern.
   private func bias(_ input: AttentionInput) -> (Int, Int, Int) -> Double {
+    if let dilated = dilatedBias(input) { return dilated }
     let offset = causalOffset(input)
     return causal ? { i, j, _ in j <= i + offset ? 0 : -.infinity } : { _, _, _ in 0 }
   }
@@ -222,15 +234,17 @@ extension AttendCommand: DistributedCommand {
 
   /// Refuses a problem that the hosts cannot hold before anything is allocated.
   private func checkMemory(
-    _ attention: ShardedAttention, _ transport: Transport, _ backwardRoute: BackwardRoute,
+    _ attention: ShardedAttention, _ transport: Transport, _ backward: BackwardDecision?,
     on world: borrowing Communicator
   ) throws {
     let ranksHere = try world.splitByNode().size
     try world.agreed {
       let needed =
-        attention.residentBytes(
-          rank: world.rank, transport: transport, gradients: gradients,
-          backwardRoute: backwardRoute) * Double(ranksHere)
+        (dilation.dilated != nil
+          ? DilatedAttention.residentBytes(attention, rank: world.rank, gradients: gradients)
+          : attention.residentBytes(
+            rank: world.rank, transport: transport, gradients: gradients,
+            backwardRoute: backward?.route ?? .automatic)) * Double(ranksHere)
       let available = Double(ProcessMemory.physicalBytes)
       if needed > available {
         throw UserError(

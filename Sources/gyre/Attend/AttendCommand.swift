@@ -147,6 +147,9 @@ struct AttendCommand: ParsableCommand {
     completion: .file(extensions: ["json"]))
   var trace: String?
 
+  @OptionGroup(title: "Dilated attention")
+  var dilation: DilatedOptions
+
   @Option(parsing: .unconditional, help: ArgumentHelp("Threads of each rank.", valueName: "n"))
   var threads = 1
 
@@ -194,6 +197,24 @@ struct AttendCommand: ParsableCommand {
     if weights != nil, chosenLayout == .striped {
       throw ValidationError(
         "--weights cannot be used with --layout striped; use zigzag or contiguous.")
+    }
+    if dilation.dilated != nil {
+      if reproducible {
+        throw ValidationError(
+          "--reproducible cannot be used with --dilated: its results depend on the number of ranks "
+            + "in their last bits; leave one of them out.")
+      }
+      if let wire, wire != .f32 {
+        throw ValidationError("--dilated sends rows as f32; leave --wire \(wire) out.")
+      }
+      if transport != .ring || ranksPerHost != nil {
+        throw ValidationError(
+          "--dilated has no --transport: rows go where --placement puts the work; leave it out.")
+      }
+      if backwardRoute != nil {
+        throw ValidationError(
+          "--dilated has no --backward-route: gradients go where the rows came from; leave it out.")
+      }
     }
     if let output, output == input || npy.contains(output) {
       throw ValidationError("--output names an input file; give it another name.")

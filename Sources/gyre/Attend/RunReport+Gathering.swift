@@ -44,7 +44,8 @@ extension RunReport {
   static func gather(
     _ own: RankReport, attention: ShardedAttention,
     choice: (transport: Transport, reason: String), backward: BackwardDecision?,
-    options: AttendCommand, findings: Findings?, on world: borrowing Communicator
+    options: AttendCommand, findings: Findings?, dilated: DilatedReport?,
+    on world: borrowing Communicator
   ) throws -> RunReport? {
     let numbers = try world.gather(own.numbers, at: 0)
     let hosts = try world.gather(Array(MPIEnvironment.processorName.utf8), at: 0)
@@ -68,8 +69,9 @@ extension RunReport {
       layout: attention.queries.layout.rawValue,
       wire: attention.wire.rawValue, threads: options.threads,
       gradients: options.gradients, reproducible: options.reproducible,
-      transport: choice.transport.name,
-      transportReason: choice.reason,
+      transport: dilated == nil ? choice.transport.name : "exchange",
+      transportReason: dilated == nil
+        ? choice.reason : "rows go where the placement computes them",
       backwardRoute: Nullable(value: backward?.route.name),
       backwardRouteReason: Nullable(value: backward?.reason),
       seconds: seconds, forwardSeconds: largest(\.forwardSeconds),
@@ -84,6 +86,7 @@ extension RunReport {
       tolerance: Nullable(value: findings?.output.tolerance),
       checkedRows: findings?.output.rows ?? 0,
       maxGradientError: Nullable(value: findings?.gradients?.maxError),
-      gradientTolerance: Nullable(value: findings?.gradients?.tolerance), perRank: ranks)
+      gradientTolerance: Nullable(value: findings?.gradients?.tolerance),
+      dilated: Nullable(value: dilated), perRank: ranks)
   }
 }

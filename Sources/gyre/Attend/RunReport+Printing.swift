@@ -27,12 +27,14 @@ extension RunReport {
       valueHeadDim == headDim
       ? "head dim \(headDim)" : "head dim \(headDim), values \(valueHeadDim)"
     let sequences = batch == 1 ? "" : "\(batch) sequences of "
-    return "\(causal ? "Causal" : "Full") attention: \(sequences)\(length), "
+    let kind = dilated.value == nil ? "attention" : "dilated attention"
+    return "\(causal ? "Causal" : "Full") \(kind): \(sequences)\(length), "
       + "\(queryHeads) query head\(queryHeads == 1 ? "" : "s"), "
       + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims), \(wire) on the wire; "
       + "\(gradients ? "forward and backward; " : "")\(layout) layout on \(ranks) rank\(ranks == 1 ? "" : "s")"
       + (threads == 1 ? "" : " of \(threads) threads")
-      + ", transport \(transport)\(transportReason == "asked for" ? "" : " (\(transportReason))")."
+      + (dilated.value.map { ", placement \($0.placement) (\($0.placementReason))." }
+        ?? ", transport \(transport)\(transportReason == "asked for" ? "" : " (\(transportReason))").")
   }
 
   private var rows: [[String]] {

@@ -73,6 +73,8 @@ struct RunReport: Encodable {
   /// Null unless gradients were checked.
   let maxGradientError: Nullable<Double>
   let gradientTolerance: Nullable<Double>
+  /// Null unless attention is dilated.
+  let dilated: Nullable<DilatedReport>
   let perRank: [RankReport]
 }
 

@@ -43,15 +43,28 @@ struct Problem {
 
   /// The oracle's answer for the whole sequence.
   func expected(_ mask: MaskCase) -> Expected {
+    expected { i, j, _ in mask.sees(i, j) ? 0 : -Double.infinity }
+  }
+
+  /// The oracle's answer if something is added to every score.
+  func expected(_ bias: (_ i: Int, _ j: Int, _ h: Int) -> Double) -> Expected {
     let q = q.values.map(Double.init)
     let k = k.values.map(Double.init)
     let v = v.values.map(Double.init)
-    let bias = { (i: Int, j: Int, _: Int) in mask.sees(i, j) ? 0 : -Double.infinity }
     let output = oracle(q: q, k: k, v: v, bias: bias)
     let gradients = oracle.gradients(
       q: q, k: k, v: v, outputGradient: outputGradient.values.map(Double.init), bias: bias)
     return Expected(
       o: output.o, lse: output.lse, dq: gradients.dq, dk: gradients.dk, dv: gradients.dv)
+  }
+
+  /// The same outputs with the gradients of constant branch weights.
+  func detached(_ dilation: ReferenceDilation, _ exact: Expected) -> Expected {
+    let gradients = oracle.detachedGradients(
+      q: q.values.map(Double.init), k: k.values.map(Double.init), v: v.values.map(Double.init),
+      outputGradient: outputGradient.values.map(Double.init), dilation: dilation)
+    return Expected(
+      o: exact.o, lse: exact.lse, dq: gradients.dq, dk: gradients.dk, dv: gradients.dv)
   }
 
   func attention(
@@ -196,7 +209,8 @@ struct Passes: ~Copyable {
   let gradients: AttentionGradients
   let forwardTraffic: Traffic
   let backwardTraffic: Traffic
-  let route: BackwardRoute
+  /// What travelled backward, where there is a choice.
+  var route: BackwardRoute?
 
   /// All that they gave.
   var bits: [UInt32] {

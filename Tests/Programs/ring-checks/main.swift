@@ -10,6 +10,9 @@ let cases: [String: (borrowing Communicator) throws -> Void] = [
   "large-blocks": checkLargeBlocks,
   "traffic": checkTraffic,
   "routes": checkRoutes,
+  "dilated": checkDilated,
+  "dilated-long": checkLongDilated,
+  "dilated-detached": checkDetachedGradients,
   "sampled-check": checkSampledCheck,
   "sampled-gradient-check": checkSampledGradientCheck,
 ]

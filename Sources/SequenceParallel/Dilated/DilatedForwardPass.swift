@@ -1,0 +1,127 @@
+import Attention
+import Tensors
+
+/// The forward pass: queries, keys and values go to the workers, outputs and log-sum-exps come home.
+final class DilatedForwardPass: DilatedPass {
+  private let plan: DilatedPlan
+  private let rank: Int
+  private let scale: Double
+  private let team: ThreadTeam
+  private let queries: RowGrid
+  private let keys: RowGrid
+  private let values: RowGrid
+  private let sendsRemainder: Bool
+  private let keepsBranchOutputs: Bool
+  /// For each task, the outputs of this rank's queries in its branch alone, if they are kept.
+  private(set) var branchOutputs: [DilatedTask: [Float]] = [:]
+  private var merger: OutputMerger?
+  /// Queries of a task whose keys come in several steps.
+  private var current: Current?
+
+  private struct Current: ~Copyable {
+    let queries: QueryShard
+    var accumulator: ForwardAccumulator
+
+    consuming func finish() -> AttentionOutput { accumulator.finish() }
+  }
+
+  let outward: RowWidths
+  let homeward: RowWidths
+
+  /// - Parameters:
+  ///   - q: `[batch, tokens, queryHeads, headDim]` of this rank, alive for as long as the pass.
+  ///   - k: likewise.
+  ///   - v: likewise.
+  ///   - sendsRemainder: whether the log-sum-exp comes home with what rounding takes from it, which
+  ///     a backward pass needs.
+  ///   - keepsBranchOutputs: whether outputs are kept branch by branch too.
+  init(
+    _ plan: DilatedPlan, rank: Int, scale: Double, q: borrowing Tensor<Float>,
+    k: borrowing Tensor<Float>, v: borrowing Tensor<Float>, sendsRemainder: Bool,
+    keepsBranchOutputs: Bool,
+    team: ThreadTeam
+  ) {
+    self.plan = plan
+    self.rank = rank
+    self.scale = scale
+    self.team = team
+    self.sendsRemainder = sendsRemainder
+    self.keepsBranchOutputs = keepsBranchOutputs
+    unsafe queries = RowGrid(tokensFirst: q)
+    unsafe keys = RowGrid(tokensFirst: k)
+    unsafe values = RowGrid(tokensFirst: v)
+    let shape = plan.shape
+    merger = OutputMerger(
+      batch: shape.batch, tokens: q.shape[1], heads: shape.queryHeads,
+      valueHeadDim: shape.valueHeadDim)
+    outward = plan.forwardOutward
+    homeward = plan.forwardHomeward(withRemainder: sendsRemainder)
+  }
+
+  func write(_ step: DilatedStep, to worker: DilatedRounds.Cursor) {
+    let family = plan.families[step.task.family]
+    if step.isFirst {
+      plan.forEachQuery(of: step, heldBy: rank) { batch, held in
+        unsafe queries.read(
+          batch: batch, tokens: held.tokens, heads: family.queryHeads, to: &worker.address)
+      }
+    }
+    for grid in [keys, values] {
+      plan.forEachKey(of: step, heldBy: rank) { batch, held in
+        unsafe grid.read(
+          batch: batch, tokens: held.tokens, heads: family.kvHeads, to: &worker.address)
+      }
+    }
+  }
+
+  func compute(
+    _ step: DilatedStep, homes: [DilatedRounds.Cursor], results: [DilatedRounds.Cursor],
+    poll: (_ scores: Int) -> Void
+  ) {
+    let rows = DilatedRows(plan: plan, step: step)
+    var state =
+      current.take()
+      ?? Current(
+        queries: QueryShard(
+          rows.queries(from: homes, width: plan.shape.headDim), runs: step.task.queries),
+        accumulator: ForwardAccumulator(
+          shape: rows.shape, tokens: step.task.queryCount, scale: scale, pattern: rows.pattern,
+          team: team))
+    let block = rows.block(from: homes)
+    state.accumulator.attend(state.queries, to: block, poll: poll)
+    guard step.isLast else {
+      current = consume state
+      return
+    }
+    let output = (consume state).finish()
+    rows.send(output.o, to: results)
+    rows.send(output.lse, to: results)
+    if sendsRemainder { rows.send(output.lseRemainder, to: results) }
+  }
+
+  func read(_ step: DilatedStep, from worker: DilatedRounds.Cursor) {
+    guard step.isLast else { return }
+    let family = plan.families[step.task.family]
+    let rowCount = plan.floats(
+      step, home: rank, RowWidths(query: 1, key: 0), queries: true)
+    var output = unsafe UnsafePointer(worker.address)
+    var lse = unsafe output + rowCount * plan.shape.valueHeadDim
+    var remainder = unsafe sendsRemainder ? lse + rowCount : nil
+    unsafe worker.address += rowCount * homeward.query
+    if keepsBranchOutputs {
+      branchOutputs[step.task] = unsafe Array(
+        UnsafeBufferPointer(start: output, count: rowCount * plan.shape.valueHeadDim))
+    }
+    plan.forEachQuery(of: step, heldBy: rank) { batch, held in
+      unsafe merger?.merge(
+        batch: batch, tokens: held.tokens, heads: family.queryHeads, output: &output,
+        logSumExp: &lse, remainder: &remainder)
+    }
+  }
+
+  /// Gives the outputs of this rank's queries away.
+  func finish() -> AttentionOutput {
+    guard let merger = merger.take() else { preconditionFailure("the output is given away once") }
+    return merger.finish()
+  }
+}

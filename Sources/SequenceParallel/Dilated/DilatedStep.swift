@@ -1,0 +1,181 @@
+import Attention
+import Sharding
+import Tensors
+
+/// A piece of a task that fits into a round: fewer segments, or some of the keys.
+///
+/// Pieces of the same keys follow one another; queries come with the first, and what has been found
+/// out about them leaves with the last.
+struct DilatedStep: Hashable, Sendable {
+  let task: DilatedTask
+  /// Which rows of each segment are keys of this step.
+  let keys: Range<Int>
+
+  /// Whether the queries come with this step.
+  var isFirst: Bool { keys.lowerBound == 0 }
+  /// Whether the queries have then seen all their keys.
+  var isLast: Bool { keys.upperBound == task.keyCount }
+}
+
+/// Floats that travel with a row of a query head, and with one of a KV head.
+package struct RowWidths: Hashable, Sendable {
+  package let query: Int
+  package let key: Int
+}
+
+extension DilatedPlan {
+  /// Cuts the tasks of all ranks into rounds, in each of which the rows that a rank works on take
+  /// about so many bytes.
+  ///
+  /// Queries of one segment are never divided, since each part of them would need the keys again.
+  ///
+  /// - Returns: for each round, for each rank, its steps.
+  func rounds(ofBytes budget: Int) -> [[[DilatedStep]]] {
+    let roundsOfRanks = tasks.map { tasks in
+      var rounds: [[DilatedStep]] = []
+      var bytes = budget
+      for step in tasks.flatMap({ steps(of: $0, bytes: budget) }) {
+        let more = byteCount(of: step)
+        if bytes + more > budget {
+          rounds.append([])
+          bytes = 0
+        }
+        rounds[rounds.count - 1].append(step)
+        bytes += more
+      }
+      return rounds
+    }
+    let count = roundsOfRanks.reduce(0) { max($0, $1.count) }
+    return (0..<count).map { round in
+      roundsOfRanks.map { round < $0.count ? $0[round] : [] }
+    }
+  }
+
+  private func steps(of task: DilatedTask, bytes budget: Int) -> [DilatedStep] {
+    let whole = DilatedStep(task: task, keys: 0..<task.keyCount)
+    let bytesPerSegment = byteCount(of: whole) / task.segments.count
+    if bytesPerSegment > budget {
+      let bytesPerKey = families[task.family].kvHeads.count * keyBytes
+      let keysPerStep = max(1, budget / bytesPerKey)
+      return task.segments.flatMap { segment in
+        stride(from: 0, to: task.keyCount, by: keysPerStep).map { first in
+          DilatedStep(
+            task: DilatedTask(task, segments: segment..<segment + 1),
+            keys: first..<min(first + keysPerStep, task.keyCount))
+        }
+      }
+    }
+    let segmentsPerStep = max(1, budget / max(1, bytesPerSegment))
+    return stride(from: task.segments.lowerBound, to: task.segments.upperBound, by: segmentsPerStep)
+      .map { first in
+        DilatedStep(
+          task: DilatedTask(
+            task, segments: first..<min(first + segmentsPerStep, task.segments.upperBound)),
+          keys: whole.keys)
+      }
+  }
+
+  private var keyBytes: Int {
+    shape.batch * (shape.headDim + shape.valueHeadDim) * MemoryLayout<Float>.stride
+  }
+
+  private func byteCount(of step: DilatedStep) -> Int {
+    let family = families[step.task.family]
+    let queries = step.isFirst ? step.task.queryCount * family.queryHeads.count : 0
+    return step.task.segments.count * (queries + step.keys.count * family.kvHeads.count) * keyBytes
+  }
+
+  // MARK: Rows
+
+  /// A stretch of rows of a step that a rank holds.
+  struct HeldRows {
+    /// The index of the segment among those of the task.
+    let segment: Int
+    /// Indices among the rows of the step.
+    let rows: PositionRange
+    /// Indices among the tokens of the rank.
+    let tokens: PositionRange
+  }
+
+  /// The queries of a step that a rank holds.
+  func queries(of step: DilatedStep, heldBy rank: Int) -> [HeldRows] {
+    held(step.task, step.task.queries, by: rank)
+  }
+
+  /// The keys of a step that a rank holds.
+  func keys(of step: DilatedStep, heldBy rank: Int) -> [HeldRows] {
+    held(step.task, [PositionRange(step.keys)], by: rank)
+  }
+
+  /// Calls `body` with each stretch of queries of a step that a rank holds, in each sequence: the
+  /// order of rows in messages.
+  func forEachQuery(
+    of step: DilatedStep, heldBy rank: Int, _ body: (_ batch: Int, HeldRows) -> Void
+  ) {
+    let held = queries(of: step, heldBy: rank)
+    for batch in 0..<shape.batch {
+      for rows in held { body(batch, rows) }
+    }
+  }
+
+  /// Calls `body` with each stretch of keys of a step that a rank holds, in each sequence.
+  func forEachKey(
+    of step: DilatedStep, heldBy rank: Int, _ body: (_ batch: Int, HeldRows) -> Void
+  ) {
+    let held = keys(of: step, heldBy: rank)
+    for batch in 0..<shape.batch {
+      for rows in held { body(batch, rows) }
+    }
+  }
+
+  private func held(_ task: DilatedTask, _ rows: [PositionRange], by rank: Int) -> [HeldRows] {
+    var result: [HeldRows] = []
+    for segment in task.segments {
+      let positions = families[task.family].rows(of: segment)
+      var before = 0
+      for run in rows {
+        // Rows `start`, `start + stride`, … are positions in steps of both strides.
+        let wanted = PositionRange(
+          start: positions.start + run.start * positions.stride,
+          stride: positions.stride * run.stride, count: run.count)
+        var tokensBefore = 0
+        for shard in home.shards[rank] {
+          if let common = wanted.commonIndices(with: shard) {
+            result.append(
+              HeldRows(
+                segment: segment - task.segments.lowerBound, rows: common.own.moved(by: before),
+                tokens: common.other.moved(by: tokensBefore)))
+          }
+          tokensBefore += shard.count
+        }
+        before += run.count
+      }
+    }
+    return result
+  }
+
+  // MARK: Bytes
+
+  /// The floats that pass between a home and the rank that computes a step.
+  ///
+  /// - Parameter queries: whether rows of queries are among them.
+  func floats(_ step: DilatedStep, home rank: Int, _ widths: RowWidths, queries: Bool) -> Int {
+    let family = families[step.task.family]
+    var sum = 0
+    if queries, widths.query > 0 {
+      let rows = self.queries(of: step, heldBy: rank).reduce(0) { $0 + $1.rows.count }
+      sum += rows * family.queryHeads.count * widths.query
+    }
+    if widths.key > 0 {
+      let rows = keys(of: step, heldBy: rank).reduce(0) { $0 + $1.rows.count }
+      sum += rows * family.kvHeads.count * widths.key
+    }
+    return sum * shape.batch
+  }
+}
+
+extension PositionRange {
+  fileprivate func moved(by distance: Int) -> PositionRange {
+    PositionRange(start: start + distance, stride: stride, count: count)
+  }
+}

@@ -1,0 +1,120 @@
+import Attention
+import AttentionReference
+import Glibc
+import MPI
+import SequenceParallel
+import Tensors
+
+extension AttendCommand {
+  /// What dilated attention computes; nil if attention is not dilated.
+  func dilatedPattern(_ input: AttentionInput) throws -> DilatedPattern? {
+    guard let list = dilation.dilated else { return nil }
+    guard input.tokens == input.keyTokens else {
+      throw UserError(
+        "Dilated attention is of a sequence to itself, and there are \(input.tokens) queries and "
+          + "\(input.keyTokens) keys; give as many of both.")
+    }
+    return DilatedPattern(
+      branches: list.branches, headOffset: dilation.headOffset ?? .modulo,
+      queryHeads: input.shape.queryHeads, isCausal: causal)
+  }
+
+  /// The closed form of dilated attention for the oracle, written out apart from the pattern.
+  func dilatedBias(_ input: AttentionInput) -> ((Int, Int, Int) -> Double)? {
+    guard let list = dilation.dilated else { return nil }
+    let heads = input.shape.queryHeads
+    let isGrouped = dilation.headOffset == .grouped
+    let reference = ReferenceDilation(
+      branches: list.branches.map { ($0.segmentLength, $0.dilationRate) }, isCausal: causal
+    ) { head, rate in
+      isGrouped ? head / ((heads + rate - 1) / rate) : head % rate
+    }
+    return { reference.bias($0, $1, head: $2) }
+  }
+
+  /// Chooses the placement, and explains it if that is asked for.
+  func place(
+    _ attention: ShardedAttention, _ pattern: DilatedPattern, on world: borrowing Communicator
+  ) throws -> (placement: Placement, report: DilatedReport) {
+    let choice: (placement: Placement, reason: String)
+    if let placement = dilation.placement?.placement {
+      choice = (placement, "asked for")
+    } else {
+      let speeds = try MeasuredSpeeds(
+        shape: attention.shape, team: ThreadTeam(threads: threads), on: world)
+      let (placement, estimates) = try Placement.cheapest(
+        for: attention, gradients: gradients, speeds: speeds, on: world)
+      let times = estimates.map { "\($0.0) \(formatSeconds($0.seconds))" }
+      choice = (placement, "estimates: " + times.joined(separator: ", "))
+    }
+    let summary = try PlacementSummary(
+      of: attention, placement: choice.placement, gradients: gradients, on: world)
+    if dilation.explain, world.rank == 0 {
+      let explanation = PlacementExplanation(
+        pattern: pattern, attention: attention, placement: choice.placement, reason: choice.reason,
+        summary: summary, gradients: gradients)
+      // A JSON report is to be the only thing on standard output.
+      write(explanation.text, to: report == .json ? STDERR_FILENO : STDOUT_FILENO)
+    }
+    return (
+      choice.placement,
+      DilatedReport(
+        branches: dilation.dilated.map { "\($0)" } ?? "", headOffset: "\(pattern.headOffset)",
+        placement: "\(choice.placement)", placementReason: choice.reason,
+        branchWeightsGradient: dilation.isDetached ? "detached" : "exact",
+        predictedBalance: summary.balance)
+    )
+  }
+
+  /// Loads this rank's shard and runs the passes of dilated attention.
+  func computeDilated(
+    _ attention: ShardedAttention, _ input: AttentionInput, _ placement: Placement,
+    on world: borrowing Communicator
+  ) throws -> PassResult {
+    let queries = try world.agreed { try attention.loadQueries(input.q, rank: world.rank) }
+    let keys = try world.agreed { try input.k.read(shard: queries.runs) }
+    let values = try world.agreed { try input.v.read(shard: queries.runs) }
+    let outputGradient = try world.agreed { try input.outputGradient?.read(shard: queries.runs) }
+    var options = DilatedAttention.Options()
+    options.team = ThreadTeam(threads: threads)
+    options.overlaps = overlap
+    options.timeline = trace.map { _ in Timeline() }
+    options.gradients = gradients
+    options.branchWeightsGradient = dilation.isDetached ? .detached : .exact
+    var engine = try DilatedAttention(
+      attention, placement: placement, options: options, on: world)
+
+    var progress = ProgressLine(
+      total: engine.pairs * (gradients ? 2 : 1) / threads,
+      on: world.rank == 0 ? Terminal.openForProgress() : nil)
+    try world.barrier()
+    options.timeline?.restart()
+    let start = ContinuousClock.now
+    let output = try engine.forward(queries, keys: keys, values: values) {
+      progress.advance(by: $0)
+    }
+    let forwardEnd = ContinuousClock.now
+    var timing = engine.timing
+    let passGradients: AttentionGradients? =
+      switch outputGradient {
+      case .some(let outputGradient):
+        try engine.backward(
+          queries, keys: keys, values: values, output: output, outputGradient: outputGradient
+        ) { progress.advance(by: $0) }
+      case .none: nil
+      }
+    let end = ContinuousClock.now
+    progress.clear()
+    if gradients { timing = timing + engine.timing }
+    let flopsPerPair =
+      attention.shape.forwardFlopsPerPair
+      + (gradients ? attention.shape.backwardFlopsPerPair : 0)
+    let report = RankReport(
+      rank: world.rank, tokens: queries.tokens,
+      flops: Double(engine.pairs) * Double(flopsPerPair), forward: forwardEnd - start,
+      backward: end - forwardEnd, timing: timing, traffic: engine.traffic,
+      peakResidentBytes: ProcessMemory.peakResidentBytes)
+    return PassResult(
+      output: output, gradients: passGradients, report: report, timeline: options.timeline)
+  }
+}

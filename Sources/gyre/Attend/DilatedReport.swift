@@ -1,0 +1,66 @@
+import Attention
+import SequenceParallel
+import Sharding
+
+/// What a report says of dilated attention besides the rest.
+struct DilatedReport: Encodable {
+  /// As `--dilated` takes them.
+  let branches: String
+  let headOffset: String
+  let placement: String
+  let placementReason: String
+  let branchWeightsGradient: String
+  /// Mean over greatest number of (query, key) pairs a rank.
+  let predictedBalance: Double
+}
+
+/// What a placement comes to, as `--explain` prints it.
+struct PlacementExplanation {
+  let pattern: DilatedPattern
+  let attention: ShardedAttention
+  let placement: Placement
+  let reason: String
+  let summary: PlacementSummary
+  let gradients: Bool
+
+  /// A heading, a line for each rank, and the balance.
+  var text: String {
+    let branches = pattern.branches.map { "\(grouped($0.segmentLength)):\($0.dilationRate)" }
+    let total = summary.shares.reduce(0) { $0 + $1.pairs }
+    return """
+      Placement \(placement) (\(reason)) of branches \(branches.joined(separator: ", ")):
+
+      \(table(rows(total: total)))
+
+      \(grouped(total)) pairs in all, \(threeDigits(share(total: total))) of dense attention's; \
+      predicted balance \(threeDigits(100 * summary.balance)) %.
+
+
+      """
+  }
+
+  private func rows(total: Int) -> [[String]] {
+    var header = ["rank", "rates", "segments", "pairs", "share", "sends"]
+    if gradients { header.append("sends backward") }
+    return [header]
+      + summary.shares.enumerated().map { rank, share in
+        let rates = share.branches.map { "\(pattern.branches[$0].dilationRate)" }
+        let part = total == 0 ? 0 : 100 * Double(share.pairs) / Double(total)
+        var row = [
+          "\(rank)", rates.isEmpty ? "none" : rates.joined(separator: " "),
+          grouped(share.segments), grouped(share.pairs), "\(fixed(part, 1)) %",
+          formatBytes(Double(share.bytesSent)),
+        ]
+        if gradients { row.append(formatBytes(Double(share.backwardBytesSent))) }
+        return row
+      }
+  }
+
+  /// The part of the pairs that dense attention would have.
+  private func share(total: Int) -> Double {
+    let tokens = Double(attention.queries.tokens)
+    let heads = Double(attention.shape.queryHeads * attention.shape.batch)
+    let dense = pattern.isCausal ? tokens * (tokens + 1) / 2 : tokens * tokens
+    return dense == 0 ? 0 : Double(total) / (dense * heads)
+  }
+}
