@@ -113,6 +113,10 @@ struct DilatedTests {
       (["--dilated", "64:1", "--reproducible"], "--reproducible cannot be used with --dilated"),
       (["--dilated", "64:1", "--wire", "bf16"], "leave --wire bf16 out"),
       (["--dilated", "64:1", "--transport", "shared"], "--dilated has no --transport"),
+      (
+        ["--dilated", "64:1", "--gradients", "--backward-route", "kv"],
+        "--dilated has no --backward-route"
+      ),
       (["--placement", "rate"], "--placement is about dilated attention"),
       (["--explain"], "--explain is about dilated attention"),
       (["--dilated", "64:1", "--placement", "rates"], "'rates' is invalid"),

@@ -115,7 +115,7 @@ extension AttendCommand {
       backward: end - forwardEnd, timing: timing, traffic: engine.traffic,
       peakResidentBytes: ProcessMemory.peakResidentBytes)
     return PassResult(
-      output: output, gradients: passGradients, backwardDecision: nil, report: report,
+      output: output, gradients: passGradients, report: report,
       timeline: options.timeline)
   }
 }

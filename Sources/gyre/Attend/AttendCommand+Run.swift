@@ -17,11 +17,13 @@ extension AttendCommand: DistributedCommand {
       try choice.transport.check(
         ranks: world.size, topology: topology, backwardRoute: requestedRoute)
     }
-    let route = attention.backwardDecision(
-      requestedRoute, transport: choice.transport, topology: topology
-    ).route
-    try checkMemory(attention, choice.transport, route, on: world)
     let pattern = attention.pattern as? DilatedPattern
+    // Dilated attention has a way of its own.
+    let backward =
+      pattern == nil
+      ? attention.backwardDecision(
+        requestedRoute, transport: choice.transport, topology: topology) : nil
+    try checkMemory(attention, choice.transport, backward, on: world)
     let dilated = try pattern.map { try place(attention, $0, on: world) }
     let writer = try output.map {
       try OutputFile(path: $0, attention: attention, gradients: gradients, on: world)
@@ -36,8 +38,8 @@ extension AttendCommand: DistributedCommand {
     try world.agreed { try checkOverflow(of: result, attention, rank: world.rank) }
     let findings = try verify ? check(result, attention, input, on: world) : nil
     let report = try RunReport.gather(
-      result.report, attention: attention, choice: choice, backward: result.backwardDecision,
-      dilated: dilated?.report, options: self, findings: findings, on: world)
+      result.report, attention: attention, choice: choice, backward: gradients ? backward : nil,
+      options: self, findings: findings, dilated: dilated?.report, on: world)
     if let report {
       let text = self.report == .json ? try report.json : report.text
       write(text + "\n", to: STDOUT_FILENO)
@@ -103,11 +105,9 @@ extension AttendCommand: DistributedCommand {
       rank: world.rank, tokens: queries.tokens, flops: Double(pairs) * Double(flopsPerPair),
       forward: forwardEnd - start, backward: end - forwardEnd, timing: timing,
       traffic: engine.traffic, peakResidentBytes: ProcessMemory.peakResidentBytes)
-    let decision = gradients ? engine.backwardDecision : nil
     try engine.close()
     return PassResult(
-      output: output, gradients: passGradients, backwardDecision: decision, report: report,
-      timeline: options.timeline)
+      output: output, gradients: passGradients, report: report, timeline: options.timeline)
   }
 
   /// Connects the ranks; shared memory that is not there is an error that all know of.
@@ -237,7 +237,7 @@ extension AttendCommand: DistributedCommand {
 
   /// Refuses a problem that the hosts cannot hold before anything is allocated.
   private func checkMemory(
-    _ attention: ShardedAttention, _ transport: Transport, _ backwardRoute: BackwardRoute,
+    _ attention: ShardedAttention, _ transport: Transport, _ backward: BackwardDecision?,
     on world: borrowing Communicator
   ) throws {
     let ranksHere = try world.splitByNode().size
@@ -247,7 +247,7 @@ extension AttendCommand: DistributedCommand {
           ? DilatedAttention.residentBytes(attention, rank: world.rank, gradients: gradients)
           : attention.residentBytes(
             rank: world.rank, transport: transport, gradients: gradients,
-            backwardRoute: backwardRoute)) * Double(ranksHere)
+            backwardRoute: backward?.route ?? .automatic)) * Double(ranksHere)
       let available = Double(ProcessMemory.physicalBytes)
       if needed > available {
         throw UserError(

@@ -232,6 +232,10 @@ struct AttendCommand: ParsableCommand {
           "--dilated has no --transport and no --backward-route: rows go where --placement puts the "
             + "work; leave them out.")
       }
+      if backwardRoute != nil {
+        throw ValidationError(
+          "--dilated has no --backward-route: gradients go where the rows came from; leave it out.")
+      }
     }
     if let output, output == input || npy.contains(output) {
       throw ValidationError("--output names an input file; give it another name.")

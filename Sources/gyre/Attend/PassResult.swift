@@ -6,8 +6,6 @@ struct PassResult: ~Copyable {
   let output: AttentionOutput
   /// Nil unless gradients were asked for.
   let gradients: AttentionGradients?
-  /// Nil unless gradients were asked for.
-  let backwardDecision: BackwardDecision?
   let report: RankReport
   /// Nil unless a trace was asked for.
   let timeline: Timeline?

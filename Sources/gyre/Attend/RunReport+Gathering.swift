@@ -44,7 +44,7 @@ extension RunReport {
   static func gather(
     _ own: RankReport, attention: ShardedAttention,
     choice: (transport: Transport, reason: String), backward: BackwardDecision?,
-    dilated: DilatedReport?, options: AttendCommand, findings: Findings?,
+    options: AttendCommand, findings: Findings?, dilated: DilatedReport?,
     on world: borrowing Communicator
   ) throws -> RunReport? {
     let numbers = try world.gather(own.numbers, at: 0)

@@ -209,7 +209,8 @@ struct Passes: ~Copyable {
   let gradients: AttentionGradients
   let forwardTraffic: Traffic
   let backwardTraffic: Traffic
-  let route: BackwardRoute
+  /// What travelled backward, where there is a choice.
+  var route: BackwardRoute?
 
   /// All that they gave.
   var bits: [UInt32] {
