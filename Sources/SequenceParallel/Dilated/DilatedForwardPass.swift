@@ -16,14 +16,7 @@ final class DilatedForwardPass: DilatedPass {
   private(set) var branchOutputs: [DilatedTask: [Float]] = [:]
   private var merger: OutputMerger?
   /// Queries of a task whose keys come in several steps.
-  private var current: Current?
-
-  private struct Current: ~Copyable {
-    let queries: QueryShard
-    var accumulator: ForwardAccumulator
-
-    consuming func finish() -> AttentionOutput { accumulator.finish() }
-  }
+  private var current: DilatedTaskState?
 
   let outward: RowWidths
   let homeward: RowWidths
@@ -81,14 +74,11 @@ final class DilatedForwardPass: DilatedPass {
     let rows = DilatedRows(plan: plan, step: step)
     var state =
       current.take()
-      ?? Current(
-        queries: QueryShard(
-          rows.queries(from: homes, width: plan.shape.headDim), runs: step.task.queries),
-        accumulator: ForwardAccumulator(
-          shape: rows.shape, tokens: step.task.queryCount, scale: scale, pattern: rows.pattern,
-          team: team))
+      ?? DilatedTaskState(
+        queries: rows.queries(from: homes, width: plan.shape.headDim), task: step.task,
+        shape: rows.shape, isCausal: plan.pattern.isCausal, scale: scale, team: team)
     let block = rows.block(from: homes)
-    state.accumulator.attend(state.queries, to: block, poll: poll)
+    state.attend(to: block, poll: poll)
     guard step.isLast else {
       current = consume state
       return
