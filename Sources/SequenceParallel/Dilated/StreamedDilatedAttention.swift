@@ -27,10 +27,7 @@ public struct StreamedDilatedAttention {
 
   private let families: [DilatedFamily]
   private let team: ThreadTeam
-
-  /// Rows that are gathered and computed on together take about so many bytes: a few times what a
-  /// processor's caches hold.
-  private static let stepBytes = 4 << 20
+  private let stepBytes: Int
 
   /// Where time went.
   public struct Timing: Hashable, Sendable {
@@ -50,10 +47,11 @@ public struct StreamedDilatedAttention {
   ///   - scale: multiplies `q·k`; nil is 1/√headDim.
   ///   - windowTokens: queries that are computed together, and held with their keys and values.
   ///   - team: the threads of this rank.
+  ///   - stepBytes: about as many bytes of rows are gathered and computed on together.
   /// - Precondition: the pattern has the shape's query heads, and a window has a token.
   public init(
     _ pattern: DilatedPattern, shape: AttentionShape, tokens: Int, scale: Double? = nil,
-    windowTokens: Int, team: ThreadTeam = ThreadTeam(threads: 1)
+    windowTokens: Int, team: ThreadTeam = ThreadTeam(threads: 1), stepBytes: Int = 4 << 20
   ) {
     precondition(pattern.queryHeads == shape.queryHeads, "a pattern of other heads")
     precondition(tokens >= 0 && windowTokens > 0, "a window has a token")
@@ -63,6 +61,7 @@ public struct StreamedDilatedAttention {
     self.scale = scale ?? 1 / Double(shape.headDim).squareRoot()
     self.windowTokens = windowTokens
     self.team = team
+    self.stepBytes = stepBytes
     families = DilatedFamily.all(of: pattern, shape: shape, tokens: tokens)
   }
 
@@ -114,7 +113,7 @@ public struct StreamedDilatedAttention {
     let (headDim, valueHeadDim) = (Double(shape.headDim), Double(shape.valueHeadDim))
     let numbers = 2 * queryHeads * (headDim + valueHeadDim + 4) + kvHeads * (headDim + valueHeadDim)
     return 4 * numbers * Double(shape.batch) * Double(min(windowTokens, tokens))
-      + 8 * Double(Self.stepBytes)
+      + 8 * Double(stepBytes)
   }
 
   // MARK: Computing
@@ -148,7 +147,7 @@ public struct StreamedDilatedAttention {
     var current: DilatedTaskState?
     for task in work.tasks(ofQueriesIn: [positions]) {
       let family = families[task.family]
-      for step in steps.steps(of: task, bytes: Self.stepBytes) {
+      for step in steps.steps(of: task, bytes: stepBytes) {
         var state =
           current.take()
           ?? DilatedTaskState(

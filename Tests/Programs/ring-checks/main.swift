@@ -11,6 +11,9 @@ let cases: [String: (borrowing Communicator) throws -> Void] = [
   "traffic": checkTraffic,
   "dilated": checkDilated,
   "dilated-detached": checkDetachedGradients,
+  "streamed": checkStreamed,
+  "streamed-long": checkStreamedLong,
+  "streamed-sample-check": checkStreamedSampleCheck,
   "sampled-check": checkSampledCheck,
   "sampled-gradient-check": checkSampledGradientCheck,
 ]
