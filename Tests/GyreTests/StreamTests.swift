@@ -147,7 +147,8 @@ struct StreamTests {
       ("geometric:1,9223372036854775807,2", "the ratio 9223372036854775807 is out of range"),
     ])
   func branchLists(list: String, sentence: String) async throws {
-    let result = try await stream(["--random", "1x64x1x1x8", "--dilated", list], ranks: 1)
+    let result = try await MPIJob.runAlone(
+      program: "gyre", arguments: ["stream", "--random", "1x64x1x1x8", "--dilated", list])
     #expect(!result.isSuccess)
     #expect(result.standardError.contains(sentence), "\(result)")
   }
@@ -200,7 +201,7 @@ struct StreamTests {
       ),
     ]
     for (arguments, sentence) in cases {
-      let result = try await stream(arguments, ranks: 1)
+      let result = try await MPIJob.runAlone(program: "gyre", arguments: ["stream"] + arguments)
       #expect(!result.isSuccess && result.standardError.contains(sentence), "\(result)")
     }
   }

@@ -6,11 +6,11 @@ private let stopSignal = Atomic<Int32>(0)
 
 /// Whether the process has been told to stop, for those who would rather be asked than killed.
 enum StopRequest {
-  /// From now on SIGTERM, SIGINT and SIGHUP only leave word.
+  /// From now on SIGTERM and SIGINT only leave word.
   static func listen() {
     // The handler must not be the first to touch it, which would allocate.
     stopSignal.store(0, ordering: .relaxed)
-    for number in [SIGTERM, SIGINT, SIGHUP] {
+    for number in [SIGTERM, SIGINT] {
       signal(number) { stopSignal.store($0, ordering: .relaxed) }
     }
   }
