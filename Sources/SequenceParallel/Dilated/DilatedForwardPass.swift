@@ -17,26 +17,7 @@ final class DilatedForwardPass: DilatedPass {
   private(set) var branchOutputs: [DilatedTask: [Float]] = [:]
   private var merger: OutputMerger?
   /// Queries of a task whose keys come in several steps.
-  private var current: Current?
-
-  /// Queries at their worker, with what they have found out so far.
-  private struct Current: ~Copyable {
-    private let blockMemory: ReusedMemory.Part
-    private let partialMemory: ReusedMemory.Part
-    let block: QueryBlock
-    var partial: ForwardPartial
-
-    init(shape: AttentionShape, queries: [PositionRange], _ memory: ReusedMemory) {
-      let tokens = queries.reduce(0) { $0 + $1.count }
-      blockMemory = memory.take(
-        QueryBlock.byteCount(tokens: tokens, shape: shape, pass: .forward))
-      partialMemory = memory.take(ForwardPartial.byteCount(tokens: tokens, shape: shape))
-      block = unsafe QueryBlock(
-        shape: shape, runs: queries, pass: .forward, memory: blockMemory.bytes)
-      partial = unsafe ForwardPartial(shape: shape, tokens: tokens, memory: partialMemory.bytes)
-      partial.clear()
-    }
-  }
+  private var current: DilatedTaskState?
 
   let outward: RowWidths
   let homeward: RowWidths
@@ -96,8 +77,7 @@ final class DilatedForwardPass: DilatedPass {
     var state = current.take() ?? start(step, rows, homes)
     let blockMemory = memory.take(rows.blockByteCount)
     let block = unsafe rows.block(from: homes, memory: blockMemory.bytes)
-    BlockComputation(shape: rows.shape, scale: scale, pattern: rows.pattern, team: team)
-      .attend(state.block, to: block, addingTo: &state.partial, poll: poll)
+    state.attend(to: block, poll: poll)
     guard step.isLast else {
       current = consume state
       return
@@ -110,9 +90,11 @@ final class DilatedForwardPass: DilatedPass {
 
   private func start(
     _ step: DilatedStep, _ rows: DilatedRows, _ homes: [DilatedRounds.Cursor]
-  ) -> Current {
-    let state = Current(shape: rows.shape, queries: step.task.queries, memory)
-    unsafe rows.fill(state.block.queryGrid, from: homes)
+  ) -> DilatedTaskState {
+    let state = DilatedTaskState(
+      BlockComputation(shape: rows.shape, scale: scale, pattern: rows.pattern, team: team),
+      queries: step.task.queries, memory)
+    unsafe rows.fill(state.queries.queryGrid, from: homes)
     return state
   }
 

@@ -31,11 +31,12 @@ extension DilatedPlan {
   ///
   /// - Returns: for each round, for each rank, its steps.
   func rounds(ofBytes budget: Int) -> [[[DilatedStep]]] {
+    let steps = DilatedSteps(shape: shape, families: families)
     let roundsOfRanks = tasks.map { tasks in
       var rounds: [[DilatedStep]] = []
       var bytes = budget
-      for step in tasks.flatMap({ steps(of: $0, bytes: budget) }) {
-        let more = byteCount(of: step)
+      for step in tasks.flatMap({ steps.steps(of: $0, bytes: budget) }) {
+        let more = steps.byteCount(of: step)
         if bytes + more > budget {
           rounds.append([])
           bytes = 0
@@ -49,40 +50,6 @@ extension DilatedPlan {
     return (0..<count).map { round in
       roundsOfRanks.map { round < $0.count ? $0[round] : [] }
     }
-  }
-
-  private func steps(of task: DilatedTask, bytes budget: Int) -> [DilatedStep] {
-    let whole = DilatedStep(task: task, keys: 0..<task.keyCount)
-    let bytesPerSegment = byteCount(of: whole) / task.segments.count
-    if bytesPerSegment > budget {
-      let bytesPerKey = families[task.family].kvHeads.count * keyBytes
-      let keysPerStep = max(1, budget / bytesPerKey)
-      return task.segments.flatMap { segment in
-        stride(from: 0, to: task.keyCount, by: keysPerStep).map { first in
-          DilatedStep(
-            task: DilatedTask(task, segments: segment..<segment + 1),
-            keys: first..<min(first + keysPerStep, task.keyCount))
-        }
-      }
-    }
-    let segmentsPerStep = max(1, budget / max(1, bytesPerSegment))
-    return stride(from: task.segments.lowerBound, to: task.segments.upperBound, by: segmentsPerStep)
-      .map { first in
-        DilatedStep(
-          task: DilatedTask(
-            task, segments: first..<min(first + segmentsPerStep, task.segments.upperBound)),
-          keys: whole.keys)
-      }
-  }
-
-  private var keyBytes: Int {
-    shape.batch * (shape.headDim + shape.valueHeadDim) * MemoryLayout<Float>.stride
-  }
-
-  private func byteCount(of step: DilatedStep) -> Int {
-    let family = families[step.task.family]
-    let queries = step.isFirst ? step.task.queryCount * family.queryHeads.count : 0
-    return step.task.segments.count * (queries + step.keys.count * family.kvHeads.count) * keyBytes
   }
 
   // MARK: Rows

@@ -17,6 +17,9 @@ let cases: [String: (borrowing Communicator) throws -> Void] = [
   "head-traffic": checkHeadTraffic,
   "several-layers": checkSeveralLayers,
   "mesh-refusal": checkMeshRefusal,
+  "streamed": checkStreamed,
+  "streamed-long": checkStreamedLong,
+  "streamed-sample-check": checkStreamedSampleCheck,
   "sampled-check": checkSampledCheck,
   "sampled-gradient-check": checkSampledGradientCheck,
 ]

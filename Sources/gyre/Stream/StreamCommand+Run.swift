@@ -1,0 +1,139 @@
+import Attention
+import Glibc
+import MPI
+import SequenceParallel
+import Tensors
+
+extension StreamCommand: DistributedCommand {
+  /// Opens, computes this rank's windows, checks, and reports.
+  func run(on world: borrowing Communicator) throws {
+    let input = try world.agreed { try openInput() }
+    let attention = try world.agreed { try describe(input) }
+    try checkMemory(attention, on: world)
+    let windows = Array(stride(from: world.rank, to: attention.windowCount, by: world.size))
+    let checkpoint: StreamCheckpoint? = try world.agreed {
+      try self.checkpoint.map {
+        try StreamCheckpoint(
+          file: $0, rank: world.rank, windows: windows.count,
+          settings: settings(ranks: world.size))
+      }
+    }
+    let resumed = checkpoint?.state.windows ?? 0
+    let state = try compute(attention, input, windows, checkpoint, isWatched: world.rank == 0)
+    let report = try StreamReport.gather(
+      state, resumed: resumed, attention: attention, options: self, on: world)
+    if let report {
+      let text = self.report == .json ? try report.json : report.text
+      write(text + "\n", to: STDOUT_FILENO)
+    }
+    let failure = report?.failure
+    guard try world.broadcast(failure == nil ? 0 : 1, from: 0) == 0 else {
+      throw AgreedFailure(message: failure.map { "gyre: the check failed: \($0)." })
+    }
+  }
+
+  /// Computes the windows that are left.
+  private func compute(
+    _ attention: StreamedDilatedAttention, _ input: AttentionInput, _ windows: [Int],
+    _ checkpoint: StreamCheckpoint?, isWatched: Bool
+  ) throws -> StreamState {
+    var attention = attention
+    var checkpoint = checkpoint
+    var state = checkpoint?.state ?? StreamState()
+    if checkpoint != nil { StopRequest.listen() }
+    let check = verify ? DilatedSampleCheck(of: attention, seed: seed) : nil
+    let left = windows.dropFirst(state.windows)
+    // All windows cost about the same, except where a segment of a low rate spans many of them.
+    let pairs = attention.pairs * Double(left.count) / Double(max(1, attention.windowCount))
+    var progress = ProgressLine(
+      total: Int(min(pairs / Double(threads), 0x1p62)),
+      on: isWatched ? Terminal.openForProgress() : nil)
+    for window in left {
+      let start = ContinuousClock.now
+      let before = attention.timing
+      let positions = attention.positions(ofWindow: window)
+      let output = try attention.window(window, q: input.q, k: input.k, v: input.v) { scores in
+        progress.advance(by: scores)
+        stopIfTold(checkpoint, isWatched: isWatched)
+      }
+      if let element = output.o.span.firstNonFiniteIndex {
+        throw UserError(
+          "the output of tokens \(positions) has \(output.o.span[element]): the scores or values "
+            + "are too large for single precision; make --scale or the inputs smaller.")
+      }
+      state.outputDigest.add(output, window: window)
+      state.seconds += seconds(.now - start)
+      state.readSeconds += seconds(attention.timing.reading - before.reading)
+      state.computeSeconds += seconds(attention.timing.computing - before.computing)
+      state.pairs += attention.pairs(ofWindow: window)
+      state.tokens += positions.count * attention.shape.batch
+      state.windows += 1
+      state.peakResidentBytes = max(state.peakResidentBytes, ProcessMemory.peakResidentBytes)
+      if let check {
+        state.finding.add(
+          try check.check(output, positions: positions, q: input.q, k: input.k, v: input.v))
+      }
+      try checkpoint?.note(state)
+      stopIfTold(checkpoint, isWatched: isWatched)
+    }
+    progress.clear()
+    try checkpoint?.flush()
+    return state
+  }
+
+  /// Ends the process in the middle of a window, after what has been finished is on disk.
+  private func stopIfTold(_ checkpoint: StreamCheckpoint?, isWatched: Bool) {
+    guard var checkpoint, let number = StopRequest.number else { return }
+    do { try checkpoint.flush() } catch { printError("gyre: \(error)") }
+    if isWatched { printError("gyre: stopped; the same command goes on from here.") }
+    // The other ranks have been told as well, and MPI has nothing under way.
+    _exit(128 + number)
+  }
+
+  private func openInput() throws -> AttentionInput {
+    if let random { return AttentionInput(random: random, seed: seed, gradients: false) }
+    guard let input else { throw UserError("There is no input.") }
+    let opened = try AttentionInput(safetensors: input, gradients: false)
+    guard opened.tokens == opened.keyTokens else {
+      throw UserError(
+        "'\(input)': there are \(opened.tokens) queries and \(opened.keyTokens) keys; dilated "
+          + "attention is of a sequence over itself, so give as many of both.")
+    }
+    return opened
+  }
+
+  private func describe(_ input: AttentionInput) throws -> StreamedDilatedAttention {
+    let shape = input.shape
+    let window = min(window, max(1, input.tokens))
+    // A bound of the pairs of a window, which are counted as integers.
+    let most =
+      Double(window) * Double(input.tokens) * Double(shape.batch * shape.queryHeads)
+    guard most < 0x1p61 else {
+      throw UserError(
+        "--window is \(window), too long for \(input.tokens) tokens; make it shorter.")
+    }
+    return StreamedDilatedAttention(
+      DilatedPattern(
+        branches: dilated.branches, headOffset: headOffset, queryHeads: shape.queryHeads,
+        isCausal: causal),
+      shape: shape, tokens: input.tokens, scale: scale, windowTokens: window,
+      team: ThreadTeam(threads: threads))
+  }
+
+  /// Refuses windows that the hosts cannot hold.
+  private func checkMemory(
+    _ attention: StreamedDilatedAttention, on world: borrowing Communicator
+  ) throws {
+    let ranksHere = try world.splitByNode().size
+    try world.agreed {
+      let needed = attention.residentBytes * Double(ranksHere)
+      let available = Double(ProcessMemory.physicalBytes)
+      if needed > available {
+        throw UserError(
+          "windows of \(attention.windowTokens) tokens for \(ranksHere) ranks on this host need "
+            + "\(formatBytes(needed)) of memory and it has \(formatBytes(available)); make --window "
+            + "smaller.")
+      }
+    }
+  }
+}
