@@ -15,6 +15,13 @@ enum SharedMemoryRoom {
     byteCount == 0 ? 0 : (byteCount + pageBytes - 1) / pageBytes * pageBytes + pageBytes
   }
 
+  /// The bytes that the ranks of a node can share, as the one that sees least of them says.
+  static func freeBytes(on node: borrowing Communicator) throws(MPIError) -> Int {
+    // What Open MPI wants more than it needs, and keeps in the file, is left out.
+    let free = Double(try node.allReduce(freeBytes(ranks: node.size), with: .min))
+    return Int(max(0, min(free, 0x1p62) - Double(1 << 20)) / 1.05)
+  }
+
   /// Throws on all ranks where the file system has too little room for the parts of all.
   static func check(
     forParts byteCounts: [Int], on node: borrowing Communicator

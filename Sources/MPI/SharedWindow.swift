@@ -31,6 +31,11 @@ public struct SharedWindow: ~Copyable {
   /// The parts by rank, without a base where they are empty.
   private let parts: [UnsafeMutableRawBufferPointer]
 
+  /// The bytes that the ranks of `node` could share now; a collective call.
+  public static func freeBytes(on node: borrowing Communicator) throws(MPIError) -> Int {
+    try SharedMemoryRoom.freeBytes(on: node)
+  }
+
   /// Allocates memory that the ranks of `node` share.
   ///
   /// A collective call. What the memory holds at first is not defined.

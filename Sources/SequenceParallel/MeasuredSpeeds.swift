@@ -8,29 +8,41 @@ import Tensors
 public struct MeasuredSpeeds: Hashable, Sendable {
   /// Floating-point operations a second of the slowest rank, all computing at once.
   public let flopsPerSecond: Double
-  /// Bytes a second that the slowest rank sends while it receives as many, all at once.
+  /// Bytes a second that the slowest host sends while it receives as many, all at once; or a rank, if
+  /// all are on one host.
   public let bytesPerSecond: Double
+  /// Seconds of a short message.
+  public let latency: Double
 
   /// Takes known speeds.
-  public init(flopsPerSecond: Double, bytesPerSecond: Double) {
+  public init(flopsPerSecond: Double, bytesPerSecond: Double, latency: Double = 0) {
     self.flopsPerSecond = flopsPerSecond
     self.bytesPerSecond = bytesPerSecond
+    self.latency = latency
   }
 
   private static let tokens = 512
   private static let repeats = 3
   private static let messageBytes = 1 << 20
+  private static let shortBytes = 64
 
   /// Measures, called by all ranks together: some milliseconds of attention of the given head dims,
-  /// and messages of 1 MiB from each rank to the next.
+  /// and messages of 1 MiB and of 64 bytes from each host to the next.
   public init(
-    shape: AttentionShape, team: ThreadTeam, on world: borrowing Communicator
+    shape: AttentionShape, team: ThreadTeam, topology: Topology,
+    on world: borrowing Communicator
   ) throws(MPIError) {
     try world.barrier()
     let flops = Self.flopsPerSecond(shape: shape, team: team)
-    let bytes = try Self.bytesPerSecond(on: world)
+    // One rank of each host, since the ranks of a host share its link; or all ranks of a single host.
+    let ring =
+      topology.nodes.count == 1 ? topology.nodes[0] : topology.nodes.compactMap(\.first)
+    let long = try Self.secondsOfShift(of: Self.messageBytes, round: ring, on: world)
+    let short = try Self.secondsOfShift(of: Self.shortBytes, round: ring, on: world)
     flopsPerSecond = try world.allReduce(flops, with: .min)
-    bytesPerSecond = try world.allReduce(bytes, with: .min)
+    latency = try world.allReduce(short, with: .max)
+    let seconds = try world.allReduce(long, with: .max)
+    bytesPerSecond = seconds > 0 ? Double(Self.messageBytes) / seconds : .infinity
   }
 
   /// A dense forward pass with a head for each thread.
@@ -50,27 +62,27 @@ public struct MeasuredSpeeds: Hashable, Sendable {
     return Double(tokens * tokens * team.threads * shape.forwardFlopsPerPair) / seconds
   }
 
-  /// A shift round the ring; infinite for one rank.
-  private static func bytesPerSecond(on world: borrowing Communicator) throws(MPIError) -> Double {
-    if world.size == 1 { return .infinity }
+  /// Messages from each of some ranks to the next; 0 for a single rank and for those that have none.
+  private static func secondsOfShift(
+    of byteCount: Int, round ranks: [Int], on world: borrowing Communicator
+  ) throws(MPIError) -> Double {
+    if ranks.count == 1 { return 0 }
     let ring = try world.duplicate()
-    let outgoing = AlignedBuffer<UInt8>(zeros: messageBytes)
-    let incoming = AlignedBuffer<UInt8>(zeros: messageBytes)
-    let next = (ring.rank + 1) % ring.size
-    let previous = (ring.rank + ring.size - 1) % ring.size
+    guard let place = ranks.firstIndex(of: ring.rank) else { return 0 }
+    let outgoing = AlignedBuffer<UInt8>(zeros: byteCount)
+    let incoming = AlignedBuffer<UInt8>(zeros: byteCount)
     let nothing = unsafe UnsafeMutableRawBufferPointer(start: nil, count: 0)
     var sent = unsafe [UnsafeMutableRawBufferPointer](repeating: nothing, count: ring.size)
     var received = unsafe sent
-    unsafe sent[next] = outgoing.unsafeMutableBytes
-    unsafe received[previous] = incoming.unsafeMutableBytes
+    unsafe sent[ranks[(place + 1) % ranks.count]] = outgoing.unsafeMutableBytes
+    unsafe received[ranks[(place + ranks.count - 1) % ranks.count]] = incoming.unsafeMutableBytes
     let exchange = PeerExchange("speed")
-    let seconds = try fastest { () throws(MPIError) in
+    return try fastest { () throws(MPIError) in
       try unsafe exchange.begin(sending: sent, receiving: received, on: ring)
       try ring.wait(for: "a measurement of the link") { () throws(MPIError) in
         try exchange.isFinished()
       }
     }
-    return Double(messageBytes) / seconds
   }
 
   /// The seconds of the fastest of a few runs.

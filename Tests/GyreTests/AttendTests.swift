@@ -122,7 +122,10 @@ struct AttendTests {
   @Test("the JSON report has every field of the contract, and they are right")
   func report() async throws {
     let result = try await attend(
-      ["--random", "2x512x4x2x32", "--causal", "--verify", "--report", "json"], ranks: 4)
+      [
+        "--random", "2x512x4x2x32", "--causal", "--verify", "--report", "json", "--transport",
+        "ring",
+      ], ranks: 4)
     #expect(result.isSuccess, "\(result)")
     #expect(result.standardOutput.split(separator: "\n").count == 1)
     let report = try json(result)

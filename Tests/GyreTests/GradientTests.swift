@@ -110,7 +110,10 @@ struct GradientTests {
   @Test("the report gives each pass, bytes by the formula, and the transport")
   func report() async throws {
     let result = try await attend(
-      ["--random", "2x300x4x2x16", "--gradients", "--report", "json", "--verify"], ranks: 3)
+      [
+        "--random", "2x300x4x2x16", "--gradients", "--report", "json", "--verify", "--transport",
+        "ring",
+      ], ranks: 3)
     let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
     let report = try #require(object as? [String: Any])
     let forward = try #require(report["forwardSeconds"] as? Double)
@@ -145,7 +148,8 @@ struct GradientTests {
       ("1x300x2x2x16", ["--transport", "shared"], "kv", "nothing is sent", 0),
     ] {
       let result = try await attend(
-        ["--random", shape, "--gradients", "--report", "json", "--verify"] + options, ranks: 3)
+        ["--random", shape, "--gradients", "--report", "json", "--verify"]
+          + (options.contains("--transport") ? [] : ["--transport", "ring"]) + options, ranks: 3)
       #expect(result.isSuccess, "\(result)")
       let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
       let report = try #require(object as? [String: Any])
@@ -157,7 +161,8 @@ struct GradientTests {
     }
     let forward = try await attend(["--random", "1x8x1x1x4", "--report", "json"], ranks: 2)
     #expect(forward.standardOutput.contains(#""backwardRoute":null"#), "\(forward)")
-    let text = try await attend(["--random", "1x300x2x2x16", "--gradients"], ranks: 3)
+    let text = try await attend(
+      ["--random", "1x300x2x2x16", "--gradients", "--transport", "ring"], ranks: 3)
     #expect(text.standardOutput.contains("Backward, queries travelled: "), "\(text)")
   }
 

@@ -37,7 +37,7 @@ struct EmulatedClusterTests {
       "run",
       [
         "--hosts", "\(hosts)", "--ranks-per-host", "\(ranksPerHost)", "--counters", file.path, "--",
-        "attend", "--random", "1x\(tokens)x\(heads)x\(heads)x\(headDim)",
+        "attend", "--random", "1x\(tokens)x\(heads)x\(heads)x\(headDim)", "--transport", "ring",
       ])
     #expect(outcome.code == 0, "\(outcome.errors)")
 
@@ -68,7 +68,7 @@ struct EmulatedClusterTests {
         [
           "--hosts", "4", "--ranks-per-host", "2", "--map-by", mapping, "--counters", file.path,
           "--", "attend", "--random", "1x\(tokens)x\(heads)x\(heads)x\(headDim)", "--transport",
-          transport, "--gradients",
+          transport, "--gradients", "--backward-route", "kv",
         ])
       #expect(outcome.code == 0, "\(outcome.errors)")
       sent[transport] = try Counters(file).hosts.map(\.sentBytes).max()
@@ -101,7 +101,7 @@ struct EmulatedClusterTests {
   /// Otherwise the ring's 8 MiB would pass the loopback interface.
   @Test func ranksOfAHostTalkThroughItsMemory() throws {
     let script = """
-      "$0" attend --random 1x2048x16x16x64 --report json >/dev/null
+      "$0" attend --random 1x2048x16x16x64 --transport ring --report json >/dev/null
       [ $OMPI_COMM_WORLD_RANK != 0 ] || cat /sys/class/net/lo/statistics/tx_bytes
       """
     let outcome = try EmulatedCluster()(
@@ -135,7 +135,7 @@ struct EmulatedClusterTests {
       "run",
       [
         "--hosts", "2", "--rate", "100mbit", "--", "attend", "--random", "1x512x16x16x64",
-        "--report", "json",
+        "--transport", "ring", "--report", "json",
       ])
     #expect(outcome.code == 0, "\(outcome.errors)")
     let report = try JSONDecoder().decode(Report.self, from: Data(outcome.output.utf8))

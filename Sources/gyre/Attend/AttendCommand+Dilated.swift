@@ -34,14 +34,15 @@ extension AttendCommand {
 
   /// Chooses the placement, and explains it if that is asked for.
   func place(
-    _ attention: ShardedAttention, _ pattern: DilatedPattern, on world: borrowing Communicator
+    _ attention: ShardedAttention, _ pattern: DilatedPattern, _ topology: Topology,
+    on world: borrowing Communicator
   ) throws -> (placement: Placement, report: DilatedReport) {
     let choice: (placement: Placement, reason: String)
     if let placement = dilation.placement?.placement {
       choice = (placement, "asked for")
     } else {
       let speeds = try MeasuredSpeeds(
-        shape: attention.shape, team: ThreadTeam(threads: threads), on: world)
+        shape: attention.shape, team: ThreadTeam(threads: threads), topology: topology, on: world)
       let (placement, estimates) = try Placement.cheapest(
         for: attention, gradients: gradients, speeds: speeds, on: world)
       let times = estimates.map { "\($0.0) \(formatSeconds($0.seconds))" }

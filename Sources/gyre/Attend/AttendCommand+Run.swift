@@ -11,8 +11,7 @@ extension AttendCommand: DistributedCommand {
     let input = try world.agreed { try openInput() }
     let attention = try world.agreed { try describe(input, ranks: world.size) }
     let topology = try topology(of: world)
-    let choice = transport.choice.resolved(
-      topology, mesh: transport.mesh ?? mesh, shape: attention.shape)
+    let choice = try choose(attention, topology, on: world)
     try world.agreed {
       try choice.transport.check(
         ranks: world.size, topology: topology, backwardRoute: requestedRoute)
@@ -24,7 +23,7 @@ extension AttendCommand: DistributedCommand {
       ? attention.backwardDecision(
         requestedRoute, transport: choice.transport, topology: topology) : nil
     try checkMemory(attention, choice.transport, backward, on: world)
-    let dilated = try pattern.map { try place(attention, $0, on: world) }
+    let dilated = try pattern.map { try place(attention, $0, topology, on: world) }
     let writer = try output.map {
       try OutputFile(path: $0, attention: attention, gradients: gradients, on: world)
     }
@@ -128,6 +127,35 @@ extension AttendCommand: DistributedCommand {
   private var requestedRoute: BackwardRoute {
     if gradients { return (backwardRoute ?? .auto).route }
     return transport.choice == .query ? .queries : .keys
+  }
+
+  /// The transport asked for, or the cheapest that there is room for.
+  private func choose(
+    _ attention: ShardedAttention, _ topology: Topology, on world: borrowing Communicator
+  ) throws -> ChosenTransport {
+    let asked = transport.choice.resolved(
+      topology, mesh: transport.mesh ?? mesh, shape: attention.shape)
+    if let asked { return asked }
+    if world.size == 1 { return ChosenTransport(.ring, reason: "a single rank") }
+    // What fits nowhere cannot even be estimated.
+    try checkMemory(attention, .shared, nil, on: world)
+    let node = try world.splitByNode()
+    let needed =
+      attention.residentBytes(rank: world.rank, transport: .hierarchical, gradients: gradients)
+      * Double(node.size)
+    let fits = try needed <= Double(SharedWindow.freeBytes(on: node))
+    let hasRoom = try world.allReduce(fits ? 1 : 0, with: .min) == 1
+    if topology.nodes.count == 1 {
+      return hasRoom
+        ? ChosenTransport(.shared, reason: "all ranks share the memory of one host")
+        : ChosenTransport(.ring, reason: "the host has too little shared memory")
+    }
+    let speeds = try MeasuredSpeeds(
+      shape: attention.shape, team: ThreadTeam(threads: threads), topology: topology, on: world)
+    let estimates = Transport.cheapest(
+      for: attention, topology: topology, gradients: gradients, speeds: speeds)
+    return ChosenTransport(
+      cheapest: estimates.filter { hasRoom || $0.transport != .hierarchical })
   }
 
   private func topology(of world: borrowing Communicator) throws -> Topology {

@@ -29,19 +29,19 @@ struct Mesh: Hashable, CustomStringConvertible {
   /// a host, or else one in which every rank has KV heads of its own.
   static func chosen(
     _ mesh: Mesh?, _ topology: Topology, _ shape: AttentionShape
-  ) -> (transport: Transport, reason: String) {
-    if let mesh { return (.mesh(heads: mesh.heads, ring: mesh.ring), "asked for") }
+  ) -> ChosenTransport {
+    if let mesh { return ChosenTransport(.mesh(heads: mesh.heads, ring: mesh.ring)) }
     let ranks = topology.nodes.reduce(0) { $0 + $1.count }
     let perHost = topology.nodes[0].count
     if topology.nodes.allSatisfy({ $0.count == perHost }), perHost <= shape.queryHeads {
-      return (
-        .mesh(heads: perHost, ring: ranks / perHost), "\(perHost) ranks share a host's memory"
-      )
+      return ChosenTransport(
+        .mesh(heads: perHost, ring: ranks / perHost),
+        reason: "\(perHost) ranks share a host's memory")
     }
     let heads = (1...min(ranks, shape.kvHeads)).last { ranks % $0 == 0 } ?? 1
-    return (
-      .mesh(heads: heads, ring: ranks / heads), "\(heads) of \(shape.kvHeads) KV heads divide"
-    )
+    return ChosenTransport(
+      .mesh(heads: heads, ring: ranks / heads),
+      reason: "\(heads) of \(shape.kvHeads) KV heads divide")
   }
 }
 

@@ -43,7 +43,7 @@ extension RunReport {
   /// Gathers the ranks' reports; nil on all ranks but 0.
   static func gather(
     _ own: RankReport, attention: ShardedAttention,
-    choice: (transport: Transport, reason: String), backward: BackwardDecision?,
+    choice: ChosenTransport, backward: BackwardDecision?,
     options: AttendCommand, findings: Findings?, dilated: DilatedReport?,
     on world: borrowing Communicator
   ) throws -> RunReport? {

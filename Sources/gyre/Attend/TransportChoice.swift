@@ -6,31 +6,42 @@ import SequenceParallel
 enum TransportChoice: String, CaseIterable, ExpressibleByArgument {
   case ring, shared, hierarchical, allgather, query, heads, mesh, auto
 
-  /// The transport, and why it is this one.
+  /// The transport asked for; nil if it is to be chosen.
   ///
   /// - Parameter mesh: the one asked for, if any.
   func resolved(
     _ topology: Topology, mesh: Mesh?, shape: AttentionShape
-  ) -> (transport: Transport, reason: String) {
+  ) -> ChosenTransport? {
     switch self {
-    case .ring: (.ring, "asked for")
-    case .shared: (.shared, "asked for")
-    case .hierarchical: (.hierarchical, "asked for")
-    case .allgather: (.allgather, "asked for")
-    case .query: (.query, "asked for")
-    case .heads: (.heads, "asked for")
+    case .ring: ChosenTransport(.ring)
+    case .shared: ChosenTransport(.shared)
+    case .hierarchical: ChosenTransport(.hierarchical)
+    case .allgather: ChosenTransport(.allgather)
+    case .query: ChosenTransport(.query)
+    case .heads: ChosenTransport(.heads)
     case .mesh: Mesh.chosen(mesh, topology, shape)
-    case .auto: automatic(topology)
+    case .auto: nil
     }
   }
+}
 
-  private func automatic(_ topology: Topology) -> (transport: Transport, reason: String) {
-    let hosts = topology.nodes.count
-    if hosts == 1 { return (.shared, "all ranks share the memory of one host") }
-    if topology.nodes.contains(where: { $0.count > 1 }) {
-      return (.hierarchical, "several ranks share each of \(hosts) hosts")
-    }
-    return (.ring, "no two ranks share a host")
+/// A transport, and why it is this one.
+struct ChosenTransport {
+  let transport: Transport
+  let reason: String
+
+  init(_ transport: Transport, reason: String = "asked for") {
+    self.transport = transport
+    self.reason = reason
+  }
+
+  /// The first of some estimates.
+  init(cheapest estimates: [TransportEstimate]) {
+    transport = estimates[0].transport
+    reason =
+      "estimates: "
+      + estimates.map { "\($0.transport.name) \(formatSeconds($0.seconds))" }
+      .joined(separator: ", ")
   }
 }
 
