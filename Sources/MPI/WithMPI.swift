@@ -55,6 +55,7 @@ private func makeWorld(threadLevel: ThreadLevel) throws(MPIError) -> Communicato
       .alreadyInitialized, function: "MPI_Init_thread",
       "MPI can be initialized only once in a process")
   }
+  LibraryDefaults.apply()
   var provided: CInt = 0
   try unsafe check(
     MPI_Init_thread(nil, nil, threadLevel.constant, &provided), "MPI_Init_thread")

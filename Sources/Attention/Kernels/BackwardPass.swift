@@ -80,7 +80,8 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
       stride(from: 0, to: keyRuns[run].count, by: TileSizes.backwardKeys).map { (run, $0) }
     }
     var units: [Unit] = []
-    for (turn, (run, firstKey)) in keyTiles[part.range(of: keyTiles.count)].enumerated() {
+    for (turn, index) in part.indices(of: keyTiles.count).enumerated() {
+      let (run, firstKey) = keyTiles[index]
       // Neighbouring units belong to different heads, so that they do not wait for each other.
       for batch in 0..<shape.batch {
         for kvHead in 0..<shape.kvHeads {

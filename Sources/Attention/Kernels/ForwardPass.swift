@@ -45,7 +45,7 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
     unsafe self.state = state
     let units = Self.units(
       shape: shape, queryRuns: queryRuns, keyRuns: keyRuns, pattern: pattern)
-    self.units = Array(units[part.range(of: units.count)])
+    self.units = part.indices(of: units.count).map { units[$0] }
   }
 
   /// Cuts the queries into units, leaving out those that see nothing of the block.

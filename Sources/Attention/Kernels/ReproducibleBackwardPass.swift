@@ -62,7 +62,7 @@ struct ReproducibleBackwardPass: ThreadedPass, @unchecked Sendable {
     self.queryLeaves = queryLeaves
     self.keyLeaves = keyLeaves
     var units: [Unit] = []
-    for keys in part.range(of: keyLeaves.count) {
+    for keys in part.indices(of: keyLeaves.count) {
       for (queries, queryLeaf) in queryLeaves.enumerated()
       where pattern.coverage(keys: keyLeaves[keys].positions, queries: queryLeaf.positions) != .none
       {
