@@ -82,41 +82,10 @@ extension AttendCommand {
     options.timeline = trace.map { _ in Timeline() }
     options.gradients = gradients
     options.branchWeightsGradient = dilation.isDetached ? .detached : .exact
-    var engine = try DilatedAttention(
+    let engine = try DilatedAttention(
       attention, placement: placement, options: options, on: world)
-
-    var progress = ProgressLine(
-      total: engine.pairs * (gradients ? 2 : 1) / threads,
-      on: world.rank == 0 ? Terminal.openForProgress() : nil)
-    try world.barrier()
-    options.timeline?.restart()
-    let start = ContinuousClock.now
-    let output = try engine.forward(queries, keys: keys, values: values) {
-      progress.advance(by: $0)
-    }
-    let forwardEnd = ContinuousClock.now
-    var timing = engine.timing
-    let passGradients: AttentionGradients? =
-      switch outputGradient {
-      case .some(let outputGradient):
-        try engine.backward(
-          queries, keys: keys, values: values, output: output, outputGradient: outputGradient
-        ) { progress.advance(by: $0) }
-      case .none: nil
-      }
-    let end = ContinuousClock.now
-    progress.clear()
-    if gradients { timing = timing + engine.timing }
-    let flopsPerPair =
-      attention.shape.forwardFlopsPerPair
-      + (gradients ? attention.shape.backwardFlopsPerPair : 0)
-    let report = RankReport(
-      rank: world.rank, tokens: queries.tokens,
-      flops: Double(engine.pairs) * Double(flopsPerPair), forward: forwardEnd - start,
-      backward: end - forwardEnd, timing: timing, traffic: engine.traffic,
-      peakResidentBytes: ProcessMemory.peakResidentBytes)
-    return PassResult(
-      output: output, gradients: passGradients, report: report,
-      timeline: options.timeline)
+    return try measure(
+      DilatedRun(attention: engine, queries: queries, keys: keys, values: values),
+      shape: attention.shape, outputGradient: outputGradient, timeline: options.timeline, on: world)
   }
 }

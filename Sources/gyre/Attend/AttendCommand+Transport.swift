@@ -1,0 +1,84 @@
+import Attention
+import MPI
+import SequenceParallel
+import Sharding
+
+extension AttendCommand {
+  /// Connects the ranks; shared memory that is not there is an error that all know of.
+  func connect(
+    _ attention: ShardedAttention, _ transport: Transport, _ options: DistributedAttention.Options,
+    on world: borrowing Communicator
+  ) throws -> DistributedAttention {
+    do {
+      return try DistributedAttention(
+        attention, transport: transport, options: options, on: world)
+    } catch let error as MPIError where error.errorClass == .sharedMemory {
+      throw AgreedFailure(
+        message: world.rank == 0 ? "gyre: \(error); or use --transport ring." : nil)
+    }
+  }
+
+  /// Without a backward pass, that of the forward pass: it needs no room for another.
+  var requestedRoute: BackwardRoute {
+    if gradients { return (backwardRoute ?? .auto).route }
+    return transport.choice == .query ? .queries : .keys
+  }
+
+  /// The transport asked for, or the cheapest that there is room for.
+  func choose(
+    _ attention: ShardedAttention, _ topology: Topology, on world: borrowing Communicator
+  ) throws -> ChosenTransport {
+    let asked = transport.choice.resolved(
+      topology, mesh: transport.mesh ?? mesh, shape: attention.shape)
+    if let asked { return asked }
+    if world.size == 1 { return ChosenTransport(.ring, reason: "a single rank") }
+    // Rows of dilated attention have ways of their own.
+    if dilation.dilated != nil { return ChosenTransport(.ring) }
+    // What fits nowhere cannot even be estimated.
+    try checkMemory(attention, .shared, nil, on: world)
+    let node = try world.splitByNode()
+    let needed =
+      attention.residentBytes(rank: world.rank, transport: .hierarchical, gradients: gradients)
+      * Double(node.size)
+    let fits = try needed <= Double(SharedWindow.freeBytes(on: node))
+    let hasRoom = try world.allReduce(fits ? 1 : 0, with: .min) == 1
+    if topology.nodes.count == 1 {
+      return hasRoom
+        ? ChosenTransport(.shared, reason: "all ranks share the memory of one host")
+        : ChosenTransport(.ring, reason: "the host has too little shared memory")
+    }
+    let speeds = try MeasuredSpeeds(
+      shape: attention.shape, team: ThreadTeam(threads: threads), topology: topology, on: world)
+    let estimates = Transport.cheapest(
+      for: attention, topology: topology, gradients: gradients, speeds: speeds)
+    return ChosenTransport(
+      cheapest: estimates.filter { hasRoom || $0.transport != .hierarchical })
+  }
+
+  func topology(of world: borrowing Communicator) throws -> Topology {
+    guard let ranksPerHost else { return try Topology(of: world) }
+    return Topology(ranks: world.size, ranksPerNode: ranksPerHost)
+  }
+
+  /// Refuses a problem that the hosts cannot hold before anything is allocated.
+  func checkMemory(
+    _ attention: ShardedAttention, _ transport: Transport, _ backward: BackwardDecision?,
+    on world: borrowing Communicator
+  ) throws {
+    let ranksHere = try world.splitByNode().size
+    try world.agreed {
+      let needed =
+        (dilation.dilated != nil
+          ? DilatedAttention.residentBytes(attention, rank: world.rank, gradients: gradients)
+          : attention.residentBytes(
+            rank: world.rank, transport: transport, gradients: gradients,
+            backwardRoute: backward?.route ?? .automatic)) * Double(ranksHere)
+      let available = Double(ProcessMemory.physicalBytes)
+      if needed > available {
+        throw UserError(
+          "\(ranksHere) ranks on this host need \(formatBytes(needed)) of memory and it has "
+            + "\(formatBytes(available)); use more hosts, or a smaller problem.")
+      }
+    }
+  }
+}
