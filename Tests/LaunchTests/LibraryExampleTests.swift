@@ -38,7 +38,8 @@ import Testing
     let excerpts = fences.filter { $0.hasPrefix("swift\n") && !$0.contains(".package(") }
     #expect(excerpts.count >= 3)
     for line in excerpts.flatMap({ lines($0).dropFirst() }) {
-      #expect(example.contains(line), "not in the example: \(line)")
+      let isThere = example.contains(line)
+      #expect(isThere, "not in the example: \(line)")
     }
   }
 
