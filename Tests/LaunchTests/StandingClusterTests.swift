@@ -65,7 +65,11 @@ struct StandingClusterTests {
     var total = 0
     for _ in 0..<2 {
       let run = try cluster(
-        "run", ["--counters", file.path, "--", "attend", "--random", "1x256x4x4x64"])
+        "run",
+        [
+          "--counters", file.path, "--", "attend", "--random", "1x256x4x4x64", "--transport",
+          "ring",
+        ])
       #expect(run.code == 0, "\(run.errors)")
       let sent = try Counters(file).hosts[0].sentBytes
       let payload = 128 * 4 * 2 * 64 * 4
