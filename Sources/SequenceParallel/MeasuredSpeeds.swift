@@ -77,12 +77,15 @@ public struct MeasuredSpeeds: Hashable, Sendable {
     unsafe sent[ranks[(place + 1) % ranks.count]] = outgoing.unsafeMutableBytes
     unsafe received[ranks[(place + ranks.count - 1) % ranks.count]] = incoming.unsafeMutableBytes
     let exchange = PeerExchange("speed")
-    return try fastest { () throws(MPIError) in
+    let seconds = try fastest { () throws(MPIError) in
       try unsafe exchange.begin(sending: sent, receiving: received, on: ring)
       try ring.wait(for: "a measurement of the link") { () throws(MPIError) in
         try exchange.isFinished()
       }
     }
+    withExtendedLifetime(outgoing) {}
+    withExtendedLifetime(incoming) {}
+    return seconds
   }
 
   /// The seconds of the fastest of a few runs.

@@ -147,6 +147,7 @@ public struct DilatedAttention: ~Copyable {
       branchOutputs: branchOutputs, team: options.team, memory: memory)
     timing = try rounds.run(pass, progress: progress)
     timing.computing += prepared
+    withExtendedLifetime(queryMemory) {}
     return pass.finish()
   }
 }

@@ -87,23 +87,13 @@ final class DilatedBackwardPass: DilatedPass {
   }
 
   func write(_ step: DilatedStep, to worker: DilatedRounds.Cursor) {
-    let family = plan.families[step.task.family]
     if step.isFirst {
       let first = unsafe worker.address
-      for grid in [queries, outputGradient] + statistics {
-        plan.forEachQuery(of: step, heldBy: rank) { batch, held in
-          unsafe grid.read(
-            batch: batch, tokens: held.tokens, heads: family.queryHeads, to: &worker.address)
-        }
-      }
+      plan.writeQueries(
+        [queries, outputGradient] + statistics, of: step, heldBy: rank, to: worker)
       if let branchOutputs { unsafe replaceDeltas(in: first, outputs: branchOutputs[step.task]) }
     }
-    for grid in [keys, values] {
-      plan.forEachKey(of: step, heldBy: rank) { batch, held in
-        unsafe grid.read(
-          batch: batch, tokens: held.tokens, heads: family.kvHeads, to: &worker.address)
-      }
-    }
+    plan.writeKeys([keys, values], of: step, heldBy: rank, to: worker)
   }
 
   /// Computes `Δ = Σ do ∘ o` with the outputs of one branch, in the rows of a message.
@@ -145,6 +135,8 @@ final class DilatedBackwardPass: DilatedPass {
     }
     unsafe rows.sendKeys(keyGradient.keyGrid, to: results)
     unsafe rows.sendKeys(keyGradient.valueGrid, to: results)
+    withExtendedLifetime(blockMemory) {}
+    withExtendedLifetime(gradientMemory) {}
     if !step.isLast { current = consume state }
   }
 

@@ -54,19 +54,8 @@ final class DilatedForwardPass: DilatedPass {
   }
 
   func write(_ step: DilatedStep, to worker: DilatedRounds.Cursor) {
-    let family = plan.families[step.task.family]
-    if step.isFirst {
-      plan.forEachQuery(of: step, heldBy: rank) { batch, held in
-        unsafe queries.read(
-          batch: batch, tokens: held.tokens, heads: family.queryHeads, to: &worker.address)
-      }
-    }
-    for grid in [keys, values] {
-      plan.forEachKey(of: step, heldBy: rank) { batch, held in
-        unsafe grid.read(
-          batch: batch, tokens: held.tokens, heads: family.kvHeads, to: &worker.address)
-      }
-    }
+    if step.isFirst { plan.writeQueries([queries], of: step, heldBy: rank, to: worker) }
+    plan.writeKeys([keys, values], of: step, heldBy: rank, to: worker)
   }
 
   func compute(
@@ -78,6 +67,7 @@ final class DilatedForwardPass: DilatedPass {
     let blockMemory = memory.take(rows.blockByteCount)
     let block = unsafe rows.block(from: homes, memory: blockMemory.bytes)
     state.attend(to: block, poll: poll)
+    withExtendedLifetime(blockMemory) {}
     guard step.isLast else {
       current = consume state
       return

@@ -12,11 +12,12 @@ extension Placement {
   ///   - problem: over a ``DilatedPattern``.
   ///   - gradients: whether a backward pass follows.
   ///   - speeds: of ranks and links.
-  /// - Returns: the placement, and the estimates of all in seconds, this one's first.
+  /// - Returns: the summary of the placement, and the estimates of all in seconds, this one's first.
   public static func cheapest(
     for problem: ShardedAttention, gradients: Bool, speeds: MeasuredSpeeds,
     on world: borrowing Communicator
-  ) throws(MPIError) -> (placement: Placement, estimates: [(Placement, seconds: Double)]) {
+  ) throws(MPIError) -> (summary: PlacementSummary, estimates: [(Placement, seconds: Double)]) {
+    var best: PlacementSummary?
     var estimates: [(Placement, seconds: Double)] = []
     for placement in [Placement.sequence, .units, .rate] {
       let summary = try PlacementSummary(
@@ -24,8 +25,10 @@ extension Placement {
       let seconds = summary.seconds(problem.shape, gradients: gradients, speeds: speeds)
       let isFirst = estimates.first.map { seconds < $0.seconds * 0.95 } ?? true
       estimates.insert((placement, seconds), at: isFirst ? 0 : estimates.count)
+      if isFirst { best = summary }
     }
-    return (estimates[0].0, estimates)
+    guard let best else { preconditionFailure("there is a placement") }
+    return (best, estimates)
   }
 }
 

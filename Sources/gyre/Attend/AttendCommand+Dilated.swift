@@ -38,18 +38,20 @@ extension AttendCommand {
     on world: borrowing Communicator
   ) throws -> (placement: Placement, report: DilatedReport) {
     let choice: (placement: Placement, reason: String)
+    let summary: PlacementSummary
     if let placement = dilation.placement?.placement {
       choice = (placement, "asked for")
+      summary = try PlacementSummary(
+        of: attention, placement: placement, gradients: gradients, on: world)
     } else {
       let speeds = try MeasuredSpeeds(
         shape: attention.shape, team: ThreadTeam(threads: threads), topology: topology, on: world)
-      let (placement, estimates) = try Placement.cheapest(
+      let (cheapest, estimates) = try Placement.cheapest(
         for: attention, gradients: gradients, speeds: speeds, on: world)
       let times = estimates.map { "\($0.0) \(formatSeconds($0.seconds))" }
-      choice = (placement, "estimates: " + times.joined(separator: ", "))
+      summary = cheapest
+      choice = (estimates[0].0, "estimates: " + times.joined(separator: ", "))
     }
-    let summary = try PlacementSummary(
-      of: attention, placement: choice.placement, gradients: gradients, on: world)
     if dilation.explain, world.rank == 0 {
       let explanation = PlacementExplanation(
         pattern: pattern, attention: attention, placement: choice.placement, reason: choice.reason,

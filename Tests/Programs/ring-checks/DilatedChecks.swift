@@ -41,9 +41,10 @@ func checkDilated(_ world: borrowing Communicator) throws {
   for tokens in [1, 37, 300] {
     for (queryHeads, kvHeads) in [(1, 1), (4, 4), (6, 2), (5, 1)] {
       for isCausal in [true, false] {
-        for branches in branchLists(tokens: tokens) {
+        for (branches, offset) in branchLists(tokens: tokens).flatMap({
+          [($0, HeadOffset.modulo), ($0, .grouped)]
+        }) {
           seed += 1
-          let offset: HeadOffset = seed % 2 == 0 ? .modulo : .grouped
           let shape = AttentionShape(
             batch: seed % 3 == 0 ? 2 : 1, queryHeads: queryHeads, kvHeads: kvHeads, headDim: 8,
             valueHeadDim: seed % 5 == 0 ? 12 : 8)
@@ -82,9 +83,10 @@ func checkLongDilated(_ world: borrowing Communicator) throws {
   var seed: UInt64 = 900
   for tokens in [1000, 4096, 10007] {
     for isCausal in [true, false] {
-      for (index, placement) in Placement.allCases.enumerated() {
+      for (placement, offset) in Placement.allCases.flatMap({
+        [($0, HeadOffset.modulo), ($0, .grouped)]
+      }) {
         seed += 1
-        let offset: HeadOffset = (index + (isCausal ? 0 : 1)) % 2 == 0 ? .modulo : .grouped
         let dilation = DilatedCase(
           [(256, 1), (1024, 3), (3000, 8), (20000, 32)], offset, queryHeads: 4,
           isCausal: isCausal)
