@@ -1,22 +1,138 @@
 import ArgumentParser
 import Attention
 import FoundationEssentials
+import Glibc
+import MPI
 
 /// Where a measurement was made.
 struct BenchEnvironment: Encodable {
   let processor: String
+  /// Of this host, as far as the system lets this process use them.
   let cores: Int
+  let memoryBytes: Int
   let instructionSet: String
+  let kernel: String
   let gyreVersion: String
+  /// Of the checkout that the executable lies in; null where it lies in none.
+  let commit: Nullable<String>
+  /// When it began, in UTC.
+  let date: String
+  let openMPI: String
+  /// What was set for Open MPI in the environment or by mpirun's `--mca`.
+  let openMPIParameters: [String: String]
+  let ranks: Int
+  let hosts: [Host]
+  /// Whether ranks times threads are more than the cores of their host.
+  let oversubscribed: Bool
 
+  struct Host: Encodable {
+    let name: String
+    let ranks: Int
+    let cores: Int
+    /// For each rank, how many cores it may run on.
+    let coresOfRanks: [Int]
+  }
+
+  /// Of this process alone.
   static var current: BenchEnvironment {
+    let here = Host(
+      name: MPIEnvironment.processorName, ranks: 1, cores: cores, coresOfRanks: [allowedCores])
+    return BenchEnvironment(hosts: [here], threads: 1)
+  }
+
+  /// Of a whole job, called by all ranks together.
+  static func gather(
+    threads: Int, on world: borrowing Communicator
+  ) throws -> BenchEnvironment {
+    let mine = "\(allowedCores) \(cores) \(MPIEnvironment.processorName)"
+    let lines = try world.allGather(Array(mine.utf8)).map { String(decoding: $0, as: UTF8.self) }
+    var hosts: [Host] = []
+    for line in lines {
+      let words = line.split(separator: " ", maxSplits: 2)
+      let (allowed, all, name) = (Int(words[0]) ?? 0, Int(words[1]) ?? 0, String(words[2]))
+      let place = hosts.firstIndex { $0.name == name }
+      let host = Host(
+        name: name, ranks: 1 + (place.map { hosts[$0].ranks } ?? 0), cores: all,
+        coresOfRanks: (place.map { hosts[$0].coresOfRanks } ?? []) + [allowed])
+      if let place { hosts[place] = host } else { hosts.append(host) }
+    }
+    return BenchEnvironment(hosts: hosts, threads: threads)
+  }
+
+  private init(hosts: [Host], threads: Int) {
     let model = text(ofFile: "/proc/cpuinfo").split(separator: "\n").first {
       $0.hasPrefix("model name")
     }
     let name = model?.split(separator: ":").last.map { $0.drop { $0 == " " } }
-    return BenchEnvironment(
-      processor: name.map(String.init) ?? "unknown",
-      cores: ProcessInfo.processInfo.activeProcessorCount,
-      instructionSet: InstructionSet.name, gyreVersion: Gyre.configuration.version)
+    processor = name.map(String.init) ?? "unknown"
+    cores = Self.cores
+    memoryBytes = ProcessMemory.physicalBytes
+    instructionSet = InstructionSet.name
+    kernel =
+      text(ofFile: "/proc/sys/kernel/osrelease").split(separator: "\n").first
+      .map(String.init) ?? "unknown"
+    gyreVersion = Gyre.configuration.version
+    commit = Nullable(value: Checkout.commit)
+    date = Date.now.formatted(.iso8601)
+    openMPI = MPIEnvironment.libraryVersion.split(separator: ",").first.map(String.init) ?? ""
+    var parameters: [String: String] = [:]
+    for (name, value) in ProcessInfo.processInfo.environment where name.hasPrefix("OMPI_MCA_") {
+      let parameter = name.dropFirst("OMPI_MCA_".count)
+      if !Self.ofLauncher.contains(where: parameter.hasPrefix) {
+        parameters[String(parameter)] = value
+      }
+    }
+    openMPIParameters = parameters
+    ranks = hosts.reduce(0) { $0 + $1.ranks }
+    self.hosts = hosts
+    oversubscribed = hosts.contains { $0.ranks * threads > $0.cores }
   }
+
+  /// How the names of variables begin by which mpirun talks to its ranks: of no interest to others.
+  private static let ofLauncher = [
+    "ess", "orte_", "pmix", "initial_", "shmem_RUNTIME", "mpi_oversubscribe", "rmaps_",
+  ]
+
+  private static var cores: Int { Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+  private static var allowedCores: Int { ProcessInfo.processInfo.activeProcessorCount }
+}
+
+extension BenchEnvironment: CustomStringConvertible {
+  /// One line.
+  var description: String {
+    let compiled = instructionSet.isEmpty ? "" : ", compiled for \(instructionSet)"
+    let place =
+      hosts.count == 1
+      ? (ranks == 1 ? "" : ", \(ranks) ranks") : ", \(ranks) ranks on \(hosts.count) hosts"
+    return "\(processor), \(cores) cores\(place)\(compiled)"
+      + (oversubscribed ? "; more threads than cores" : "")
+  }
+}
+
+/// The checkout of the source that the executable lies in.
+private enum Checkout {
+  /// The commit that is checked out there.
+  static var commit: String? {
+    guard
+      let executable = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    else { return nil }
+    var folder = executable[...]
+    while let slash = folder.lastIndex(of: "/") {
+      folder = folder[..<slash]
+      let head = text(ofFile: "\(folder)/.git/HEAD").trimmed
+      if head.isEmpty { continue }
+      guard head.hasPrefix("ref: ") else { return head }
+      let name = head.dropFirst("ref: ".count)
+      let loose = text(ofFile: "\(folder)/.git/\(name)").trimmed
+      if !loose.isEmpty { return loose }
+      let packed = text(ofFile: "\(folder)/.git/packed-refs").split(separator: "\n")
+      return packed.first { $0.hasSuffix(" \(name)") }?.split(separator: " ").first
+        .map(String.init)
+    }
+    return nil
+  }
+}
+
+extension String {
+  fileprivate var trimmed: String { String(prefix { !$0.isNewline }) }
 }

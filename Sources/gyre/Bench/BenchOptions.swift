@@ -3,7 +3,7 @@ import Attention
 
 /// How a table of results is printed.
 enum TableFormat: String, CaseIterable, ExpressibleByArgument {
-  case text, json, csv, markdown
+  case text, json, jsonl, csv, markdown
 }
 
 /// What is measured.

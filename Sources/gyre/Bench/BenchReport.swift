@@ -2,23 +2,30 @@ import FoundationEssentials
 
 /// One row of a benchmark; the names of its properties are the fields of the JSON object.
 protocol BenchResult: Encodable {
-  /// The names of the columns of a CSV file, those of the JSON object.
-  static var fields: [String] { get }
+  /// The benchmark's name on the command line.
+  static var benchmark: String { get }
 
-  /// The values of the columns; empty where the JSON object lacks the field.
-  var values: [String] { get }
+  /// The fields that tell rows apart: what was measured, not what came out.
+  static var keys: [String] { get }
+
+  /// The fields of what came out, in the order of the columns of a CSV file; there they follow the
+  /// keys.
+  static var figures: [String] { get }
 
   /// The table for people, its first row the names of the columns.
   static func table(of results: [Self]) -> [[String]]
 }
 
-/// All rows of a benchmark.
+/// All rows of a benchmark: a results file.
 struct BenchReport<Result: BenchResult>: Encodable {
+  let benchmark = Result.benchmark
   let environment: BenchEnvironment
+  let keys = Result.keys
   let results: [Result]
 
-  init(_ results: [Result]) {
-    environment = .current
+  /// - Parameter environment: where the rows were measured.
+  init(_ results: [Result], in environment: BenchEnvironment = .current) {
+    self.environment = environment
     self.results = results
   }
 
@@ -26,22 +33,41 @@ struct BenchReport<Result: BenchResult>: Encodable {
   func formatted(_ format: TableFormat) throws -> String {
     switch format {
     case .text:
-      let build = environment.instructionSet
-      let compiled = build.isEmpty ? "" : ", compiled for \(build)"
-      return "\(environment.processor), \(environment.cores) cores\(compiled)\n\n"
-        + table(Result.table(of: results))
+      return "\(environment)\n\n" + table(Result.table(of: results))
     case .markdown:
       let rows = Result.table(of: results)
       let rule = rows[0].map { _ in "---" }
       return ([rows[0], rule] + rows.dropFirst()).map { "| \($0.joined(separator: " | ")) |" }
         .joined(separator: "\n")
     case .csv:
-      return ([Result.fields] + results.map(\.values))
+      let fields = Result.keys + Result.figures
+      return try ([fields] + results.map { try cells(of: $0, fields) })
         .map { $0.joined(separator: ",") }.joined(separator: "\n")
     case .json:
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-      return String(decoding: try encoder.encode(self), as: UTF8.self)
+      return try encoded(self)
+    case .jsonl:
+      return try results.map { try encoded(BenchReport([$0], in: environment)) }
+        .joined(separator: "\n")
     }
+  }
+
+  /// A row of a CSV file; empty where the JSON object lacks the field.
+  private func cells(of result: Result, _ fields: [String]) throws -> [String] {
+    let object = try JSONValue(result)
+    return fields.map { field in
+      switch object[field] {
+      case .bool(let value): "\(value)"
+      case .integer(let value): "\(value)"
+      case .number(let value): "\(value)"
+      case .string(let value): value.contains(",") ? "\"\(value)\"" : value
+      default: ""
+      }
+    }
+  }
+
+  private func encoded(_ report: some Encodable) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(report), as: UTF8.self)
   }
 }

@@ -45,6 +45,7 @@ struct KernelBenchProblem {
       pass: pass, headDim: shape.headDim, tokens: tokens, queries: queries,
       queryHeads: shape.queryHeads, kvHeads: shape.kvHeads, causal: isCausal, dtype: dtype.rawValue,
       threads: threads, reproducible: accumulation == .reproducible, seconds: times.median,
+      secondsLow: times.interval.lowerBound, secondsHigh: times.interval.upperBound,
       spread: times.spread, flopsPerSecond: rate, fmaPeakFlopsPerSecond: peaks.median,
       fractionOfPeak: rate / (peaks.median * Double(threads)), bytesPerSecond: bytesPerSecond,
       memoryBandwidthBytesPerSecond: bandwidths.median,

@@ -1,20 +1,15 @@
 extension KernelBenchResult: BenchResult {
-  static let fields = [
-    "pass", "headDim", "tokens", "queryHeads", "kvHeads", "causal", "dtype", "threads",
-    "reproducible", "seconds", "spread", "flopsPerSecond", "fmaPeakFlopsPerSecond",
-    "fractionOfPeak", "queries", "bytesPerSecond", "memoryBandwidthBytesPerSecond",
-    "fractionOfBandwidth",
+  static let benchmark = "kernel"
+
+  static let keys = [
+    "pass", "headDim", "tokens", "queries", "queryHeads", "kvHeads", "causal", "dtype", "threads",
+    "reproducible",
   ]
 
-  var values: [String] {
-    [
-      pass.rawValue, "\(headDim)", "\(tokens)", "\(queryHeads)", "\(kvHeads)", "\(causal)", dtype,
-      "\(threads)", "\(reproducible)", "\(seconds)", "\(spread)", "\(flopsPerSecond)",
-      "\(fmaPeakFlopsPerSecond)", "\(fractionOfPeak)", "\(queries)", "\(bytesPerSecond)",
-      "\(memoryBandwidthBytesPerSecond)",
-      "\(fractionOfBandwidth)",
-    ]
-  }
+  static let figures = [
+    "seconds", "secondsLow", "secondsHigh", "spread", "flopsPerSecond", "fmaPeakFlopsPerSecond",
+    "fractionOfPeak", "bytesPerSecond", "memoryBandwidthBytesPerSecond", "fractionOfBandwidth",
+  ]
 
   static func table(of results: [KernelBenchResult]) -> [[String]] {
     // Where memory limits any of them.

@@ -12,6 +12,9 @@ struct KernelBenchResult: Encodable {
   let reproducible: Bool
   /// The median.
   let seconds: Double
+  /// The bounds of its confidence interval.
+  let secondsLow: Double
+  let secondsHigh: Double
   /// From the first to the third quartile, as a fraction of the median.
   let spread: Double
   let flopsPerSecond: Double

@@ -85,7 +85,8 @@ struct LongNetBench {
       branches: contestant.branches?.description, headDim: shape.headDim,
       queryHeads: shape.queryHeads, kvHeads: shape.kvHeads, causal: isCausal, threads: threads,
       clock: clock,
-      seconds: contestant.times.median, spread: contestant.times.spread,
+      seconds: contestant.times.median, secondsLow: contestant.times.interval.lowerBound,
+      secondsHigh: contestant.times.interval.upperBound, spread: contestant.times.spread,
       pairs: contestant.pass.pairs, flops: flops, flopsPerSecond: rate,
       fmaPeakFlopsPerSecond: peak, fractionOfPeak: rate / (peak * Double(threads)),
       relativeToDense: dense.map {

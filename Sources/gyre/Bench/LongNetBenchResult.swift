@@ -13,6 +13,9 @@ struct LongNetBenchResult {
   let clock: BenchClock
   /// The median.
   let seconds: Double
+  /// The bounds of its confidence interval.
+  let secondsLow: Double
+  let secondsHigh: Double
   /// From the first to the third quartile, as a fraction of the median.
   let spread: Double
   /// (query, key) pairs of all heads; one that several branches share counts in each.
@@ -36,23 +39,17 @@ struct LongNetBenchResult {
 }
 
 extension LongNetBenchResult: BenchResult {
-  static let fields = [
+  static let benchmark = "longnet"
+
+  static let keys = [
     "pass", "tokens", "attention", "branches", "headDim", "queryHeads", "kvHeads", "causal",
-    "threads", "clock", "seconds", "spread", "pairs", "flops", "flopsPerSecond",
-    "fmaPeakFlopsPerSecond",
-    "fractionOfPeak", "relativeToDense", "timeRatio",
+    "threads", "clock",
   ]
 
-  var values: [String] {
-    [
-      // The branches are joined by commas.
-      pass.rawValue, "\(tokens)", attention.rawValue, branches.map { "\"\($0)\"" } ?? "",
-      "\(headDim)", "\(queryHeads)", "\(kvHeads)", "\(causal)", "\(threads)", clock.rawValue,
-      "\(seconds)",
-      "\(spread)", "\(pairs)", "\(flops)", "\(flopsPerSecond)", "\(fmaPeakFlopsPerSecond)",
-      "\(fractionOfPeak)", relativeToDense.map { "\($0)" } ?? "", timeRatio.map { "\($0)" } ?? "",
-    ]
-  }
+  static let figures = [
+    "seconds", "secondsLow", "secondsHigh", "spread", "pairs", "flops", "flopsPerSecond",
+    "fmaPeakFlopsPerSecond", "fractionOfPeak", "relativeToDense", "timeRatio",
+  ]
 
   static func table(of results: [LongNetBenchResult]) -> [[String]] {
     let header = [

@@ -1,0 +1,85 @@
+import FoundationEssentials
+
+/// Any value of a JSON file, for programs that only look for some of it.
+enum JSONValue: Codable, Hashable {
+  case null
+  case bool(Bool)
+  case integer(Int)
+  case number(Double)
+  case string(String)
+  case array([JSONValue])
+  case object([String: JSONValue])
+
+  init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    if container.decodeNil() {
+      self = .null
+    } else if let value = try? container.decode(Bool.self) {
+      self = .bool(value)
+    } else if let value = try? container.decode(Int.self) {
+      self = .integer(value)
+    } else if let value = try? container.decode(Double.self) {
+      self = .number(value)
+    } else if let value = try? container.decode(String.self) {
+      self = .string(value)
+    } else if let value = try? container.decode([JSONValue].self) {
+      self = .array(value)
+    } else {
+      self = .object(try container.decode([String: JSONValue].self))
+    }
+  }
+
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    switch self {
+    case .null: try container.encodeNil()
+    case .bool(let value): try container.encode(value)
+    case .integer(let value): try container.encode(value)
+    case .number(let value): try container.encode(value)
+    case .string(let value): try container.encode(value)
+    case .array(let values): try container.encode(values)
+    case .object(let members): try container.encode(members)
+    }
+  }
+
+  /// Reads JSON text.
+  init(parsing text: some Collection<UInt8>) throws {
+    self = try JSONDecoder().decode(JSONValue.self, from: Data(text))
+  }
+
+  /// What any value is in JSON.
+  init(_ value: some Encodable) throws {
+    self = try JSONDecoder().decode(JSONValue.self, from: JSONEncoder().encode(value))
+  }
+
+  /// A member of an object; nil where there is none.
+  subscript(_ name: String) -> JSONValue? {
+    if case .object(let members) = self { members[name] } else { nil }
+  }
+
+  /// A number of either kind.
+  var double: Double? {
+    switch self {
+    case .integer(let value): Double(value)
+    case .number(let value): value
+    default: nil
+    }
+  }
+
+  /// A whole number.
+  var int: Int? { if case .integer(let value) = self { value } else { nil } }
+
+  /// A truth value.
+  var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
+
+  /// A text.
+  var string: String? { if case .string(let value) = self { value } else { nil } }
+
+  /// The elements of an array.
+  var array: [JSONValue]? { if case .array(let values) = self { values } else { nil } }
+
+  /// The members of an object.
+  var object: [String: JSONValue]? {
+    if case .object(let members) = self { members } else { nil }
+  }
+}
