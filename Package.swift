@@ -56,6 +56,7 @@ let package = Package(
       name: "gyre",
       dependencies: [
         "MPI", "Sharding", "Tensors", "Attention", "AttentionReference", "SequenceParallel",
+        "ScalingModel",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),
@@ -64,6 +65,10 @@ let package = Package(
     .target(
       name: "SequenceParallel",
       dependencies: ["MPI", "Sharding", "Attention", "AttentionReference", "Tensors"],
+      swiftSettings: settings),
+    // Predicts ranks that are not here.
+    .target(
+      name: "ScalingModel", dependencies: ["SequenceParallel", "Sharding", "Attention"],
       swiftSettings: settings),
     .target(name: "Attention", dependencies: ["Tensors"], swiftSettings: settings),
     .target(name: "AttentionReference", swiftSettings: settings),

@@ -43,7 +43,7 @@ package struct DilatedPlan: Sendable {
   package var ranks: Int { home.ranks }
 
   /// The (query, key) pairs of a task, over all its heads and all sequences.
-  func pairs(_ task: DilatedTask) -> Int {
+  package func pairs(_ task: DilatedTask) -> Int {
     task.pairs(isCausal: pattern.isCausal) * families[task.family].queryHeads.count * shape.batch
   }
 

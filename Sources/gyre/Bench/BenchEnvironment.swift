@@ -5,7 +5,7 @@ import Glibc
 import MPI
 
 /// Where a measurement was made.
-struct BenchEnvironment: Encodable {
+struct BenchEnvironment: BenchSetting {
   let processor: String
   /// Of this host, as far as the system lets this process use them.
   let cores: Int
@@ -97,7 +97,7 @@ struct BenchEnvironment: Encodable {
   private static var allowedCores: Int { ProcessInfo.processInfo.activeProcessorCount }
 }
 
-extension BenchEnvironment: CustomStringConvertible {
+extension BenchEnvironment {
   /// One line.
   var description: String {
     let compiled = instructionSet.isEmpty ? "" : ", compiled for \(instructionSet)"

@@ -16,15 +16,18 @@ protocol BenchResult: Encodable {
   static func table(of results: [Self]) -> [[String]]
 }
 
+/// What all rows of a results file have in common.
+protocol BenchSetting: Encodable, CustomStringConvertible {}
+
 /// All rows of a benchmark: a results file.
-struct BenchReport<Result: BenchResult>: Encodable {
+struct BenchReport<Result: BenchResult, Setting: BenchSetting>: Encodable {
   let benchmark = Result.benchmark
-  let environment: BenchEnvironment
+  let environment: Setting
   let keys = Result.keys
   let results: [Result]
 
-  /// - Parameter environment: where the rows were measured.
-  init(_ results: [Result], in environment: BenchEnvironment = .current) {
+  /// - Parameter environment: where the rows were measured, or what they rest on.
+  init(_ results: [Result], in environment: Setting) {
     self.environment = environment
     self.results = results
   }

@@ -94,6 +94,6 @@ struct KernelBenchCommand: ParsableCommand {
         }
       }
     }
-    write(try BenchReport(results).formatted(format) + "\n", to: 1)
+    write(try BenchReport(results, in: BenchEnvironment.current).formatted(format) + "\n", to: 1)
   }
 }

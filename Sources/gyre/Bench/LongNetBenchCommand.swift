@@ -113,6 +113,8 @@ extension LongNetBenchCommand: DistributedCommand {
         }
       }
     }
-    write(try BenchReport(results).formatted(format) + "\n", to: STDOUT_FILENO)
+    write(
+      try BenchReport(results, in: BenchEnvironment.current).formatted(format) + "\n",
+      to: STDOUT_FILENO)
   }
 }

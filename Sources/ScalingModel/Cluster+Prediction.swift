@@ -1,0 +1,95 @@
+public import Attention
+public import SequenceParallel
+import Sharding
+
+extension Cluster {
+  /// Predicts one pass of dense attention.
+  ///
+  /// Every turn of the schedule is stepped, with the arrival of each block at each rank. Where threads
+  /// share cores, everything that needs a core takes as much longer as there are, on the average of the
+  /// pass, more threads at work than cores.
+  ///
+  /// - Precondition: the transport can serve so many ranks; each has tokens.
+  /// - Complexity: O(P²) for a ring; O(hosts · P) for `hierarchical`; O(P · B) for a mesh of A x B.
+  public func predict(
+    _ problem: DenseProblem, ranks: Int, transport: Transport, pass: AttentionPass,
+    progress: (_ share: Double) -> Void = { _ in }
+  ) -> Prediction {
+    let schedule = Schedule(problem, ranks: ranks, transport: transport, pass: pass, on: self)
+    var slowdown = 1.0
+    var outcome = schedule.ring.run(slowdown: slowdown, progress: progress)
+    for _ in 0..<(cores == nil ? 0 : 12) {
+      let next = max(1, threadsAtWork(outcome, ranks: ranks, schedule) / Double(cores ?? 1))
+      if abs(next - slowdown) < 0.002 * slowdown { break }
+      slowdown = (slowdown + next) / 2
+      outcome = schedule.ring.run(slowdown: slowdown)
+    }
+    return prediction(
+      outcome, schedule, problem, ranks: ranks, transport: transport, pass: pass,
+      slowdown: slowdown)
+  }
+
+  /// How many threads want a core, on the average of the pass, where they share them.
+  private func threadsAtWork(
+    _ outcome: RingSteps.Outcome, ranks: Int, _ schedule: Schedule
+  ) -> Double {
+    let end = outcome.ends.reduce(0, max)
+    if end == 0 { return 1 }
+    let sharing = sharesCores ? 1 : Double(hosts(ranks: ranks))
+    // Of a mesh only one column is stepped.
+    let stepped = Double(ranks) / Double(outcome.busy.count) * schedule.meanShare
+    return outcome.busy.reduce(0, +) * stepped / end * Double(threads) / sharing
+  }
+
+  private func prediction(
+    _ outcome: RingSteps.Outcome, _ schedule: Schedule, _ problem: DenseProblem, ranks: Int,
+    transport: Transport, pass: AttentionPass, slowdown: Double
+  ) -> Prediction {
+    let (exchange, pure) = (schedule.exchangeSeconds * slowdown, outcome.computing)
+    let seconds = outcome.ends.reduce(0, max) + exchange + startUp
+    let count = Double(pure.count)
+    let mean = pure.reduce(0, +) / count * schedule.meanShare
+    let flops = problem.pairs * problem.shape.flopsPerPair(pass)
+    let alone =
+      flops
+      / (kernel.flopsPerSecond(
+        tokens: Double(problem.tokens), pass, isMasked: problem.isCausal) * Double(threads))
+    let efficiency = alone / (Double(ranks) * seconds)
+    let sharded = problem.sharded(ranks: ranks)
+    return Prediction(
+      ranks: ranks, hosts: hosts(ranks: ranks), seconds: seconds, computeSeconds: mean,
+      exposedSeconds: max(0, seconds - (pure.max() ?? 0)),
+      imbalanceSeconds: (pure.max() ?? 0) - mean, bytesSentPerRank: schedule.bytesSent,
+      residentBytes: sharded.residentBytes(
+        rank: 0, transport: transport, gradients: pass == .backward), flops: flops,
+      efficiency: efficiency,
+      limit: limit(
+        schedule, seconds: seconds, mean: mean, most: pure.max() ?? 0, exchange: exchange,
+        ideal: alone / Double(ranks), slowdown: slowdown))
+  }
+
+  /// What most of the lost time goes to.
+  private func limit(
+    _ schedule: Schedule, seconds: Double, mean: Double, most: Double, exchange: Double,
+    ideal: Double, slowdown: Double
+  ) -> Prediction.Limit {
+    if ideal > 0.98 * seconds { return .none }
+    let ring = schedule.ring
+    let turns = Double(ring.groups.count - 1)
+    let bytes = ring.blockSeconds.reduce(0, max) + ring.resultSeconds.reduce(0, max)
+    let delay = ring.latency.reduce(0, max)
+    let waiting = max(0, seconds - most - exchange)
+    let sending = bytes * turns
+    let delays = delay * turns
+    let network = sending + delays
+    let share = network > 0 ? sending / network : 1
+    let losses: [(Prediction.Limit, Double)] = [
+      (.bandwidth, exchange + (network > mean ? waiting * share : 0)),
+      (.latency, network > mean ? waiting * (1 - share) : 0),
+      (.imbalance, most - mean + (network > mean ? 0 : waiting)),
+      (.cores, mean * (1 - 1 / slowdown)),
+      (.kernel, mean / slowdown - ideal),
+    ]
+    return losses.max { $0.1 < $1.1 }?.0 ?? .none
+  }
+}

@@ -1,0 +1,57 @@
+import Attention
+import ScalingModel
+
+/// What a prediction rests on, said with it.
+struct Assumptions: BenchSetting {
+  let flopsPerSecondOfThread: Double
+  let networkBytesPerSecond: Double
+  let networkLatencySeconds: Double
+  let networkWorkSecondsPerByte: Double
+  let insideBytesPerSecond: Double
+  let insideLatencySeconds: Double
+  let insideWorkSecondsPerByte: Double
+  let ranksPerHost: Int
+  let threads: Int
+  let cores: Nullable<Int>
+  let sharedCores: Bool
+  let mapBy: String
+  let noise: Double
+  let startUpSeconds: Double
+
+  init(_ cluster: Cluster, tokens: Int) {
+    flopsPerSecondOfThread = cluster.kernel.flopsPerSecond(
+      tokens: Double(tokens), .forward, isMasked: false)
+    networkBytesPerSecond = cluster.network.bytesPerSecond
+    networkLatencySeconds = cluster.network.latency
+    networkWorkSecondsPerByte = cluster.network.cpuSecondsPerByte
+    insideBytesPerSecond = cluster.inside.bytesPerSecond
+    insideLatencySeconds = cluster.inside.latency
+    insideWorkSecondsPerByte = cluster.inside.cpuSecondsPerByte
+    ranksPerHost = cluster.ranksPerHost
+    threads = cluster.threads
+    cores = Nullable(value: cluster.cores)
+    sharedCores = cluster.sharesCores
+    mapBy = cluster.mapping.rawValue
+    noise = cluster.noise
+    startUpSeconds = cluster.startUp
+  }
+
+  var description: String {
+    let place =
+      cores.value.map {
+        " on \($0) core\($0 == 1 ? "" : "s")\(sharedCores ? " that all hosts share" : "")"
+      } ?? ", a core for each"
+    return """
+      Assumed: a thread computes \(threeDigits(flopsPerSecondOfThread / 1e9)) GFLOP/s in one piece; \
+      a host has \(ranksPerHost) rank\(ranksPerHost == 1 ? "" : "s") of \(threads) \
+      thread\(threads == 1 ? "" : "s")\(place).
+      A host sends \(threeDigits(networkBytesPerSecond / 1e9)) GB/s and receives as much, \
+      \(threeDigits(networkLatencySeconds * 1e6)) µs after, at \
+      \(threeDigits(networkWorkSecondsPerByte * 1e9)) ns of processor time a byte; hosts do not get in \
+      each other's way.
+      Two ranks of a host exchange \(threeDigits(insideBytesPerSecond / 1e9)) GB/s, \
+      \(threeDigits(insideLatencySeconds * 1e6)) µs after. Visits vary by \
+      \(fixed(noise * 100, 1)) %; a pass starts in \(threeDigits(startUpSeconds * 1e3)) ms.
+      """
+  }
+}

@@ -1,0 +1,188 @@
+import ArgumentParser
+import Attention
+import ScalingModel
+import SequenceParallel
+import Sharding
+
+/// `gyre predict`: what jobs take on machines that are not here.
+struct PredictCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "predict",
+    abstract: "Time, efficiency, memory and bytes on machines that are not here.",
+    discussion: """
+      Steps the schedule of a job turn by turn and rank by rank, with speeds that are given or were \
+      measured, and says what it assumes. Efficiency is against one rank that computes everything in \
+      one piece.
+      """)
+
+  @Option(
+    help: ArgumentHelp("Tokens of the sequence, as 1048576 or 1M.", valueName: "n"),
+    transform: { try parseTokens($0) })
+  var tokens: Int?
+
+  @Option(
+    help: ArgumentHelp("Instead of --tokens: tokens of each rank.", valueName: "n"),
+    transform: { try parseTokens($0) })
+  var tokensPerRank: Int?
+
+  @Option(
+    help: ArgumentHelp("Numbers of ranks, as 64,1024.", valueName: "list"),
+    transform: { try parseIntegers($0, in: 1...100_000) })
+  var ranks = [1, 2, 4, 8, 16, 32, 64]
+
+  @Option(help: ArgumentHelp("Query heads.", valueName: "n"))
+  var heads = 8
+
+  @Option(
+    help: ArgumentHelp(
+      "KV heads. (default: as many as there are query heads)", valueName: "n"))
+  var kvHeads: Int?
+
+  @Option(help: ArgumentHelp("Head dim.", valueName: "n"))
+  var headDim = 64
+
+  @Flag(help: "A query sees the keys up to its own position.")
+  var causal = false
+
+  @Option(
+    help: "Which rank holds which tokens. (default: zigzag with --causal, contiguous without)")
+  var layout: Layout?
+
+  @Option(help: "The type in which keys and values travel.")
+  var wire = WireType.f32
+
+  @Option(
+    name: .customLong("pass"), help: "Passes, of forward and backward.",
+    transform: { try parseNames($0, of: KernelPass.self) })
+  var passes = [KernelPass.forward]
+
+  @Option(
+    help: ArgumentHelp(
+      "Transports, of ring, shared, hierarchical, query, heads and mesh:AxB. (default: ring)",
+      valueName: "list"),
+    transform: { try PredictedTransport.parse($0) })
+  var transport: [PredictedTransport] = [.ring]
+
+  @Option(
+    help: ArgumentHelp(
+      "Instead of a transport: LongNet's branches, as for gyre attend.", valueName: "list"),
+    transform: { try DilatedBranchList(parsing: $0) })
+  var dilated: DilatedBranchList?
+
+  @Option(
+    help: ArgumentHelp("Placements of --dilated.", valueName: "list"),
+    transform: { try parseNames($0, of: PlacementName.self) })
+  var placement = PlacementName.allCases
+
+  @OptionGroup(title: "Machines")
+  var machines: ClusterOptions
+
+  @Option(help: "A table, one JSON object, or rows for other programs.")
+  var format = TableFormat.text
+
+  func validate() throws {
+    guard (tokens == nil) != (tokensPerRank == nil) else {
+      throw ValidationError("Give one of --tokens and --tokens-per-rank.")
+    }
+    let kvHeads = kvHeads ?? heads
+    guard heads >= 1, kvHeads >= 1, heads % kvHeads == 0 else {
+      throw ValidationError("--heads must be a multiple of --kv-heads, both at least 1.")
+    }
+    guard (1...AttentionShape.largestHeadDim).contains(headDim) else {
+      throw ValidationError(
+        "--head-dim is \(headDim); give a number from 1 to \(AttentionShape.largestHeadDim).")
+    }
+    if let tokens, let most = ranks.max(), tokens < most {
+      throw ValidationError(
+        "--tokens is \(tokens) and there are \(most) ranks; give each a token.")
+    }
+    if dilated != nil, let most = ranks.max(), most > Cluster.mostDilatedRanks {
+      throw ValidationError(
+        "--dilated works out every segment of up to \(Cluster.mostDilatedRanks) ranks; leave "
+          + "\(most) out.")
+    }
+  }
+
+  func run() throws {
+    let rows = try machines.results.flatMap(ResultRow.read)
+    let cluster = try machines.cluster(headDim: headDim, rows: rows)
+    var results: [PredictResult] = []
+    let meter = PredictionMeter()
+    for pass in passes {
+      for count in ranks {
+        results += try predictions(ranks: count, pass, cluster, meter)
+      }
+    }
+    guard !results.isEmpty else {
+      throw UserError("None of the transports can serve any of these numbers of ranks.")
+    }
+    let assumptions = Assumptions(cluster, tokens: results[0].tokens)
+    write(
+      try BenchReport(results, in: assumptions).formatted(format) + "\n", to: 1)
+  }
+
+  private var shape: AttentionShape {
+    AttentionShape(
+      batch: 1, queryHeads: heads, kvHeads: kvHeads ?? heads, headDim: headDim,
+      valueHeadDim: headDim)
+  }
+
+  private var chosenLayout: Layout { layout ?? (causal ? .zigzag : .contiguous) }
+
+  private func predictions(
+    ranks: Int, _ pass: KernelPass, _ cluster: Cluster, _ meter: PredictionMeter
+  ) throws -> [PredictResult] {
+    let tokens = tokens ?? (tokensPerRank ?? 1) * ranks
+    if let dilated {
+      let problem = DilatedProblem(
+        shape: shape, tokens: tokens, layout: layout ?? .contiguous,
+        pattern: DilatedPattern(
+          branches: dilated.branches, headOffset: .modulo, queryHeads: heads, isCausal: causal))
+      return placement.map { name in
+        let prediction = meter.measuring {
+          cluster.predict(
+            problem, ranks: ranks, placement: name.placement, pass: pass.pass, progress: $0)
+        }
+        return result(prediction, pass, by: name.rawValue, tokens: tokens, .contiguous)
+      }
+    }
+    let problem = DenseProblem(
+      shape: shape, tokens: tokens, layout: chosenLayout, isCausal: causal, wire: wire)
+    return transport.compactMap { kind -> PredictResult? in
+      guard let transport = kind.transport(ranks: ranks, ranksPerHost: machines.ranksPerHost) else {
+        return nil
+      }
+      let prediction = meter.measuring {
+        cluster.predict(
+          problem, ranks: ranks, transport: transport, pass: pass.pass, progress: $0)
+      }
+      return result(prediction, pass, by: transport.name, tokens: tokens, chosenLayout)
+    }
+  }
+
+  private func result(
+    _ prediction: Prediction, _ pass: KernelPass, by transport: String, tokens: Int,
+    _ layout: Layout
+  ) -> PredictResult {
+    PredictResult(
+      pass: pass.rawValue, transport: transport, ranks: prediction.ranks, hosts: prediction.hosts,
+      threads: machines.threads, tokens: tokens, queryHeads: heads, kvHeads: kvHeads ?? heads,
+      headDim: headDim, causal: causal, layout: layout.rawValue, wire: wire.rawValue,
+      seconds: prediction.seconds, computeSeconds: prediction.computeSeconds,
+      exposedSeconds: prediction.exposedSeconds, imbalanceSeconds: prediction.imbalanceSeconds,
+      bytesSentPerRank: prediction.bytesSentPerRank, residentBytes: prediction.residentBytes,
+      flops: prediction.flops, flopsPerSecond: prediction.flops / prediction.seconds,
+      efficiency: prediction.efficiency, limit: prediction.limit.rawValue)
+  }
+}
+
+/// Parses `1048576`, `64K`, `1M` or `1G`: tokens, in steps of 1,024.
+func parseTokens(_ text: String) throws -> Int {
+  let factors: [Character: Int] = ["k": 1 << 10, "m": 1 << 20, "g": 1 << 30]
+  let factor = text.lowercased().last.flatMap { factors[$0] }
+  let number = Int(factor == nil ? text[...] : text.dropLast())
+  guard let number, number >= 1, number <= (1 << 50) / (factor ?? 1) else {
+    throw ValidationError("give a number of tokens, as 1048576 or 1M.")
+  }
+  return number * (factor ?? 1)
+}

@@ -1,0 +1,80 @@
+import ScalingModel
+
+/// One row of a prediction.
+struct PredictResult {
+  let pass: String
+  /// A transport of dense attention, or a placement of dilated attention.
+  let transport: String
+  let ranks: Int
+  let hosts: Int
+  let threads: Int
+  let tokens: Int
+  let queryHeads: Int
+  let kvHeads: Int
+  let headDim: Int
+  let causal: Bool
+  let layout: String
+  let wire: String
+  let seconds: Double
+  /// Mean over ranks.
+  let computeSeconds: Double
+  /// What transfers add to the slowest rank's computing.
+  let exposedSeconds: Double
+  let imbalanceSeconds: Double
+  let bytesSentPerRank: Double
+  let residentBytes: Double
+  let flops: Double
+  let flopsPerSecond: Double
+  let efficiency: Double
+  /// What most of the lost time goes to.
+  let limit: String
+}
+
+extension PredictResult: BenchResult {
+  static let benchmark = "predict"
+
+  static let keys = [
+    "pass", "transport", "ranks", "hosts", "threads", "tokens", "queryHeads", "kvHeads", "headDim",
+    "causal", "layout", "wire",
+  ]
+
+  static let figures = [
+    "seconds", "computeSeconds", "exposedSeconds", "imbalanceSeconds", "bytesSentPerRank",
+    "residentBytes", "flops", "flopsPerSecond", "efficiency", "limit",
+  ]
+
+  static func table(of results: [PredictResult]) -> [[String]] {
+    let header = [
+      "pass", "by", "ranks", "hosts", "tokens", "time", "computing", "exposed", "imbalance",
+      "sent a rank", "memory a rank", "FLOP/s", "efficiency", "lost to",
+    ]
+    return [header]
+      + results.map { row in
+        [
+          row.pass, row.transport, grouped(row.ranks), grouped(row.hosts), grouped(row.tokens),
+          shortSeconds(row.seconds), shortSeconds(row.computeSeconds),
+          shortSeconds(row.exposedSeconds), shortSeconds(row.imbalanceSeconds),
+          formatBytes(row.bytesSentPerRank), formatBytes(row.residentBytes),
+          formatFlops(row.flopsPerSecond), "\(fixed(row.efficiency * 100, 1)) %", row.limit,
+        ]
+      }
+  }
+}
+
+/// A duration down to microseconds.
+private func shortSeconds(_ value: Double) -> String {
+  switch value {
+  case ..<1e-3: "\(threeDigits(value * 1e6)) µs"
+  case ..<1: "\(threeDigits(value * 1e3)) ms"
+  default: formatSeconds(value)
+  }
+}
+
+/// A speed with the prefix that suits it.
+private func formatFlops(_ value: Double) -> String {
+  for (factor, prefix) in [(1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G")]
+  where value >= factor {
+    return "\(threeDigits(value / factor)) \(prefix)"
+  }
+  return "\(threeDigits(value / 1e6)) M"
+}
