@@ -7,6 +7,10 @@ struct Schedule {
   let ring: RingSteps
   /// Seconds of exchanges that all wait for, with the processor time in them.
   let exchangeSeconds: Double
+  /// The bytes of them that a rank gives away.
+  let exchangedBytes: Double
+  /// Of each rank that is stepped, the bytes of its block.
+  let blockBytes: [Double]
   /// The most bytes that a rank sends.
   let bytesSent: Double
   /// The mean share of a rank in the heads, over that of the ranks that are stepped.
@@ -141,6 +145,8 @@ struct Schedule {
       latency: latency, transferWork: transferWork, isCut: work.isCut, visit: visit,
       noise: cluster.noise)
     exchangeSeconds = 0
+    exchangedBytes = 0
+    blockBytes = counts.map { Double($0) * bytes.block }
     bytesSent = sent.max() ?? 0
     meanShare = 1
   }
@@ -191,6 +197,8 @@ struct Schedule {
       ? 0
       : exchanged * outside * sharing / link.bytesPerSecond
         + 2 * exchanged * link.cpuSecondsPerByte + 2 * others * link.latency
+    exchangedBytes = exchanged
+    blockBytes = columnRing.blockBytes
     ring = columnRing.ring
     bytesSent = exchanged + columnRing.bytesSent
     meanShare = Double(shape.queryHeads) / Double(columns * inner.queryHeads)

@@ -74,6 +74,15 @@ struct PredictCommand: ParsableCommand {
     transform: { try parseNames($0, of: PlacementName.self) })
   var placement = PlacementName.allCases
 
+  @Option(
+    help: ArgumentHelp(
+      """
+      Also write the forward pass for SimGrid's smpirun -replay into this folder; for one number of \
+      ranks and one of ring, hierarchical and heads.
+      """, valueName: "folder"),
+    completion: .directory)
+  var simgrid: String?
+
   @OptionGroup(title: "Machines")
   var machines: ClusterOptions
 
@@ -96,6 +105,16 @@ struct PredictCommand: ParsableCommand {
       throw ValidationError(
         "--tokens is \(tokens) and there are \(most) ranks; give each a token.")
     }
+    if simgrid != nil {
+      let replayed: [PredictedTransport] = [.ring, .hierarchical, .heads]
+      guard ranks.count == 1, transport.count == 1, replayed.contains(transport[0]),
+        passes == [.forward], dilated == nil, machines.noise == 0, machines.cores == nil
+      else {
+        throw ValidationError(
+          "--simgrid replays one forward pass without noise on cores of its own; give one number of "
+            + "--ranks and one --transport of ring, hierarchical and heads.")
+      }
+    }
     if dilated != nil, let most = ranks.max(), most > Cluster.mostDilatedRanks {
       throw ValidationError(
         "--dilated works out every segment of up to \(Cluster.mostDilatedRanks) ranks; leave "
@@ -116,6 +135,14 @@ struct PredictCommand: ParsableCommand {
     guard !results.isEmpty else {
       throw UserError("None of the transports can serve any of these numbers of ranks.")
     }
+    if let simgrid,
+      let transport = results.first.map({ _ in transport[0] })?
+        .transport(ranks: ranks[0], ranksPerHost: machines.ranksPerHost)
+    {
+      try Replay(
+        denseProblem(ranks: ranks[0]), ranks: ranks[0], transport: transport, on: cluster
+      ).write(to: simgrid)
+    }
     let assumptions = Assumptions(cluster, tokens: results[0].tokens)
     write(
       try BenchReport(results, in: assumptions).formatted(format) + "\n", to: 1)
@@ -129,10 +156,18 @@ struct PredictCommand: ParsableCommand {
 
   private var chosenLayout: Layout { layout ?? (causal ? .zigzag : .contiguous) }
 
+  private func tokens(ranks: Int) -> Int { tokens ?? (tokensPerRank ?? 1) * ranks }
+
+  private func denseProblem(ranks: Int) -> DenseProblem {
+    DenseProblem(
+      shape: shape, tokens: tokens(ranks: ranks), layout: chosenLayout, isCausal: causal,
+      wire: wire)
+  }
+
   private func predictions(
     ranks: Int, _ pass: KernelPass, _ cluster: Cluster, _ meter: PredictionMeter
   ) throws -> [PredictResult] {
-    let tokens = tokens ?? (tokensPerRank ?? 1) * ranks
+    let tokens = tokens(ranks: ranks)
     if let dilated {
       let problem = DilatedProblem(
         shape: shape, tokens: tokens, layout: layout ?? .contiguous,
@@ -146,8 +181,7 @@ struct PredictCommand: ParsableCommand {
         return result(prediction, pass, by: name.rawValue, tokens: tokens, .contiguous)
       }
     }
-    let problem = DenseProblem(
-      shape: shape, tokens: tokens, layout: chosenLayout, isCausal: causal, wire: wire)
+    let problem = denseProblem(ranks: ranks)
     return transport.compactMap { kind -> PredictResult? in
       guard let transport = kind.transport(ranks: ranks, ranksPerHost: machines.ranksPerHost) else {
         return nil
