@@ -22,6 +22,8 @@ struct BenchEnvironment: BenchSetting {
   let openMPIParameters: [String: String]
   let ranks: Int
   let hosts: [Host]
+  /// What the link of each host carries, where that is limited; null where it is not known.
+  let linkBytesPerSecond: Nullable<Double>
   /// Whether ranks times threads are more than the cores of their host.
   let oversubscribed: Bool
 
@@ -83,6 +85,9 @@ struct BenchEnvironment: BenchSetting {
       }
     }
     openMPIParameters = parameters
+    linkBytesPerSecond = Nullable(
+      value: ProcessInfo.processInfo.environment["GYRE_LINK_RATE"]
+        .flatMap(Rate.init(argument:))?.value)
     ranks = hosts.reduce(0) { $0 + $1.ranks }
     self.hosts = hosts
     oversubscribed = hosts.contains { $0.ranks * threads > $0.cores }

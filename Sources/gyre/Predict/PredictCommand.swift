@@ -83,6 +83,21 @@ struct PredictCommand: ParsableCommand {
     completion: .directory)
   var simgrid: String?
 
+  @Option(
+    help: ArgumentHelp(
+      """
+      Instead of a prediction: compare with the runs of gyre bench strong and weak in this file; can \
+      be given several times.
+      """, valueName: "file"),
+    completion: .file(extensions: ["json", "jsonl"]))
+  var check: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "With --check: fit the model to the runs of this file first.", valueName: "file"),
+    completion: .file(extensions: ["json", "jsonl"]))
+  var fit: [String] = []
+
   @OptionGroup(title: "Machines")
   var machines: ClusterOptions
 
@@ -90,7 +105,13 @@ struct PredictCommand: ParsableCommand {
   var format = TableFormat.text
 
   func validate() throws {
-    guard (tokens == nil) != (tokensPerRank == nil) else {
+    guard fit.isEmpty || !check.isEmpty else {
+      throw ValidationError("--fit is for --check; give the runs to check too.")
+    }
+    guard check.isEmpty || tokens == nil && tokensPerRank == nil && dilated == nil else {
+      throw ValidationError("--check predicts what its files hold; leave other problems out.")
+    }
+    guard !check.isEmpty || (tokens == nil) != (tokensPerRank == nil) else {
       throw ValidationError("Give one of --tokens and --tokens-per-rank.")
     }
     let kvHeads = kvHeads ?? heads
@@ -124,6 +145,10 @@ struct PredictCommand: ParsableCommand {
 
   func run() throws {
     let rows = try machines.results.flatMap(ResultRow.read)
+    if !check.isEmpty {
+      try checkModel(rows)
+      return
+    }
     let cluster = try machines.cluster(headDim: headDim, rows: rows)
     var results: [PredictResult] = []
     let meter = PredictionMeter()
@@ -146,6 +171,17 @@ struct PredictCommand: ParsableCommand {
     let assumptions = Assumptions(cluster, tokens: results[0].tokens)
     write(
       try BenchReport(results, in: assumptions).formatted(format) + "\n", to: 1)
+  }
+
+  private func checkModel(_ rows: [ResultRow]) throws {
+    let check = try ModelCheck(
+      fitting: fit.flatMap(ResultRow.read), checking: check.flatMap(ResultRow.read), machines, rows)
+    let results = check.results
+    guard !check.heldOut.isEmpty else {
+      throw UserError("The files of --check have no runs of gyre bench strong or weak.")
+    }
+    let assumptions = FittedAssumptions(check.calibration, results)
+    write(try BenchReport(results, in: assumptions).formatted(format) + "\n", to: 1)
   }
 
   private var shape: AttentionShape {
