@@ -128,6 +128,10 @@ let package = Package(
       ],
       swiftSettings: settings),
     .testTarget(
+      name: "ScalingModelTests",
+      dependencies: ["ScalingModel", "SequenceParallel", "Attention", "Sharding", "Tensors"],
+      swiftSettings: settings),
+    .testTarget(
       name: "ShardingTests", dependencies: ["Sharding", "Tensors"], swiftSettings: settings),
     .testTarget(
       name: "TensorsTests", dependencies: ["Tensors", "TestSupport"], swiftSettings: settings),

@@ -1,5 +1,5 @@
 import Attention
-import Sharding
+package import Sharding
 
 /// The visible pairs of one head between the queries of one rank and the keys of another, in closed
 /// form, so that 10¹⁰ of them can be asked for.
@@ -7,7 +7,7 @@ import Sharding
 /// With shards of n tokens, under a causal mask a rank sees of another in the zigzag layout n²/2, all
 /// of it of half the keys or by half the queries; in the striped layout a triangle with its diagonal
 /// or without; in the contiguous layout all of those before it and nothing of those after.
-struct VisitWork {
+package struct VisitWork {
   private let counts: [Double]
   private let kind: Kind
 
@@ -16,7 +16,7 @@ struct VisitWork {
   }
 
   /// - Parameter counts: the tokens of each rank.
-  init(counts: [Int], layout: Layout, isCausal: Bool) {
+  package init(counts: [Int], layout: Layout, isCausal: Bool) {
     self.counts = counts.map(Double.init)
     kind =
       switch layout {
@@ -29,7 +29,7 @@ struct VisitWork {
 
   /// The pairs of one head.
   @inline(__always)
-  func pairs(rank: Int, owner: Int) -> Double {
+  package func pairs(rank: Int, owner: Int) -> Double {
     let (n, m) = (counts[rank], counts[owner])
     if rank == owner, kind != .full { return n * (n + 1) / 2 }
     switch kind {

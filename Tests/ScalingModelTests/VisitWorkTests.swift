@@ -1,0 +1,63 @@
+import Attention
+import ScalingModel
+import SequenceParallel
+import Sharding
+import Tensors
+import Testing
+
+/// That the model counts the work that the pattern says there is.
+@Suite("Work of the scaling model")
+struct VisitWorkTests {
+  @Test(
+    "pairs of a visit in closed form are those of the mask",
+    arguments: [Layout.contiguous, .zigzag, .striped], [1, 2, 3, 5, 8])
+  func pairs(layout: Layout, ranks: Int) {
+    for tokens in [ranks, 37, 64, 101] {
+      for isCausal in [false, true] {
+        let sharding = Sharding(layout, tokens: tokens, ranks: ranks)
+        let pattern: any AttentionPattern = isCausal ? CausalPattern() : FullPattern()
+        let work = VisitWork(
+          counts: (0..<ranks).map(sharding.tokenCount), layout: layout, isCausal: isCausal)
+        for rank in 0..<ranks {
+          for owner in 0..<ranks {
+            let counted = pattern.visiblePairs(
+              keys: sharding.shards[owner], queries: sharding.shards[rank])
+            #expect(
+              work.pairs(rank: rank, owner: owner) == Double(counted),
+              "\(layout) \(tokens) tokens, \(ranks) ranks, causal \(isCausal): \(rank) of \(owner)")
+          }
+        }
+      }
+    }
+  }
+
+  @Test("bytes of a rank are those that the operator sends", arguments: [2, 3, 8])
+  func bytes(ranks: Int) {
+    let shape = AttentionShape(
+      batch: 1, queryHeads: 8, kvHeads: 4, headDim: 32, valueHeadDim: 32)
+    let problem = DenseProblem(shape: shape, tokens: 4800, layout: .zigzag, isCausal: true)
+    let cluster = Cluster(
+      kernel: KernelCurve(flopsPerSecond: 1e9), network: Link(latency: 0, bytesPerSecond: 1e9),
+      inside: Link(latency: 0, bytesPerSecond: 1e9))
+    func sent(_ transport: Transport, _ pass: AttentionPass) -> Double {
+      cluster.predict(problem, ranks: ranks, transport: transport, pass: pass).bytesSentPerRank
+    }
+    let block = 4800 / ranks * 4 * 64 * 4
+    #expect(sent(.ring, .forward) == Double((ranks - 1) * block))
+    // Gradients of keys and values, in Float as they are.
+    #expect(sent(.ring, .backward) == Double((ranks - 1) * 2 * block))
+    let rows = 4800 / ranks * 8 * 4
+    #expect(sent(.query, .forward) == Double((ranks - 1) * rows * (32 + 32 + 2)))
+    if ranks == 2 || ranks == 8 {
+      let grid = HeadGrid(columns: ranks, rows: 1)
+      // Where KV heads do not divide, the operator sends some of them twice.
+      if 4 % ranks == 0 {
+        for pass in [AttentionPass.forward, .backward] {
+          let operatorSends = problem.sharded(ranks: ranks).bytesSent(
+            by: 0, on: grid, backward: pass == .backward)
+          #expect(sent(.heads, pass) == Double(operatorSends), "\(pass)")
+        }
+      }
+    }
+  }
+}
