@@ -59,7 +59,7 @@ extension Cluster {
     return Prediction(
       ranks: ranks, hosts: hosts(ranks: ranks), seconds: seconds, computeSeconds: mean,
       exposedSeconds: max(0, seconds - (pure.max() ?? 0)),
-      imbalanceSeconds: (pure.max() ?? 0) - mean, bytesSentPerRank: schedule.bytesSent,
+      imbalanceSeconds: max(0, (pure.max() ?? 0) - mean), bytesSentPerRank: schedule.bytesSent,
       residentBytes: sharded.residentBytes(
         rank: 0, transport: transport, gradients: pass == .backward), flops: flops,
       efficiency: efficiency,
