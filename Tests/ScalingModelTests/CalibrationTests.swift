@@ -1,0 +1,82 @@
+import Attention
+import ScalingModel
+import SequenceParallel
+import Sharding
+import Testing
+
+/// That fitting finds what made the runs.
+@Suite("Calibration of the scaling model")
+struct CalibrationTests {
+  private func run(
+    ranks: Int, tokens: Int, pass: AttentionPass, bytesPerSecond: Double,
+    secondsOf truth: (Cluster) -> Cluster
+  ) -> MeasuredRun {
+    var machines = Cluster(
+      kernel: KernelCurve(flopsPerSecond: 1e9),
+      network: Link(latency: 1e-4, bytesPerSecond: bytesPerSecond),
+      inside: Link(latency: 0, bytesPerSecond: 1e10))
+    machines.cores = 2
+    machines.sharesCores = true
+    let problem = DenseProblem(
+      shape: AttentionShape(batch: 1, queryHeads: 4, kvHeads: 4, headDim: 64, valueHeadDim: 64),
+      tokens: tokens, layout: .contiguous, isCausal: false)
+    let seconds = truth(machines).predict(
+      problem, ranks: ranks, transport: .ring, pass: pass
+    ).seconds
+    return MeasuredRun(
+      problem: problem, ranks: ranks, transport: .ring, pass: pass, cluster: machines,
+      seconds: seconds)
+  }
+
+  @Test("a slower kernel, a slower link and work for bytes are found, and predict other runs")
+  func recovers() {
+    func truth(_ cluster: Cluster) -> Cluster {
+      var result = cluster
+      result.kernel.scale(by: 0.8, .forward)
+      result.kernel.scale(by: 0.6, .backward)
+      result.network.bytesPerSecond *= 0.9
+      result.network.cpuSecondsPerByte = 1e-8
+      return result
+    }
+    func runs(_ ranks: [Int], _ tokens: [Int], _ rates: [Double]) -> [MeasuredRun] {
+      ranks.flatMap { ranks in
+        tokens.flatMap { tokens in
+          rates.flatMap { rate in
+            [AttentionPass.forward, .backward].map { pass in
+              run(
+                ranks: ranks, tokens: tokens * ranks, pass: pass, bytesPerSecond: rate,
+                secondsOf: truth)
+            }
+          }
+        }
+      }
+    }
+    let calibration = Calibration(fitting: runs([1, 2, 4], [512, 2048], [1e6, 1e8]))
+    #expect(abs(calibration.forwardSpeed - 0.8) < 0.04, "\(calibration)")
+    #expect(abs(calibration.backwardSpeed - 0.6) < 0.04, "\(calibration)")
+    #expect(abs(calibration.networkSpeed - 0.9) < 0.05, "\(calibration)")
+    for unseen in runs([3], [1024], [3e6]) {
+      let error = unseen.predictedSeconds(calibration) / unseen.seconds - 1
+      #expect(abs(error) < 0.05, "\(error)")
+    }
+    // Without it they are far off.
+    let without = runs([3], [1024], [3e6]).map { $0.predictedSeconds() / $0.seconds - 1 }
+    #expect(without.contains { abs($0) > 0.15 }, "\(without)")
+  }
+
+  @Test("a curve is met at its points, and goes on past them as it says")
+  func curve() {
+    var curve = KernelCurve()
+    let points = [(512.0, 50e9), (2048.0, 80e9)].map {
+      KernelCurve.Point(tokens: $0.0, flopsPerSecond: $0.1)
+    }
+    curve.setCurve(points.reversed(), .forward, isMasked: false)
+    func speed(_ tokens: Double) -> Double {
+      curve.flopsPerSecond(tokens: tokens, .forward, isMasked: true) / 1e9
+    }
+    #expect(speed(512) == 50 && speed(2048) == 80 && speed(1e6) == 80)
+    #expect(abs(speed(1024) - 65) < 1e-9 && abs(speed(64) - 6.25) < 1e-9)
+    #expect(!curve.covers(.backward) && curve.covers(.forward))
+    #expect(curve.flopsPerSecond(tokens: 2048, .backward, isMasked: false) == 80e9)
+  }
+}
