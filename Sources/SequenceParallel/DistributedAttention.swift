@@ -33,6 +33,8 @@ public struct DistributedAttention: ~Copyable {
     public var topology: Topology?
     /// False ends all transfers before computing, which shows what overlap is worth.
     public var overlaps = true
+    /// What is done at all: anything but ``Part/all`` is for measuring, and its results are wrong.
+    public var part = Part.all
     /// What travels in the backward pass.
     public var backwardRoute = BackwardRoute.automatic
     /// Where spans are noted.
@@ -40,6 +42,15 @@ public struct DistributedAttention: ~Copyable {
 
     /// The defaults.
     public init() {}
+  }
+
+  /// What of a pass is done, to find out what takes how long.
+  public enum Part: Hashable, Sendable {
+    case all
+    /// Every rank computes what it would, on its own memory in place of others' blocks.
+    case computing
+    /// Blocks and results travel as they would, and nobody computes.
+    case transfers
   }
 
   /// Connects the ranks, called by all of them together.
@@ -53,6 +64,11 @@ public struct DistributedAttention: ~Copyable {
     let topology = try options.topology ?? Topology(of: world)
     try transport.check(
       ranks: world.size, topology: topology, backwardRoute: options.backwardRoute)
+    if options.part != .all, !transport.hasParts(ranks: world.size) {
+      throw TransportError(
+        "Where ranks share heads, computing and transfers cannot be taken apart; choose another "
+          + "transport.")
+    }
     let maker = StreamMaker(
       transport, groups: try transport.groups(topology, ranks: world.size), options: options)
     let decision = problem.backwardDecision(

@@ -67,25 +67,9 @@ public struct MeasuredSpeeds: Hashable, Sendable {
     of byteCount: Int, round ranks: [Int], on world: borrowing Communicator
   ) throws(MPIError) -> Double {
     if ranks.count == 1 { return 0 }
-    let ring = try world.duplicate()
-    guard let place = ranks.firstIndex(of: ring.rank) else { return 0 }
-    let outgoing = AlignedBuffer<UInt8>(zeros: byteCount)
-    let incoming = AlignedBuffer<UInt8>(zeros: byteCount)
-    let nothing = unsafe UnsafeMutableRawBufferPointer(start: nil, count: 0)
-    var sent = unsafe [UnsafeMutableRawBufferPointer](repeating: nothing, count: ring.size)
-    var received = unsafe sent
-    unsafe sent[ranks[(place + 1) % ranks.count]] = outgoing.unsafeMutableBytes
-    unsafe received[ranks[(place + ranks.count - 1) % ranks.count]] = incoming.unsafeMutableBytes
-    let exchange = PeerExchange("speed")
-    let seconds = try fastest { () throws(MPIError) in
-      try unsafe exchange.begin(sending: sent, receiving: received, on: ring)
-      try ring.wait(for: "a measurement of the link") { () throws(MPIError) in
-        try exchange.isFinished()
-      }
-    }
-    withExtendedLifetime(outgoing) {}
-    withExtendedLifetime(incoming) {}
-    return seconds
+    guard let ring = try world.split(color: ranks.contains(world.rank) ? 0 : nil) else { return 0 }
+    let trial = try LinkTrial(.shift, byteCount: byteCount, on: ring)
+    return try fastest { () throws(MPIError) in try trial.run() }
   }
 
   /// The seconds of the fastest of a few runs.

@@ -93,6 +93,8 @@ extension ShardedAttention {
       row += 4 * (1 + others) * headDim + results * (valueHeadDim + 2)
     }
     if gradients {
+      // Those that are given back, out of the stream's memory.
+      token += 4 * key
       switch backwardRoute {
       case .queries:
         row += 4 * (1 + others) * (headDim + valueHeadDim + 3) + results * headDim

@@ -33,6 +33,11 @@ extension Transport {
     }
   }
 
+  /// Whether it can compute without transfers, and transfer without computing, to be measured.
+  public func hasParts(ranks: Int) -> Bool {
+    ((try? grid(ranks: ranks))?.columns ?? 1) <= 1
+  }
+
   /// How ranks share the heads; nil if each has all of them.
   func grid(ranks: Int) throws(TransportError) -> HeadGrid? {
     switch self {

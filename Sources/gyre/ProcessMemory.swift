@@ -10,6 +10,30 @@ enum ProcessMemory {
     return Int(usage.ru_maxrss) << 10
   }
 
+  /// What is resident now.
+  static var residentBytes: Int { statusBytes("VmRSS") }
+
+  /// The most that has been resident since ``resetPeak()``.
+  static var peakSinceReset: Int { statusBytes("VmHWM") }
+
+  /// Starts the peak anew.
+  ///
+  /// - Returns: false where the system refuses.
+  static func resetPeak() -> Bool {
+    let descriptor = unsafe open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return false }
+    defer { close(descriptor) }
+    return unsafe Glibc.write(descriptor, "5", 1) == 1
+  }
+
+  private static func statusBytes(_ name: String) -> Int {
+    let line = text(ofFile: "/proc/self/status").split(separator: "\n").first {
+      $0.hasPrefix("\(name):")
+    }
+    return (line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) } ?? 0)
+      << 10
+  }
+
   /// The memory of this host.
   static var physicalBytes: Int {
     sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))

@@ -4,6 +4,7 @@ import Glibc
 ///
 /// It shows percent, time so far and time left, and nothing in the first two seconds.
 struct ProgressLine {
+  private let what: String
   private let total: Int
   private let terminal: Int32?
   private let start = ContinuousClock.now
@@ -12,7 +13,10 @@ struct ProgressLine {
   private var hasPrinted = false
 
   /// Prepares a line on a terminal, or none.
-  init(total: Int, on terminal: Int32?) {
+  ///
+  /// - Parameter what: the word before the numbers.
+  init(_ what: String = "attention", total: Int, on terminal: Int32?) {
+    self.what = what
     self.total = max(1, total)
     self.terminal = terminal
     nextUpdate = start + .seconds(2)
@@ -30,7 +34,7 @@ struct ProgressLine {
     let elapsed = seconds(now - start)
     let left = elapsed * (1 - fraction) / max(fraction, 0.001)
     draw(
-      "attention \(Int(fraction * 100)) %, \(formatSeconds(elapsed.rounded())), "
+      "\(what) \(Int(fraction * 100)) %, \(formatSeconds(elapsed.rounded())), "
         + "about \(formatSeconds(left.rounded())) left")
   }
 

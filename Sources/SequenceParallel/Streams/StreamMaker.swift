@@ -4,6 +4,7 @@ import MPI
 struct StreamMaker {
   private let transport: Transport
   private let groups: [[Int]]
+  private let part: DistributedAttention.Part
   private let overlaps: Bool
   private let timeline: Timeline?
 
@@ -11,12 +12,26 @@ struct StreamMaker {
   init(_ transport: Transport, groups: [[Int]], options: DistributedAttention.Options) {
     self.transport = transport
     self.groups = groups
+    part = options.part
     overlaps = options.overlaps
     timeline = options.timeline
   }
 
   /// A stream of blocks on their way round the ranks.
   func stream(
+    of blocks: TravellingBlocks, on world: borrowing Communicator
+  ) throws(MPIError) -> any BlockStream {
+    switch part {
+    case .all: try travellingStream(of: blocks, on: world)
+    case .computing:
+      LocalStream(
+        schedule: blocks.schedule(groups), sizes: blocks.sizes, timeline: timeline,
+        rank: world.rank)
+    case .transfers: IdleStream(try travellingStream(of: blocks, on: world))
+    }
+  }
+
+  private func travellingStream(
     of blocks: TravellingBlocks, on world: borrowing Communicator
   ) throws(MPIError) -> any BlockStream {
     transport == .allgather

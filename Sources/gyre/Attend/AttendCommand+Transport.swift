@@ -36,23 +36,8 @@ extension AttendCommand {
     if dilation.dilated != nil { return ChosenTransport(.ring) }
     // What fits nowhere cannot even be estimated.
     try checkMemory(attention, .shared, nil, on: world)
-    let node = try world.splitByNode()
-    let needed =
-      attention.residentBytes(rank: world.rank, transport: .hierarchical, gradients: gradients)
-      * Double(node.size)
-    let fits = try needed <= Double(SharedWindow.freeBytes(on: node))
-    let hasRoom = try world.allReduce(fits ? 1 : 0, with: .min) == 1
-    if topology.nodes.count == 1 {
-      return hasRoom
-        ? ChosenTransport(.shared, reason: "all ranks share the memory of one host")
-        : ChosenTransport(.ring, reason: "the host has too little shared memory")
-    }
-    let speeds = try MeasuredSpeeds(
-      shape: attention.shape, team: ThreadTeam(threads: threads), topology: topology, on: world)
-    let estimates = Transport.cheapest(
-      for: attention, topology: topology, gradients: gradients, speeds: speeds)
-    return ChosenTransport(
-      cheapest: estimates.filter { hasRoom || $0.transport != .hierarchical })
+    return try ChosenTransport(
+      cheapestFor: attention, topology, gradients: gradients, threads: threads, on: world)
   }
 
   func topology(of world: borrowing Communicator) throws -> Topology {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Attention
+import MPI
 import SequenceParallel
 
 /// The names of transports on the command line.
@@ -42,6 +43,31 @@ struct ChosenTransport {
       "estimates: "
       + estimates.map { "\($0.transport.name) \(formatSeconds($0.seconds))" }
       .joined(separator: ", ")
+  }
+
+  /// The one that should take least time of those that there is room for, called by all ranks together.
+  init(
+    cheapestFor attention: ShardedAttention, _ topology: Topology, gradients: Bool, threads: Int,
+    on world: borrowing Communicator
+  ) throws {
+    let node = try world.splitByNode()
+    let needed =
+      attention.residentBytes(rank: world.rank, transport: .hierarchical, gradients: gradients)
+      * Double(node.size)
+    let fits = try needed <= Double(SharedWindow.freeBytes(on: node))
+    let hasRoom = try world.allReduce(fits ? 1 : 0, with: .min) == 1
+    if topology.nodes.count == 1 {
+      self =
+        hasRoom
+        ? ChosenTransport(.shared, reason: "all ranks share the memory of one host")
+        : ChosenTransport(.ring, reason: "the host has too little shared memory")
+      return
+    }
+    let speeds = try MeasuredSpeeds(
+      shape: attention.shape, team: ThreadTeam(threads: threads), topology: topology, on: world)
+    let estimates = Transport.cheapest(
+      for: attention, topology: topology, gradients: gradients, speeds: speeds)
+    self.init(cheapest: estimates.filter { hasRoom || $0.transport != .hierarchical })
   }
 }
 

@@ -5,5 +5,9 @@ struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",
     abstract: "Measurements.",
-    subcommands: [KernelBenchCommand.self, LongNetBenchCommand.self])
+    subcommands: [
+      KernelBenchCommand.self, LongNetBenchCommand.self, StrongBenchCommand.self,
+      WeakBenchCommand.self, OverlapBenchCommand.self, LinkBenchCommand.self,
+      MemoryBenchCommand.self,
+    ])
 }

@@ -21,13 +21,16 @@ protocol BenchSetting: Encodable, CustomStringConvertible {}
 
 /// All rows of a benchmark: a results file.
 struct BenchReport<Result: BenchResult, Setting: BenchSetting>: Encodable {
-  let benchmark = Result.benchmark
+  let benchmark: String
   let environment: Setting
   let keys = Result.keys
   let results: [Result]
 
-  /// - Parameter environment: where the rows were measured, or what they rest on.
-  init(_ results: [Result], in environment: Setting) {
+  /// - Parameters:
+  ///   - environment: where the rows were measured, or what they rest on.
+  ///   - benchmark: its name, where several have the same rows.
+  init(_ results: [Result], in environment: Setting, of benchmark: String = Result.benchmark) {
+    self.benchmark = benchmark
     self.environment = environment
     self.results = results
   }
@@ -49,7 +52,7 @@ struct BenchReport<Result: BenchResult, Setting: BenchSetting>: Encodable {
     case .json:
       return try encoded(self)
     case .jsonl:
-      return try results.map { try encoded(BenchReport([$0], in: environment)) }
+      return try results.map { try encoded(BenchReport([$0], in: environment, of: benchmark)) }
         .joined(separator: "\n")
     }
   }

@@ -40,7 +40,10 @@ struct Samples {
   /// less than the quotient of the medians.
   ///
   /// - Parameter other: measured in the same rounds.
-  func medianRatio(to other: Samples) -> Double {
-    Samples(values: zip(values, other.values).map { $0 / $1 }).median
+  func medianRatio(to other: Samples) -> Double { ratios(to: other).median }
+
+  /// The quotients of neighbours in time.
+  func ratios(to other: Samples) -> Samples {
+    Samples(values: zip(values, other.values).map { $0 / $1 })
   }
 }

@@ -1,0 +1,94 @@
+import Attention
+import SequenceParallel
+import Sharding
+
+/// What attention a row is about: the fields that such rows of all benchmarks have.
+struct AttentionKey: Encodable {
+  let pass: KernelPass
+  let ranks: Int
+  let hosts: Int
+  let threads: Int
+  /// Of the whole sequence.
+  let tokens: Int
+  /// Of the rank that has most.
+  let tokensPerRank: Int
+  let queryHeads: Int
+  let kvHeads: Int
+  let headDim: Int
+  let causal: Bool
+  let layout: String
+  /// As it was asked for.
+  let transport: String
+  let wire: String
+  /// What was taken, where it was not named; no key.
+  let chosenTransport: String
+
+  static let names = [
+    "pass", "ranks", "hosts", "threads", "tokens", "tokensPerRank", "queryHeads", "kvHeads",
+    "headDim", "causal", "layout", "transport", "wire",
+  ]
+
+  static let header = [
+    "pass", "mask", "by", "layout", "wire", "head dim", "tokens", "hosts", "ranks",
+  ]
+
+  var cells: [String] {
+    [
+      pass.rawValue, causal ? "causal" : "full",
+      transport == chosenTransport ? transport : "\(transport): \(chosenTransport)", layout, wire,
+      "\(headDim)", grouped(tokens), "\(hosts)", "\(ranks)",
+    ]
+  }
+
+  init(
+    _ pass: KernelPass, _ attention: AttentionCase, _ problem: ShardedAttention,
+    transport chosen: Transport, hosts: Int
+  ) {
+    self.pass = pass
+    ranks = problem.ranks
+    self.hosts = hosts
+    threads = attention.threads
+    tokens = problem.queries.tokens
+    tokensPerRank = problem.queries.largestTokenCount
+    queryHeads = attention.shape.queryHeads
+    kvHeads = attention.shape.kvHeads
+    headDim = attention.shape.headDim
+    causal = attention.isCausal
+    layout = attention.layout.rawValue
+    transport = attention.transport.name
+    wire = "\(attention.wire)"
+    chosenTransport = chosen.name
+  }
+}
+
+/// What came out for some attention.
+protocol AttentionFigures: Encodable {
+  static var benchmark: String { get }
+  static var names: [String] { get }
+  /// Of a table for people, after those of the key.
+  static var header: [String] { get }
+  var cells: [String] { get }
+}
+
+/// A row: one object with the fields of both.
+struct AttentionResult<Figures: AttentionFigures>: BenchResult {
+  let key: AttentionKey
+  let figures: Figures
+
+  static var benchmark: String { Figures.benchmark }
+  static var keys: [String] { AttentionKey.names }
+  static var figures: [String] { ["chosenTransport"] + Figures.names }
+
+  static func table(of results: [Self]) -> [[String]] {
+    [AttentionKey.header + Figures.header] + results.map { $0.key.cells + $0.figures.cells }
+  }
+
+  func encode(to encoder: any Encoder) throws {
+    try key.encode(to: encoder)
+    try figures.encode(to: encoder)
+  }
+}
+
+/// Cells of tables.
+func milliseconds(_ seconds: Double) -> String { "\(threeDigits(seconds * 1e3)) ms" }
+func percent(_ fraction: Double) -> String { "\(fixed(fraction * 100, 1)) %" }

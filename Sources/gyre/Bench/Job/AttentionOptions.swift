@@ -1,0 +1,110 @@
+import ArgumentParser
+import Attention
+import SequenceParallel
+import Sharding
+
+/// What attention is measured: every combination of the lists.
+struct AttentionOptions: ParsableArguments {
+  @Option(
+    name: .customLong("pass"), help: "Passes, of forward and backward.",
+    transform: { try parseNames($0, of: KernelPass.self) })
+  var passes = KernelPass.allCases
+
+  @Option(help: "Query heads.")
+  var heads = 8
+
+  @Option(help: "KV heads. (default: as many as there are query heads)")
+  var kvHeads: Int?
+
+  @Option(
+    name: .customLong("head-dim"), help: "Head dims, for example 64,128.",
+    transform: { try parseIntegers($0, in: 1...AttentionShape.largestHeadDim) })
+  var headDims = [64]
+
+  @Option(help: "With a causal mask, without, or both.")
+  var causal = CausalChoice.yes
+
+  @Option(
+    name: .customLong("layout"), help: "Layouts, of contiguous, zigzag and striped.",
+    transform: { try parseNames($0, of: Layout.self) })
+  var layouts = [Layout.zigzag]
+
+  @Option(
+    name: .customLong("transport"),
+    help: """
+      Transports, of ring, shared, hierarchical, allgather, query, heads, mesh, mesh:AxB and auto.
+      """,
+    transform: parseTransports)
+  var transports = [TransportArgument(.ring)]
+
+  @Option(
+    name: .customLong("wire"), help: "Types in which keys and values travel.",
+    transform: { try parseNames($0, of: WireType.self) })
+  var wires = [WireType.f32]
+
+  @Option(help: "Threads of each rank.")
+  var threads = 1
+
+  func validate() throws {
+    guard heads >= 1, kvHeads ?? heads >= 1, heads % (kvHeads ?? heads) == 0 else {
+      throw ValidationError("--heads must be a multiple of --kv-heads, both at least 1.")
+    }
+    guard (1...1024).contains(threads) else {
+      throw ValidationError("--threads is \(threads); give a number from 1 to 1024.")
+    }
+  }
+
+  /// Every combination but of passes.
+  var cases: [AttentionCase] {
+    headDims.flatMap { headDim in
+      causal.values.flatMap { isCausal in
+        layouts.flatMap { layout in
+          transports.flatMap { transport in
+            wires.map { wire in
+              AttentionCase(
+                shape: AttentionShape(
+                  batch: 1, queryHeads: heads, kvHeads: kvHeads ?? heads, headDim: headDim,
+                  valueHeadDim: headDim),
+                isCausal: isCausal, layout: layout, transport: transport, wire: wire,
+                threads: threads)
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+@Sendable
+private func parseTransports(_ text: String) throws -> [TransportArgument] {
+  try text.split(separator: ",", omittingEmptySubsequences: false).map { name in
+    guard let transport = TransportArgument(argument: String(name)) else {
+      let known = TransportArgument.allValueStrings.joined(separator: ", ")
+      throw ValidationError("give names of \(known), joined by commas.")
+    }
+    return transport
+  }
+}
+
+/// Attention over sequences of any length on any number of ranks.
+struct AttentionCase {
+  let shape: AttentionShape
+  let isCausal: Bool
+  let layout: Layout
+  let transport: TransportArgument
+  let wire: WireType
+  let threads: Int
+
+  /// What is computed.
+  func problem(tokens: Int, ranks: Int) -> ShardedAttention {
+    let sharding = Sharding(layout, tokens: tokens, ranks: ranks)
+    return ShardedAttention(
+      shape: shape, queries: sharding, keys: sharding,
+      pattern: isCausal ? CausalPattern() : FullPattern(), wire: wire)
+  }
+}
+
+extension TransportArgument {
+  /// As it was asked for.
+  var name: String { mesh.map { "\(choice.rawValue):\($0)" } ?? choice.rawValue }
+}

@@ -1,0 +1,32 @@
+/// The line `y = offset + slope · x` through some points.
+struct LineFit {
+  let offset: Double
+  let slope: Double
+
+  /// Fits the slope by least squares, which long messages decide; then the offset, with that slope, by
+  /// least squares of relative errors, which short ones decide. Neither is below 0.
+  ///
+  /// Messages of middle sizes may lie off the line: protocols change, and a limited link lets bursts
+  /// pass. Nil without two different `x`.
+  init?(_ points: [(x: Double, y: Double)]) {
+    let points = points.filter { $0.y > 0 }
+    guard Set(points.map(\.x)).count > 1 else { return nil }
+    let count = Double(points.count)
+    let meanX = points.reduce(0) { $0 + $1.x } / count
+    let meanY = points.reduce(0) { $0 + $1.y } / count
+    var (xx, xy) = (0.0, 0.0)
+    for point in points {
+      xx += (point.x - meanX) * (point.x - meanX)
+      xy += (point.x - meanX) * (point.y - meanY)
+    }
+    let slope = max(0, xy / xx)
+    var (weights, rests) = (0.0, 0.0)
+    for point in points {
+      let weight = 1 / (point.y * point.y)
+      weights += weight
+      rests += weight * (point.y - slope * point.x)
+    }
+    self.slope = slope
+    offset = max(0, rests / weights)
+  }
+}

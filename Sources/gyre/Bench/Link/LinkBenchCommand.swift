@@ -1,0 +1,63 @@
+import ArgumentParser
+import Glibc
+import MPI
+import SequenceParallel
+
+/// `gyre bench link`: what messages among ranks take, and what links carry.
+struct LinkBenchCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "link",
+    abstract: "What messages take, in seconds and in processor time.",
+    usage: "mpirun -n P gyre bench link [options]",
+    discussion: """
+      pair: there and back between each rank and the next, while the others sleep. shift: from each \
+      rank to the next, all at once. exchange: from each rank to all others, all at once. Processor \
+      time is of messages apart, whose ranks sleep between polls, as they compute between them in \
+      attention. Rows of kind fit have the line through the times of all sizes: seconds of a \
+      message without bytes, and of each byte.
+      """)
+
+  @Option(
+    help: "Bytes of a message.", transform: { try parseIntegers($0, in: 1...1 << 30) })
+  var bytes = [8, 128, 2048, 16384, 65536, 262_144, 1 << 20, 4 << 20, 16 << 20]
+
+  @OptionGroup(title: "Rounds") var rounds: RoundOptions
+}
+
+extension LinkBenchCommand: DistributedCommand {
+  /// Measures on all ranks and prints on rank 0.
+  func run(on world: borrowing Communicator) throws {
+    let size = world.size
+    guard size > 1 else {
+      throw AgreedFailure(
+        message: "gyre: a single rank has no link; start bench link with mpirun -n 2 or more.")
+    }
+    let environment = try BenchEnvironment.gather(threads: 1, on: world)
+    let topology = try Topology(of: world)
+    let all = try RankGroup(Array(0..<size), of: world)
+    // Of two ranks, there and back is every pair.
+    let pairs = try (0..<(size == 2 ? 1 : size)).map {
+      try RankGroup([$0, ($0 + 1) % size], of: world)
+    }
+    var progress = rounds.progress(comparisons: bytes.count, on: world)
+    defer { progress.clear() }
+    var contests: [LinkContest] = []
+    for bytes in bytes {
+      let ofSize = try
+        (pairs.map { (LinkResult.Kind.pair, $0) } + [(.shift, all), (.exchange, all)])
+        .map { try LinkContest($0.0, $0.1, bytes: bytes, topology: topology, on: world) }
+      try rounds.run(ofSize.flatMap(\.contestants), progress: &progress, on: world)
+      contests += ofSize
+    }
+    guard world.rank == 0 else { return }
+    let results = LinkResult.Kind.measured.flatMap { kind in
+      let ofKind = contests.filter { $0.kind == kind }
+      return ofKind.map(\.result)
+        + [true, false].compactMap { sameHost in
+          LinkResult(fitOf: ofKind.filter { $0.sameHost == sameHost })
+        }
+    }
+    write(
+      try BenchReport(results, in: environment).formatted(rounds.format) + "\n", to: STDOUT_FILENO)
+  }
+}

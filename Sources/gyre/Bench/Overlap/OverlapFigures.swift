@@ -1,0 +1,52 @@
+/// What came out in the benchmark of overlap.
+struct OverlapFigures {
+  /// Rounds that count.
+  let repeats: Int
+  /// Of the slowest rank, the median over rounds, as all figures are.
+  let seconds: Double
+  /// The bounds of its confidence interval.
+  let secondsLow: Double
+  let secondsHigh: Double
+  /// From the first to the third quartile, as a fraction of the median.
+  let spread: Double
+  /// With transfers that end before a block is computed.
+  let noOverlapSeconds: Double
+  /// Without any transfer; null, as the next two, where ranks share heads.
+  let computeOnlySeconds: Nullable<Double>
+  /// Of the transfers alone, with nothing to compute.
+  let transferSeconds: Nullable<Double>
+  /// The part of the transfers that does not show, from 0 to 1; null where there are none.
+  let hiddenFraction: Nullable<Double>
+  /// Seconds over those without any transfer.
+  let ratioToComputeOnly: Nullable<Double>
+  /// Of the rank that sends most.
+  let bytesSentPerRank: Int
+  let messagesPerRank: Int
+  /// Useful ones, of all ranks.
+  let flops: Double
+  let flopsPerSecond: Double
+}
+
+extension OverlapFigures: AttentionFigures {
+  static let benchmark = "overlap"
+
+  static let names = [
+    "repeats", "seconds", "secondsLow", "secondsHigh", "spread", "noOverlapSeconds",
+    "computeOnlySeconds", "transferSeconds", "hiddenFraction", "ratioToComputeOnly",
+    "bytesSentPerRank", "messagesPerRank", "flops", "flopsPerSecond",
+  ]
+
+  static let header = [
+    "time", "spread", "no overlap", "compute only", "transfers", "hidden", "× compute only",
+    "sent a rank",
+  ]
+
+  var cells: [String] {
+    [
+      milliseconds(seconds), percent(spread), milliseconds(noOverlapSeconds),
+      computeOnlySeconds.value.map(milliseconds) ?? "",
+      transferSeconds.value.map(milliseconds) ?? "", hiddenFraction.value.map(percent) ?? "",
+      ratioToComputeOnly.value.map { fixed($0, 3) } ?? "", formatBytes(Double(bytesSentPerRank)),
+    ]
+  }
+}
