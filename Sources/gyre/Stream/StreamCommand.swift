@@ -97,6 +97,9 @@ struct StreamCommand: ParsableCommand {
   @Option(help: "What rank 0 prints: a table or one JSON object.")
   var report = ReportFormat.text
 
+  @OptionGroup(title: "Settings")
+  var layers: SettingsOptions
+
   func validate() throws {
     guard (input == nil) != (random == nil) else {
       throw ValidationError(
