@@ -16,6 +16,7 @@ struct KernelBenchCommand: ParsableCommand {
 
   @Option(
     name: .customLong("pass"), help: "Passes, of forward and backward. (default: forward,backward)",
+    completion: .list(KernelPass.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: KernelPass.self) })
   var passes = KernelPass.allCases
 
@@ -45,6 +46,7 @@ struct KernelBenchCommand: ParsableCommand {
   @Option(
     name: .customLong("dtype"),
     help: "Types of keys and values, of f32, f16, bf16 and int8. (default: f32)",
+    completion: .list(WireType.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: WireType.self) })
   var dtypes = [WireType.f32]
 

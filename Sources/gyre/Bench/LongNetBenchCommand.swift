@@ -34,6 +34,7 @@ struct LongNetBenchCommand: ParsableCommand {
 
   @Option(
     name: .customLong("pass"), help: "Passes, of forward and backward. (default: forward,backward)",
+    completion: .list(KernelPass.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: KernelPass.self) })
   var passes = KernelPass.allCases
 

@@ -51,7 +51,7 @@ enum ManualSource {
       "×": "x", "·": "*", "√": "sqrt ", "…": "...", "–": "-", "—": "-", "−": "-", "′": "'",
       "≤": "<=", "≥": ">=", "→": "->", "²": "^2", "“": "\"", "”": "\"", "’": "'",
     ]
-    // Formatters warn of empty lines; one with a space ends a paragraph as well.
-    return text.map { words[$0] ?? String($0) }.joined().replacing("\n\n", with: "\n \n")
+    // Formatters warn of empty lines; an indented one starts a paragraph as well.
+    return text.map { words[$0] ?? String($0) }.joined().replacing("\n\n", with: "\n  ")
   }
 }

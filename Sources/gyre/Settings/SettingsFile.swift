@@ -37,8 +37,9 @@ struct SettingsFile {
     return contents
   }
 
-  /// What the file says of an option of the command that `commands` leads to; the innermost object
-  /// wins. Nil if it says nothing.
+  /// What the file says of an option of the command that `commands` leads to; nil if it says nothing.
+  ///
+  /// The innermost object wins.
   func setting(_ option: CommandOption, of commands: [String]) throws -> Setting? {
     var object = contents
     var place: [String] = []
