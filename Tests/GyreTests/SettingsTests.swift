@@ -107,6 +107,8 @@ struct SettingsTests {
       program: "gyre", arguments: ["attend"] + random, environment: ["GYRE_SCALE": "-inf"])
     #expect(negative.standardError.contains("--scale is -inf"), "\(negative)")
     #expect(negative.standardError.contains("--scale comes from GYRE_SCALE."), "\(negative)")
+    // As a word of its own the parser would take this for an option.
+    try await expectRefusal([], ["GYRE_LAYOUT": "-x"], ["'-x' is invalid for '--layout"])
     let result = try await MPIJob.runAlone(
       program: "gyre", arguments: ["attend", "--explain-settings", "--", "--odd.safetensors"],
       environment: ["GYRE_THREADS": "2"])
