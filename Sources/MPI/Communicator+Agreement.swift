@@ -60,12 +60,4 @@ extension Communicator {
   public func lowestDifferingRank(_ text: String) throws(MPIError) -> Int? {
     try lowestDifferingRank(Array(text.utf8))
   }
-
-  /// The bytes of rank `root`, whose number the others do not know.
-  private func broadcastBytes(_ bytes: [UInt8], from root: Int) throws(MPIError) -> [UInt8] {
-    let count = try broadcast(bytes.count, from: root)
-    var result = rank == root ? bytes : [UInt8](repeating: 0, count: count)
-    try broadcast(&result, from: root)
-    return result
-  }
 }

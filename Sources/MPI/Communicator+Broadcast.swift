@@ -48,6 +48,21 @@ extension Communicator {
     try broadcast(&elements, from: root)
     return elements[0]
   }
+
+  /// The bytes of rank `root`, on all ranks, of which the others do not know how many there are.
+  ///
+  /// - Parameters:
+  ///   - bytes: on `root` the source, elsewhere not read.
+  ///   - root: the rank to copy from.
+  /// - Returns: the bytes of `root`.
+  /// - Throws: ``MPIError`` where MPI fails.
+  /// - Complexity: two broadcasts.
+  public func broadcastBytes(_ bytes: [UInt8], from root: Int) throws(MPIError) -> [UInt8] {
+    let count = try broadcast(bytes.count, from: root)
+    var result = rank == root ? bytes : [UInt8](repeating: 0, count: count)
+    try broadcast(&result, from: root)
+    return result
+  }
 }
 
 extension CommunicatorState {

@@ -57,47 +57,58 @@ func agreeOnArguments(_ arguments: [String], on world: borrowing Communicator) t
       """)
 }
 
-/// Parses and runs a command on all ranks and turns agreed failures into an exit code.
+/// Finds the settings, parses and runs a command on all ranks, and turns agreed failures into an exit
+/// code.
 ///
 /// An error that is not agreed ends the whole job and names the rank: the others may be waiting
 /// for it.
 func reportingFailures(
   on world: borrowing Communicator,
-  parse: () throws -> any ParsableCommand,
+  settings: () throws -> LayeredArguments,
   run: (any ParsableCommand) throws -> Void
 ) -> Int32 {
   var command: (any ParsableCommand)?
+  var layers = LayeredArguments()
   do {
-    let parsed = try parse()
+    layers = try settings()
+    if world.rank == 0 { layers.warnings.forEach { printError("gyre: \($0)") } }
+    let parsed = try Gyre.parseAsRoot(layers.arguments)
+    if layers.isExplained {
+      if world.rank == 0 { print(layers.explanation) }
+      return EXIT_SUCCESS
+    }
     command = parsed
     try run(parsed)
     return EXIT_SUCCESS
   } catch let failure as AgreedFailure {
-    if let message = failure.message { printError(message) }
+    if let message = failure.message { printError(layers.addingOrigins(to: message)) }
     return EXIT_FAILURE
   } catch is PeerFailure {
     // Agreed as well; the rank that failed says why.
     return EXIT_FAILURE
   } catch {
     if error is MPIError || command is any DistributedCommand {
-      printError("gyre: rank \(world.rank) on \(MPIEnvironment.processorName): \(error)")
+      printError(
+        layers.addingOrigins(
+          to: "gyre: rank \(world.rank) on \(MPIEnvironment.processorName): \(error)"))
       world.abort(code: Int(EXIT_FAILURE))
     }
     // All ranks have parsed the same arguments, or rank 0 alone runs the command.
-    return world.rank == 0 ? report(error) : Gyre.exitCode(for: error).rawValue
+    return world.rank == 0 ? report(error, layers) : Gyre.exitCode(for: error).rawValue
   }
 }
 
 /// Prints what an error of the argument parser says, which may be the help that was asked for.
 ///
 /// - Returns: the exit code.
-func report(_ error: any Error) -> Int32 {
+func report(_ error: any Error, _ layers: LayeredArguments) -> Int32 {
   let code = Gyre.exitCode(for: error)
   if code.isSuccess {
     print(Gyre.fullMessage(for: error))
   } else {
-    let message = Gyre.message(for: error)
-    printError("gyre: \(message)\(message.hasSuffix(".") ? "" : ".") See --help.")
+    let message = layers.addingOrigins(to: Gyre.message(for: error))
+    let isSentence = message.hasSuffix(".") || message.hasSuffix("?")
+    printError("gyre: \(message)\(isSentence ? "" : ".") See --help.")
   }
   return code.rawValue
 }

@@ -11,6 +11,10 @@ struct Gyre: ParsableCommand {
     discussion: """
       Start one process a rank with mpirun (or Launch/local on one machine); each holds a shard \
       of the sequence, and key/value blocks pass round a ring.
+
+      Options can also come from the environment (GYRE_THREADS=4 for --threads 4, GYRE_CAUSAL=true \
+      for --causal) and from a JSON file that --settings or GYRE_SETTINGS names. The command line \
+      wins over the environment, and that over the file.
       """,
     version: "0.1.0",
     subcommands: [
@@ -26,27 +30,34 @@ struct Gyre: ParsableCommand {
     // A file over the size limit is then an error of the write, which says so, and not a death.
     signal(SIGXFSZ, SIG_IGN)
     let arguments = Array(CommandLine.arguments.dropFirst())
+    var layers = LayeredArguments()
     do {
+      if arguments == [ManualSource.argument] {
+        print(try ManualSource.description())
+        return
+      }
       if MPIEnvironment.isLaunchedByMPI {
         let code = try withMPI { world in
           reportingFailures(on: world) {
             try agreeOnArguments(arguments, on: world)
-            return try parseAsRoot(arguments)
+            return try .agreed(arguments, on: world)
           } run: { command in
             try run(command, on: world)
           }
         }
         Glibc.exit(code)
       }
-      var command = try parseAsRoot(arguments)
-      guard command is any DistributedCommand else {
-        try command.run()
+      layers = try .ofThisProcess(arguments)
+      var command = try parseAsRoot(layers.arguments)
+      if layers.isExplained || !(command is any DistributedCommand) {
+        layers.warnings.forEach { printError("gyre: \($0)") }
+        if layers.isExplained { print(layers.explanation) } else { try command.run() }
         return
       }
-      let parsed = command
+      let found = layers
       let code = try withMPI { world in
         reportingFailures(on: world) {
-          parsed
+          found
         } run: {
           try run($0, on: world)
         }
@@ -56,7 +67,7 @@ struct Gyre: ParsableCommand {
       printError("gyre: \(error)")
       Glibc.exit(EXIT_FAILURE)
     } catch {
-      Glibc.exit(report(error))
+      Glibc.exit(report(error, layers))
     }
   }
 

@@ -17,4 +17,7 @@ extension HeadOffset: ExpressibleByArgument {
 
   /// The names.
   public static var allValueStrings: [String] { ["modulo", "grouped"] }
+
+  /// The names.
+  public static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
 }

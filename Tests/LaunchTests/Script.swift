@@ -28,6 +28,7 @@ enum Script {
     var variables = ProcessInfo.processInfo.environment
     variables["GYRE_BINARY"] = nil
     variables["GYRE_CORES"] = nil
+    variables["GYRE_THREADS"] = nil
     variables.merge(environment) { $1 }
 
     // Files, not pipes: neither stream can then fill up while the other is being read.

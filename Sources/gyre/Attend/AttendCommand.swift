@@ -179,6 +179,9 @@ struct AttendCommand: ParsableCommand {
   @Option(help: "What rank 0 prints: a table or one JSON object.")
   var report = ReportFormat.text
 
+  @OptionGroup(title: "Settings")
+  var layers: SettingsOptions
+
   func validate() throws {
     let npy = [q, k, v, outputGradient].compactMap { $0 }
     let sources = (input == nil ? 0 : 1) + (random == nil ? 0 : 1) + (npy.isEmpty ? 0 : 1)

@@ -73,5 +73,10 @@ struct TransportArgument: ExpressibleByArgument {
     TransportChoice.allCases.map(\.rawValue) + ["mesh:AxB"]
   }
 
+  /// The names; what follows `mesh:` is the user's to say.
+  static var defaultCompletionKind: CompletionKind {
+    .list(TransportChoice.allCases.map(\.rawValue))
+  }
+
   var defaultValueDescription: String { choice.rawValue }
 }

@@ -15,17 +15,19 @@ struct KernelBenchCommand: ParsableCommand {
       """)
 
   @Option(
-    name: .customLong("pass"), help: "Passes, of forward and backward.",
+    name: .customLong("pass"), help: "Passes, of forward and backward. (default: forward,backward)",
+    completion: .list(KernelPass.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: KernelPass.self) })
   var passes = KernelPass.allCases
 
   @Option(
-    name: .customLong("head-dim"), help: "Head dims, for example 64,128.",
+    name: .customLong("head-dim"), help: "Head dims. (default: 64,128)",
     transform: { try parseIntegers($0, in: 1...AttentionShape.largestHeadDim) })
   var headDims = [64, 128]
 
   @Option(
-    help: "Numbers of tokens.", transform: { try parseIntegers($0, in: 1...1 << 24) })
+    help: "Numbers of tokens, joined by commas. (default: 4096)",
+    transform: { try parseIntegers($0, in: 1...1 << 24) })
   var tokens = [4096]
 
   @Option(
@@ -42,12 +44,15 @@ struct KernelBenchCommand: ParsableCommand {
   var causal = CausalChoice.both
 
   @Option(
-    name: .customLong("dtype"), help: "Types of keys and values, of f32, f16, bf16 and int8.",
+    name: .customLong("dtype"),
+    help: "Types of keys and values, of f32, f16, bf16 and int8. (default: f32)",
+    completion: .list(WireType.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: WireType.self) })
   var dtypes = [WireType.f32]
 
   @Option(
-    help: "Numbers of threads.", transform: { try parseIntegers($0, in: 1...1024) })
+    help: "Numbers of threads, joined by commas. (default: 1)",
+    transform: { try parseIntegers($0, in: 1...1024) })
   var threads = [1]
 
   @Flag(help: "Add up so that order cannot matter.")
@@ -58,6 +63,9 @@ struct KernelBenchCommand: ParsableCommand {
 
   @Option(help: "A table, one JSON object, or rows for other programs.")
   var format = TableFormat.text
+
+  @OptionGroup(title: "Settings")
+  var layers: SettingsOptions
 
   func validate() throws {
     guard heads >= 1, kvHeads >= 1, heads % kvHeads == 0 else {

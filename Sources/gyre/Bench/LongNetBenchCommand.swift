@@ -16,7 +16,8 @@ struct LongNetBenchCommand: ParsableCommand {
       """)
 
   @Option(
-    help: "Numbers of tokens.", transform: { try parseIntegers($0, in: 1...1 << 24) })
+    help: "Numbers of tokens, joined by commas. (default: 16384,65536,262144)",
+    transform: { try parseIntegers($0, in: 1...1 << 24) })
   var tokens = [16384, 65536, 262_144]
 
   @Option(
@@ -32,12 +33,13 @@ struct LongNetBenchCommand: ParsableCommand {
   var denseLimit = 65536
 
   @Option(
-    name: .customLong("pass"), help: "Passes, of forward and backward.",
+    name: .customLong("pass"), help: "Passes, of forward and backward. (default: forward,backward)",
+    completion: .list(KernelPass.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: KernelPass.self) })
   var passes = KernelPass.allCases
 
   @Option(
-    name: .customLong("head-dim"), help: "Head dims, for example 64,128.",
+    name: .customLong("head-dim"), help: "Head dims, joined by commas. (default: 64)",
     transform: { try parseIntegers($0, in: 1...AttentionShape.largestHeadDim) })
   var headDims = [64]
 
@@ -51,7 +53,8 @@ struct LongNetBenchCommand: ParsableCommand {
   var causal = CausalChoice.both
 
   @Option(
-    help: "Numbers of threads.", transform: { try parseIntegers($0, in: 1...1024) })
+    help: "Numbers of threads, joined by commas. (default: 1)",
+    transform: { try parseIntegers($0, in: 1...1024) })
   var threads = [1]
 
   @Option(
@@ -63,6 +66,9 @@ struct LongNetBenchCommand: ParsableCommand {
 
   @Option(help: "A table, one JSON object, or rows for other programs.")
   var format = TableFormat.text
+
+  @OptionGroup(title: "Settings")
+  var layers: SettingsOptions
 
   func validate() throws {
     guard heads >= 1, kvHeads ?? heads >= 1, heads % (kvHeads ?? heads) == 0 else {

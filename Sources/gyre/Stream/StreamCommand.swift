@@ -81,7 +81,8 @@ struct StreamCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Note in FILE.0, FILE.1, … what is done, and go on from there.", valueName: "file"))
+      "Note in FILE.0, FILE.1, … what is done, and go on from there.", valueName: "file"),
+    completion: .file())
   var checkpoint: String?
 
   @Option(parsing: .unconditional, help: ArgumentHelp("Threads of each rank.", valueName: "n"))
@@ -96,6 +97,9 @@ struct StreamCommand: ParsableCommand {
 
   @Option(help: "What rank 0 prints: a table or one JSON object.")
   var report = ReportFormat.text
+
+  @OptionGroup(title: "Settings")
+  var layers: SettingsOptions
 
   func validate() throws {
     guard (input == nil) != (random == nil) else {
