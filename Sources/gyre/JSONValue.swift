@@ -5,6 +5,8 @@ enum JSONValue: Codable, Hashable {
   case null
   case bool(Bool)
   case integer(Int)
+  /// A whole number that only fits without a sign, as a seed of 64 bits may.
+  case unsigned(UInt64)
   case number(Double)
   case string(String)
   case array([JSONValue])
@@ -18,6 +20,8 @@ enum JSONValue: Codable, Hashable {
       self = .bool(value)
     } else if let value = try? container.decode(Int.self) {
       self = .integer(value)
+    } else if let value = try? container.decode(UInt64.self) {
+      self = .unsigned(value)
     } else if let value = try? container.decode(Double.self) {
       self = .number(value)
     } else if let value = try? container.decode(String.self) {
@@ -35,6 +39,7 @@ enum JSONValue: Codable, Hashable {
     case .null: try container.encodeNil()
     case .bool(let value): try container.encode(value)
     case .integer(let value): try container.encode(value)
+    case .unsigned(let value): try container.encode(value)
     case .number(let value): try container.encode(value)
     case .string(let value): try container.encode(value)
     case .array(let values): try container.encode(values)
@@ -57,10 +62,11 @@ enum JSONValue: Codable, Hashable {
     if case .object(let members) = self { members[name] } else { nil }
   }
 
-  /// A number of either kind.
+  /// A number of any kind.
   var double: Double? {
     switch self {
     case .integer(let value): Double(value)
+    case .unsigned(let value): Double(value)
     case .number(let value): value
     default: nil
     }

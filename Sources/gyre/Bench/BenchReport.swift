@@ -64,6 +64,7 @@ struct BenchReport<Result: BenchResult, Setting: BenchSetting>: Encodable {
       switch object[field] {
       case .bool(let value): "\(value)"
       case .integer(let value): "\(value)"
+      case .unsigned(let value): "\(value)"
       case .number(let value): "\(value)"
       case .string(let value): value.contains(",") ? "\"\(value)\"" : value
       default: ""

@@ -49,7 +49,7 @@ struct ClusterOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp("Cores of a host. (default: as many as it has threads)", valueName: "n"))
-  var cores: Int?
+  var coresPerHost: Int?
 
   @Flag(help: "All hosts share these cores, as in an emulated cluster.")
   var sharedCores = false
@@ -67,7 +67,8 @@ struct ClusterOptions: ParsableArguments {
 
   func validate() throws {
     for (name, value) in [
-      ("--ranks-per-host", ranksPerHost), ("--threads", threads), ("--cores", cores ?? 1),
+      ("--ranks-per-host", ranksPerHost), ("--threads", threads),
+      ("--cores-per-host", coresPerHost ?? 1),
     ] where !(1...1_000_000).contains(value) {
       throw ValidationError("\(name) is \(value); give a number from 1 to 1,000,000.")
     }
@@ -116,7 +117,7 @@ struct ClusterOptions: ParsableArguments {
       kernel: kernel, network: adjusted(network, networkLatency, networkWork),
       inside: adjusted(inside ?? network, insideLatency, insideWork), ranksPerHost: ranksPerHost,
       threads: threads)
-    cluster.cores = cores
+    cluster.cores = coresPerHost
     cluster.sharesCores = sharedCores
     cluster.mapping = mapBy
     cluster.noise = noise

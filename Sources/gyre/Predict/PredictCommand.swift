@@ -104,6 +104,9 @@ struct PredictCommand: ParsableCommand {
   @Option(help: "A table, one JSON object, or rows for other programs.")
   var format = TableFormat.text
 
+  @OptionGroup(title: "Settings")
+  var layers: SettingsOptions
+
   func validate() throws {
     guard fit.isEmpty || !check.isEmpty else {
       throw ValidationError("--fit is for --check; give the runs to check too.")
@@ -129,7 +132,7 @@ struct PredictCommand: ParsableCommand {
     if simgrid != nil {
       let replayed: [PredictedTransport] = [.ring, .hierarchical, .heads]
       guard ranks.count == 1, transport.count == 1, replayed.contains(transport[0]),
-        passes == [.forward], dilated == nil, machines.noise == 0, machines.cores == nil
+        passes == [.forward], dilated == nil, machines.noise == 0, machines.coresPerHost == nil
       else {
         throw ValidationError(
           "--simgrid replays one forward pass without noise on cores of its own; give one number of "

@@ -47,7 +47,7 @@ struct CommandOption {
       return Setting(option: "--\(name)", value: "\(isOn)", arguments: arguments, origin: origin)
     case (.value(let allowed, _), .bool(let value)) where allowed.contains("\(value)"):
       return setting(words: ["\(value)"], origin: origin)
-    case (.value(_, let isRepeating), .list(let values)):
+    case (.value(_, let isRepeating), .array(let values)):
       let words = values.compactMap(\.word)
       guard !words.isEmpty, words.count == values.count else { return nil }
       return setting(
@@ -63,7 +63,7 @@ struct CommandOption {
   func setting(text: String, origin: String?) -> Setting? {
     switch kind {
     case .flag: Bool(text).flatMap { setting(.bool($0), origin: origin) }
-    case .value: setting(.text(text), origin: origin)
+    case .value: setting(.string(text), origin: origin)
     }
   }
 

@@ -20,16 +20,16 @@ enum ManualSource {
 
   private static func completed(_ value: JSONValue) -> JSONValue {
     switch value {
-    case .text(let text): return .text(inASCII(text))
-    case .list(let values): return .list(values.map(completed))
+    case .string(let text): return .string(inASCII(text))
+    case .array(let values): return .array(values.map(completed))
     case .object(var object):
       if let abstract = object["abstract"]?.word, object["kind"] != nil {
-        object["abstract"] = .text(abstract + defaults(object, besides: abstract))
+        object["abstract"] = .string(abstract + defaults(object, besides: abstract))
         // With values the tool leaves room for descriptions of each, of which there are none.
         object["allValues"] = nil
       }
       return .object(object.mapValues(completed))
-    case .null, .bool, .number: return value
+    case .null, .bool, .integer, .unsigned, .number: return value
     }
   }
 
@@ -37,7 +37,7 @@ enum ManualSource {
   private static func defaults(_ argument: [String: JSONValue], besides abstract: String) -> String
   {
     var parts: [String] = []
-    if case .list(let values) = argument["allValues"] {
+    if case .array(let values) = argument["allValues"] {
       parts.append("values: " + values.compactMap(\.word).joined(separator: ", "))
     }
     if let value = argument["defaultValue"]?.word, !abstract.contains("(default: ") {

@@ -22,6 +22,7 @@ struct LinkBenchCommand: ParsableCommand {
   var bytes = [8, 128, 2048, 16384, 65536, 262_144, 1 << 20, 4 << 20, 16 << 20]
 
   @OptionGroup(title: "Rounds") var rounds: RoundOptions
+  @OptionGroup(title: "Settings") var layers: SettingsOptions
 }
 
 extension LinkBenchCommand: DistributedCommand {

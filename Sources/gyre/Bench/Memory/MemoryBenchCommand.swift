@@ -21,6 +21,7 @@ struct MemoryBenchCommand: ParsableCommand {
 
   @OptionGroup var counts: RankCounts
   @OptionGroup(title: "Attention") var attention: AttentionOptions
+  @OptionGroup(title: "Settings") var layers: SettingsOptions
 
   @Option(help: "A table, one JSON object, or rows for other programs.")
   var format = TableFormat.text

@@ -20,6 +20,7 @@ struct OverlapBenchCommand: ParsableCommand {
 
   @OptionGroup(title: "Attention") var attention: AttentionOptions
   @OptionGroup(title: "Rounds") var rounds: RoundOptions
+  @OptionGroup(title: "Settings") var layers: SettingsOptions
 }
 
 extension OverlapBenchCommand: DistributedCommand {

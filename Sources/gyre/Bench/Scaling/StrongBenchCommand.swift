@@ -22,6 +22,7 @@ struct StrongBenchCommand: ParsableCommand {
   @OptionGroup var counts: RankCounts
   @OptionGroup(title: "Attention") var attention: AttentionOptions
   @OptionGroup(title: "Rounds") var rounds: RoundOptions
+  @OptionGroup(title: "Settings") var layers: SettingsOptions
 }
 
 extension StrongBenchCommand: DistributedCommand {

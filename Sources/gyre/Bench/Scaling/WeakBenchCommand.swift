@@ -19,6 +19,7 @@ struct WeakBenchCommand: ParsableCommand {
   @OptionGroup var counts: RankCounts
   @OptionGroup(title: "Attention") var attention: AttentionOptions
   @OptionGroup(title: "Rounds") var rounds: RoundOptions
+  @OptionGroup(title: "Settings") var layers: SettingsOptions
 }
 
 extension WeakBenchCommand: DistributedCommand {
