@@ -24,7 +24,9 @@ struct BenchEnvironment: BenchSetting {
   let hosts: [Host]
   /// What the link of each host carries, where that is limited; null where it is not known.
   let linkBytesPerSecond: Nullable<Double>
-  /// Whether ranks times threads are more than the cores of their host.
+  /// Whether several hosts are one machine.
+  let sharedCores: Bool
+  /// Whether ranks times threads are more than the cores of their machine.
   let oversubscribed: Bool
 
   struct Host: Encodable {
@@ -33,12 +35,15 @@ struct BenchEnvironment: BenchSetting {
     let cores: Int
     /// For each rank, how many cores it may run on.
     let coresOfRanks: [Int]
+    /// The same for hosts that are one machine, as those of an emulated cluster.
+    let machine: String
   }
 
   /// Of this process alone.
   static var current: BenchEnvironment {
     let here = Host(
-      name: MPIEnvironment.processorName, ranks: 1, cores: cores, coresOfRanks: [allowedCores])
+      name: MPIEnvironment.processorName, ranks: 1, cores: cores, coresOfRanks: [allowedCores],
+      machine: machine)
     return BenchEnvironment(hosts: [here], threads: 1)
   }
 
@@ -46,16 +51,17 @@ struct BenchEnvironment: BenchSetting {
   static func gather(
     threads: Int, on world: borrowing Communicator
   ) throws -> BenchEnvironment {
-    let mine = "\(allowedCores) \(cores) \(MPIEnvironment.processorName)"
+    let mine = "\(allowedCores) \(cores) \(machine) \(MPIEnvironment.processorName)"
     let lines = try world.allGather(Array(mine.utf8)).map { String(decoding: $0, as: UTF8.self) }
     var hosts: [Host] = []
     for line in lines {
-      let words = line.split(separator: " ", maxSplits: 2)
-      let (allowed, all, name) = (Int(words[0]) ?? 0, Int(words[1]) ?? 0, String(words[2]))
+      let words = line.split(separator: " ", maxSplits: 3)
+      let (allowed, all, name) = (Int(words[0]) ?? 0, Int(words[1]) ?? 0, String(words[3]))
       let place = hosts.firstIndex { $0.name == name }
       let host = Host(
         name: name, ranks: 1 + (place.map { hosts[$0].ranks } ?? 0), cores: all,
-        coresOfRanks: (place.map { hosts[$0].coresOfRanks } ?? []) + [allowed])
+        coresOfRanks: (place.map { hosts[$0].coresOfRanks } ?? []) + [allowed],
+        machine: String(words[2]))
       if let place { hosts[place] = host } else { hosts.append(host) }
     }
     return BenchEnvironment(hosts: hosts, threads: threads)
@@ -90,7 +96,11 @@ struct BenchEnvironment: BenchSetting {
         .flatMap(Rate.init(argument:))?.value)
     ranks = hosts.reduce(0) { $0 + $1.ranks }
     self.hosts = hosts
-    oversubscribed = hosts.contains { $0.ranks * threads > $0.cores }
+    let machines = Dictionary(grouping: hosts, by: \.machine).values
+    sharedCores = machines.contains { $0.count > 1 }
+    oversubscribed = machines.contains { hosts in
+      hosts.reduce(0) { $0 + $1.ranks } * threads > hosts[0].cores
+    }
   }
 
   /// How the names of variables begin by which mpirun talks to its ranks: of no interest to others.
@@ -98,6 +108,10 @@ struct BenchEnvironment: BenchSetting {
     "ess", "orte_", "pmix", "initial_", "shmem_RUNTIME", "mpi_oversubscribe", "rmaps_",
   ]
 
+  /// A number that every start of a kernel draws anew.
+  private static var machine: String {
+    String(text(ofFile: "/proc/sys/kernel/random/boot_id").prefix { !$0.isWhitespace })
+  }
   private static var cores: Int { Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
   private static var allowedCores: Int { ProcessInfo.processInfo.activeProcessorCount }
 }

@@ -8,24 +8,21 @@ struct LinkRows {
   let inside: Link?
 
   init(_ rows: [ResultRow]) {
-    let links = rows.filter { $0.benchmark == "link" && $0["kind"]?.string == "shift" }
-    network = Self.link(links.filter { $0["sameHost"]?.bool == false })
-    inside = Self.link(links.filter { $0["sameHost"]?.bool == true })
+    // A pair has its link to itself, and shows what it can do.
+    let fits = rows.filter {
+      $0.benchmark == "link" && $0["kind"]?.string == "fit" && $0["fitOf"]?.string == "pair"
+    }
+    network = fits.lazy.filter { $0["sameHost"]?.bool == false }.compactMap(Self.link).first
+    inside = fits.lazy.filter { $0["sameHost"]?.bool == true }.compactMap(Self.link).first
   }
 
-  /// The line through the times of messages of different sizes: latency, and seconds a byte.
-  private static func link(_ rows: [ResultRow]) -> Link? {
-    let points = rows.compactMap { row in
-      row["bytes"]?.double.flatMap { bytes in row["seconds"]?.double.map { (bytes, $0) } }
-    }
-    guard let short = points.min(by: { $0.0 < $1.0 }), let long = points.max(by: { $0.0 < $1.0 }),
-      long.0 > short.0, long.1 > short.1
+  private static func link(_ row: ResultRow) -> Link? {
+    guard let latency = row["latencySeconds"]?.double, let byte = row["secondsPerByte"]?.double,
+      byte > 0
     else { return nil }
-    let work = rows.max { ($0["bytes"]?.double ?? 0) < ($1["bytes"]?.double ?? 0) }
-      .flatMap { $0["cpuSeconds"]?.double }
+    // A byte is measured sent and received together.
     return Link(
-      latency: short.1, bytesPerSecond: (long.0 - short.0) / (long.1 - short.1),
-      // A rank sends and receives.
-      cpuSecondsPerByte: (work ?? 0) / (2 * long.0))
+      latency: max(0, latency), bytesPerSecond: 1 / byte,
+      cpuSecondsPerByte: max(0, row["cpuSecondsPerByte"]?.double ?? 0) / 2)
   }
 }

@@ -45,6 +45,7 @@ struct ModelCheck {
     cluster.ranksPerHost = (ranks + hosts - 1) / hosts
     cluster.threads = row["threads"]?.int ?? 1
     cluster.cores = cluster.cores ?? row.environment["cores"]?.int
+    if row.environment["sharedCores"]?.bool == true { cluster.sharesCores = true }
     if let rate = row.environment["linkBytesPerSecond"]?.double {
       cluster.network.bytesPerSecond = rate
     }
