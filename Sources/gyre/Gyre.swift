@@ -13,7 +13,10 @@ struct Gyre: ParsableCommand {
       of the sequence, and key/value blocks pass round a ring.
       """,
     version: "0.1.0",
-    subcommands: [AttendCommand.self, StreamCommand.self, BenchCommand.self])
+    subcommands: [
+      AttendCommand.self, StreamCommand.self, BenchCommand.self, CompareCommand.self,
+      PlotCommand.self,
+    ])
 
   /// Parses, runs, and exits with the command's code.
   ///
