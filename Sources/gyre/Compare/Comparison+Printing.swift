@@ -45,7 +45,8 @@ extension Comparison {
       + changes.map { change in
         [
           change.verdict.rawValue + (change.isRegression ? " !" : ""),
-          name(change.identity, change.keys), time(change.secondsBefore), time(change.secondsAfter),
+          name(change.identity, change.keys), Wording.time(change.secondsBefore),
+          Wording.time(change.secondsAfter),
           fixed(change.ratio, 3), "\(fixed(change.ratioLow, 3)) to \(fixed(change.ratioHigh, 3))",
         ]
       }
@@ -98,12 +99,6 @@ extension Comparison {
     let text = Wording.phrase(Wording.distinguishing(keys, of: ofBenchmark), of: identity)
     let isMixed = ofBenchmark.count < all.count
     return text.isEmpty ? benchmark : isMixed ? "\(benchmark): \(text)" : text
-  }
-
-  private func time(_ seconds: Double) -> String {
-    seconds < 1e-3
-      ? "\(threeDigits(seconds * 1e6)) µs"
-      : seconds < 1 ? "\(threeDigits(seconds * 1e3)) ms" : "\(threeDigits(seconds)) s"
   }
 
   private var document: [String: JSONValue] {

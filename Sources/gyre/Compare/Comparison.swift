@@ -54,8 +54,9 @@ struct Comparison {
     let later = Dictionary(after.rows.map { (identity($0), $0) }) { $1 }
     var changes: [Change] = []
     var untimed: [ResultRow] = []
-    for (identity, row) in later {
-      guard let old = earlier[identity] else { continue }
+    var seen: Set<[String: JSONValue]> = []
+    for identity in after.rows.map(identity) where seen.insert(identity).inserted {
+      guard let old = earlier[identity], let row = later[identity] else { continue }
       guard let first = old.seconds, let second = row.seconds else {
         untimed.append(row)
         continue

@@ -59,15 +59,17 @@ struct Axis {
       ticks = names.enumerated().map { (Double($0), $1) }
     case (.at(let places), _):
       ticks = Set(places).sorted().map { ($0, format($0)) }
-    case (.doublings, _):
+    case (.doublings, _) where range.upperBound >= 4 * range.lowerBound:
       let first = Int(log2(range.lowerBound).rounded(.up))
       let last = Int(log2(range.upperBound).rounded(.down))
       let step = max(1, (last - first + 8) / 8)
       ticks = stride(from: first, through: max(first, last), by: step).map {
         (exp2(Double($0)), format(exp2(Double($0))))
       }
-    case (.round, .logarithmic): (ticks, minor) = decades(in: range)
-    case (.round, .linear): ticks = steps(in: range)
+    case (_, .logarithmic) where range.upperBound < 4 * range.lowerBound:
+      ticks = steps(in: range)
+    case (_, .logarithmic): (ticks, minor) = decades(in: range)
+    case (_, .linear): ticks = steps(in: range)
     }
     let inside = ticks.filter { range.contains($0.value) }
     let bare = Resolved(scale: scale, range: range, ticks: [], minor: [])
@@ -102,7 +104,7 @@ struct Axis {
     let last = Int(log10(range.upperBound).rounded(.up))
     let span = log10(range.upperBound / range.lowerBound)
     let step = max(1, Int((span / 7).rounded(.up)))
-    let digits: [Double] = span < 2.2 ? [1, 2, 5] : [1]
+    let digits: [Double] = span < 3.2 ? [1, 2, 5] : [1]
     var ticks: [(value: Double, label: String)] = []
     var minor: [Double] = []
     for exponent in first...max(first, last) {

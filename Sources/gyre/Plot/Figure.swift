@@ -14,8 +14,6 @@ struct Panel {
   var y: Axis
   var series: [Series]
   var notes: [Note] = []
-  /// The share of the figure's width, relative to the other panels.
-  var width = 1.0
 }
 
 /// Points that belong together.
@@ -73,10 +71,10 @@ struct Note {
     case free
     /// Centred above it.
     case above
-    /// To its left, above or below, as at the end of a guide.
-    case leftAbove, leftBelow
-    /// To its right and a little lower, as at the beginning of a line that rises.
-    case rightOf
+    /// To its left and above, as at the end of a guide.
+    case leftAbove
+    /// Centred below it.
+    case below
   }
 }
 
@@ -96,6 +94,15 @@ enum Color: Int, CaseIterable {
     case .orange: "#E69F00"
     case .sky: "#56B4E9"
     case .gray: "#808080"
+    }
+  }
+
+  /// The blues lighter, so that they are seen before a dark background.
+  var onDark: String {
+    switch self {
+    case .blue: "#4C9BE8"
+    case .sky: "#A6D8F5"
+    default: hex
     }
   }
 }

@@ -19,7 +19,7 @@ struct FigureLayout {
   }
 
   let width: Double
-  let height = 560.0
+  let height: Double
   let places: [Place]
   /// The series that the legend names.
   let legend: [Series]
@@ -41,24 +41,32 @@ struct FigureLayout {
       if !legend.contains(where: { $0.label == series.label }) { legend.append(series) }
     }
     self.legend = legend
-    let legendWidth = legend.map { Self.textWidth($0.label) + 56 }.max() ?? 16
-    let least = figure.panels.reduce(0) { $0 + 330 * $1.width } + 90
+    let legendWidth = legend.map { Self.textWidth($0.label) + 62 }.max() ?? 16
+    let needs = figure.panels.map(Self.leastWidth)
+    let least = needs.reduce(90, +)
     let titles = max(
       Self.textWidth(figure.title, size: 19), Self.textWidth(figure.subtitle, size: 12))
     width = max(900, least + legendWidth, min(titles + 40, 1400)).rounded()
     legendLeft = width - legendWidth
+    height = max(560, 110 + 20 * Double(legend.count))
     let top = height - (figure.subtitle.isEmpty ? 56 : 74)
-    let total = figure.panels.reduce(0) { $0 + $1.width }
     var left = 0.0
     var places: [Place] = []
-    for panel in figure.panels {
-      let share = legendLeft * panel.width / total
+    for (panel, need) in zip(figure.panels, needs) {
+      let share = legendLeft * need / needs.reduce(0, +)
       places.append(
         Self.place(
           panel, from: left, to: left + share - 14, top: panel.title.isEmpty ? top : top - 24))
       left += share
     }
     self.places = places
+  }
+
+  /// So that names under an axis do not touch.
+  private static func leastWidth(of panel: Panel) -> Double {
+    guard case .names(let names) = panel.x.ticks else { return 330 }
+    let widest = names.map { textWidth($0, size: smallFontSize) }.max() ?? 0
+    return max(330, 90 + (widest + 8) * (Double(names.count) + 0.2))
   }
 
   private static func place(
@@ -80,6 +88,9 @@ struct FigureLayout {
 }
 
 extension Axis {
+  /// Whether it has names of things instead of numbers.
+  var hasNames: Bool { if case .names = ticks { true } else { false } }
+
   /// The most lines that a label has.
   fileprivate var tickLines: Int {
     guard case .names(let names) = ticks else { return 1 }

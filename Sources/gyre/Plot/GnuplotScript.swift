@@ -11,10 +11,14 @@ struct GnuplotScript {
     let faint: String
     let grid: String
 
+    /// Blues as they are to be seen on a dark background.
+    var isDark = false
+
     static let light = Theme(
       background: "#ffffff", text: "#202020", faint: "#606060", grid: "#e6e6e6")
     static let dark = Theme(
-      background: "#0d1117", text: "#e6edf3", faint: "#9198a1", grid: "#2b3038")
+      background: "#0d1117", text: "#e6edf3", faint: "#9198a1", grid: "#2b3038",
+      isDark: true)
   }
 
   init(_ figure: Figure, theme: Theme) {
@@ -61,12 +65,10 @@ struct GnuplotScript {
       "# A column of the rows of one series of one panel.",
       "of(p, s, name) = column(1) == p && column(2) == s ? column(name) : NaN",
       "set border 3 lc rgb \"\(colors.text)\"",
-      "set grid xtics ytics mxtics mytics lc rgb \"\(colors.grid)\" lt 1 lw 1, lc rgb \"\(colors.grid)\" lt 1 lw 0.5",
       "set style fill solid 1 noborder",
-      "set errorbars 0.7",
       "unset key",
       "set multiplot",
-      label(figure.title, at: (18, height - 26), font: "Arial:Bold,17", colors.text),
+      label(figure.title, at: (18, height - 26), font: "Arial,18", colors.text),
     ]
     if !figure.subtitle.isEmpty {
       lines.append(
@@ -88,7 +90,7 @@ struct GnuplotScript {
     ]
     if !panel.title.isEmpty {
       lines.append(
-        label(panel.title, at: (place.left, place.top + 16), font: "Arial:Bold,13", colors.text))
+        label(panel.title, at: (place.left, place.top + 16), font: "Arial,14", colors.text))
     }
     for (name, resolved) in [("x", place.x), ("y", place.y)] {
       lines.append(
@@ -96,12 +98,14 @@ struct GnuplotScript {
       lines.append(
         "set \(name)range [\(resolved.range.lowerBound):\(resolved.range.upperBound)]")
       let ticks =
-        resolved.ticks.map { "\(Self.quoted($0.label)) \($0.value)" }
+        resolved.ticks.map { "\(Self.quoted(Self.tick($0.label))) \($0.value)" }
         + resolved.minor.map { "'' \($0) 1" }
       lines.append(
         "set \(name)tics (\(ticks.joined(separator: ", "))) nomirror out scale 0.5,0.25 "
           + "font \"Arial,12\" textcolor rgb \"\(colors.text)\"")
     }
+    lines.append(
+      "set grid \(panel.x.hasNames ? "no" : "")xtics ytics lc rgb \"\(colors.grid)\" lt 1 lw 1")
     // Labels keep their distance in pixels where gnuplot would count characters.
     lines.append(
       label(
@@ -124,7 +128,7 @@ struct GnuplotScript {
     if index == 0, !layout.legend.isEmpty {
       lines.append(
         "set key at screen \(layout.legendLeft / layout.width), screen \((place.top + 6) / layout.height)"
-          + " left top Left reverse samplen 2.2 spacing 1.35 width 0 font \"Arial,13\""
+          + " left top Left reverse samplen 2.2 spacing \(layout.legend.count > 16 ? 1 : 1.35) width 0 font \"Arial,13\""
           + " textcolor rgb \"\(colors.text)\"")
     }
     lines.append("plot \(plots.joined(separator: ", \\\n  "))")
@@ -137,7 +141,7 @@ struct GnuplotScript {
       guard let offset = placement.offset(of: note) else { return nil }
       return "set label \(Self.quoted(note.text)) at \(note.x), \(note.y) center offset screen "
         + "\(offset.x / layout.width), screen \(offset.y / layout.height) font \"Arial,12\" "
-        + "textcolor rgb \"\(note.color == .gray ? colors.faint : note.color.hex)\" front"
+        + "textcolor rgb \"\(hex(note.color))\" front"
     }
   }
 
@@ -154,11 +158,14 @@ struct GnuplotScript {
     func column(_ name: String) -> String { "(of(\(panel),\(index),\"\(name)\"))" }
     let point = "data using \(column("x")):\(column("y"))"
     let style = look(series.style)
+    // As vectors: gnuplot draws error bars with a white disc in their middle.
+    let color = series.style.form == .bars ? colors.text : hex(series.style.color)
     let bars =
       series.points.contains { $0.low != nil }
       ? [
-        "\(point):\(column("low")):\(column("high")) with yerrorbars pt -1 lw 1.4 lc rgb "
-          + "\"\(series.style.form == .bars ? colors.text : series.style.color.hex)\" notitle"
+        "data using \(column("x")):\(column("low")):(0):"
+          + "(of(\(panel),\(index),\"high\")-of(\(panel),\(index),\"low\")) with vectors heads "
+          + "size screen 0.004,90 lw 1.3 lc rgb \"\(color)\" notitle"
       ] : []
     switch series.style.form {
     case .bars:
@@ -172,17 +179,21 @@ struct GnuplotScript {
   private func legendEntry(_ series: Series) -> String {
     let style =
       series.style.form == .bars
-      ? "with boxes fc rgb \"\(series.style.color.hex)\"" : look(series.style)
+      ? "with boxes fc rgb \"\(hex(series.style.color))\"" : look(series.style)
     return "keyentry \(style) title \(Self.quoted(series.label))"
   }
 
+  private func hex(_ color: Color) -> String {
+    color == .gray ? colors.faint : colors.isDark ? color.onDark : color.hex
+  }
+
   private func look(_ style: Series.Style) -> String {
-    let color = "lc rgb \"\(style.color == .gray ? colors.faint : style.color.hex)\""
+    let color = "lc rgb \"\(hex(style.color))\""
     return switch style.form {
     case .line: "with linespoints \(color) lw 2 dt \(style.dash) pt \(style.marker) ps 0.9"
     case .markers: "with points \(color) pt \(style.marker) ps 1.1"
     case .guide: "with lines \(color) lw 1.3 dt \(style.dash)"
-    case .bars: "with boxxyerror fc rgb \"\(style.color.hex)\""
+    case .bars: "with boxxyerror fc rgb \"\(hex(style.color))\""
     }
   }
 
@@ -193,6 +204,11 @@ struct GnuplotScript {
         + "'"
     }
     return lines.count == 1 ? lines[0] : "(\(lines.joined(separator: ".\"\\n\".")))"
+  }
+
+  /// A tick's label, which gnuplot takes for a format.
+  private static func tick(_ text: String) -> String {
+    String(text.flatMap { $0 == "%" ? ["%", "%"] : [$0] })
   }
 
   /// A text without ends of lines.

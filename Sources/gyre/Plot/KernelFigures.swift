@@ -73,8 +73,8 @@ extension PlotKind {
         Note(text: "multiply–adds: \(shortFlops(peak))", x: end, y: peak, position: .leftAbove))
       notes.append(
         Note(
-          text: "memory: \(threeDigits(memory / 1e9)) GB/s", x: start, y: memory * start,
-          position: .rightOf))
+          text: "memory: \(threeDigits(memory / 1e9)) GB/s", x: ridge * 0.6,
+          y: memory * ridge * 0.6, position: .leftAbove))
     }
     return (lines, notes)
   }
@@ -112,8 +112,7 @@ extension PlotKind {
         Panel(
           x: Axis(title: "", ticks: .names(names)),
           y: Axis(title: "rate", format: tickFlops, lower: 0, upper: highest * 1.12),
-          series: [bars, peaks].filter { !$0.points.isEmpty }, notes: notes,
-          width: max(1, Double(names.count) / 5))
+          series: [bars, peaks].filter { !$0.points.isEmpty }, notes: notes)
       ])
   }
 }

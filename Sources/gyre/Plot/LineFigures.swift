@@ -31,7 +31,7 @@ extension PlotKind {
           Series(label: "", style: .init(form: .guide, dash: 1), points: line))
         notes.append(
           guide.power == 1
-            ? Note(text: guide.name, x: end, y: line[1].y, position: .leftBelow)
+            ? Note(text: guide.name, x: end, y: line[1].y, position: .below)
             : Note(text: guide.name, x: end, y: line[1].y, position: .leftAbove))
       }
     }
@@ -57,20 +57,22 @@ extension PlotKind {
       : Axis(title: "ranks", scale: .logarithmic, ticks: .at(rows.rows.compactMap { $0["ranks"] }))
     var series: [Series] = []
     for group in rows.groups(along: along) {
-      let place = group.label.isEmpty ? "" : "\(group.label), "
       series.append(
         Series(
-          label: place + "measured", style: group.style,
+          label: group.label.isEmpty ? "measured" : group.label, style: group.style,
           points: points(group, along, "peakResidentBytes")))
       let formula = points(group, along, "formulaBytes")
       if !formula.isEmpty {
         series.append(
           Series(
-            label: place + "formula",
+            label: "",
             style: .init(form: .guide, color: group.style.color, dash: 2), points: formula))
       }
     }
     sortByLastPoint(&series)
+    if series.contains(where: { $0.label.isEmpty }) {
+      series.append(Series(label: "formula", style: .init(form: .guide, dash: 2), points: []))
+    }
     return Figure(
       title: "Memory of a rank",
       panels: [

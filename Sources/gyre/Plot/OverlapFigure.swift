@@ -14,10 +14,8 @@ extension PlotKind {
         continue
       }
       names.append(
-        ((name.isEmpty ? [] : name.split(separator: ", ").map(String.init)) + [
-          "1 = \(short(alone))"
-        ])
-        .joined(separator: "\n"))
+        "\(name.isEmpty ? tokens(row) : name), computing \(Wording.time(alone))"
+          .split(separator: ", ").joined(separator: "\n"))
       for (place, part) in parts.enumerated() {
         guard let value = row.positive(part.field) else { continue }
         let middle = Double(index) + Double(place - 1) * 0.26
@@ -52,13 +50,11 @@ extension PlotKind {
           x: Axis(title: "", ticks: .names(names)),
           y: Axis(
             title: "time, over that of computing alone", lower: 0, upper: max(1.1, highest * 1.12)),
-          series: series, notes: notes, width: max(1, Double(names.count) / 4))
+          series: series, notes: notes)
       ])
   }
 
-  private func short(_ seconds: Double) -> String {
-    seconds < 1e-3
-      ? "\(threeDigits(seconds * 1e6)) µs"
-      : seconds < 1 ? "\(threeDigits(seconds * 1e3)) ms" : "\(threeDigits(seconds)) s"
+  private func tokens(_ row: ResultRow) -> String {
+    Wording.phrase(["tokens"], of: row.fields)
   }
 }

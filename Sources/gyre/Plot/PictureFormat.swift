@@ -16,10 +16,10 @@ enum PictureFormat: String, CaseIterable {
     case .svg: "svg size \(w),\(h) noenhanced font \"Arial,13\" background \"\(background)\""
     // Twice as fine, for screens and print.
     case .png:
-      "pngcairo size \(2 * w),\(2 * h) fontscale 2 linewidth 2 pointscale 2 noenhanced "
-        + "font \"Arial,10\" background \"\(background)\""
+      "pngcairo size \(2 * w),\(2 * h) fontscale 1.5 linewidth 2 pointscale 2 noenhanced "
+        + "font \"Arial,13\" background \"\(background)\""
     case .pdf:
-      "pdfcairo size \(width / 96)in,\(height / 96)in fontscale 0.75 linewidth 1 pointscale 0.6 "
+      "pdfcairo size \(width / 96)in,\(height / 96)in fontscale 0.72 linewidth 1 pointscale 0.8 "
         + "noenhanced font \"Arial,13\" background \"\(background)\""
     }
   }

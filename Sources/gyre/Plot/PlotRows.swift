@@ -44,7 +44,7 @@ struct PlotRows {
 
   /// Groups of rows that differ only in `x` and what follows from it, ascending in `x`.
   ///
-  /// Where two keys tell groups apart, the first chooses the colour and the second dash and marker.
+  /// Where two keys tell groups apart, one chooses the colour, the other dash and marker.
   ///
   /// - Parameter ignored: keys that follow from `x`.
   func groups(along x: String, ignoring ignored: [String] = []) -> [Group] {
@@ -60,18 +60,23 @@ struct PlotRows {
     }
     let first = Self.distinct(order.map { $0.first ?? .null })
     let second = Self.distinct(order.map { $0.count > 1 ? $0[1] : .null })
-    let isCross = telling.count == 2 && first.count <= 6 && second.count <= 4
+    let isCross =
+      telling.count == 2 && max(first.count, second.count) <= 6
+      && min(first.count, second.count) <= 4
     return order.enumerated().map { index, value in
       let values = Dictionary(uniqueKeysWithValues: zip(telling, value))
-      let (hue, shape) =
-        isCross
-        ? (first.firstIndex(of: value[0]) ?? 0, second.firstIndex(of: value[1]) ?? 0)
-        : (index, index / 6)
+      var (hue, shape) = (index, index / 6)
+      if isCross {
+        (hue, shape) = (
+          first.firstIndex(of: value[0]) ?? 0, second.firstIndex(of: value[1]) ?? 0
+        )
+        if second.count > 4 { swap(&hue, &shape) }
+      }
       return Group(
         label: Wording.phrase(telling, of: values),
         style: Series.Style(
           color: .cycle(hue), dash: 1 + shape % 4,
-          marker: isCross ? Self.markers[(2 * hue + 5 * shape) % 10] : Self.markers[2 * index % 10]),
+          marker: Self.markers[(isCross ? shape : index) % 5]),
         rows: (members[value] ?? []).sorted { $0[x] ?? 0 < $1[x] ?? 0 })
     }
   }
@@ -86,8 +91,8 @@ struct PlotRows {
   /// Whether rows differ in a key.
   func differ(in key: String) -> Bool { Set(rows.map { $0.fields[key] ?? .null }).count > 1 }
 
-  /// Filled and open markers of gnuplot, alternating.
-  private static let markers = [7, 6, 5, 4, 9, 8, 11, 10, 13, 12]
+  /// Filled markers of gnuplot; the open ones are those before them.
+  private static let markers = [7, 5, 9, 11, 13]
 
   private var keys: [String] {
     Self.distinct(rows.flatMap(\.keys)) + ["file"]

@@ -52,7 +52,10 @@ extension PlotKind {
     series.append(
       Series(
         label: "ideal", style: .init(form: .guide, dash: 2),
-        points: ideal.sorted { $0.key < $1.key }.map { Point(x: $0.key, y: $0.value) }))
+        points: ideal.count == 1
+          ? ideal.flatMap { ranks, speedup in
+            [0.7, 1.4].map { Point(x: ranks * $0, y: speedup * $0) }
+          } : ideal.sorted { $0.key < $1.key }.map { Point(x: $0.key, y: $0.value) }))
     let baselines = Set(groups.flatMap(\.rows).compactMap { $0.fields["baseline"]?.string })
     let baseline = baselines.count == 1 ? baselines.first.map { " over \($0)" } ?? "" : ""
     return Panel(
@@ -100,12 +103,17 @@ extension PlotKind {
       if !cleared.isEmpty {
         var style = group.style
         style.dash = 3
-        // The open form of the same marker.
-        style.marker = group.style.marker % 2 == 1 ? group.style.marker - 1 : group.style.marker
-        let place = group.label.isEmpty ? "" : "\(group.label), "
-        series.append(
-          Series(label: place + "contention taken out", style: style, points: cleared))
+        style.marker -= 1
+        series.append(Series(label: "", style: style, points: cleared))
       }
+    }
+    if series.contains(where: { $0.label.isEmpty }) {
+      series.append(
+        Series(
+          label: "contention taken out",
+          style: .init(
+            color: groups.count == 1 ? groups[0].style.color : .gray, dash: 3, marker: 6),
+          points: []))
     }
     let ranks = groups.flatMap(\.rows).compactMap { $0["ranks"] }
     if series.contains(where: { !$0.points.isEmpty }), let first = ranks.min(),
@@ -114,7 +122,9 @@ extension PlotKind {
       series.append(
         Series(
           label: "ideal", style: .init(form: .guide, dash: 2),
-          points: [Point(x: first, y: 1), Point(x: last, y: 1)]))
+          points: (first < last ? [first, last] : [0.7 * first, 1.4 * last]).map {
+            Point(x: $0, y: 1)
+          }))
     }
     let highest = series.flatMap(\.points).map { $0.high ?? $0.y }.max() ?? 1
     return Panel(

@@ -15,7 +15,7 @@ enum Wording {
     let words = words(name)
     switch value {
     case .null: return nil
-    case .bool(let isTrue): return isTrue ? words : name == "causal" ? "full" : "not \(words)"
+    case .bool(let isTrue): return isTrue ? words : opposites[name] ?? "not \(words)"
     case .string(let text): return short(text)
     case .integer(let number):
       guard let first = words.split(separator: " ").first(where: { $0.hasSuffix("s") }) else {
@@ -30,6 +30,10 @@ enum Wording {
     case .array, .object: return nil
     }
   }
+
+  private static let opposites = [
+    "causal": "full", "sameHost": "between hosts", "reproducible": "fast sums",
+  ]
 
   /// The first and the last of a list.
   private static func short(_ text: String) -> String {
@@ -55,5 +59,14 @@ enum Wording {
       if kinds(others) == all { left = others }
     }
     return left
+  }
+
+  /// A time with three digits: `1.23 ms`.
+  static func time(_ seconds: Double) -> String {
+    switch seconds {
+    case ..<0.9995e-3: "\(threeDigits(seconds * 1e6)) µs"
+    case ..<0.9995: "\(threeDigits(seconds * 1e3)) ms"
+    default: "\(threeDigits(seconds)) s"
+    }
   }
 }
