@@ -18,7 +18,7 @@ struct Panel {
 
 /// Points that belong together.
 struct Series {
-  /// Its entry in the legend; empty for none. Series of several panels with one name share it.
+  /// Its entry in the legend, which series of several panels with one name share; empty for none.
   var label: String
   var style: Style
   var points: [Point]

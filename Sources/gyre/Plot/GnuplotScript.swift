@@ -192,12 +192,12 @@ struct GnuplotScript {
     return switch style.form {
     case .line: "with linespoints \(color) lw 2 dt \(style.dash) pt \(style.marker) ps 0.9"
     case .markers: "with points \(color) pt \(style.marker) ps 1.1"
-    case .guide: "with lines \(color) lw 1.3 dt \(style.dash)"
+    case .guide: "with lines \(color) lw 1 dt \(style.dash)"
     case .bars: "with boxxyerror fc rgb \"\(hex(style.color))\""
     }
   }
 
-  /// A text of the script. Nothing but the quote itself means anything within single quotes.
+  /// A text of the script: within single quotes nothing but the quote itself means anything.
   static func quoted(_ text: String) -> String {
     let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
       "'" + line.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''")

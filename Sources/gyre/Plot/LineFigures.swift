@@ -4,7 +4,7 @@ extension PlotKind {
   /// Time against tokens, with guides of the slopes one and two.
   func longNet(_ rows: PlotRows) throws -> Figure {
     let rows = try rows.having("tokens", "seconds")
-    let groups = rows.groups(along: "tokens", ignoring: ["branches"])
+    let groups = rows.groups(along: "tokens", ignoring: ["branches"], leading: "attention")
     var series = groups.map { group in
       Series(
         label: group.label.isEmpty ? "measured" : group.label, style: group.style,
@@ -20,7 +20,7 @@ extension PlotKind {
       let linear = points.map { $0.y / $0.x }.min() ?? 1
       let square = points.map { $0.y / $0.x / $0.x }.max() ?? 1
       let guides: [(power: Double, name: String, factor: Double)] = [
-        (1, "∝ N", linear / 1.6), (2, "∝ N²", square * 1.6),
+        (1, "time ∝ N", linear / 1.6), (2, "time ∝ N²", square * 1.6),
       ]
       for guide in guides {
         // Not far above the curves.

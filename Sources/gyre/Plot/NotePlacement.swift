@@ -36,7 +36,7 @@ struct NotePlacement {
     switch note.position {
     case .above: return (0, 11)
     case .leftAbove: return (-width / 2 - 4, 11)
-    case .below: return (2, -15)
+    case .below: return (0, -22)
     case .free:
       candidates = [
         (side, 0), (-side, 0), (0, 14), (0, -14), (side, 12), (-side, 12), (side, -12),

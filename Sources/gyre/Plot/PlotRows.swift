@@ -46,11 +46,16 @@ struct PlotRows {
   ///
   /// Where two keys tell groups apart, one chooses the colour, the other dash and marker.
   ///
-  /// - Parameter ignored: keys that follow from `x`.
-  func groups(along x: String, ignoring ignored: [String] = []) -> [Group] {
+  /// - Parameters:
+  ///   - ignored: keys that follow from `x`.
+  ///   - leading: the key that comes first, if groups differ in it.
+  func groups(
+    along x: String, ignoring ignored: [String] = [], leading: String? = nil
+  ) -> [Group] {
     let identities = self.identities
     let names = keys.filter { $0 != x && !ignored.contains($0) }
-    let telling = Wording.distinguishing(names, of: identities)
+    let found = Wording.distinguishing(names, of: identities)
+    let telling = found.filter { $0 == leading } + found.filter { $0 != leading }
     var order: [[JSONValue]] = []
     var members: [[JSONValue]: [ResultRow]] = [:]
     for (entry, identity) in zip(entries, identities) {
