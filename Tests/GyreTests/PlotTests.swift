@@ -25,7 +25,7 @@ struct PlotTests {
   @Test(
     "each kind shows its axes, legend and data",
     arguments: [
-      ("strong", "", ["Speedup over one rank", "ideal", "waiting for blocks"], 2 * 5 + 6),
+      ("strong", "", ["Speedup over one rank", "ideal", "waiting for blocks"], 6 + 5),
       ("weak", "", ["efficiency", "ideal", "contention taken out"], 3 + 1 + 2),
       ("overlap", "", ["without overlap", "90 % hidden", "4,096 tokens"], 9 + 2),
       ("kernel", "", ["attainable", "multiply–adds: 120 GFLOP/s", "memory: 20.0 GB/s"], 3 + 3),
