@@ -103,6 +103,8 @@ func reportingFailures(
 /// - Returns: the exit code.
 func report(_ error: any Error, _ layers: LayeredArguments) -> Int32 {
   let code = Gyre.exitCode(for: error)
+  // The command has said why.
+  if error is ExitCode { return code.rawValue }
   if code.isSuccess {
     print(Gyre.fullMessage(for: error))
   } else {

@@ -18,7 +18,8 @@ struct Gyre: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      AttendCommand.self, StreamCommand.self, BenchCommand.self, PredictCommand.self,
+      AttendCommand.self, StreamCommand.self, BenchCommand.self, CompareCommand.self,
+      PlotCommand.self, PredictCommand.self,
     ])
 
   /// Parses, runs, and exits with the command's code.

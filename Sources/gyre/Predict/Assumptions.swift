@@ -3,6 +3,8 @@ import ScalingModel
 
 /// What a prediction rests on, said with it.
 struct Assumptions: BenchSetting {
+  /// In a line, for figures.
+  let assumed: String
   let flopsPerSecondOfThread: Double
   let networkBytesPerSecond: Double
   let networkLatencySeconds: Double
@@ -19,6 +21,12 @@ struct Assumptions: BenchSetting {
   let startUpSeconds: Double
 
   init(_ cluster: Cluster, tokens: Int) {
+    let speed = cluster.kernel.flopsPerSecond(tokens: Double(tokens), .forward, isMasked: false)
+    let count = cluster.ranksPerHost
+    assumed =
+      "assumed: \(threeDigits(speed / 1e9)) GFLOP/s a thread · \(count) rank\(count == 1 ? "" : "s") "
+      + "a host · links of \(threeDigits(cluster.network.bytesPerSecond / 1e9)) GB/s and "
+      + "\(threeDigits(cluster.network.latency * 1e6)) µs · noise \(fixed(cluster.noise * 100, 1)) %"
     flopsPerSecondOfThread = cluster.kernel.flopsPerSecond(
       tokens: Double(tokens), .forward, isMasked: false)
     networkBytesPerSecond = cluster.network.bytesPerSecond

@@ -140,20 +140,21 @@ struct ClusterOptions: ParsableArguments {
   /// The speeds of gyre bench kernel, of one thread and the nearest head dim; nil if there are none.
   private func measuredKernel(headDim: Int, _ rows: [ResultRow]) -> KernelCurve? {
     let kernels = rows.filter {
-      $0.benchmark == "kernel" && $0["dtype"]?.string == "f32" && $0["threads"]?.int == 1
-        && $0["reproducible"]?.bool == false && $0["queries"] == $0["tokens"]
+      $0.benchmark == "kernel" && $0.fields["dtype"]?.string == "f32"
+        && $0.fields["threads"]?.int == 1
+        && $0.fields["reproducible"]?.bool == false && $0["queries"] == $0["tokens"]
     }
-    let dims = kernels.compactMap { $0["headDim"]?.int }
+    let dims = kernels.compactMap { $0.fields["headDim"]?.int }
     guard let nearest = dims.min(by: { abs($0 - headDim) < abs($1 - headDim) }) else { return nil }
     var curve = KernelCurve()
     for pass in [AttentionPass.forward, .backward] {
       for isMasked in [false, true] {
         let points = kernels.filter {
-          $0["headDim"]?.int == nearest && $0["pass"]?.string == pass.name
-            && $0["causal"]?.bool == isMasked
+          $0.fields["headDim"]?.int == nearest && $0.fields["pass"]?.string == pass.name
+            && $0.fields["causal"]?.bool == isMasked
         }.compactMap { row in
-          row["tokens"]?.double.flatMap { tokens in
-            row["flopsPerSecond"]?.double.map {
+          row["tokens"].flatMap { tokens in
+            row["flopsPerSecond"].map {
               KernelCurve.Point(tokens: tokens, flopsPerSecond: $0)
             }
           }

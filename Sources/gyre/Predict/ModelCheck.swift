@@ -30,20 +30,20 @@ struct ModelCheck {
   private static func run(
     _ row: ResultRow, _ options: ClusterOptions, _ known: [ResultRow]
   ) throws -> Run? {
-    guard ["strong", "weak"].contains(row.benchmark), let ranks = row["ranks"]?.int,
-      let tokens = row["tokens"]?.int, let headDim = row["headDim"]?.int,
-      let queryHeads = row["queryHeads"]?.int, let kvHeads = row["kvHeads"]?.int,
-      let isCausal = row["causal"]?.bool, let seconds = row["seconds"]?.double,
-      let layout = row["layout"]?.string.flatMap(Layout.init(rawValue:)),
-      let wire = row["wire"]?.string.flatMap(WireType.init(rawValue:)),
-      let pass = row["pass"]?.string.flatMap(KernelPass.init(rawValue:)),
-      let hosts = row["hosts"]?.int,
-      let transport = try? PredictedTransport.parse(row["transport"]?.string ?? "").first?
+    guard ["strong", "weak"].contains(row.benchmark), let ranks = row.fields["ranks"]?.int,
+      let tokens = row.fields["tokens"]?.int, let headDim = row.fields["headDim"]?.int,
+      let queryHeads = row.fields["queryHeads"]?.int, let kvHeads = row.fields["kvHeads"]?.int,
+      let isCausal = row.fields["causal"]?.bool, let seconds = row["seconds"],
+      let layout = row.fields["layout"]?.string.flatMap(Layout.init(rawValue:)),
+      let wire = row.fields["wire"]?.string.flatMap(WireType.init(rawValue:)),
+      let pass = row.fields["pass"]?.string.flatMap(KernelPass.init(rawValue:)),
+      let hosts = row.fields["hosts"]?.int,
+      let transport = try? PredictedTransport.parse(row.fields["transport"]?.string ?? "").first?
         .transport(ranks: ranks, ranksPerHost: (ranks + hosts - 1) / hosts)
     else { return nil }
     var cluster = try options.cluster(headDim: headDim, rows: known)
     cluster.ranksPerHost = (ranks + hosts - 1) / hosts
-    cluster.threads = row["threads"]?.int ?? 1
+    cluster.threads = row.fields["threads"]?.int ?? 1
     cluster.cores = cluster.cores ?? row.environment["cores"]?.int
     if row.environment["sharedCores"]?.bool == true { cluster.sharesCores = true }
     if let rate = row.environment["linkBytesPerSecond"]?.double {
@@ -69,9 +69,9 @@ struct ModelCheck {
     let predicted = run.measured.predictedSeconds(calibration)
     let rate = run.row.environment["linkBytesPerSecond"]?.double
     return ModelCheckResult(
-      benchmark: run.row.benchmark, pass: run.row["pass"]?.string ?? "",
+      benchmark: run.row.benchmark, pass: run.row.fields["pass"]?.string ?? "",
       transport: run.measured.transport.name, ranks: run.measured.ranks,
-      hosts: run.row["hosts"]?.int ?? 1, tokens: run.measured.problem.tokens,
+      hosts: run.row.fields["hosts"]?.int ?? 1, tokens: run.measured.problem.tokens,
       queryHeads: run.measured.problem.shape.queryHeads,
       headDim: run.measured.problem.shape.headDim, causal: run.measured.problem.isCausal,
       linkBytesPerSecond: Nullable(value: rate), fitted: isFitted,

@@ -28,7 +28,23 @@ struct PredictCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp("Numbers of ranks, as 64,1024.", valueName: "list"),
     transform: { try parseIntegers($0, in: 1...100_000) })
-  var ranks = [1, 2, 4, 8, 16, 32, 64]
+  var ranks: [Int]?
+
+  @Flag(
+    help: """
+      Predict numbers of ranks from 1 on, each twice the one before, up to --ranks, and draw where it \
+      stops scaling, and why, into --output.
+      """)
+  var sweep = false
+
+  @Option(
+    help: ArgumentHelp(
+      "The picture of --sweep; it ends in .svg, .png or .pdf.", valueName: "file"),
+    completion: .file(extensions: ["svg", "png", "pdf"]))
+  var output: String?
+
+  @Flag(help: "Keep data and script beside the picture, as NAME.csv and NAME.gp.")
+  var keep = false
 
   @Option(help: ArgumentHelp("Query heads.", valueName: "n"))
   var heads = 8
@@ -58,10 +74,13 @@ struct PredictCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Transports, of ring, shared, hierarchical, query, heads and mesh:AxB. (default: ring)",
+      """
+      Transports, of ring, shared, hierarchical, query, heads and mesh:AxB, where B grows with the \
+      ranks. (default: ring; with --sweep all that the hosts have)
+      """,
       valueName: "list"),
     transform: { try PredictedTransport.parse($0) })
-  var transport: [PredictedTransport] = [.ring]
+  var transport: [PredictedTransport]?
 
   @Option(
     help: ArgumentHelp(
@@ -125,13 +144,21 @@ struct PredictCommand: ParsableCommand {
       throw ValidationError(
         "--head-dim is \(headDim); give a number from 1 to \(AttentionShape.largestHeadDim).")
     }
+    guard sweep == (output != nil), sweep || !keep else {
+      throw ValidationError("--sweep draws into --output; give both.")
+    }
+    if let output { _ = try Picture(output) }
+    guard !sweep || ranks.map({ $0.count == 1 }) ?? true else {
+      throw ValidationError("--sweep goes up to one number of --ranks; give the largest.")
+    }
+    let ranks = counts
     if let tokens, let most = ranks.max(), tokens < most {
       throw ValidationError(
         "--tokens is \(tokens) and there are \(most) ranks; give each a token.")
     }
     if simgrid != nil {
       let replayed: [PredictedTransport] = [.ring, .hierarchical, .heads]
-      guard ranks.count == 1, transport.count == 1, replayed.contains(transport[0]),
+      guard ranks.count == 1, transports.count == 1, replayed.contains(transports[0]),
         passes == [.forward], dilated == nil, machines.noise == 0, machines.coresPerHost == nil
       else {
         throw ValidationError(
@@ -147,7 +174,7 @@ struct PredictCommand: ParsableCommand {
   }
 
   func run() throws {
-    let rows = try machines.results.flatMap(ResultRow.read)
+    let rows = try machines.results.flatMap { try ResultsFile(reading: $0).rows }
     if !check.isEmpty {
       try checkModel(rows)
       return
@@ -156,29 +183,57 @@ struct PredictCommand: ParsableCommand {
     var results: [PredictResult] = []
     let meter = PredictionMeter()
     for pass in passes {
-      for count in ranks {
+      for count in counts {
         results += try predictions(ranks: count, pass, cluster, meter)
       }
     }
     guard !results.isEmpty else {
       throw UserError("None of the transports can serve any of these numbers of ranks.")
     }
+    let ranks = counts[0]
     if let simgrid,
-      let transport = results.first.map({ _ in transport[0] })?
-        .transport(ranks: ranks[0], ranksPerHost: machines.ranksPerHost)
+      let transport = transports[0].transport(ranks: ranks, ranksPerHost: machines.ranksPerHost)
     {
-      try Replay(
-        denseProblem(ranks: ranks[0]), ranks: ranks[0], transport: transport, on: cluster
-      ).write(to: simgrid)
+      try Replay(denseProblem(ranks: ranks), ranks: ranks, transport: transport, on: cluster)
+        .write(to: simgrid)
     }
-    let assumptions = Assumptions(cluster, tokens: results[0].tokens)
-    write(
-      try BenchReport(results, in: assumptions).formatted(format) + "\n", to: 1)
+    let report = BenchReport(results, in: Assumptions(cluster, tokens: results[0].tokens))
+    if let output { try draw(report, into: output) }
+    write(try report.formatted(format) + "\n", to: 1)
+  }
+
+  private func draw(
+    _ report: BenchReport<PredictResult, Assumptions>, into output: String
+  ) throws {
+    let files = [try ResultsFile(Array(report.formatted(.json).utf8), path: "the prediction")]
+    var figure = try PlotKind.predict.figure(
+      PlotRows(files, benchmark: PredictResult.benchmark))
+    figure.subtitle = files.place
+    try Picture(output).draw(GnuplotScript(figure, theme: .light), keep: keep)
+  }
+
+  /// The numbers of ranks.
+  private var counts: [Int] {
+    guard sweep else { return ranks ?? [1, 2, 4, 8, 16, 32, 64] }
+    let most = ranks?.first ?? 1024
+    return Array(sequence(first: 1) { $0 * 2 < most ? $0 * 2 : nil }) + (most > 1 ? [most] : [])
+  }
+
+  /// What is predicted of dense attention.
+  private var transports: [PredictedTransport] {
+    if let transport { return transport }
+    let perHost = machines.ranksPerHost
+    return !sweep
+      ? [.ring]
+      : perHost == 1
+        ? [.ring, .heads]
+        : [.ring, .hierarchical, .heads, .mesh(Mesh(heads: perHost, ring: 1))]
   }
 
   private func checkModel(_ rows: [ResultRow]) throws {
     let check = try ModelCheck(
-      fitting: fit.flatMap(ResultRow.read), checking: check.flatMap(ResultRow.read), machines, rows)
+      fitting: fit.flatMap { try ResultsFile(reading: $0).rows },
+      checking: check.flatMap { try ResultsFile(reading: $0).rows }, machines, rows)
     let results = check.results
     guard !check.heldOut.isEmpty else {
       throw UserError("The files of --check have no runs of gyre bench strong or weak.")
@@ -221,7 +276,7 @@ struct PredictCommand: ParsableCommand {
       }
     }
     let problem = denseProblem(ranks: ranks)
-    return transport.compactMap { kind -> PredictResult? in
+    return transports.compactMap { kind -> PredictResult? in
       guard let transport = kind.transport(ranks: ranks, ranksPerHost: machines.ranksPerHost) else {
         return nil
       }
@@ -229,7 +284,7 @@ struct PredictCommand: ParsableCommand {
         cluster.predict(
           problem, ranks: ranks, transport: transport, pass: pass.pass, progress: $0)
       }
-      return result(prediction, pass, by: transport.name, tokens: tokens, chosenLayout)
+      return result(prediction, pass, by: kind.name, tokens: tokens, chosenLayout)
     }
   }
 

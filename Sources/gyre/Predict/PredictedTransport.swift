@@ -30,6 +30,18 @@ enum PredictedTransport: Hashable {
     }
   }
 
+  /// Its name in results; the ring of a mesh grows with the ranks.
+  var name: String {
+    switch self {
+    case .ring: TransportChoice.ring.rawValue
+    case .shared: TransportChoice.shared.rawValue
+    case .hierarchical: TransportChoice.hierarchical.rawValue
+    case .query: TransportChoice.query.rawValue
+    case .heads: TransportChoice.heads.rawValue
+    case .mesh(let mesh): "\(TransportChoice.mesh.rawValue):\(mesh.heads)xB"
+    }
+  }
+
   /// The transport, if it can serve so many ranks. A mesh keeps the ranks that share heads, and its
   /// ring grows with the ranks.
   func transport(ranks: Int, ranksPerHost: Int) -> Transport? {

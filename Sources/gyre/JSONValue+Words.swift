@@ -1,4 +1,4 @@
-/// Values of settings files.
+/// Values as people write them.
 extension JSONValue {
   /// A text or number as one word of a command line.
   var word: String? {
