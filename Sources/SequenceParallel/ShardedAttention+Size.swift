@@ -54,8 +54,8 @@ extension ShardedAttention {
   /// The bytes that the tensors of a rank take at most.
   ///
   /// These are queries, outputs, log-sum-exps and row sums, and the blocks and results that the
-  /// transport keeps; for the backward pass as much again for the queries' side, and the blocks and
-  /// gradients of its own route. As a `Double`, since it may be asked of problems that fit nowhere.
+  /// transport keeps; for the backward pass as much again for the queries' side, the blocks and
+  /// gradients of its own route, and the gradients of keys and values that are given back. As a `Double`, since it may be asked of problems that fit nowhere.
   ///
   /// - Parameter backwardRoute: of the backward pass; automatic is the larger of both.
   /// - Precondition: the transport can serve these ranks.

@@ -25,8 +25,9 @@ struct StreamMaker {
     case .all: try travellingStream(of: blocks, on: world)
     case .computing:
       LocalStream(
-        schedule: blocks.schedule(groups), sizes: blocks.sizes, timeline: timeline,
-        rank: world.rank)
+        schedule: transport == .allgather
+          ? RingSchedule(groups: groups, sees: blocks.sees) : blocks.schedule(groups),
+        sizes: blocks.sizes, timeline: timeline, rank: world.rank)
     case .transfers: IdleStream(try travellingStream(of: blocks, on: world))
     }
   }

@@ -13,6 +13,7 @@ let cases: [String: (borrowing Communicator) throws -> Void] = [
   "dilated-long": checkLongDilated,
   "dilated-detached": checkDetachedGradients,
   "routes": checkRoutes,
+  "parts": checkParts,
   "bits": checkBits,
   "head-traffic": checkHeadTraffic,
   "several-layers": checkSeveralLayers,

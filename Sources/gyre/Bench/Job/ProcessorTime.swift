@@ -2,8 +2,9 @@ import Glibc
 
 /// Processor time of this process.
 enum ProcessorTime {
-  /// Of all threads, in user and system mode. What the kernel does for the network in interrupts is
-  /// charged to whoever runs just then.
+  /// Of all threads, in user and system mode.
+  ///
+  /// What the kernel does for the network in interrupts is charged to whoever runs just then.
   static var seconds: Double {
     var usage = rusage()
     unsafe getrusage(RUSAGE_SELF.rawValue, &usage)

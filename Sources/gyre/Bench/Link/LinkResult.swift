@@ -15,7 +15,7 @@ struct LinkResult {
   let bytes: Nullable<Int>
   /// Rounds that count.
   let repeats: Int
-  /// Of the operation; of a pair, half of there and back. The median over rounds.
+  /// Of the operation, the median over rounds; of a pair, half of there and back.
   let seconds: Nullable<Double>
   /// The bounds of its confidence interval.
   let secondsLow: Nullable<Double>
