@@ -86,7 +86,8 @@ extension Cluster {
     let losses: [(Prediction.Limit, Double)] = [
       (.bandwidth, exchange + (network > mean ? waiting * share : 0)),
       (.latency, network > mean ? waiting * (1 - share) : 0),
-      (.imbalance, most - mean + (network > mean ? 0 : waiting)),
+      (.heads, most - most * schedule.meanShare),
+      (.imbalance, most * schedule.meanShare - mean + (network > mean ? 0 : waiting)),
       (.cores, mean * (1 - 1 / slowdown)),
       (.kernel, mean / slowdown - ideal),
     ]

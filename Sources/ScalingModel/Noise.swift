@@ -8,10 +8,11 @@ struct Noise {
     self.deviation = deviation
   }
 
-  /// The next factor: the sum of four uniform numbers, nearly normal, and never below 0.1.
+  /// The next factor, on the time of so many visits together: the sum of four uniform numbers, nearly
+  /// normal, and never below 0.1.
   ///
   /// Source of the generator: Marsaglia 2003, Xorshift RNGs.
-  mutating func next() -> Double {
+  mutating func next(visits: Int) -> Double {
     if deviation == 0 { return 1 }
     state ^= state << 13
     state ^= state >> 7
@@ -21,6 +22,6 @@ struct Noise {
       sum += Double((state >> UInt64(16 * part)) & 0xFFFF) / 65535 - 0.5
     }
     // The variance of a uniform number is 1/12, of four a third.
-    return max(0.1, 1 + deviation * sum * 3.0.squareRoot())
+    return max(0.1, 1 + deviation * sum * (3 / Double(visits)).squareRoot())
   }
 }

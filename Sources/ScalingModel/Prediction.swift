@@ -31,6 +31,8 @@ public struct Prediction: Hashable, Sendable {
     case bandwidth
     /// So many short steps.
     case latency
+    /// Fewer heads than the ranks that share them, or a number that they do not divide.
+    case heads
     /// Some ranks have more to do, or are slower at times.
     case imbalance
     /// Pieces too small for the kernel.

@@ -84,7 +84,7 @@ struct RingSteps {
         for rank in groups[group] {
           var work = 0.0
           for owner in groups[origin] { work += visit.seconds(rank: rank, owner: owner) }
-          work *= half * noise.next() * slowdown
+          work *= half * noise.next(visits: groups[origin].count) * slowdown
           let transfers = transferWork[rank] * slowdown
           computing[rank] += work
           busy[rank] += work + transfers
@@ -125,7 +125,7 @@ struct RingSteps {
           // The second half of its own block.
           var work = 0.0
           for owner in groups[group] { work += visit.seconds(rank: rank, owner: owner) }
-          work *= 0.5 * noise.next() * slowdown
+          work *= 0.5 * noise.next(visits: groups[group].count) * slowdown
           computing[rank] += work
           busy[rank] += work
           ends[rank] = max(ends[rank] + work, isCut ? delivered[count - 1] : delivered[previous])

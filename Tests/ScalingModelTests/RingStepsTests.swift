@@ -132,6 +132,6 @@ struct RingStepsTests {
     #expect(abs(two.exposedSeconds - two.bytesSentPerRank / 1e9) < 1e-9)
     // Two heads for four ranks.
     let four = machines.predict(problem(4000), ranks: 4, transport: .heads, pass: .forward)
-    #expect(abs(four.efficiency - 0.5) < 0.01 && four.limit == .imbalance)
+    #expect(abs(four.efficiency - 0.5) < 0.01 && four.limit == .heads)
   }
 }

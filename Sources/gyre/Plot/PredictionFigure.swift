@@ -52,7 +52,8 @@ extension PlotKind {
           series: times),
         Panel(
           title: "Efficiency, and what the rest is lost to", x: axis,
-          y: Axis(title: "efficiency", lower: 0, upper: 1.1), series: efficiencies, notes: notes),
+          y: Axis(title: "efficiency", format: tickPercent, lower: 0, upper: 1.1),
+          series: efficiencies, notes: notes),
       ])
   }
 
