@@ -59,16 +59,15 @@ import Testing
       set -euo pipefail
       installed=$(apt-cache depends --recurse --installed --no-recommends --no-suggests \
         --no-conflicts --no-breaks --no-replaces --no-enhances "${@:2}" | grep '^[a-z]' | cut -d: -f1)
-      ldd "$1" | while read -r name _ path _; do
-        case $path in */swift/*) continue ;; esac
-        case $name in linux-vdso*) continue ;; esac
-        package=$(dpkg -S "*/${name##*/}" | head -n 1 | cut -d: -f1)
-        grep -q -x -F -e "$package" <<<"$installed" || echo "$name is in $package"
-        echo "$name" >&2
+      libraries=$(ldd "$1" | grep -v -e /swift/ | grep -o 'lib[^ /]*\\.so[^ ]*' | sort -u)
+      # One search for all: each reads the lists of all packages.
+      dpkg -S $(sed 's,^,*/,' <<<"$libraries") | while IFS=: read -r package _ path; do
+        grep -q -x -F -e "$package" <<<"$installed" || echo "$path is in $package"
+        echo "${path##*/}" >&2
       done
       """
     let outcome = try Script.run(
-      "/bin/bash", ["-c", script, "bash", BuiltProducts.executable("gyre")] + runtime)
+      "/bin/bash", ["-fc", script, "bash", BuiltProducts.executable("gyre")] + runtime)
     #expect(outcome.code == 0, "\(outcome.errors)")
     #expect(outcome.output == "")
     #expect(outcome.complaints.contains { $0.hasPrefix("libmpi.so") }, "\(outcome.errors)")

@@ -66,7 +66,10 @@ import Testing
     let gyre = try folder.write("#!/bin/sh\npwd\nexit 3\n", to: "gyre", executable: true)
     let (outcome, _) = try run(
       nodes: "localhost\n", ["attend"],
-      environment: ["GYRE_BINARY": gyre.path, "PBS_O_WORKDIR": folder.path])
+      environment: [
+        "GYRE_BINARY": gyre.path, "PBS_O_WORKDIR": folder.path,
+        "OMPI_MCA_odls_base_sigkill_timeout": "1",
+      ])
     #expect(outcome.code == 3)
     #expect(outcome.output == "\(folder.path)\n")
   }

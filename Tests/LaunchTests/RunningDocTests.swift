@@ -36,9 +36,11 @@ import Testing
   private func expectToPass(
     _ block: String, sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
+    let folder = try workplace()
+    defer { withExtendedLifetime(folder) {} }
     let outcome = try Script.run(
       "/usr/bin/timeout", ["--kill-after=5", "50", "/bin/bash", "-ec", block], environment: gyre,
-      directory: try workplace().url)
+      directory: folder.url)
     #expect(outcome.code == 0, "\(outcome.errors)", sourceLocation: sourceLocation)
     #expect(outcome.output.contains("passed"), "\(outcome)", sourceLocation: sourceLocation)
   }

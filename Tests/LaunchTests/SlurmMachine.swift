@@ -91,7 +91,7 @@ final class SlurmMachine {
   /// Waits for a job's end; returns its state, as in `COMPLETED`.
   func end(of job: String, within seconds: Double) throws -> String {
     _ = try wait(seconds: seconds) {
-      !["PENDING", "RUNNING", "COMPLETING"].contains(try field("JobState", of: job))
+      ["COMPLETED", "FAILED", "CANCELLED", "TIMEOUT"].contains(try field("JobState", of: job))
     }
     return try field("JobState", of: job)
   }
