@@ -59,7 +59,7 @@ import Testing
       set -euo pipefail
       installed=$(apt-cache depends --recurse --installed --no-recommends --no-suggests \
         --no-conflicts --no-breaks --no-replaces --no-enhances "${@:2}" | grep '^[a-z]' | cut -d: -f1)
-      libraries=$(ldd "$1" | grep -v -e /swift/ | grep -o 'lib[^ /]*\\.so[^ ]*' | sort -u)
+      libraries=$(env -u LD_PRELOAD ldd "$1" | grep -v -e /swift/ | grep -o 'lib[^ /]*\\.so[^ ]*' | sort -u)
       # One search for all: each reads the lists of all packages.
       dpkg -S $(sed 's,^,*/,' <<<"$libraries") | while IFS=: read -r package _ path; do
         grep -q -x -F -e "$package" <<<"$installed" || echo "$path is in $package"

@@ -45,11 +45,11 @@ struct SlurmTests {
   @Test func theExitCodeIsTheJobs() throws {
     let slurm = try SlurmMachine()
     let job = try slurm.submit(
-      [], ["attend", "--random", "1x64x2x2x64", "--colour", "red"],
+      [], ["attend", "--random", "1x64x2x2x64", "--threads", "0"],
       environment: ["OMPI_MCA_odls_base_sigkill_timeout": "1"])
     #expect(try slurm.end(of: job, within: 20) == "FAILED")
     #expect(try slurm.field("ExitCode", of: job) == "64:0")
-    #expect(try slurm.output(of: job).contains("--colour"))
+    #expect(try slurm.output(of: job).contains("--threads is 0"))
   }
 
   /// The signal that `#SBATCH --signal` asks for, and the one that preemption and scancel send.
