@@ -6,6 +6,9 @@
 # for it, one of its own pipes, and waits for ever.
 if [[ ! -e /proc/$$/fd/0 ]]; then exec </dev/null; fi
 
+# Behind the filter of run_job gyre cannot see by itself that somebody watches.
+if [[ -t 2 ]]; then export GYRE_PROGRESS=1; fi
+
 # find_gyre: sets `binary` to the gyre to run, which need not be built yet.
 find_gyre() {
   binary=${root:?}/.build/release/gyre
@@ -25,6 +28,18 @@ build_gyre() {
   build "${quietly[@]}" --product gyre
 }
 
+# require_built: ends the script unless gyre is there; a job's hosts need not be able to build it.
+require_built() {
+  [[ -x $binary ]] ||
+    fail "gyre is not built in '$root'; on a host with a Swift toolchain run there: swift build -c release --product gyre"
+}
+
+# start_line: sets `line` to mpirun and what the user needs to be allowed to run it.
+start_line() {
+  line=(mpirun)
+  if (($(id -u) == 0)); then line+=(--allow-run-as-root); fi
+}
+
 # print_line WORD…: prints a command as a shell would read it.
 print_line() {
   local quoted
@@ -32,12 +47,13 @@ print_line() {
   printf '%s\n' "${quoted% }"
 }
 
-# run_job WORD…: runs an mpirun line and returns its exit code. mpirun's own messages are shortened,
-# and signals that this script gets are passed on to it.
-run_job() {
-  # Behind the filter gyre cannot see by itself that somebody watches.
-  if [[ -t 2 ]]; then export GYRE_PROGRESS=1; fi
+# What a signal becomes on its way to mpirun, where that is another one.
+declare -A passed_as=()
 
+# run_job WORD…: runs an mpirun line and returns its exit code. mpirun's own messages are shortened,
+# and signals that this script gets are passed on to it; the last one is then in `told`.
+run_job() {
+  told=
   # mpirun runs beside this script, which passes signals on and waits for the last line of stderr.
   local errors filter job signal code=0
   exec {errors}> >(
@@ -50,7 +66,7 @@ run_job() {
   exec {errors}>&-
   for signal in HUP INT TERM USR1 USR2; do
     # shellcheck disable=SC2064  # the values of now
-    trap "kill -s $signal $job 2>/dev/null || true" "$signal"
+    trap "told=$signal; kill -s ${passed_as[$signal]-$signal} $job 2>/dev/null || true" "$signal"
   done
 
   wait "$job" || code=$?
@@ -61,7 +77,7 @@ run_job() {
   wait "$filter" || true
 
   # mpirun says which rank it was, but not always: a rank that dies early can go unmentioned.
-  if ((code > 128)) && signal=$(kill -l "$code" 2>/dev/null); then
+  if [[ -z $told ]] && ((code > 128)) && signal=$(kill -l "$code" 2>/dev/null); then
     printf '%s: a rank was killed by SIG%s (exit code %s).\n' "${me:?}" "$signal" "$code" >&2
   fi
   return "$code"

@@ -52,6 +52,35 @@ install_missing_packages() {
   ((${#missing[@]} == 0)) || install_packages "${missing[@]}"
 }
 
+# Where commands of the system are that users other than root often do not see.
+system_folders=:/usr/sbin:/sbin
+
+# services_start: whether a server that is installed is started at once.
+services_start() {
+  [[ -d /run/systemd/system ]]
+}
+
+# Installs the packages that only tests need, as far as it can; tests without theirs are skipped.
+install_test_packages() {
+  local missing=() servers=() PATH=$PATH$system_folders
+  have ip && have tc || missing+=(iproute2)
+  have gnuplot || missing+=(gnuplot-nox)
+  python3 -c 'import yaml' 2>/dev/null || /usr/bin/python3 -c 'import yaml' 2>/dev/null ||
+    missing+=(python3-yaml)
+  have slurmctld && have slurmd && have sbatch || servers+=(slurm-wlm)
+  have munged || servers+=(munge)
+  have sshd || servers+=(openssh-server)
+  have ssh-keygen || missing+=(openssh-client)
+  if ((${#servers[@]})) && services_start; then
+    printf '%s: not installing %s, which would start services here; the tests that need them are skipped.\n' \
+      "$me" "${servers[*]}" >&2
+  else
+    missing+=("${servers[@]}")
+  fi
+  ((${#missing[@]} == 0)) || (install_packages "${missing[@]}") ||
+    printf '%s: the tests that need %s are skipped.\n' "$me" "${missing[*]}" >&2
+}
+
 # install_packages NAME…: installs Debian's or Ubuntu's packages of these names.
 install_packages() {
   local install="apt-get install -y --no-install-recommends $*"

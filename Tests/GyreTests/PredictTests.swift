@@ -106,7 +106,7 @@ struct PredictTests {
         """
       }
       let text = """
-        {"benchmark":"weak","environment":{"cores":8},"keys":[],\
+        {"benchmark":"weak","environment":{"cores":8},"keys":["ranks"],\
         "results":[\(rows.joined(separator: ","))]}
         """
       let path = folder.path + "/" + name

@@ -97,7 +97,7 @@ import Testing
 
 extension FileManager {
   /// The path of a file with all symbolic links followed.
-  fileprivate func destination(of path: String) throws -> String {
+  func destination(of path: String) throws -> String {
     URL(filePath: path).resolvingSymlinksInPath().path
   }
 }

@@ -101,7 +101,9 @@ import Testing
     #expect(complaint.contains(tool == "swift" ? "Swift 5.10 is too old" : "not Open MPI's"))
   }
 
-  @Test(arguments: ["local", "demo", "test", "compare-peers", "emulated-cluster", "try-tiles"])
+  @Test(arguments: [
+    "local", "demo", "test", "compare-peers", "emulated-cluster", "try-tiles", "cluster",
+  ])
   func helpIsNoRefusal(script: String) throws {
     let outcome = try Script.run("Launch/\(script)", ["--help"])
     #expect(outcome.code == 0)

@@ -1,0 +1,118 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Jobs of a real Slurm.
+@Suite(
+  .enabled(if: SlurmMachine.canBeStarted, "\(SlurmMachine.reason)"), .timeLimit(.minutes(2)))
+struct SlurmTests {
+  private struct AttendReport: Decodable {
+    let ranks: Int
+    let threads: Int
+    let maxError: Double
+    let tolerance: Double
+  }
+
+  private struct StreamReport: Decodable {
+    let outputDigest: String
+    let resumedWindows: Int
+    let windows: Int
+  }
+
+  /// The JSON object among the lines of a job's output.
+  private func report<Report: Decodable>(in output: String) throws -> Report {
+    let line = try #require(output.split(separator: "\n").last { $0.hasPrefix("{") }, "\(output)")
+    return try JSONDecoder().decode(Report.self, from: Data(line.utf8))
+  }
+
+  /// From a folder that is not Gyre's, with a thread for each CPU of a task.
+  @Test func aJobIsRight() throws {
+    let slurm = try SlurmMachine()
+    let job = try slurm.submit(
+      ["--cpus-per-task=2"],
+      [
+        "attend", "--random", "1x2049x4x2x64", "--causal", "--verify", "--report", "json",
+        "--output", "out.safetensors",
+      ])
+    #expect(try slurm.end(of: job, within: 20) == "COMPLETED")
+    #expect(try slurm.field("ExitCode", of: job) == "0:0")
+    let report: AttendReport = try report(in: slurm.output(of: job))
+    #expect(report.ranks == 2 && report.threads == 2)
+    #expect(report.maxError > 0 && report.maxError <= report.tolerance)
+    #expect(slurm.folder.names == ["out.safetensors", "slurm-\(job).out"])
+  }
+
+  @Test func theExitCodeIsTheJobs() throws {
+    let slurm = try SlurmMachine()
+    let job = try slurm.submit(
+      [], ["attend", "--random", "1x64x2x2x64", "--threads", "0"],
+      environment: ["OMPI_MCA_odls_base_sigkill_timeout": "1"])
+    #expect(try slurm.end(of: job, within: 20) == "FAILED")
+    #expect(try slurm.field("ExitCode", of: job) == "64:0")
+    #expect(try slurm.output(of: job).contains("--threads is 0"))
+  }
+
+  /// The signal that `#SBATCH --signal` asks for, and the one that preemption and scancel send.
+  @Test(arguments: [["--signal=USR1", "--batch"], []])
+  func aJobThatIsToldToStopLeavesNothingHalfDone(signal: [String]) throws {
+    let slurm = try SlurmMachine()
+    let job = try slurm.submit(
+      [],
+      ["attend", "--random", "1x262144x4x4x64", "--causal", "--output", "out.safetensors"],
+      environment: ["OMPI_MCA_odls_base_sigkill_timeout": "1"])
+    let hasBegun = try slurm.wait(seconds: 20) {
+      slurm.folder.names.contains { $0.hasPrefix(".out.safetensors.partial-") }
+    }
+    #expect(hasBegun, "\(slurm.folder.names)")
+    #expect(try slurm.run("scancel", signal + [job]).code == 0)
+    let state = try slurm.end(of: job, within: 10)
+    #expect(state == (signal.isEmpty ? "CANCELLED" : "FAILED"))
+    #expect(try slurm.field("ExitCode", of: job) == "75:0")
+    #expect(try slurm.output(of: job).contains("told to stop"))
+    #expect(slurm.folder.names == ["slurm-\(job).out"])
+  }
+
+  /// A job that goes back into the queue goes on where it stopped, to the same digest.
+  @Test func aRequeuedJobGoesOnFromItsCheckpoint() throws {
+    let slurm = try SlurmMachine()
+    let command = [
+      "stream", "--random", "1x262144x2x2x64", "--dilated", "2048:1,4096:2", "--window", "4096",
+      "--report", "json",
+    ]
+    let job = try slurm.submit(
+      [], command + ["--checkpoint", "done"],
+      environment: ["GYRE_REQUEUE": "1", "OMPI_MCA_odls_base_sigkill_timeout": "2"])
+    let hasBegun = try slurm.wait(seconds: 20) { slurm.folder.names.contains("done.0") }
+    #expect(hasBegun)
+    #expect(try slurm.run("scancel", ["--signal=USR1", "--batch", job]).code == 0)
+    let isBack = try slurm.wait(seconds: 10) {
+      let restarts = try slurm.field("Restarts", of: job)
+      return restarts == "1" ? try slurm.field("JobState", of: job) == "PENDING" : false
+    }
+    #expect(isBack)
+    _ = try slurm.run("scontrol", ["update", "JobId=\(job)", "StartTime=now"])
+    #expect(try slurm.end(of: job, within: 40) == "COMPLETED")
+    let resumed: StreamReport = try report(in: slurm.output(of: job))
+    #expect(resumed.resumedWindows > 0 && resumed.resumedWindows < resumed.windows)
+
+    let whole = try slurm.submit([], command)
+    #expect(try slurm.end(of: whole, within: 40) == "COMPLETED")
+    let expected: StreamReport = try report(in: slurm.output(of: whole))
+    #expect(expected.resumedWindows == 0)
+    #expect(resumed.outputDigest == expected.outputDigest)
+  }
+
+  /// The script runs as a copy in a folder of Slurm's: whoever hides the package is told what to do.
+  @Test func aPackageThatCannotBeFoundIsSaid() throws {
+    let slurm = try SlurmMachine()
+    let copy = slurm.folder.path + "/job"
+    try FileManager.default.copyItem(
+      atPath: Script.root.appending(path: "Launch/slurm.sbatch").path, toPath: copy)
+    let submitted = try slurm.run("sbatch", ["--parsable", copy, "attend"])
+    let job = submitted.output.trimmingCharacters(in: .whitespacesAndNewlines)
+    #expect(try slurm.end(of: job, within: 20) == "FAILED")
+    #expect(try slurm.field("ExitCode", of: job) == "64:0")
+    let lines = try slurm.output(of: job).split(separator: "\n")
+    #expect(lines.count == 1 && lines[0].contains("GYRE_HOME="), "\(lines)")
+  }
+}
