@@ -18,7 +18,7 @@ struct BenchRows {
     environment = try #require(report["environment"] as? [String: Any])
     keys = try #require(report["keys"] as? [String])
     rows = try #require(report["results"] as? [[String: Any]])
-    #expect(environment["ranks"] as? Int == ranks)
+    #expect(environment["ranks"] as? Int == ranks && environment["machines"] as? Int == 1)
   }
 
   /// Runs `gyre bench …` as a job.

@@ -24,8 +24,8 @@ struct BenchEnvironment: BenchSetting {
   let hosts: [Host]
   /// What the link of each host carries, where that is limited; null where it is not known.
   let linkBytesPerSecond: Nullable<Double>
-  /// Whether several hosts are one machine.
-  let sharedCores: Bool
+  /// How many there are in truth: containers and emulated hosts share one.
+  let machines: Int
   /// Whether ranks times threads are more than the cores of their machine.
   let oversubscribed: Bool
 
@@ -35,39 +35,42 @@ struct BenchEnvironment: BenchSetting {
     let cores: Int
     /// For each rank, how many cores it may run on.
     let coresOfRanks: [Int]
-    /// The same for hosts that are one machine, as those of an emulated cluster.
-    let machine: String
   }
 
   /// Of this process alone.
   static var current: BenchEnvironment {
     let here = Host(
-      name: MPIEnvironment.processorName, ranks: 1, cores: cores, coresOfRanks: [allowedCores],
-      machine: machine)
-    return BenchEnvironment(hosts: [here], threads: 1)
+      name: MPIEnvironment.processorName, ranks: 1, cores: cores, coresOfRanks: [allowedCores])
+    return BenchEnvironment(hosts: [here], machines: [bootID], threads: 1)
   }
 
   /// Of a whole job, called by all ranks together.
   static func gather(
     threads: Int, on world: borrowing Communicator
   ) throws -> BenchEnvironment {
-    let mine = "\(allowedCores) \(cores) \(machine) \(MPIEnvironment.processorName)"
+    let mine = "\(allowedCores) \(cores) \(bootID) \(MPIEnvironment.processorName)"
     let lines = try world.allGather(Array(mine.utf8)).map { String(decoding: $0, as: UTF8.self) }
     var hosts: [Host] = []
+    var machines: [String] = []
     for line in lines {
       let words = line.split(separator: " ", maxSplits: 3)
       let (allowed, all, name) = (Int(words[0]) ?? 0, Int(words[1]) ?? 0, String(words[3]))
       let place = hosts.firstIndex { $0.name == name }
       let host = Host(
         name: name, ranks: 1 + (place.map { hosts[$0].ranks } ?? 0), cores: all,
-        coresOfRanks: (place.map { hosts[$0].coresOfRanks } ?? []) + [allowed],
-        machine: String(words[2]))
-      if let place { hosts[place] = host } else { hosts.append(host) }
+        coresOfRanks: (place.map { hosts[$0].coresOfRanks } ?? []) + [allowed])
+      if let place {
+        hosts[place] = host
+      } else {
+        hosts.append(host)
+        machines.append(String(words[2]))
+      }
     }
-    return BenchEnvironment(hosts: hosts, threads: threads)
+    return BenchEnvironment(hosts: hosts, machines: machines, threads: threads)
   }
 
-  private init(hosts: [Host], threads: Int) {
+  /// - Parameter machines: of each host, what tells its machine from others.
+  private init(hosts: [Host], machines: [String], threads: Int) {
     let model = text(ofFile: "/proc/cpuinfo").split(separator: "\n").first {
       $0.hasPrefix("model name")
     }
@@ -96,10 +99,9 @@ struct BenchEnvironment: BenchSetting {
         .flatMap(Rate.init(argument:))?.value)
     ranks = hosts.reduce(0) { $0 + $1.ranks }
     self.hosts = hosts
-    let machines = Dictionary(grouping: hosts, by: \.machine).values
-    sharedCores = machines.contains { $0.count > 1 }
-    oversubscribed = machines.contains { hosts in
-      hosts.reduce(0) { $0 + $1.ranks } * threads > hosts[0].cores
+    self.machines = Set(machines).count
+    oversubscribed = Dictionary(grouping: zip(hosts, machines), by: \.1).values.contains { shared in
+      shared.reduce(0) { $0 + $1.0.ranks } * threads > (shared.map(\.0.cores).max() ?? 0)
     }
   }
 
@@ -108,10 +110,12 @@ struct BenchEnvironment: BenchSetting {
     "ess", "orte_", "pmix", "initial_", "shmem_RUNTIME", "mpi_oversubscribe", "rmaps_",
   ]
 
-  /// A number that every start of a kernel draws anew.
-  private static var machine: String {
-    String(text(ofFile: "/proc/sys/kernel/random/boot_id").prefix { !$0.isWhitespace })
+  /// Made anew whenever a kernel starts; where the system has none, every host is a machine.
+  private static var bootID: String {
+    let id = text(ofFile: "/proc/sys/kernel/random/boot_id").trimmed
+    return id.isEmpty ? MPIEnvironment.processorName : id
   }
+
   private static var cores: Int { Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
   private static var allowedCores: Int { ProcessInfo.processInfo.activeProcessorCount }
 }
@@ -122,7 +126,8 @@ extension BenchEnvironment {
     let compiled = instructionSet.isEmpty ? "" : ", compiled for \(instructionSet)"
     let place =
       hosts.count == 1
-      ? (ranks == 1 ? "" : ", \(ranks) ranks") : ", \(ranks) ranks on \(hosts.count) hosts"
+      ? (ranks == 1 ? "" : ", \(ranks) ranks")
+      : ", \(ranks) ranks on \(hosts.count) hosts\(machines == 1 ? " of one machine" : "")"
     return "\(processor), \(cores) cores\(place)\(compiled)"
       + (oversubscribed ? "; more threads than cores" : "")
   }

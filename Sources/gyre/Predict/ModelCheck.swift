@@ -45,7 +45,12 @@ struct ModelCheck {
     cluster.ranksPerHost = (ranks + hosts - 1) / hosts
     cluster.threads = row.fields["threads"]?.int ?? 1
     cluster.cores = cluster.cores ?? row.environment["cores"]?.int
-    if row.environment["sharedCores"]?.bool == true { cluster.sharesCores = true }
+    let environment = row.environment
+    if let machines = environment["machines"]?.int,
+      machines < environment["hosts"]?.array?.count ?? 0
+    {
+      cluster.sharesCores = true
+    }
     if let rate = row.environment["linkBytesPerSecond"]?.double {
       cluster.network.bytesPerSecond = rate
     }
