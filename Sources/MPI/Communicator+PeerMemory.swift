@@ -13,7 +13,7 @@ extension Communicator {
   /// - Complexity: an allgather of three integers and a barrier.
   public func canReadNextRanksMemory() throws(MPIError) -> Bool? {
     guard size > 1 else { return nil }
-    let secret = unsafe UnsafeMutablePointer<Int>.allocate(capacity: 1)
+    let secret = UnsafeMutablePointer<Int>.allocate(capacity: 1)
     defer { unsafe secret.deallocate() }
     unsafe secret.initialize(to: Int.random(in: .min ... .max))
     let mine = unsafe [Int(getpid()), Int(bitPattern: secret), secret.pointee]

@@ -13,7 +13,7 @@ struct Gyre: ParsableCommand {
       of the sequence, and key/value blocks pass round a ring.
       """,
     version: "0.1.0",
-    subcommands: [AttendCommand.self, StreamCommand.self, BenchCommand.self])
+    subcommands: [AttendCommand.self, StreamCommand.self, BenchCommand.self, DoctorCommand.self])
 
   /// Parses, runs, and exits with the command's code.
   ///
@@ -41,6 +41,7 @@ struct Gyre: ParsableCommand {
         try command.run()
         return
       }
+      if let command = command as? any StandaloneCommand { Glibc.exit(try command.runAlone()) }
       let parsed = command
       let code = try withMPI { world in
         reportingFailures(on: world) {
@@ -74,4 +75,10 @@ struct Gyre: ParsableCommand {
 protocol DistributedCommand: ParsableCommand {
   /// Runs on one rank. Every error that is not agreed among the ranks ends the whole job.
   func run(on world: borrowing Communicator) throws
+}
+
+/// A distributed command that without mpirun does something else, for which it needs no MPI.
+protocol StandaloneCommand: DistributedCommand {
+  /// Runs, and returns the exit code.
+  func runAlone() throws -> Int32
 }
