@@ -27,7 +27,8 @@ struct Gyre: ParsableCommand {
     do {
       if MPIEnvironment.isLaunchedByMPI {
         let code = try withMPI { world in
-          reportingFailures(on: world) {
+          try requireMeeting(of: world)
+          return reportingFailures(on: world) {
             try agreeOnArguments(arguments, on: world)
             return try parseAsRoot(arguments)
           } run: { command in

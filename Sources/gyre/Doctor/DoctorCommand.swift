@@ -34,11 +34,7 @@ struct DoctorCommand: ParsableCommand {
 }
 
 extension DoctorCommand: StandaloneCommand {
-  /// How long ranks may take to come together.
-  private static let patience = Duration.seconds(60)
-
   func run(on world: borrowing Communicator) throws {
-    try meet(world)
     let facts = try JobFacts.gather(threads: threads, on: world)
     guard let facts else {
       // Rank 0 tells whether there is a problem.
@@ -61,19 +57,5 @@ extension DoctorCommand: StandaloneCommand {
     let text = self.report == .json ? try report.json : report.text
     write(text + "\n", to: STDOUT_FILENO)
     return report.findings.count { $0.severity == .problem }
-  }
-
-  /// Waits for all ranks, which never come where a network leads nowhere.
-  private func meet(_ world: borrowing Communicator) throws {
-    do {
-      try world.barrier(deadline: .now + Self.patience)
-    } catch {
-      guard error.errorClass == .timedOut else { throw error }
-      throw UserError(
-        "the ranks did not reach each other within \(formatSeconds(seconds(Self.patience))): Open MPI "
-          + "may have taken an interface that leads nowhere; name the network that all hosts share, "
-          + "as in mpirun --mca btl_tcp_if_include 10.0.0.0/24 --mca oob_tcp_if_include 10.0.0.0/24."
-      )
-    }
   }
 }
