@@ -7,8 +7,7 @@ public enum InstructionSet {
     /// The name by which compilers know it.
     public static let name = "x86-64-v4"
     /// The features that it takes for granted, as Linux names them.
-    public static let features =
-      level3 + ["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]
+    public static let features = level4
   #elseif GYRE_AVX2
     /// The name by which compilers know it.
     public static let name = "x86-64-v3"
@@ -22,16 +21,30 @@ public enum InstructionSet {
   #endif
 
   private static let level3 = ["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"]
+  private static let level4 =
+    level3 + ["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]
+
+  /// The highest set that this package can be built for and a processor has; nil where it has none or
+  /// tells no features, as on arm64.
+  ///
+  /// - Parameter cpuinfo: the text of `/proc/cpuinfo`.
+  public static func best(cpuinfo: String) -> String? {
+    guard let present = presentFeatures(cpuinfo) else { return nil }
+    if present.isSuperset(of: level4) { return "x86-64-v4" }
+    return present.isSuperset(of: level3) ? "x86-64-v3" : nil
+  }
 
   /// The features that this build needs and a processor lacks.
   ///
   /// - Parameter cpuinfo: the text of `/proc/cpuinfo`. One without a line of flags says nothing,
   ///   and nothing is then missing.
   public static func missingFeatures(cpuinfo: String) -> [String] {
-    guard let line = cpuinfo.split(separator: "\n").first(where: { $0.hasPrefix("flags") }) else {
-      return []
-    }
-    let present = Set(line.split { $0 == " " || $0 == "\t" })
-    return features.filter { !present.contains(Substring($0)) }
+    guard let present = presentFeatures(cpuinfo) else { return [] }
+    return features.filter { !present.contains($0) }
+  }
+
+  private static func presentFeatures(_ cpuinfo: String) -> Set<String>? {
+    let line = cpuinfo.split(separator: "\n").first { $0.hasPrefix("flags") }
+    return line.map { Set($0.split { $0 == " " || $0 == "\t" }.map(String.init)) }
   }
 }

@@ -1,4 +1,4 @@
-// mpi.h, and those of its constants that Swift cannot import.
+// mpi.h, those of its constants that Swift cannot import, and one system call that it makes.
 //
 // Open MPI writes its predefined handles as casts of the addresses of global objects
 // (`((MPI_Comm) &ompi_mpi_comm_world)`). Swift imports a macro only where it is a literal, so each
@@ -9,6 +9,13 @@
 #define GYRE_COPENMPI_SHIM_H
 
 #include <mpi.h>
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 // The communicator of all ranks, and the handle that a rank outside every colour of a split gets.
 static inline MPI_Comm copenmpi_comm_world(void) { return MPI_COMM_WORLD; }
@@ -39,6 +46,15 @@ static inline MPI_Datatype copenmpi_uint16(void) { return MPI_UINT16_T; }
 static inline MPI_Datatype copenmpi_uint32(void) { return MPI_UINT32_T; }
 static inline MPI_Datatype copenmpi_uint64(void) { return MPI_UINT64_T; }
 
+// The types of the library's own parameters, beside those that are literals.
+static inline MPI_Datatype copenmpi_char(void) { return MPI_CHAR; }
+static inline MPI_Datatype copenmpi_c_bool(void) { return MPI_C_BOOL; }
+static inline MPI_Datatype copenmpi_int(void) { return MPI_INT; }
+static inline MPI_Datatype copenmpi_unsigned(void) { return MPI_UNSIGNED; }
+static inline MPI_Datatype copenmpi_unsigned_long(void) { return MPI_UNSIGNED_LONG; }
+static inline MPI_Datatype copenmpi_unsigned_long_long(void) { return MPI_UNSIGNED_LONG_LONG; }
+static inline MPI_T_enum copenmpi_enum_null(void) { return MPI_T_ENUM_NULL; }
+
 // Built-in reduction operators.
 static inline MPI_Op copenmpi_sum(void) { return MPI_SUM; }
 static inline MPI_Op copenmpi_product(void) { return MPI_PROD; }
@@ -49,5 +65,13 @@ static inline MPI_Op copenmpi_bitwise_or(void) { return MPI_BOR; }
 static inline MPI_Op copenmpi_bitwise_xor(void) { return MPI_BXOR; }
 static inline MPI_Op copenmpi_logical_and(void) { return MPI_LAND; }
 static inline MPI_Op copenmpi_logical_or(void) { return MPI_LOR; }
+
+// Reads another process's memory by the call with which Open MPI copies a message only once. glibc
+// declares process_vm_readv to those only who ask for GNU's extensions, which a module cannot.
+static inline ssize_t copenmpi_read_memory(pid_t process, uintptr_t address, void *to, size_t count) {
+  struct iovec local = {to, count};
+  struct iovec remote = {(void *)address, count};
+  return syscall(SYS_process_vm_readv, process, &local, 1UL, &remote, 1UL, 0UL);
+}
 
 #endif

@@ -13,6 +13,13 @@ public enum MPIEnvironment {
     }
   }
 
+  /// The version of the library whose header this program was compiled with, as `4.1.4`.
+  ///
+  /// ``libraryVersion`` is that of the library found at run time.
+  public static var compiledVersion: String {
+    "\(OMPI_MAJOR_VERSION).\(OMPI_MINOR_VERSION).\(OMPI_RELEASE_VERSION)"
+  }
+
   /// The version of the MPI standard that the library implements, as (3, 1).
   ///
   /// C: `MPI_Get_version`, MPI 3.1 §8.1.1.

@@ -78,7 +78,7 @@ enum SharedMemoryRoom {
   /// The folder in which Open MPI creates the file: its own rule, unless it was told another.
   ///
   /// `mpirun --mca` arrives as this variable too; `ompi_info` has the rule as `osc_sm_backing_directory`.
-  private static var folder: String {
+  static var folder: String {
     if let told = variable("OMPI_MCA_osc_sm_backing_directory") { return told }
     return unsafe access("/dev/shm", W_OK) == 0 ? "/dev/shm" : variable("TMPDIR") ?? "/tmp"
   }
@@ -89,10 +89,16 @@ enum SharedMemoryRoom {
   /// The bytes that can be had at most.
   private static func freeBytes(ranks: Int) -> Int {
     if ranks == 1 { return sysconf(CInt(_SC_PHYS_PAGES)) * pageBytes }
-    var status = statvfs()
     // What cannot be looked at is for MPI to complain about.
-    guard unsafe statvfs(folder, &status) == 0 else { return .max }
-    return Int(status.f_bavail) * Int(status.f_frsize)
+    return folderBytes?.free ?? .max
+  }
+
+  /// The size of the file system in which the folder is, and what is free of it.
+  static var folderBytes: (total: Int, free: Int)? {
+    var status = statvfs()
+    guard unsafe statvfs(folder, &status) == 0 else { return nil }
+    let unit = Int(status.f_frsize)
+    return (Int(status.f_blocks) * unit, Int(status.f_bavail) * unit)
   }
 
   private static func variable(_ name: String) -> String? {

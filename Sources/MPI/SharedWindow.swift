@@ -36,6 +36,12 @@ public struct SharedWindow: ~Copyable {
     try SharedMemoryRoom.freeBytes(on: node)
   }
 
+  /// The folder of this host whose file system holds the windows of two or more ranks, its size and
+  /// what is free of it; nil where it cannot be looked at.
+  public static var room: (folder: String, totalBytes: Int, freeBytes: Int)? {
+    SharedMemoryRoom.folderBytes.map { (SharedMemoryRoom.folder, $0.total, $0.free) }
+  }
+
   /// Allocates memory that the ranks of `node` share.
   ///
   /// A collective call. What the memory holds at first is not defined.

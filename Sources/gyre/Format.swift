@@ -56,15 +56,18 @@ func grouped(_ value: Int) -> String {
   return (value < 0 ? "-" : "") + result
 }
 
-/// Lines up columns: the first column to the left, the others to the right.
-func table(_ rows: [[String]]) -> String {
+/// Lines up columns: those of names, the second one unless told otherwise, to the left, the others to
+/// the right.
+func table(_ rows: [[String]], names: Set<Int> = [1]) -> String {
   let columns = rows.first?.count ?? 0
   let widths = (0..<columns).map { column in rows.map { $0[column].count }.max() ?? 0 }
   return rows.map { row in
-    row.enumerated().map { column, cell in
+    var line = row.enumerated().map { column, cell in
       let space = String(repeating: " ", count: widths[column] - cell.count)
-      return column == 1 ? cell + space : space + cell
+      return names.contains(column) ? cell + space : space + cell
     }.joined(separator: "   ")
+    while line.last == " " { line.removeLast() }
+    return line
   }.joined(separator: "\n")
 }
 

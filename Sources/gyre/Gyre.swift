@@ -19,7 +19,7 @@ struct Gyre: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       AttendCommand.self, StreamCommand.self, BenchCommand.self, CompareCommand.self,
-      PlotCommand.self, PredictCommand.self,
+      PlotCommand.self, PredictCommand.self, DoctorCommand.self,
     ])
 
   /// Parses, runs, and exits with the command's code.
@@ -39,7 +39,8 @@ struct Gyre: ParsableCommand {
       }
       if MPIEnvironment.isLaunchedByMPI {
         let code = try withMPI { world in
-          reportingFailures(on: world) {
+          try requireMeeting(of: world)
+          return reportingFailures(on: world) {
             try agreeOnArguments(arguments, on: world)
             return try .agreed(arguments, on: world)
           } run: { command in
@@ -54,6 +55,10 @@ struct Gyre: ParsableCommand {
         layers.warnings.forEach { printError("gyre: \($0)") }
         if layers.isExplained { print(layers.explanation) } else { try command.run() }
         return
+      }
+      if let standalone = command as? any StandaloneCommand {
+        layers.warnings.forEach { printError("gyre: \($0)") }
+        Glibc.exit(try standalone.runAlone())
       }
       let found = layers
       let code = try withMPI { world in
@@ -88,4 +93,10 @@ struct Gyre: ParsableCommand {
 protocol DistributedCommand: ParsableCommand {
   /// Runs on one rank. Every error that is not agreed among the ranks ends the whole job.
   func run(on world: borrowing Communicator) throws
+}
+
+/// A distributed command that without mpirun does something else, for which it needs no MPI.
+protocol StandaloneCommand: DistributedCommand {
+  /// Runs, and returns the exit code.
+  func runAlone() throws -> Int32
 }

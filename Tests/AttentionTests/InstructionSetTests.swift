@@ -18,6 +18,16 @@ struct InstructionSetTests {
     #expect(InstructionSet.missingFeatures(cpuinfo: cpuinfo(all.map { $0 + "2x" })) == all)
   }
 
+  @Test func theBestThatAProcessorHas() {
+    let level3 = ["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"]
+    let level4 = level3 + ["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]
+    #expect(InstructionSet.best(cpuinfo: cpuinfo(level3)) == "x86-64-v3")
+    #expect(InstructionSet.best(cpuinfo: cpuinfo(level4)) == "x86-64-v4")
+    #expect(InstructionSet.best(cpuinfo: cpuinfo(Array(level4.dropLast()))) == "x86-64-v3")
+    #expect(InstructionSet.best(cpuinfo: cpuinfo(Array(level4.dropFirst()))) == nil)
+    #expect(InstructionSet.best(cpuinfo: "Features : neon\n") == nil)
+  }
+
   @Test func aSystemThatTellsNothingIsNotRefused() {
     #expect(InstructionSet.missingFeatures(cpuinfo: "processor : 0\n").isEmpty)
     #expect(InstructionSet.missingFeatures(cpuinfo: "").isEmpty)

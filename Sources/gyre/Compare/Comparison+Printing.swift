@@ -45,8 +45,8 @@ extension Comparison {
       + changes.map { change in
         [
           change.verdict.rawValue + (change.isRegression ? " !" : ""),
-          name(change.identity, change.keys), Wording.time(change.secondsBefore),
-          Wording.time(change.secondsAfter),
+          name(change.identity, change.keys), KeyWording.time(change.secondsBefore),
+          KeyWording.time(change.secondsAfter),
           fixed(change.ratio, 3), "\(fixed(change.ratioLow, 3)) to \(fixed(change.ratioHigh, 3))",
         ]
       }
@@ -58,7 +58,7 @@ extension Comparison {
     if differences.isEmpty {
       lines.append("Both were measured in the same environment.")
     } else {
-      let list = differences.map { "\(Wording.words($0.name)) \($0.before) → \($0.after)" }
+      let list = differences.map { "\(KeyWording.words($0.name)) \($0.before) → \($0.after)" }
       lines.append("What differs: \(list.joined(separator: "; ")).")
     }
     if differences.concernMachine {
@@ -96,7 +96,7 @@ extension Comparison {
     let all = (before.rows + after.rows).map(\.identity)
     let benchmark = identity["benchmark"]?.string ?? ""
     let ofBenchmark = all.filter { $0["benchmark"] == identity["benchmark"] }
-    let text = Wording.phrase(Wording.distinguishing(keys, of: ofBenchmark), of: identity)
+    let text = KeyWording.phrase(KeyWording.distinguishing(keys, of: ofBenchmark), of: identity)
     let isMixed = ofBenchmark.count < all.count
     return text.isEmpty ? benchmark : isMixed ? "\(benchmark): \(text)" : text
   }

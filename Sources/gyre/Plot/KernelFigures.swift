@@ -34,7 +34,8 @@ extension PlotKind {
     let roofs = roofs(
       rows.rows, from: min(0.5, points.map(\.x).min() ?? 1) / 2,
       to: max(64, points.map(\.x).max() ?? 1) * 2)
-    let caption = rows.differ(in: inside) ? "  (numbers at points: \(Wording.words(inside)))" : ""
+    let caption =
+      rows.differ(in: inside) ? "  (numbers at points: \(KeyWording.words(inside)))" : ""
     return Figure(
       title: "Roofline of the attention kernel",
       panels: [

@@ -14,7 +14,7 @@ extension PlotKind {
         continue
       }
       names.append(
-        "\(name.isEmpty ? tokens(row) : name), computing \(Wording.time(alone))"
+        "\(name.isEmpty ? tokens(row) : name), computing \(KeyWording.time(alone))"
           .split(separator: ", ").joined(separator: "\n"))
       for (place, part) in parts.enumerated() {
         guard let value = row.positive(part.field) else { continue }
@@ -55,6 +55,6 @@ extension PlotKind {
   }
 
   private func tokens(_ row: ResultRow) -> String {
-    Wording.phrase(["tokens"], of: row.fields)
+    KeyWording.phrase(["tokens"], of: row.fields)
   }
 }

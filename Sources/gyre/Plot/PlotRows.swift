@@ -54,7 +54,7 @@ struct PlotRows {
   ) -> [Group] {
     let identities = self.identities
     let names = keys.filter { $0 != x && !ignored.contains($0) }
-    let found = Wording.distinguishing(names, of: identities)
+    let found = KeyWording.distinguishing(names, of: identities)
     let telling = found.filter { $0 == leading } + found.filter { $0 != leading }
     var order: [[JSONValue]] = []
     var members: [[JSONValue]: [ResultRow]] = [:]
@@ -78,7 +78,7 @@ struct PlotRows {
         if second.count > 4 { swap(&hue, &shape) }
       }
       return Group(
-        label: Wording.phrase(telling, of: values),
+        label: KeyWording.phrase(telling, of: values),
         style: Series.Style(
           color: .cycle(hue), dash: 1 + shape % 4,
           marker: Self.markers[(isCross ? shape : index) % 5]),
@@ -89,8 +89,8 @@ struct PlotRows {
   /// A name for each row: what tells it from the others.
   var names: [String] {
     let identities = self.identities
-    let telling = Wording.distinguishing(keys, of: identities)
-    return identities.map { Wording.phrase(telling, of: $0) }
+    let telling = KeyWording.distinguishing(keys, of: identities)
+    return identities.map { KeyWording.phrase(telling, of: $0) }
   }
 
   /// Whether rows differ in a key.

@@ -21,6 +21,8 @@ let cases: [String: (Check, borrowing Communicator) throws -> Void] = [
   "nodes": nodes,
   "agreement": agreement,
   "environment": environment,
+  "parameters": parameters,
+  "peer-memory": peerMemory,
   "windows": windows,
   "large-window": largeWindow,
   "counters": counters,

@@ -1,5 +1,5 @@
 /// How keys of results and their values are said to people.
-enum Wording {
+enum KeyWording {
   /// `headDim` as `head dim`.
   static func words(_ name: String) -> String {
     var words = ""

@@ -1,0 +1,64 @@
+import ArgumentParser
+import FoundationEssentials
+import Glibc
+import MPI
+
+/// `gyre doctor`: looks at hosts, ranks and the MPI library before work is trusted to them.
+struct DoctorCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "doctor",
+    abstract: "What is good and what is not about this job's hosts, ranks and Open MPI.",
+    usage: """
+      gyre doctor
+      mpirun -n P [mpirun's options] gyre doctor [--threads T]
+      """,
+    discussion: """
+      Alone it looks at this host and at mpirun. Under mpirun it looks at the job: start it just as \
+      the job that is to follow, with the same hosts, options and number of threads. It says what it \
+      has found, worst first, each with what to do. Exit code 1 means that there is a problem.
+      """)
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Reckon with this many threads of each rank.", valueName: "n"))
+  var threads = 1
+
+  @Option(help: "What rank 0 prints: text for people or one JSON object.")
+  var report = ReportFormat.text
+
+  @OptionGroup(title: "Settings")
+  var layers: SettingsOptions
+
+  func validate() throws {
+    guard (1...1024).contains(threads) else {
+      throw ValidationError("--threads is \(threads); give a number from 1 to 1024.")
+    }
+  }
+}
+
+extension DoctorCommand: StandaloneCommand {
+  func run(on world: borrowing Communicator) throws {
+    let facts = try JobFacts.gather(threads: threads, on: world)
+    guard let facts else {
+      // Rank 0 tells whether there is a problem.
+      if try world.broadcast(0, from: 0) != 0 { throw AgreedFailure(message: nil) }
+      return
+    }
+    let problems = try print(facts)
+    _ = try world.broadcast(problems, from: 0)
+    if problems > 0 { throw AgreedFailure(message: nil) }
+  }
+
+  /// MPI is not even initialized: where something is wrong with it, that ends the process.
+  func runAlone() throws -> Int32 {
+    try print(JobFacts.alone(threads: threads)) > 0 ? EXIT_FAILURE : EXIT_SUCCESS
+  }
+
+  /// Prints what there is to say, and returns how many problems there are.
+  private func print(_ facts: JobFacts) throws -> Int {
+    let report = DoctorReport(facts)
+    let text = self.report == .json ? try report.json : report.text
+    write(text + "\n", to: STDOUT_FILENO)
+    return report.findings.count { $0.severity == .problem }
+  }
+}

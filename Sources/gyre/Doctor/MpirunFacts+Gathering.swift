@@ -1,0 +1,75 @@
+import Glibc
+
+extension MpirunFacts {
+  /// What the mpirun on PATH says; `user` is this process's.
+  ///
+  /// It is started for a moment, with a trial job of one rank that does nothing.
+  static func current(user: Int) -> MpirunFacts {
+    let environment = text(ofFile: "/proc/self/environ").split(separator: "\0").map(String.init)
+    var facts = MpirunFacts()
+    let version = output(of: ["mpirun", "--version"], environment: environment)
+    facts.version = version?.split(separator: "\n").first.map(String.init)
+    guard facts.version?.contains("Open MPI") ?? false else { return facts }
+    let asRoot = user == 0 ? ["--allow-run-as-root"] : []
+    facts.refusesRoot =
+      user == 0
+      && !["OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"].allSatisfy(
+        environment.contains)
+    let allocation = output(
+      of: ["mpirun"] + asRoot + ["--display-allocation", "-n", "1", "true"],
+      environment: environment)
+    facts.slots = allocation.map(slots(inAllocation:))
+    return facts
+  }
+
+  /// The hosts and slots that `mpirun --display-allocation` prints.
+  package static func slots(inAllocation text: String) -> [Slots] {
+    // node1: flags=0x11 slots=2 max_slots=0 slots_inuse=0 state=UP
+    text.split(separator: "\n").compactMap { line in
+      let words = line.split { $0 == " " || $0 == "\t" }
+      guard let host = words.first, host.hasSuffix(":"),
+        let count = words.first(where: { $0.hasPrefix("slots=") })?.dropFirst(6)
+      else { return nil }
+      return Int(count).map { Slots(host: String(host.dropLast()), count: $0) }
+    }
+  }
+}
+
+/// What a command prints; nil where it cannot be started, fails, or takes longer than ten seconds.
+///
+/// - Parameter environment: variables with values, in which PATH finds the command.
+private func output(of command: [String], environment: [String]) -> String? {
+  var ends: [CInt] = [-1, -1]
+  guard unsafe pipe(&ends) == 0 else { return nil }
+  defer { close(ends[0]) }
+  var actions = unsafe posix_spawn_file_actions_t()
+  unsafe posix_spawn_file_actions_init(&actions)
+  defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+  unsafe posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+  unsafe posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0)
+  unsafe posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO)
+  for end in ends { unsafe posix_spawn_file_actions_addclose(&actions, end) }
+
+  var process: pid_t = 0
+  let words = ["timeout", "--kill-after=1", "10"] + command
+  let code = unsafe withCStrings(words) { arguments in
+    unsafe withCStrings(environment) { variables in
+      unsafe posix_spawnp(&process, words[0], &actions, nil, arguments, variables)
+    }
+  }
+  close(ends[1])
+  guard code == 0 else { return nil }
+  let text = text(ofFile: "/proc/self/fd/\(ends[0])")
+  var status: CInt = 0
+  while unsafe waitpid(process, &status, 0) < 0, errno == EINTR {}
+  return status == 0 ? text : nil
+}
+
+/// Calls `body` with the texts as C has them, a null pointer at the end.
+private func withCStrings<Result>(
+  _ texts: [String], _ body: ([UnsafeMutablePointer<CChar>?]) -> Result
+) -> Result {
+  let pointers = unsafe texts.map { unsafe strdup($0) }
+  defer { for index in unsafe pointers.indices { unsafe free(pointers[index]) } }
+  return unsafe body(pointers + [nil])
+}
