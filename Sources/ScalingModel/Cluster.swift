@@ -2,7 +2,7 @@
 public struct Cluster: Sendable {
   /// How fast a thread computes.
   public var kernel: KernelCurve
-  /// The link of each host to the others. Hosts do not get in each other's way.
+  /// The link of each host to the others, which do not get in each other's way.
   public var network: Link
   /// The way between two ranks of a host; its bytes a second are those of one pair.
   public var inside: Link

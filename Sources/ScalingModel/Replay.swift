@@ -1,8 +1,9 @@
 import Attention
 public import SequenceParallel
 
-/// A forward pass as SimGrid's SMPI replays it: who computes and sends what after what, on which
-/// machines. Another simulator with its own idea of networks can so check a prediction.
+/// A forward pass as SimGrid's SMPI replays it: who computes and sends what after what, and where.
+///
+/// Another simulator with its own idea of networks can so check a prediction.
 ///
 /// A rank is two processes of the replay, one that computes and one that moves its blocks on, as a
 /// rank does between tiles; they tell each other by messages of a byte.

@@ -52,6 +52,8 @@ struct PlotTests {
       .joined(separator: " ")
     for word in words + ["Made-up 9000"] { #expect(plain.contains(word), "\(word)") }
     let data = try picture("figure.csv").split(separator: "\n")
+    // Tokens per rank follow from the tokens: the rows are one series.
+    if benchmark == "memory" { #expect(data[1...3].allSatisfy { $0.hasPrefix("1,1,measured,") }) }
     #expect(data.first == "panel,series,label,x,y,low,high,left,right,base")
     #expect(data.count == 1 + points, "\(data)")
   }

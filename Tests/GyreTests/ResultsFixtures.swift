@@ -85,7 +85,8 @@ enum ResultsFixture {
       case "memory":
         row(
           [
-            "tokens": tokens, "ranks": 2, "transport": "ring", "pass": "forward",
+            "tokens": tokens, "tokensPerRank": tokens / 2, "ranks": 2, "transport": "ring",
+            "pass": "forward",
             "peakResidentBytes": 2e7 * factor, "formulaBytes": 1e7 * factor,
           ], seconds(factor))
       case "link":
@@ -98,7 +99,8 @@ enum ResultsFixture {
       }
     }
     let keys = [
-      "pass", "tokens", "headDim", "attention", "ranks", "transport", "kind", "bytes", "sameHost",
+      "pass", "tokens", "tokensPerRank", "headDim", "attention", "ranks", "transport", "kind",
+      "bytes", "sameHost",
     ]
     return try text(
       benchmark, keys: keys.filter { rows[0][$0] != nil }, rows,

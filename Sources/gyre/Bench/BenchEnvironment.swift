@@ -18,7 +18,8 @@ struct BenchEnvironment: BenchSetting {
   /// When it began, in UTC.
   let date: String
   let openMPI: String
-  /// What was set for Open MPI in the environment or by mpirun's `--mca`.
+  /// Parameters of Open MPI: those that matter for speed as they are in effect, in a job of ranks, and all
+  /// that were set in the environment or by mpirun's `--mca`.
   let openMPIParameters: [String: String]
   let ranks: Int
   let hosts: [Host]
@@ -66,11 +67,15 @@ struct BenchEnvironment: BenchSetting {
         machines.append(String(words[2]))
       }
     }
-    return BenchEnvironment(hosts: hosts, machines: machines, threads: threads)
+    return BenchEnvironment(
+      hosts: hosts, machines: machines, threads: threads,
+      parameters: MPIEnvironment.parameters(parametersInEffect))
   }
 
   /// - Parameter machines: of each host, what tells its machine from others.
-  private init(hosts: [Host], machines: [String], threads: Int) {
+  private init(
+    hosts: [Host], machines: [String], threads: Int, parameters inEffect: [String: String] = [:]
+  ) {
     let model = text(ofFile: "/proc/cpuinfo").split(separator: "\n").first {
       $0.hasPrefix("model name")
     }
@@ -86,7 +91,7 @@ struct BenchEnvironment: BenchSetting {
     commit = Nullable(value: Checkout.commit)
     date = Date.now.formatted(.iso8601)
     openMPI = MPIEnvironment.libraryVersion.split(separator: ",").first.map(String.init) ?? ""
-    var parameters: [String: String] = [:]
+    var parameters = inEffect
     for (name, value) in ProcessInfo.processInfo.environment where name.hasPrefix("OMPI_MCA_") {
       let parameter = name.dropFirst("OMPI_MCA_".count)
       if !Self.ofLauncher.contains(where: parameter.hasPrefix) {
@@ -104,6 +109,12 @@ struct BenchEnvironment: BenchSetting {
       shared.reduce(0) { $0 + $1.0.ranks } * threads > (shared.map(\.0.cores).max() ?? 0)
     }
   }
+
+  /// Those that matter for speed.
+  private static let parametersInEffect = [
+    "pml", "btl", "btl_tcp_if_include", "btl_tcp_if_exclude", "btl_tcp_flags", "btl_tcp_links",
+    "btl_vader_single_copy_mechanism", "mpi_yield_when_idle", "hwloc_base_binding_policy",
+  ]
 
   /// How the names of variables begin by which mpirun talks to its ranks: of no interest to others.
   private static let ofLauncher = [

@@ -103,7 +103,7 @@ struct Axis {
     let first = Int(log10(range.lowerBound).rounded(.down))
     let last = Int(log10(range.upperBound).rounded(.up))
     let span = log10(range.upperBound / range.lowerBound)
-    let step = max(1, Int((span / 7).rounded(.up)))
+    let step = max(1, Int((span / 9).rounded(.up)))
     let digits: [Double] = span < 3.2 ? [1, 2, 5] : [1]
     var ticks: [(value: Double, label: String)] = []
     var minor: [Double] = []

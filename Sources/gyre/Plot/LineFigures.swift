@@ -56,7 +56,7 @@ extension PlotKind {
       ? tokensAxis(rows)
       : Axis(title: "ranks", scale: .logarithmic, ticks: .at(rows.rows.compactMap { $0["ranks"] }))
     var series: [Series] = []
-    for group in rows.groups(along: along) {
+    for group in rows.groups(along: along, ignoring: ["tokensPerRank", "hosts"]) {
       series.append(
         Series(
           label: group.label.isEmpty ? "measured" : group.label, style: group.style,

@@ -42,8 +42,9 @@ enum PredictedTransport: Hashable {
     }
   }
 
-  /// The transport, if it can serve so many ranks. A mesh keeps the ranks that share heads, and its
-  /// ring grows with the ranks.
+  /// The transport, if it can serve so many ranks.
+  ///
+  /// A mesh keeps the ranks that share heads, and its ring grows with the ranks.
   func transport(ranks: Int, ranksPerHost: Int) -> Transport? {
     switch self {
     case .ring: .ring

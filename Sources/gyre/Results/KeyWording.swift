@@ -17,6 +17,8 @@ enum KeyWording {
     case .null: return nil
     case .bool(let isTrue): return isTrue ? words : opposites[name] ?? "not \(words)"
     case .string(let text): return short(text)
+    case .integer(let number) where name == "from" || name == "to":
+      return "\(name) rank \(number)"
     case .integer(let number):
       guard let first = words.split(separator: " ").first(where: { $0.hasSuffix("s") }) else {
         return words == "bytes" ? nil : "\(words) \(grouped(number))"
