@@ -25,22 +25,22 @@ public struct SafetensorsWriter: ~Copyable {
     if isCreator && !isFinished { file.remove() }
   }
 
-  /// The hidden file, for whoever has to remove it where `deinit` does not run, as on a signal.
-  public var partialPath: String { file.path }
-
   /// Creates the hidden file, reserves the space of the whole file, and writes the header.
   ///
   /// - Parameters:
   ///   - layout: The target and what it will hold.
   ///   - token: Part of the hidden file's name, the same for all processes of a job and different
   ///     for each job; without slashes.
+  ///   - onCreation: Called with the hidden file's path as soon as it exists, for whoever has to
+  ///     remove it where `deinit` does not run, as on a signal: reserving the space can take long.
   /// - Returns: The creator's writer.
   /// - Throws: A `TensorFileError` if the file cannot be created or there is no space for it; nothing
   ///   is left behind then.
   public static func create(
-    _ layout: SafetensorsLayout, token: String
+    _ layout: SafetensorsLayout, token: String, onCreation: (String) -> Void = { _ in }
   ) throws(TensorFileError) -> SafetensorsWriter {
     let file = try PartialFile(target: layout.path, token: token, creating: true)
+    onCreation(file.path)
     let writer = SafetensorsWriter(layout: layout, file: file, isCreator: true)
     try writer.file.reserve(layout.fileSize)
     try unsafe writer.file.write(layout.header.span.bytes, at: 0)

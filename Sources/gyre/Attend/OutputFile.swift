@@ -32,9 +32,7 @@ struct OutputFile: ~Copyable {
     let token = String(try world.broadcast(Int.random(in: 0..<1 << 40), from: 0), radix: 36)
     var created: SafetensorsWriter? = try world.agreed {
       guard world.rank == 0 else { return nil }
-      let writer = try SafetensorsWriter.create(layout, token: token)
-      removeOnSignal(path: writer.partialPath)
-      return writer
+      return try SafetensorsWriter.create(layout, token: token, onCreation: removeOnSignal)
     }
     writer = try world.agreed {
       if let creator = created.take() { return creator }
