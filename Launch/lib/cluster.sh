@@ -58,17 +58,22 @@ attempt() {
   words=$("$@" 2>&1) || fail "$sentence (${words##*$'\n'})"
 }
 
+# bytes_in RATE SECONDS LEAST: prints the bytes that a link carries in so many seconds, or LEAST.
+bytes_in() {
+  awk -v rate="${1,,}" -v seconds="$2" -v least="$3" 'BEGIN {
+    unit = rate ~ /gbit$/ ? 1e9 : rate ~ /mbit$/ ? 1e6 : 1e3
+    bytes = rate * unit / 8 * seconds
+    printf "%.0f", bytes < least ? least : bytes
+  }'
+}
+
 # shape NAMESPACE INTERFACE RATE: limits what leaves an interface.
 #
 # The bucket holds 2 ms of traffic, as much as the kernel's coarsest clock lets through at once, and
 # never less than half a segment of 64 KiB; what waits longer than 50 ms is dropped.
 shape() {
   local burst
-  burst=$(awk -v rate="${3,,}" 'BEGIN {
-    unit = rate ~ /gbit$/ ? 1e9 : rate ~ /mbit$/ ? 1e6 : 1e3
-    bytes = rate * unit / 8 * 0.002
-    printf "%.0f", bytes < 32768 ? 32768 : bytes
-  }')
+  burst=$(bytes_in "$3" 0.002 32768)
   attempt "this kernel cannot limit a link to $3; leave --rate out." \
     tc -n "$1" qdisc add dev "$2" root tbf rate "$3" burst "$burst" latency 50ms
 }
