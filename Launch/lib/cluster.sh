@@ -70,10 +70,11 @@ bytes_in() {
 # shape NAMESPACE INTERFACE RATE: limits what leaves an interface.
 #
 # The bucket holds 2 ms of traffic, as much as the kernel's coarsest clock lets through at once, and
-# never less than half a segment of 64 KiB; what waits longer than 50 ms is dropped.
+# never less than a segment of 64 KiB: it would be cut into packets, each of which costs processor time
+# that the ranks lack. What waits longer than 50 ms is dropped.
 shape() {
   local burst
-  burst=$(bytes_in "$3" 0.002 32768)
+  burst=$(bytes_in "$3" 0.002 72000)
   attempt "this kernel cannot limit a link to $3; leave --rate out." \
     tc -n "$1" qdisc add dev "$2" root tbf rate "$3" burst "$burst" latency 50ms
 }

@@ -106,6 +106,7 @@ final class DirectStream: BlockStream {
     if isSplit { stops.append((ring.rank, .secondHalf)) }
 
     var timing = Timing()
+    var pace = PollPace()
     for (owner, part) in stops where sees(ring.rank, owner) {
       let start = ContinuousClock.now
       try ring.wait(for: "the block of rank \(owner)") { () throws(MPIError) in
@@ -123,7 +124,7 @@ final class DirectStream: BlockStream {
           result: unsafe collector?.result(of: owner)
             ?? UnsafeMutableRawBufferPointer(start: nil, count: 0))
       ) {
-        if !overlaps { return }
+        if !overlaps || !pace.isDue() { return }
         do throws(MPIError) {
           _ = try areBlocksHere()
           _ = try areResultsHere()

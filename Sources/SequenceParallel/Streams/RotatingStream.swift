@@ -89,6 +89,7 @@ final class RotatingStream: BlockStream {
       schedule: schedule, group: place.group, isSplit: isSplit, counted: visitsBefore)
     let lanes = lanes(plan, operations)
     var timing = Timing()
+    var pace = PollPace()
     for turn in 0..<schedule.turns + (isSplit ? 1 : 0) {
       let isAgain = turn == schedule.turns
       if !overlaps { try settle(lanes, after: turn, &timing) }
@@ -118,7 +119,7 @@ final class RotatingStream: BlockStream {
               ? UnsafeMutableRawBufferPointer(start: nil, count: 0)
               : resultBytes(slot: slot, turn: blockTurn, owner: owner))
         ) {
-          if !overlaps { return }
+          if !overlaps || !pace.isDue() { return }
           do throws(MPIError) {
             for lane in lanes { try lane.advance(on: ring) }
           } catch { failure = failure ?? error }
