@@ -118,7 +118,7 @@ struct BenchEnvironment: BenchSetting {
 
   /// How the names of variables begin by which mpirun talks to its ranks: of no interest to others.
   private static let ofLauncher = [
-    "ess", "orte_", "pmix", "initial_", "shmem_RUNTIME", "mpi_oversubscribe", "rmaps_",
+    "ess", "orte_", "pmix", "plm", "initial_", "shmem_RUNTIME", "mpi_oversubscribe", "rmaps_",
   ]
 
   /// Made anew whenever a kernel starts; where the system has none, every host is a machine.
