@@ -2,7 +2,7 @@
 public struct Link: Hashable, Sendable {
   /// Seconds of a message without bytes.
   public var latency: Double
-  /// Bytes a second in each direction, of all ranks of a host together.
+  /// Bytes a second in each direction.
   public var bytesPerSecond: Double
   /// Processor time that a byte costs its sender, and again its receiver.
   public var cpuSecondsPerByte: Double

@@ -6,9 +6,10 @@ public struct Prediction: Hashable, Sendable {
   public let hosts: Int
   /// Of the slowest rank.
   public let seconds: Double
-  /// Mean time computing, other things of the same cores included.
+  /// Mean time computing, with what threads that share cores take from each other.
   public let computeSeconds: Double
-  /// Mean time in which a rank has nothing to do, or works for its transfers.
+  /// What is left of the time beyond the computing of the rank that computes longest: transfers that
+  /// do not hide, the work that they are, and the start of the pass.
   public let exposedSeconds: Double
   /// The longest time computing of any rank less the mean.
   public let imbalanceSeconds: Double

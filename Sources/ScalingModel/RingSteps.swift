@@ -33,11 +33,11 @@ struct RingSteps {
   /// How it went.
   struct Outcome {
     /// When each rank is done.
-    var ends: [Double]
+    let ends: [Double]
     /// Seconds that each rank computes, what transfers take of its time included.
-    var busy: [Double]
+    let busy: [Double]
     /// Seconds that each rank computes.
-    var computing: [Double]
+    let computing: [Double]
   }
 
   private var hasResults: Bool { !resultSeconds.isEmpty }

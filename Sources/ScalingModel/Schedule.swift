@@ -16,12 +16,6 @@ struct Schedule {
   /// The mean share of a rank in the heads, over that of the ranks that are stepped.
   let meanShare: Double
 
-  /// What travels round a ring for one pass, and what is sent home, of so many tokens.
-  private struct Bytes {
-    let block: Double
-    let result: Double
-  }
-
   /// - Parameter ranks: of which a mesh has exactly A · B.
   init(
     _ problem: DenseProblem, ranks: Int, transport: Transport, pass: AttentionPass,
@@ -37,44 +31,19 @@ struct Schedule {
     case .mesh(let heads, let ring):
       self.init(
         mesh: (heads, ring), problem, counts: counts, hosts: hosts, pass: pass, on: cluster)
-    case .ring, .query, .shared, .hierarchical, .allgather:
+    case .ring, .query, .shared, .hierarchical:
       let groups =
-        transport == .ring || transport == .query || transport == .allgather
-        ? (0..<ranks).map { [$0] }
-        : transport == .shared
-          ? [Array(0..<ranks)]
-          : Dictionary(grouping: 0..<ranks) { hosts[$0] }.sorted { $0.key < $1.key }.map(\.value)
+        switch transport {
+        case .shared: [Array(0..<ranks)]
+        case .hierarchical:
+          Dictionary(grouping: 0..<ranks) { hosts[$0] }.sorted { $0.key < $1.key }.map(\.value)
+        default: (0..<ranks).map { [$0] }
+        }
       self.init(
         groups: groups, problem, shape: problem.shape, counts: counts, hosts: hosts,
-        bytes: Self.bytes(problem, transport, pass), pass: pass,
-        flowsPerHost: nil, on: cluster)
-    }
-  }
-
-  /// Bytes of a token and its heads.
-  private static func bytes(
-    _ problem: DenseProblem, _ transport: Transport, _ pass: AttentionPass
-  ) -> Bytes {
-    let shape = problem.shape
-    let (dims, value) = (Double(shape.headDim + shape.valueHeadDim), Double(shape.valueHeadDim))
-    let batch = Double(shape.batch)
-    let keys = batch * Double(shape.kvHeads)
-    let queries = batch * Double(shape.queryHeads)
-    let token = Double(
-      problem.wire.bytesPerToken(headDim: shape.headDim, valueHeadDim: shape.valueHeadDim))
-    let sendsQueries =
-      transport == .query
-      || pass == .backward && transport != .shared
-        && queries * (dims + 3 + Double(shape.headDim)) * 4 < keys * (token + dims * 4)
-    switch pass {
-    case .forward:
-      return sendsQueries
-        ? Bytes(block: queries * Double(shape.headDim) * 4, result: queries * (value + 2) * 4)
-        : Bytes(block: keys * token, result: 0)
-    case .backward:
-      return sendsQueries
-        ? Bytes(block: queries * (dims + 3) * 4, result: queries * Double(shape.headDim) * 4)
-        : Bytes(block: keys * token, result: keys * dims * 4)
+        bytes: TokenBytes(problem, transport, pass), pass: pass, flowsPerHost: nil, on: cluster)
+    case .allgather:
+      preconditionFailure("blocks that go to all at once are no ring, and not predicted")
     }
   }
 
@@ -84,7 +53,7 @@ struct Schedule {
   ///   but this one.
   private init(
     groups: [[Int]], _ problem: DenseProblem, shape: AttentionShape, counts: [Int], hosts: [Int],
-    bytes: Bytes, pass: AttentionPass, flowsPerHost: Double?, on cluster: Cluster
+    bytes: TokenBytes, pass: AttentionPass, flowsPerHost: Double?, on cluster: Cluster
   ) {
     let work = VisitWork(
       counts: counts, layout: problem.layout, isCausal: problem.isCausal)
@@ -168,26 +137,19 @@ struct Schedule {
     let isInside = Dictionary(grouping: counts.indices) { $0 / columns }.allSatisfy { _, members in
       members.allSatisfy { hosts[$0] == hosts[members[0]] }
     }
-    let bytes = Self.bytes(
-      DenseProblem(
-        shape: inner, tokens: problem.tokens, layout: problem.layout, isCausal: problem.isCausal,
-        wire: problem.wire), .ring, pass)
     let columnRing = Schedule(
       groups: (0..<mesh.rows).map { [$0] }, problem, shape: inner, counts: rowCounts,
-      hosts: rowHosts, bytes: bytes, pass: pass,
+      hosts: rowHosts, bytes: TokenBytes(ofKeys: inner, problem.wire, pass), pass: pass,
       flowsPerHost: Double(min(cluster.ranksPerHost, columns)), on: cluster)
 
     // What a rank gives to the others of its row, and gets back.
-    let tokens = Double(counts.max() ?? 0) * Double(shape.batch)
+    let tokens = Double(counts.max() ?? 0)
     let dims = Double(shape.headDim + shape.valueHeadDim)
     let rows = Double(shape.queryHeads) * 4 * (pass == .forward ? dims + 2 : 2 * dims + 2)
-    let keys =
-      Double(shape.kvHeads)
-      * (pass == .forward
-        ? Double(
-          problem.wire.bytesPerToken(headDim: shape.headDim, valueHeadDim: shape.valueHeadDim))
-        : dims * 4)
-    let exchanged = tokens * (rows + keys) * Double(columns - 1) / Double(columns)
+    let ofKeys = TokenBytes(ofKeys: shape, problem.wire, pass)
+    let keys = pass == .forward ? ofKeys.block : ofKeys.result
+    let exchanged =
+      tokens * (Double(shape.batch) * rows + keys) * Double(columns - 1) / Double(columns)
     let link = isInside ? cluster.inside : cluster.network
     let others = Double(columns - 1)
     let outside = isInside ? 1 : max(0, others - Double(cluster.ranksPerHost - 1)) / max(1, others)

@@ -35,6 +35,21 @@ func formatSeconds(_ value: Double) -> String {
   return "\(minutes / 60) h \(minutes % 60 < 10 ? "0" : "")\(minutes % 60) min"
 }
 
+/// A duration with three digits: `12.3 µs`, `1.23 ms`, `45.6 s`.
+func formatTime(_ value: Double) -> String {
+  switch value {
+  case ..<0.9995e-3: "\(threeDigits(value * 1e6)) µs"
+  case ..<0.9995: milliseconds(value)
+  default: "\(threeDigits(value)) s"
+  }
+}
+
+/// A duration in milliseconds, for columns of one unit.
+func milliseconds(_ seconds: Double) -> String { "\(threeDigits(seconds * 1e3)) ms" }
+
+/// A part of one: `12.3 %`.
+func percent(_ fraction: Double) -> String { "\(fixed(fraction * 100, 1)) %" }
+
 /// A size for people: `512 B`, `24.0 MiB`.
 func formatBytes(_ value: Double) -> String {
   var value = value

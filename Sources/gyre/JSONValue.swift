@@ -54,7 +54,7 @@ enum JSONValue: Codable, Hashable {
 
   /// What any value is in JSON.
   init(_ value: some Encodable) throws {
-    self = try JSONDecoder().decode(JSONValue.self, from: JSONEncoder().encode(value))
+    try self.init(parsing: jsonLine(value).utf8)
   }
 
   /// A member of an object; nil where there is none.

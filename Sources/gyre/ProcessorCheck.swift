@@ -26,3 +26,8 @@ func text(ofFile path: String) -> String {
     bytes += piece[..<count]
   }
 }
+
+extension String {
+  /// What stands before the first end of a line.
+  var firstLine: String { String(prefix { !$0.isNewline }) }
+}

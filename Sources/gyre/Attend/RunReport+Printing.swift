@@ -1,17 +1,6 @@
-import FoundationEssentials
-
 extension RunReport {
   /// One JSON object on one line.
-  var json: String {
-    get throws {
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-      // JSON has no infinities, and an error can be one.
-      encoder.nonConformingFloatEncodingStrategy = .convertToString(
-        positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
-      return String(decoding: try encoder.encode(self), as: UTF8.self)
-    }
-  }
+  var json: String { get throws { try jsonLine(self) } }
 
   /// A table with a line for each rank, and a summary.
   var text: String {

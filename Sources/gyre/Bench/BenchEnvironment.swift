@@ -84,9 +84,7 @@ struct BenchEnvironment: BenchSetting {
     cores = Self.cores
     memoryBytes = ProcessMemory.physicalBytes
     instructionSet = InstructionSet.name
-    kernel =
-      text(ofFile: "/proc/sys/kernel/osrelease").split(separator: "\n").first
-      .map(String.init) ?? "unknown"
+    kernel = text(ofFile: "/proc/sys/kernel/osrelease").firstLine
     gyreVersion = Gyre.configuration.version
     commit = Nullable(value: Checkout.commit)
     date = Date.now.formatted(.iso8601)
@@ -123,7 +121,7 @@ struct BenchEnvironment: BenchSetting {
 
   /// Made anew whenever a kernel starts; where the system has none, every host is a machine.
   private static var bootID: String {
-    let id = text(ofFile: "/proc/sys/kernel/random/boot_id").trimmed
+    let id = text(ofFile: "/proc/sys/kernel/random/boot_id").firstLine
     return id.isEmpty ? MPIEnvironment.processorName : id
   }
 
@@ -142,32 +140,4 @@ extension BenchEnvironment {
     return "\(processor), \(cores) cores\(place)\(compiled)"
       + (oversubscribed ? "; more threads than cores" : "")
   }
-}
-
-/// The checkout of the source that the executable lies in.
-private enum Checkout {
-  /// The commit that is checked out there.
-  static var commit: String? {
-    guard
-      let executable = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-    else { return nil }
-    var folder = executable[...]
-    while let slash = folder.lastIndex(of: "/") {
-      folder = folder[..<slash]
-      let head = text(ofFile: "\(folder)/.git/HEAD").trimmed
-      if head.isEmpty { continue }
-      guard head.hasPrefix("ref: ") else { return head }
-      let name = head.dropFirst("ref: ".count)
-      let loose = text(ofFile: "\(folder)/.git/\(name)").trimmed
-      if !loose.isEmpty { return loose }
-      let packed = text(ofFile: "\(folder)/.git/packed-refs").split(separator: "\n")
-      return packed.first { $0.hasSuffix(" \(name)") }?.split(separator: " ").first
-        .map(String.init)
-    }
-    return nil
-  }
-}
-
-extension String {
-  fileprivate var trimmed: String { String(prefix { !$0.isNewline }) }
 }

@@ -1,5 +1,3 @@
-import FoundationEssentials
-
 /// One row of a benchmark; the names of its properties are the fields of the JSON object.
 protocol BenchResult: Encodable {
   /// The benchmark's name on the command line.
@@ -41,18 +39,15 @@ struct BenchReport<Result: BenchResult, Setting: BenchSetting>: Encodable {
     case .text:
       return "\(environment)\n\n" + table(Result.table(of: results))
     case .markdown:
-      let rows = Result.table(of: results)
-      let rule = rows[0].map { _ in "---" }
-      return ([rows[0], rule] + rows.dropFirst()).map { "| \($0.joined(separator: " | ")) |" }
-        .joined(separator: "\n")
+      return markdownTable(Result.table(of: results))
     case .csv:
       let fields = Result.keys + Result.figures
       return try ([fields] + results.map { try cells(of: $0, fields) })
         .map { $0.joined(separator: ",") }.joined(separator: "\n")
     case .json:
-      return try encoded(self)
+      return try jsonLine(self)
     case .jsonl:
-      return try results.map { try encoded(BenchReport([$0], in: environment, of: benchmark)) }
+      return try results.map { try jsonLine(BenchReport([$0], in: environment, of: benchmark)) }
         .joined(separator: "\n")
     }
   }
@@ -63,18 +58,9 @@ struct BenchReport<Result: BenchResult, Setting: BenchSetting>: Encodable {
     return fields.map { field in
       switch object[field] {
       case .bool(let value): "\(value)"
-      case .integer(let value): "\(value)"
-      case .unsigned(let value): "\(value)"
-      case .number(let value): "\(value)"
-      case .string(let value): value.contains(",") ? "\"\(value)\"" : value
-      default: ""
+      case .some(let value): csvCell(value.word ?? "")
+      case nil: ""
       }
     }
-  }
-
-  private func encoded(_ report: some Encodable) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(report), as: UTF8.self)
   }
 }

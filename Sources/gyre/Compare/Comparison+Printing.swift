@@ -1,5 +1,3 @@
-import FoundationEssentials
-
 extension Comparison {
   /// The comparison in a form for people or for programs.
   func formatted(_ format: TableFormat) throws -> String {
@@ -7,11 +5,8 @@ extension Comparison {
     case .text:
       return (notes + ["", table(cells), "", summary]).joined(separator: "\n")
     case .markdown:
-      let rule = cells[0].map { _ in "---" }
-      let lines = ([cells[0], rule] + cells.dropFirst()).map {
-        "| \($0.joined(separator: " | ")) |"
-      }
-      return (notes.map { $0 + "\n" } + lines + ["", summary]).joined(separator: "\n")
+      return (notes.map { $0 + "\n" } + [markdownTable(cells), "", summary]).joined(
+        separator: "\n")
     case .csv:
       return
         (["what,secondsBefore,secondsAfter,ratio,ratioLow,ratioHigh,verdict,isRegression"]
@@ -23,8 +18,9 @@ extension Comparison {
             ].map { "\($0)" } + [change.verdict.rawValue, "\(change.isRegression)"])
             .joined(separator: ",")
         }).joined(separator: "\n")
-    case .json: return try encoded(.object(document))
-    case .jsonl: return try changes.map { try encoded(.object(object($0))) }.joined(separator: "\n")
+    case .json: return try jsonLine(JSONValue.object(document))
+    case .jsonl:
+      return try changes.map { try jsonLine(JSONValue.object(object($0))) }.joined(separator: "\n")
     }
   }
 
@@ -45,8 +41,8 @@ extension Comparison {
       + changes.map { change in
         [
           change.verdict.rawValue + (change.isRegression ? " !" : ""),
-          name(change.identity, change.keys), KeyWording.time(change.secondsBefore),
-          KeyWording.time(change.secondsAfter),
+          name(change.identity, change.keys), formatTime(change.secondsBefore),
+          formatTime(change.secondsAfter),
           fixed(change.ratio, 3), "\(fixed(change.ratioLow, 3)) to \(fixed(change.ratioHigh, 3))",
         ]
       }
@@ -128,18 +124,4 @@ extension Comparison {
     members["isRegression"] = .bool(change.isRegression)
     return members
   }
-
-  private func encoded(_ value: JSONValue) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(value), as: UTF8.self)
-  }
-}
-
-/// A text as a cell of a CSV file.
-func csvCell(_ text: String) -> String {
-  guard text.contains(where: { "\",\n\r".contains($0) }) else { return text }
-  return "\""
-    + text.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"")
-    + "\""
 }

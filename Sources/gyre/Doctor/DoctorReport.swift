@@ -1,5 +1,3 @@
-import FoundationEssentials
-
 /// What the doctor says.
 ///
 /// The names are the fields of the JSON object.
@@ -23,11 +21,5 @@ struct DoctorReport: Encodable {
   }
 
   /// One JSON object on one line.
-  var json: String {
-    get throws {
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-      return String(decoding: try encoder.encode(self), as: UTF8.self)
-    }
-  }
+  var json: String { get throws { try jsonLine(self) } }
 }

@@ -14,7 +14,7 @@ extension PlotKind {
         continue
       }
       names.append(
-        "\(name.isEmpty ? tokens(row) : name), computing \(KeyWording.time(alone))"
+        "\(name.isEmpty ? tokens(row) : name), computing \(formatTime(alone))"
           .split(separator: ", ").joined(separator: "\n"))
       for (place, part) in parts.enumerated() {
         guard let value = row.positive(part.field) else { continue }

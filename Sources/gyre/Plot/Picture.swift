@@ -40,7 +40,7 @@ struct Picture {
     let target = path.dropLast(fileName.count)
     for name in [fileName] + (keep ? [data, program] : []) {
       guard let bytes = manager.contents(atPath: folder + "/" + name), !bytes.isEmpty else {
-        throw UserError("gnuplot has drawn nothing; run it on what --keep leaves to see why")
+        throw UserError("gnuplot has written no \(name); use version 5.4 or newer")
       }
       do {
         try bytes.write(to: URL(filePath: target + name), options: .atomic)

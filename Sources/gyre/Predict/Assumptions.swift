@@ -27,8 +27,7 @@ struct Assumptions: BenchSetting {
       "assumed: \(threeDigits(speed / 1e9)) GFLOP/s a thread · \(count) rank\(count == 1 ? "" : "s") "
       + "a host · links of \(threeDigits(cluster.network.bytesPerSecond / 1e9)) GB/s and "
       + "\(threeDigits(cluster.network.latency * 1e6)) µs · noise \(fixed(cluster.noise * 100, 1)) %"
-    flopsPerSecondOfThread = cluster.kernel.flopsPerSecond(
-      tokens: Double(tokens), .forward, isMasked: false)
+    flopsPerSecondOfThread = speed
     networkBytesPerSecond = cluster.network.bytesPerSecond
     networkLatencySeconds = cluster.network.latency
     networkWorkSecondsPerByte = cluster.network.cpuSecondsPerByte

@@ -106,8 +106,8 @@ struct ClusterOptions: ParsableArguments {
     let links = LinkRows(rows)
     var network = links.network
     var inside = links.inside
-    if let rate = self.network { network = link(network, rate, networkLatency, networkWork) }
-    if let rate = self.inside { inside = link(inside, rate, insideLatency, insideWork) }
+    if let rate = self.network { network = link(network, rate) }
+    if let rate = self.inside { inside = link(inside, rate) }
     guard let network = network ?? inside else {
       throw UserError(
         "How fast is the network? Give --network, as in --network 100gbit, or --results with the "
@@ -125,12 +125,14 @@ struct ClusterOptions: ParsableArguments {
     return cluster
   }
 
-  private func link(_ measured: Link?, _ rate: Rate, _ delay: Delay?, _ work: Delay?) -> Link {
+  /// A link of a given rate, as measured otherwise.
+  private func link(_ measured: Link?, _ rate: Rate) -> Link {
     Link(
       latency: measured?.latency ?? 0, bytesPerSecond: rate.value,
       cpuSecondsPerByte: measured?.cpuSecondsPerByte ?? 0)
   }
 
+  /// A link with what else is given of it.
   private func adjusted(_ link: Link, _ delay: Delay?, _ work: Delay?) -> Link {
     Link(
       latency: delay?.value ?? link.latency, bytesPerSecond: link.bytesPerSecond,

@@ -90,8 +90,8 @@ struct PredictCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp("Placements of --dilated.", valueName: "list"),
-    transform: { try parseNames($0, of: PlacementName.self) })
-  var placement = PlacementName.allCases
+    transform: parsePlacements)
+  var placement: [PlacementChoice] = [.sequence, .units, .rate]
 
   @Option(
     help: ArgumentHelp(
@@ -172,136 +172,16 @@ struct PredictCommand: ParsableCommand {
           + "\(most) out.")
     }
   }
+}
 
-  func run() throws {
-    let rows = try machines.results.flatMap { try ResultsFile(reading: $0).rows }
-    if !check.isEmpty {
-      try checkModel(rows)
-      return
-    }
-    let cluster = try machines.cluster(headDim: headDim, rows: rows)
-    var results: [PredictResult] = []
-    let meter = PredictionMeter()
-    for pass in passes {
-      for count in counts {
-        results += try predictions(ranks: count, pass, cluster, meter)
-      }
-    }
-    guard !results.isEmpty else {
-      throw UserError("None of the transports can serve any of these numbers of ranks.")
-    }
-    let ranks = counts[0]
-    if let simgrid,
-      let transport = transports[0].transport(ranks: ranks, ranksPerHost: machines.ranksPerHost)
-    {
-      try Replay(denseProblem(ranks: ranks), ranks: ranks, transport: transport, on: cluster)
-        .write(to: simgrid)
-    }
-    let report = BenchReport(results, in: Assumptions(cluster, tokens: results[0].tokens))
-    if let output { try draw(report, into: output) }
-    write(try report.formatted(format) + "\n", to: 1)
+/// Parses `rate,units`.
+@Sendable
+private func parsePlacements(_ text: String) throws -> [PlacementChoice] {
+  let names = try parseNames(text, of: PlacementChoice.self)
+  guard !names.contains(.auto) else {
+    throw ValidationError("'auto' cannot be predicted; name the placements themselves.")
   }
-
-  private func draw(
-    _ report: BenchReport<PredictResult, Assumptions>, into output: String
-  ) throws {
-    let files = [try ResultsFile(Array(report.formatted(.json).utf8), path: "the prediction")]
-    var figure = try PlotKind.predict.figure(
-      PlotRows(files, benchmark: PredictResult.benchmark))
-    figure.subtitle = files.place
-    try Picture(output).draw(GnuplotScript(figure, theme: .light), keep: keep)
-  }
-
-  /// The numbers of ranks.
-  private var counts: [Int] {
-    guard sweep else { return ranks ?? [1, 2, 4, 8, 16, 32, 64] }
-    let most = ranks?.first ?? 1024
-    return Array(sequence(first: 1) { $0 * 2 < most ? $0 * 2 : nil }) + (most > 1 ? [most] : [])
-  }
-
-  /// What is predicted of dense attention.
-  private var transports: [PredictedTransport] {
-    if let transport { return transport }
-    let perHost = machines.ranksPerHost
-    return !sweep
-      ? [.ring]
-      : perHost == 1
-        ? [.ring, .heads]
-        : [.ring, .hierarchical, .heads, .mesh(Mesh(heads: perHost, ring: 1))]
-  }
-
-  private func checkModel(_ rows: [ResultRow]) throws {
-    let check = try ModelCheck(
-      fitting: fit.flatMap { try ResultsFile(reading: $0).rows },
-      checking: check.flatMap { try ResultsFile(reading: $0).rows }, machines, rows)
-    let results = check.results
-    guard !check.heldOut.isEmpty else {
-      throw UserError("The files of --check have no runs of gyre bench strong or weak.")
-    }
-    let assumptions = FittedAssumptions(check.calibration, results)
-    write(try BenchReport(results, in: assumptions).formatted(format) + "\n", to: 1)
-  }
-
-  private var shape: AttentionShape {
-    AttentionShape(
-      batch: 1, queryHeads: heads, kvHeads: kvHeads ?? heads, headDim: headDim,
-      valueHeadDim: headDim)
-  }
-
-  private var chosenLayout: Layout { layout ?? (causal ? .zigzag : .contiguous) }
-
-  private func tokens(ranks: Int) -> Int { tokens ?? (tokensPerRank ?? 1) * ranks }
-
-  private func denseProblem(ranks: Int) -> DenseProblem {
-    DenseProblem(
-      shape: shape, tokens: tokens(ranks: ranks), layout: chosenLayout, isCausal: causal,
-      wire: wire)
-  }
-
-  private func predictions(
-    ranks: Int, _ pass: KernelPass, _ cluster: Cluster, _ meter: PredictionMeter
-  ) throws -> [PredictResult] {
-    let tokens = tokens(ranks: ranks)
-    if let dilated {
-      let problem = DilatedProblem(
-        shape: shape, tokens: tokens, layout: layout ?? .contiguous,
-        pattern: DilatedPattern(
-          branches: dilated.branches, headOffset: .modulo, queryHeads: heads, isCausal: causal))
-      return placement.map { name in
-        let prediction = meter.measuring {
-          cluster.predict(
-            problem, ranks: ranks, placement: name.placement, pass: pass.pass, progress: $0)
-        }
-        return result(prediction, pass, by: name.rawValue, tokens: tokens, .contiguous)
-      }
-    }
-    let problem = denseProblem(ranks: ranks)
-    return transports.compactMap { kind -> PredictResult? in
-      guard let transport = kind.transport(ranks: ranks, ranksPerHost: machines.ranksPerHost) else {
-        return nil
-      }
-      let prediction = meter.measuring {
-        cluster.predict(
-          problem, ranks: ranks, transport: transport, pass: pass.pass, progress: $0)
-      }
-      return result(prediction, pass, by: kind.name, tokens: tokens, chosenLayout)
-    }
-  }
-
-  private func result(
-    _ prediction: Prediction, _ pass: KernelPass, by transport: String, tokens: Int,
-    _ layout: Layout
-  ) -> PredictResult {
-    PredictResult(
-      pass: pass.rawValue, transport: transport, ranks: prediction.ranks, hosts: prediction.hosts,
-      threads: machines.threads, tokens: tokens, queryHeads: heads, kvHeads: kvHeads ?? heads,
-      headDim: headDim, causal: causal, layout: layout.rawValue, wire: wire.rawValue,
-      seconds: prediction.seconds, computeSeconds: prediction.computeSeconds,
-      exposedSeconds: prediction.exposedSeconds, imbalanceSeconds: prediction.imbalanceSeconds,
-      bytesSentPerRank: prediction.bytesSentPerRank, residentBytes: prediction.residentBytes,
-      flops: prediction.flops, flopsPerSecond: prediction.flops / prediction.seconds,
-      efficiency: prediction.efficiency, limit: prediction.limit.rawValue)
-  }
+  return names
 }
 
 /// Parses `1048576`, `64K`, `1M` or `1G`: tokens, in steps of 1,024.

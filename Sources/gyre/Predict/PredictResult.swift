@@ -52,22 +52,18 @@ extension PredictResult: BenchResult {
       + results.map { row in
         [
           row.pass, row.transport, grouped(row.ranks), grouped(row.hosts), grouped(row.tokens),
-          shortSeconds(row.seconds), shortSeconds(row.computeSeconds),
-          shortSeconds(row.exposedSeconds), shortSeconds(row.imbalanceSeconds),
+          longTime(row.seconds), longTime(row.computeSeconds),
+          longTime(row.exposedSeconds), longTime(row.imbalanceSeconds),
           formatBytes(row.bytesSentPerRank), formatBytes(row.residentBytes),
-          formatFlops(row.flopsPerSecond), "\(fixed(row.efficiency * 100, 1)) %", row.limit,
+          formatFlops(row.flopsPerSecond), percent(row.efficiency), row.limit,
         ]
       }
   }
 }
 
-/// A duration down to microseconds.
-private func shortSeconds(_ value: Double) -> String {
-  switch value {
-  case ..<1e-3: "\(threeDigits(value * 1e6)) µs"
-  case ..<1: "\(threeDigits(value * 1e3)) ms"
-  default: formatSeconds(value)
-  }
+/// A duration for a column, which may be hours.
+private func longTime(_ value: Double) -> String {
+  value < 90 ? formatTime(value) : formatSeconds(value)
 }
 
 /// A speed with the prefix that suits it.

@@ -58,19 +58,6 @@ enum PredictedTransport: Hashable {
   }
 }
 
-/// The names of placements in lists.
-enum PlacementName: String, CaseIterable {
-  case sequence, units, rate
-
-  var placement: Placement {
-    switch self {
-    case .sequence: .sequence
-    case .units: .units
-    case .rate: .rate
-    }
-  }
-}
-
 extension KernelPass {
   /// The same for the operators.
   var pass: AttentionPass { self == .forward ? .forward : .backward }

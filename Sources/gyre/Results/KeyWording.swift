@@ -62,13 +62,4 @@ enum KeyWording {
     }
     return left
   }
-
-  /// A time with three digits: `1.23 ms`.
-  static func time(_ seconds: Double) -> String {
-    switch seconds {
-    case ..<0.9995e-3: "\(threeDigits(seconds * 1e6)) µs"
-    case ..<0.9995: "\(threeDigits(seconds * 1e3)) ms"
-    default: "\(threeDigits(seconds)) s"
-    }
-  }
 }

@@ -12,7 +12,7 @@ enum ManualSource {
 
   /// The description in JSON.
   static func description() throws -> String {
-    let dump = try JSONDecoder().decode(JSONValue.self, from: Data(Gyre._dumpHelp().utf8))
+    let dump = try JSONValue(parsing: Gyre._dumpHelp().utf8)
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     return String(decoding: try encoder.encode(completed(dump)), as: UTF8.self)

@@ -25,7 +25,7 @@ struct SettingsFile {
   private func decode() throws -> [String: JSONValue] {
     let value: JSONValue
     do {
-      value = try JSONDecoder().decode(JSONValue.self, from: read())
+      value = try JSONValue(parsing: read())
     } catch is DecodingError {
       // FoundationEssentials does not tell where.
       throw ValidationError("The \(name) is not JSON; 'python3 -m json.tool \(path)' says where.")

@@ -122,11 +122,5 @@ extension StreamReport {
   }
 
   /// One JSON object on one line.
-  var json: String {
-    get throws {
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-      return String(decoding: try encoder.encode(self), as: UTF8.self)
-    }
-  }
+  var json: String { get throws { try jsonLine(self) } }
 }

@@ -88,7 +88,3 @@ struct AttentionResult<Figures: AttentionFigures>: BenchResult {
     try figures.encode(to: encoder)
   }
 }
-
-/// Cells of tables.
-func milliseconds(_ seconds: Double) -> String { "\(threeDigits(seconds * 1e3)) ms" }
-func percent(_ fraction: Double) -> String { "\(fixed(fraction * 100, 1)) %" }
