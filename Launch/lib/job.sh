@@ -47,11 +47,22 @@ print_line() {
   printf '%s\n' "${quoted% }"
 }
 
+# remove_session PID: removes the folder that an mpirun of this number has left, if it was killed.
+remove_session() {
+  local folder
+  for folder in "${TMPDIR:-/tmp}"/ompi.*."$(id -u)/pid.$1"; do
+    if [[ -O $folder ]]; then rm -rf -- "$folder"; fi
+  done
+}
+
 # What a signal becomes on its way to mpirun, where that is another one.
 declare -A passed_as=()
 
 # run_job WORD…: runs an mpirun line and returns its exit code. mpirun's own messages are shortened,
 # and signals that this script gets are passed on to it; the last one is then in `told`.
+#
+# mpirun has a process group of its own: a terminal would send Ctrl-C to it as well as to this
+# script, and mpirun takes the second for the order to leave everything as it is.
 run_job() {
   told=
   # mpirun runs beside this script, which passes signals on and waits for the last line of stderr.
@@ -61,13 +72,18 @@ run_job() {
     exec sed --unbuffered --file="$root/Launch/lib/mpirun-messages.sed" >&2
   )
   filter=$!
+  set -m
   "$@" <&0 2>&"$errors" {errors}>&- &
   job=$!
+  set +m
   exec {errors}>&-
   for signal in HUP INT TERM USR1 USR2; do
     # shellcheck disable=SC2064  # the values of now
     trap "told=$signal; kill -s ${passed_as[$signal]-$signal} $job 2>/dev/null || true" "$signal"
   done
+
+  # Ctrl-Z stops mpirun with this script, and `fg` or `bg` lets both go on.
+  trap 'kill -s TSTP "$job" 2>/dev/null || true; kill -s STOP $$; kill -s CONT "$job" 2>/dev/null || true' TSTP
 
   wait "$job" || code=$?
   while kill -0 "$job" 2>/dev/null; do
@@ -75,6 +91,8 @@ run_job() {
     wait "$job" || code=$?
   done
   wait "$filter" || true
+  trap - TSTP
+  remove_session "$job"
 
   # mpirun says which rank it was, but not always: a rank that dies early can go unmentioned.
   if [[ -z $told ]] && ((code > 128)) && signal=$(kill -l "$code" 2>/dev/null); then

@@ -1,4 +1,4 @@
-// mpi.h, those of its constants that Swift cannot import, and one system call that it makes.
+// mpi.h, those of its constants that Swift cannot import, and two system calls with variable arguments.
 //
 // Open MPI writes its predefined handles as casts of the addresses of global objects
 // (`((MPI_Comm) &ompi_mpi_comm_world)`). Swift imports a macro only where it is a literal, so each
@@ -12,6 +12,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -72,6 +73,11 @@ static inline ssize_t copenmpi_read_memory(pid_t process, uintptr_t address, voi
   struct iovec local = {to, count};
   struct iovec remote = {(void *)address, count};
   return syscall(SYS_process_vm_readv, process, &local, 1UL, &remote, 1UL, 0UL);
+}
+
+// Has the kernel send this process a signal when the thread that started it ends.
+static inline int copenmpi_signal_at_parents_end(int signal) {
+  return prctl(PR_SET_PDEATHSIG, (unsigned long)signal);
 }
 
 #endif

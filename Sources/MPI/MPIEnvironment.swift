@@ -50,6 +50,14 @@ public enum MPIEnvironment {
     return names.contains { unsafe getenv($0) != nil }
   }
 
+  /// Has the kernel send this process a signal when its parent ends, which is mpirun or its daemon.
+  ///
+  /// Open MPI itself ends a rank whose daemon is gone without any signal, a moment later. The signal
+  /// also comes when only the thread ends that started the process: a handler compares `getppid()`.
+  public static func requestSignalAtParentsEnd(_ signal: Int32) {
+    _ = copenmpi_signal_at_parents_end(signal)
+  }
+
   /// Whether MPI is initialized in this process and not yet finalized.
   ///
   /// C: `MPI_Initialized`, `MPI_Finalized`, MPI 3.1 §8.7.

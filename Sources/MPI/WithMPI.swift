@@ -86,5 +86,6 @@ private func end(
 }
 
 private func finalize() throws(MPIError) {
+  SegmentNames.restore()
   try check(MPI_Finalize(), "MPI_Finalize")
 }

@@ -74,7 +74,7 @@ func reportingFailures(
     if world.rank == 0 { layers.warnings.forEach { printError("gyre: \($0)") } }
     let parsed = try Gyre.parseAsRoot(layers.arguments)
     if layers.isExplained {
-      if world.rank == 0 { print(layers.explanation) }
+      try world.printReport(layers.explanation)
       return EXIT_SUCCESS
     }
     command = parsed
@@ -91,6 +91,7 @@ func reportingFailures(
       printError(
         layers.addingOrigins(
           to: "gyre: rank \(world.rank) on \(MPIEnvironment.processorName): \(error)"))
+      UnfinishedFile.remove()
       world.abort(code: Int(EXIT_FAILURE))
     }
     // All ranks have parsed the same arguments, or rank 0 alone runs the command.
@@ -105,12 +106,21 @@ func report(_ error: any Error, _ layers: LayeredArguments) -> Int32 {
   let code = Gyre.exitCode(for: error)
   // The command has said why.
   if error is ExitCode { return code.rawValue }
+  if let error = error as? ReportFailure { return report(error) }
   if code.isSuccess {
-    print(Gyre.fullMessage(for: error))
+    do { try printReport(Gyre.fullMessage(for: error)) } catch { return report(error) }
   } else {
     let message = layers.addingOrigins(to: Gyre.message(for: error))
     let isSentence = message.hasSuffix(".") || message.hasSuffix("?")
     printError("gyre: \(message)\(isSentence ? "" : ".") See --help.")
   }
   return code.rawValue
+}
+
+/// Says that a report has not been written.
+///
+/// - Returns: the exit code.
+private func report(_ failure: ReportFailure) -> Int32 {
+  printError("gyre: \(failure)")
+  return EXIT_FAILURE
 }

@@ -1,12 +1,52 @@
 import Glibc
+import MPI
 
 /// Prints a line to standard error at once.
 func printError(_ line: String) {
   write(line + "\n", to: STDERR_FILENO)
 }
 
+/// Prints a report on standard output, whole or with an error that says why not.
+func printReport(_ text: String) throws(ReportFailure) {
+  let number = write(text + "\n", to: STDOUT_FILENO)
+  guard number == 0 else { throw ReportFailure(number: number) }
+}
+
+extension Communicator {
+  /// Prints a report, which rank 0 makes, on its standard output; called by all ranks.
+  func printReport(_ text: @autoclosure () throws -> String) throws {
+    try agreed { if rank == 0 { try gyre.printReport(text()) } }
+  }
+}
+
+/// A report did not get where it was to go.
+struct ReportFailure: Error, CustomStringConvertible {
+  /// The system's number of the error.
+  let number: Int32
+
+  var description: String {
+    "the report cannot be written to standard output: \(unsafe String(cString: strerror(number)))."
+  }
+}
+
+/// Makes standard input, output and error exist: what is closed would be taken by the next file that
+/// is opened, into which reports would then go. What was closed stays unwritable.
+func reserveStandardStreams() {
+  // The lowest number is taken first.
+  while true {
+    let descriptor = unsafe open("/dev/null", O_RDONLY)
+    if descriptor > STDERR_FILENO || descriptor < 0 {
+      close(descriptor)
+      return
+    }
+  }
+}
+
 /// Writes text to a file descriptor without a buffer, so that nothing is lost when a job ends.
-func write(_ text: String, to descriptor: Int32) {
+///
+/// - Returns: the system's number of an error, 0 if all is written.
+@discardableResult
+func write(_ text: String, to descriptor: Int32) -> Int32 {
   let bytes = Array(text.utf8)
   var start = 0
   while start < bytes.count {
@@ -14,7 +54,8 @@ func write(_ text: String, to descriptor: Int32) {
       unsafe Glibc.write(descriptor, $0.baseAddress.map { unsafe $0 + start }, bytes.count - start)
     }
     if count < 0, errno == EINTR { continue }
-    guard count > 0 else { return }
+    guard count > 0 else { return count < 0 ? errno : EIO }
     start += count
   }
+  return 0
 }

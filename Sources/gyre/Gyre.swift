@@ -27,19 +27,23 @@ struct Gyre: ParsableCommand {
   /// Under mpirun all ranks first compare their arguments, so that a mistake in them is reported
   /// once and not by every rank.
   static func main() {
+    reserveStandardStreams()
     requireInstructionSet()
     // A file over the size limit is then an error of the write, which says so, and not a death.
     signal(SIGXFSZ, SIG_IGN)
+    // And so is a reader of the report who has gone.
+    signal(SIGPIPE, SIG_IGN)
     let arguments = Array(CommandLine.arguments.dropFirst())
     var layers = LayeredArguments()
     do {
       if arguments == [ManualSource.argument] {
-        print(try ManualSource.description())
+        try printReport(try ManualSource.description())
         return
       }
       if MPIEnvironment.isLaunchedByMPI {
         let code = try withMPI { world in
           try requireMeeting(of: world)
+          SegmentNames.remove()
           return reportingFailures(on: world) {
             try agreeOnArguments(arguments, on: world)
             return try .agreed(arguments, on: world)
@@ -53,7 +57,11 @@ struct Gyre: ParsableCommand {
       var command = try parseAsRoot(layers.arguments)
       if layers.isExplained || !(command is any DistributedCommand) {
         layers.warnings.forEach { printError("gyre: \($0)") }
-        if layers.isExplained { print(layers.explanation) } else { try command.run() }
+        if layers.isExplained {
+          try printReport(layers.explanation)
+        } else {
+          try command.run()
+        }
         return
       }
       if let standalone = command as? any StandaloneCommand {

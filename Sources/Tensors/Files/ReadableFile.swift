@@ -1,3 +1,4 @@
+import Glibc
 internal import SystemPackage
 
 /// A regular file that is open for reading; closed when its last user lets go of it.
@@ -8,6 +9,9 @@ final class ReadableFile: Sendable {
 
   /// The size in bytes when the file was opened.
   let byteCount: Int
+
+  /// When its contents were last changed before it was opened, in seconds since 1970.
+  let modified: String
 
   private let descriptor: FileDescriptor
 
@@ -43,6 +47,10 @@ final class ReadableFile: Sendable {
         : refusal("it is not a regular file", "save its contents to a file, to read slices of it")
     }
     byteCount = Int(status.size)
+    let nanoseconds = "\(status.st_mtim.tv_nsec)"
+    modified =
+      "\(status.st_mtim.tv_sec)."
+      + String(repeating: "0", count: max(0, 9 - nanoseconds.count)) + nanoseconds
   }
 
   deinit {

@@ -11,6 +11,9 @@ public struct SafetensorsWriter: ~Copyable {
   /// What is written where.
   public let layout: SafetensorsLayout
 
+  /// Hidden files of processes that were killed, which `create` has removed.
+  public var removedLeftovers: [String] { file.removedLeftovers }
+
   private let file: PartialFile
   private let isCreator: Bool
   private var isFinished = false
@@ -27,19 +30,25 @@ public struct SafetensorsWriter: ~Copyable {
 
   /// Creates the hidden file, reserves the space of the whole file, and writes the header.
   ///
+  /// What dead processes have left of the same target is removed before. A process holds a lock on
+  /// what it writes, so that the target of one that still writes is refused.
+  ///
   /// - Parameters:
   ///   - layout: The target and what it will hold.
   ///   - token: Part of the hidden file's name, the same for all processes of a job and different
   ///     for each job; without slashes.
+  ///   - existing: What to do where a file of the target's name is there.
   ///   - onCreation: Called with the hidden file's path as soon as it exists, for whoever has to
   ///     remove it where `deinit` does not run, as on a signal: reserving the space can take long.
   /// - Returns: The creator's writer.
   /// - Throws: A `TensorFileError` if the file cannot be created or there is no space for it; nothing
   ///   is left behind then.
   public static func create(
-    _ layout: SafetensorsLayout, token: String, onCreation: (String) -> Void = { _ in }
+    _ layout: SafetensorsLayout, token: String, existing: OutputTarget.Existing = .replace,
+    onCreation: (String) -> Void = { _ in }
   ) throws(TensorFileError) -> SafetensorsWriter {
-    let file = try PartialFile(target: layout.path, token: token, creating: true)
+    let target = try OutputTarget(layout.path, existing: existing)
+    let file = try PartialFile(creating: target, token: token)
     onCreation(file.path)
     let writer = SafetensorsWriter(layout: layout, file: file, isCreator: true)
     try writer.file.reserve(layout.fileSize)
@@ -57,7 +66,7 @@ public struct SafetensorsWriter: ~Copyable {
   public static func join(
     _ layout: SafetensorsLayout, token: String
   ) throws(TensorFileError) -> SafetensorsWriter {
-    let file = try PartialFile(target: layout.path, token: token, creating: false)
+    let file = try PartialFile(joining: layout.path, token: token)
     let size = try file.byteCount()
     guard size == layout.fileSize else {
       throw TensorFileError(

@@ -52,12 +52,17 @@ extension AttendCommand {
       summary = cheapest
       choice = (estimates[0].0, "estimates: " + times.joined(separator: ", "))
     }
-    if dilation.explain, world.rank == 0 {
+    try world.agreed {
+      guard dilation.explain, world.rank == 0 else { return }
       let explanation = PlacementExplanation(
         pattern: pattern, attention: attention, placement: choice.placement, reason: choice.reason,
         summary: summary, gradients: gradients)
       // A JSON report is to be the only thing on standard output.
-      write(explanation.text, to: report == .json ? STDERR_FILENO : STDOUT_FILENO)
+      if report == .json {
+        write(explanation.text + "\n", to: STDERR_FILENO)
+      } else {
+        try printReport(explanation.text)
+      }
     }
     return (
       choice.placement,

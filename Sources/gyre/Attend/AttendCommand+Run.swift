@@ -9,6 +9,8 @@ extension AttendCommand: DistributedCommand {
   /// Opens, loads, computes, checks, writes and reports.
   func run(on world: borrowing Communicator) throws {
     let input = try world.agreed { try openInput() }
+    try input.requireSameFiles(on: world)
+    let traceTarget = try world.agreed { try world.rank == 0 ? claimFiles() : nil }
     let attention = try world.agreed { try describe(input, ranks: world.size) }
     let topology = try topology(of: world)
     let choice = try choose(attention, topology, on: world)
@@ -25,7 +27,9 @@ extension AttendCommand: DistributedCommand {
     try checkMemory(attention, choice.transport, backward, on: world)
     let dilated = try pattern.map { try place(attention, $0, topology, on: world) }
     let writer = try output.map {
-      try OutputFile(path: $0, attention: attention, gradients: gradients, on: world)
+      try OutputFile(
+        path: $0, existing: overwriting.existing, attention: attention, gradients: gradients,
+        on: world)
     }
 
     let result =
@@ -39,9 +43,15 @@ extension AttendCommand: DistributedCommand {
     let report = try RunReport.gather(
       result.report, attention: attention, choice: choice, backward: gradients ? backward : nil,
       options: self, findings: findings, dilated: dilated?.report, on: world)
-    if let report {
-      let text = self.report == .json ? try report.json : report.text
-      write(text + "\n", to: STDOUT_FILENO)
+    // The report comes last: whatever becomes of it, the output is there.
+    if findings?.failure == nil {
+      if let writer { try writer.write(result, attention: attention, on: world) }
+      if let timeline = result.timeline {
+        try TraceFile.write(timeline, to: traceTarget, on: world)
+      }
+    }
+    try world.agreed {
+      if let report { try printReport(self.report == .json ? report.json : report.text) }
     }
     if let failure = findings?.failure {
       throw AgreedFailure(
@@ -49,9 +59,22 @@ extension AttendCommand: DistributedCommand {
           ? "gyre: the check failed: \(failure)\(output == nil ? "" : "; no output is written")."
           : nil)
     }
-    if let writer { try writer.write(result, attention: attention, on: world) }
-    if let trace, let timeline = result.timeline {
-      try TraceFile.write(timeline, path: trace, on: world)
+  }
+
+  /// Names the files of the run, of which none may be written over another.
+  ///
+  /// - Returns: the place of the timeline.
+  private func claimFiles() throws -> OutputTarget? {
+    var files = RunFiles(settings: layers)
+    try files.read(input, as: "the input")
+    for (path, option) in [(q, "--q"), (k, "--k"), (v, "--v"), (outputGradient, "--do")] {
+      try files.read(path, as: option)
+    }
+    if let output {
+      _ = try files.write(output, as: "--output", existing: overwriting.existing)
+    }
+    return try trace.map {
+      try files.write($0, as: "--trace", existing: overwriting.existing)
     }
   }
 

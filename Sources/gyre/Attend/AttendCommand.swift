@@ -160,6 +160,8 @@ struct AttendCommand: ParsableCommand {
     completion: .file(extensions: ["json"]))
   var trace: String?
 
+  @OptionGroup var overwriting: OverwriteOptions
+
   @OptionGroup(title: "Dilated attention")
   var dilation: DilatedOptions
 
@@ -240,9 +242,7 @@ struct AttendCommand: ParsableCommand {
           "--dilated has no --backward-route: gradients go where the rows came from; leave it out.")
       }
     }
-    if let output, output == input || npy.contains(output) {
-      throw ValidationError("--output names an input file; give it another name.")
-    }
+    if let output { try requireSafetensorsEnding(output) }
   }
 
   /// The layout asked for, or the one that balances the work.
@@ -252,6 +252,17 @@ struct AttendCommand: ParsableCommand {
 /// What rank 0 prints.
 enum ReportFormat: String, CaseIterable, ExpressibleByArgument {
   case text, json
+}
+
+/// Refuses names that promise another format; names without an ending promise none.
+private func requireSafetensorsEnding(_ path: String) throws {
+  let name = path.split(separator: "/").last ?? ""
+  guard let dot = name.lastIndex(of: "."), dot > name.startIndex else { return }
+  let ending = name[dot...].dropFirst()
+  guard ending != "safetensors", !ending.isEmpty else { return }
+  throw ValidationError(
+    "--output is '\(path)', and what is written is a .safetensors file, not .\(ending); "
+      + "give it a name that ends in .safetensors.")
 }
 
 /// Parses `2,1,1`.

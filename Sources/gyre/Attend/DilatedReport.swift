@@ -35,7 +35,6 @@ struct PlacementExplanation {
       \(grouped(total)) pairs in all, \(threeDigits(share(total: total))) of dense attention's; \
       predicted balance \(threeDigits(100 * summary.balance)) %.
 
-
       """
   }
 

@@ -1,5 +1,4 @@
 import Attention
-import Glibc
 import MPI
 import SequenceParallel
 import Sharding
@@ -15,7 +14,8 @@ struct OutputFile: ~Copyable {
 
   /// Creates the file on rank 0 and opens it on the others.
   init(
-    path: String, attention: ShardedAttention, gradients: Bool, on world: borrowing Communicator
+    path: String, existing: OutputTarget.Existing, attention: ShardedAttention, gradients: Bool,
+    on world: borrowing Communicator
   ) throws {
     let layout = try SafetensorsLayout(
       path: path,
@@ -32,7 +32,12 @@ struct OutputFile: ~Copyable {
     let token = String(try world.broadcast(Int.random(in: 0..<1 << 40), from: 0), radix: 36)
     var created: SafetensorsWriter? = try world.agreed {
       guard world.rank == 0 else { return nil }
-      return try SafetensorsWriter.create(layout, token: token, onCreation: removeOnSignal)
+      let writer = try SafetensorsWriter.create(
+        layout, token: token, existing: existing, onCreation: UnfinishedFile.remember)
+      for leftover in writer.removedLeftovers {
+        printError("gyre: removed '\(leftover)', which a run that was killed had left.")
+      }
+      return writer
     }
     writer = try world.agreed {
       if let creator = created.take() { return creator }
@@ -62,7 +67,7 @@ struct OutputFile: ~Copyable {
     if world.rank == 0 {
       // Consuming the writer is not possible within a closure.
       do { try writer.commit() } catch { failure = error }
-      forgetPathOnSignal()
+      UnfinishedFile.forget()
     }
     try world.agreed { if let failure { throw failure } }
   }
@@ -96,23 +101,4 @@ struct OutputFile: ~Copyable {
       }
     }
   }
-}
-
-/// The file that a signal removes, as C sees it.
-nonisolated(unsafe) private var pathToRemove: UnsafeMutablePointer<CChar>?
-
-/// Removes a file if the job is ended by a signal: mpirun sends SIGTERM to all ranks when one dies.
-private func removeOnSignal(path: String) {
-  unsafe pathToRemove = strdup(path)
-  for number in [SIGTERM, SIGINT, SIGHUP] {
-    signal(number) { number in
-      // Only what is allowed in a signal handler.
-      if let path = unsafe pathToRemove { unsafe unlink(path) }
-      _exit(128 + number)
-    }
-  }
-}
-
-private func forgetPathOnSignal() {
-  unsafe pathToRemove = nil
 }

@@ -1,7 +1,7 @@
 import FoundationEssentials
-import Glibc
 import MPI
 import SequenceParallel
+import Tensors
 
 /// The timelines of all ranks in one file, in the Chrome trace format.
 ///
@@ -23,20 +23,18 @@ enum TraceFile {
     var args: [String: String]?
   }
 
-  /// Gathers and writes, called by all ranks together.
+  /// Gathers and writes, called by all ranks together; rank 0 knows the target.
   static func write(
-    _ timeline: Timeline, path: String, on world: borrowing Communicator
+    _ timeline: Timeline, to target: OutputTarget?, on world: borrowing Communicator
   ) throws {
     let own = try JSONEncoder().encode(events(timeline, rank: world.rank))
     let all = try world.gather(Array(own), at: 0)
     try world.agreed {
-      guard let all else { return }
+      guard let all, let target else { return }
       // Each rank's events are an array of JSON; together they are one.
       let inner = all.map { String(decoding: $0.dropFirst().dropLast(), as: UTF8.self) }
       let text = "{\"traceEvents\":[\(inner.joined(separator: ",\n"))]}\n"
-      do { try Data(text.utf8).write(to: URL(filePath: path), options: .atomic) } catch {
-        throw UserError("'\(path)' cannot be written; name a file in a folder that exists.")
-      }
+      try target.write(Array(text.utf8))
     }
   }
 

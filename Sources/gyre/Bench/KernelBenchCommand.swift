@@ -102,6 +102,6 @@ struct KernelBenchCommand: ParsableCommand {
         }
       }
     }
-    write(try BenchReport(results, in: BenchEnvironment.current).formatted(format) + "\n", to: 1)
+    try printReport(BenchReport(results, in: BenchEnvironment.current).formatted(format))
   }
 }

@@ -119,8 +119,6 @@ extension LongNetBenchCommand: DistributedCommand {
         }
       }
     }
-    write(
-      try BenchReport(results, in: BenchEnvironment.current).formatted(format) + "\n",
-      to: STDOUT_FILENO)
+    try alone.printReport(BenchReport(results, in: BenchEnvironment.current).formatted(format))
   }
 }

@@ -38,10 +38,13 @@ struct CompareCommand: ParsableCommand {
   }
 
   func run() throws {
+    var files = RunFiles(settings: layers)
+    try files.read(before, as: "the results file")
+    try files.read(after, as: "the results file")
     let comparison = try Comparison(
       ResultsFile(reading: before), ResultsFile(reading: after), noise: noise,
       threshold: threshold)
-    write(try comparison.formatted(format) + "\n", to: 1)
+    try printReport(comparison.formatted(format))
     if let sentence = comparison.regressionSentence {
       printError("gyre: \(sentence)")
       throw ExitCode(1)

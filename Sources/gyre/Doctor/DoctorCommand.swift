@@ -39,14 +39,9 @@ struct DoctorCommand: ParsableCommand {
 extension DoctorCommand: StandaloneCommand {
   func run(on world: borrowing Communicator) throws {
     let facts = try JobFacts.gather(threads: threads, on: world)
-    guard let facts else {
-      // Rank 0 tells whether there is a problem.
-      if try world.broadcast(0, from: 0) != 0 { throw AgreedFailure(message: nil) }
-      return
-    }
-    let problems = try print(facts)
-    _ = try world.broadcast(problems, from: 0)
-    if problems > 0 { throw AgreedFailure(message: nil) }
+    let problems = try world.agreed { try facts.map(print) ?? 0 }
+    // Rank 0 tells whether there is a problem.
+    if try world.broadcast(problems, from: 0) > 0 { throw AgreedFailure(message: nil) }
   }
 
   /// MPI is not even initialized: where something is wrong with it, that ends the process.
@@ -58,7 +53,7 @@ extension DoctorCommand: StandaloneCommand {
   private func print(_ facts: JobFacts) throws -> Int {
     let report = DoctorReport(facts)
     let text = self.report == .json ? try report.json : report.text
-    write(text + "\n", to: STDOUT_FILENO)
+    try printReport(text)
     return report.findings.count { $0.severity == .problem }
   }
 }

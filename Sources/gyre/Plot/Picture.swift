@@ -1,5 +1,6 @@
 import ArgumentParser
 import FoundationEssentials
+import Tensors
 
 /// A file that a figure is drawn into.
 struct Picture {
@@ -22,31 +23,48 @@ struct Picture {
     fileName = String(name)
   }
 
-  /// Draws in a folder of its own, so that a failure leaves nothing behind.
+  /// Finds gnuplot and the places of what will be written, before anything is computed.
   ///
   /// - Parameter keep: whether data and script stay beside the picture.
-  func draw(_ script: GnuplotScript, keep: Bool) throws {
+  func prepared(
+    in files: inout RunFiles, keep: Bool, existing: OutputTarget.Existing
+  ) throws -> PreparedPicture {
     let gnuplot = try Gnuplot()
+    let stem = String(fileName.dropLast(format.rawValue.count + 1))
+    let names = [fileName] + (keep ? [stem + ".csv", stem + ".gp"] : [])
+    let folder = path.dropLast(fileName.count)
+    return PreparedPicture(
+      gnuplot: gnuplot, format: format, stem: stem,
+      targets: try names.map {
+        ($0, try files.write(folder + $0, as: "--output", existing: existing))
+      })
+  }
+}
+
+/// A picture whose files can be written.
+struct PreparedPicture {
+  fileprivate let gnuplot: Gnuplot
+  fileprivate let format: PictureFormat
+  /// The name of the picture without its ending.
+  fileprivate let stem: String
+  fileprivate let targets: [(name: String, target: OutputTarget)]
+
+  /// Draws in a folder of its own, so that a failure leaves nothing behind.
+  func draw(_ script: GnuplotScript) throws {
     let manager = FileManager.default
     let folder = manager.temporaryDirectory.path + "/gyre-plot-" + UUID().uuidString
     try manager.createDirectory(atPath: folder, withIntermediateDirectories: true)
     defer { try? manager.removeItem(atPath: folder) }
-    let stem = String(fileName.dropLast(format.rawValue.count + 1))
     let (data, program) = (stem + ".csv", stem + ".gp")
-    let source = script.script(format, output: fileName, data: data)
+    let source = script.script(format, output: targets[0].name, data: data)
     try Data(script.data.utf8).write(to: URL(filePath: folder + "/" + data))
     try Data(source.utf8).write(to: URL(filePath: folder + "/" + program))
     try gnuplot.run(program, in: folder)
-    let target = path.dropLast(fileName.count)
-    for name in [fileName] + (keep ? [data, program] : []) {
+    for (name, target) in targets {
       guard let bytes = manager.contents(atPath: folder + "/" + name), !bytes.isEmpty else {
         throw UserError("gnuplot has written no \(name); use version 5.4 or newer")
       }
-      do {
-        try bytes.write(to: URL(filePath: target + name), options: .atomic)
-      } catch {
-        throw UserError("\(target)\(name) cannot be written; name a folder that you may write to")
-      }
+      try target.write(Array(bytes))
     }
   }
 }

@@ -30,6 +30,8 @@ struct PlotCommand: ParsableCommand {
   @Flag(help: "On a dark background.")
   var dark = false
 
+  @OptionGroup var overwriting: OverwriteOptions
+
   @OptionGroup(title: "Settings")
   var layers: SettingsOptions
 
@@ -38,12 +40,16 @@ struct PlotCommand: ParsableCommand {
   }
 
   func run() throws {
+    var runFiles = RunFiles(settings: layers)
+    for path in results { try runFiles.read(path, as: "the results file") }
+    let picture = try Picture(output).prepared(
+      in: &runFiles, keep: keep, existing: overwriting.existing)
     let files = try results.map { try ResultsFile(reading: $0) }
     let kind = try chosenKind(files)
     var figure = try kind.figure(PlotRows(files, benchmark: kind.benchmark))
     figure.subtitle = files.place
     if let title { figure.title = title }
-    try Picture(output).draw(GnuplotScript(figure, theme: dark ? .dark : .light), keep: keep)
+    try picture.draw(GnuplotScript(figure, theme: dark ? .dark : .light))
     for file in files where file.replaced > 0 {
       printError(
         "gyre: of rows of \(file.path) that are measured again further down "

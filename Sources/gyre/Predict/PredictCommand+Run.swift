@@ -5,6 +5,14 @@ import Sharding
 
 extension PredictCommand {
   func run() throws {
+    var files = RunFiles(settings: layers)
+    for path in machines.results + check + fit { try files.read(path, as: "the results file") }
+    let picture = try output.map {
+      try Picture($0).prepared(in: &files, keep: keep, existing: overwriting.existing)
+    }
+    let replayFolder = try simgrid.map {
+      try ReplayFolder($0, processes: counts[0], in: &files, existing: overwriting.existing)
+    }
     let rows = try machines.results.flatMap { try ResultsFile(reading: $0).rows }
     if !check.isEmpty {
       try checkModel(rows)
@@ -21,25 +29,25 @@ extension PredictCommand {
       throw UserError("None of the transports can serve any of these numbers of ranks.")
     }
     let ranks = counts[0]
-    if let simgrid,
+    if let replayFolder,
       let transport = transports[0].transport(ranks: ranks, ranksPerHost: machines.ranksPerHost)
     {
       try Replay(denseProblem(ranks: ranks), ranks: ranks, transport: transport, on: cluster)
-        .write(to: simgrid)
+        .write(to: replayFolder)
     }
     let report = BenchReport(results, in: Assumptions(cluster, tokens: results[0].tokens))
-    if let output { try draw(report, into: output) }
-    write(try report.formatted(format) + "\n", to: 1)
+    if let picture { try draw(report, into: picture) }
+    try printReport(report.formatted(format))
   }
 
   private func draw(
-    _ report: BenchReport<PredictResult, Assumptions>, into output: String
+    _ report: BenchReport<PredictResult, Assumptions>, into picture: PreparedPicture
   ) throws {
     let files = [try ResultsFile(Array(report.formatted(.json).utf8), path: "the prediction")]
     var figure = try PlotKind.predict.figure(
       PlotRows(files, benchmark: PredictResult.benchmark))
     figure.subtitle = files.place
-    try Picture(output).draw(GnuplotScript(figure, theme: .light), keep: keep)
+    try picture.draw(GnuplotScript(figure, theme: .light))
   }
 
   /// The numbers of ranks.
@@ -69,7 +77,7 @@ extension PredictCommand {
       throw UserError("The files of --check have no runs of gyre bench strong or weak.")
     }
     let assumptions = FittedAssumptions(check.calibration, results)
-    write(try BenchReport(results, in: assumptions).formatted(format) + "\n", to: 1)
+    try printReport(BenchReport(results, in: assumptions).formatted(format))
   }
 
   private var shape: AttentionShape {

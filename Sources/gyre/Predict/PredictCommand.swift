@@ -123,6 +123,8 @@ struct PredictCommand: ParsableCommand {
   @Option(help: "A table, one JSON object, or rows for other programs.")
   var format = TableFormat.text
 
+  @OptionGroup var overwriting: OverwriteOptions
+
   @OptionGroup(title: "Settings")
   var layers: SettingsOptions
 

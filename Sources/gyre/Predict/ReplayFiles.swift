@@ -1,25 +1,45 @@
 import FoundationEssentials
 import ScalingModel
+import Tensors
+
+/// The folder for what `smpirun -replay` needs: `platform.xml`, `hosts`, `traces`, which names the
+/// traces one by one, and those.
+struct ReplayFolder {
+  fileprivate let platform: OutputTarget
+  fileprivate let hosts: OutputTarget
+  fileprivate let names: OutputTarget
+  fileprivate let traces: [OutputTarget]
+
+  /// Makes the folder, and finds out that its files can be written.
+  init(
+    _ folder: String, processes: Int, in files: inout RunFiles, existing: OutputTarget.Existing
+  ) throws {
+    do {
+      try FileManager.default.createDirectory(
+        atPath: folder, withIntermediateDirectories: true)
+    } catch {
+      throw UserError("'\(folder)' cannot be made; name a folder that can.")
+    }
+    func target(_ name: String) throws -> OutputTarget {
+      try files.write(folder + "/" + name, as: "--simgrid", existing: existing)
+    }
+    platform = try target("platform.xml")
+    hosts = try target("hosts")
+    names = try target("traces")
+    traces = try (0..<processes).map { try target("trace-\($0)") }
+  }
+}
 
 extension Replay {
-  /// Writes what `smpirun -replay` needs into a folder: `platform.xml`, `hosts`, `traces`, which names
-  /// the traces one by one, and those.
-  func write(to folder: String) throws {
-    let root = URL(filePath: folder)
-    do {
-      let manager = FileManager.default
-      try manager.createDirectory(at: root, withIntermediateDirectories: true)
-      try Data(platform.utf8).write(to: root.appending(path: "platform.xml"))
-      try Data(hosts.map { $0 + "\n" }.joined().utf8).write(to: root.appending(path: "hosts"))
-      var names = ""
-      for (process, trace) in traces.enumerated() {
-        let file = root.appending(path: "trace-\(process)")
-        try Data(trace.utf8).write(to: file)
-        names += file.path + "\n"
-      }
-      try Data(names.utf8).write(to: root.appending(path: "traces"))
-    } catch {
-      throw UserError("'\(folder)' cannot be written; name a folder that can.")
+  /// Writes all files.
+  func write(to folder: ReplayFolder) throws {
+    func write(_ text: String, _ target: OutputTarget) throws {
+      try target.write(Array(text.utf8))
     }
+    try write(platform, folder.platform)
+    try write(hosts.map { $0 + "\n" }.joined(), folder.hosts)
+    for (trace, target) in zip(traces, folder.traces) { try write(trace, target) }
+    let paths = folder.traces.map { URL(filePath: $0.path).path + "\n" }
+    try write(paths.joined(), folder.names)
   }
 }

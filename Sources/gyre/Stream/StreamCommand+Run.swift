@@ -8,23 +8,19 @@ extension StreamCommand: DistributedCommand {
   /// Opens, computes this rank's windows, checks, and reports.
   func run(on world: borrowing Communicator) throws {
     let input = try world.agreed { try openInput() }
+    try input.requireSameFiles(on: world)
     let attention = try world.agreed { try describe(input) }
     try checkMemory(attention, on: world)
     let windows = Array(stride(from: world.rank, to: attention.windowCount, by: world.size))
-    let checkpoint: StreamCheckpoint? = try world.agreed {
-      try self.checkpoint.map {
-        try StreamCheckpoint(
-          file: $0, rank: world.rank, windows: windows.count,
-          settings: settings(ranks: world.size))
-      }
+    let checkpoint = try world.agreed {
+      try openCheckpoint(input, windows: windows.count, on: world)
     }
     let resumed = checkpoint?.state.windows ?? 0
     let state = try compute(attention, input, windows, checkpoint, isWatched: world.rank == 0)
     let report = try StreamReport.gather(
       state, resumed: resumed, attention: attention, options: self, on: world)
-    if let report {
-      let text = self.report == .json ? try report.json : report.text
-      write(text + "\n", to: STDOUT_FILENO)
+    try world.agreed {
+      if let report { try printReport(self.report == .json ? report.json : report.text) }
     }
     let failure = report?.failure
     guard try world.broadcast(failure == nil ? 0 : 1, from: 0) == 0 else {
@@ -88,6 +84,18 @@ extension StreamCommand: DistributedCommand {
     if isWatched { printError("gyre: stopped; the same command goes on from here.") }
     // The other ranks have been told as well, and MPI has nothing under way.
     _exit(128 + number)
+  }
+
+  /// This rank's checkpoint, if there is to be one.
+  private func openCheckpoint(
+    _ input: AttentionInput, windows: Int, on world: borrowing Communicator
+  ) throws -> StreamCheckpoint? {
+    var files = RunFiles(settings: layers)
+    try files.read(self.input, as: "the input")
+    guard let checkpoint else { return nil }
+    return try StreamCheckpoint(
+      files.write("\(checkpoint).\(world.rank)", as: "--checkpoint"), windows: windows,
+      settings: settings(ranks: world.size), input: input.fingerprints().first?.fingerprint)
   }
 
   private func openInput() throws -> AttentionInput {

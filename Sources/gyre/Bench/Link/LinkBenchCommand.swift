@@ -50,7 +50,6 @@ extension LinkBenchCommand: DistributedCommand {
       try rounds.run(ofSize.flatMap(\.contestants), progress: &progress, on: world)
       contests += ofSize
     }
-    guard world.rank == 0 else { return }
     let results = LinkResult.Kind.measured.flatMap { kind in
       let ofKind = contests.filter { $0.kind == kind }
       return ofKind.map(\.result)
@@ -58,7 +57,6 @@ extension LinkBenchCommand: DistributedCommand {
           LinkResult(fitOf: ofKind.filter { $0.sameHost == sameHost })
         }
     }
-    write(
-      try BenchReport(results, in: environment).formatted(rounds.format) + "\n", to: STDOUT_FILENO)
+    try world.printReport(BenchReport(results, in: environment).formatted(rounds.format))
   }
 }

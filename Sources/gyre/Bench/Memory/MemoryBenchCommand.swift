@@ -51,8 +51,7 @@ extension MemoryBenchCommand: DistributedCommand {
         }
       }
     }
-    guard world.rank == 0 else { return }
-    write(try BenchReport(results, in: environment).formatted(format) + "\n", to: STDOUT_FILENO)
+    try world.printReport(BenchReport(results, in: environment).formatted(format))
   }
 
   private func measure(

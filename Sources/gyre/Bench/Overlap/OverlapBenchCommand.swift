@@ -46,9 +46,7 @@ extension OverlapBenchCommand: DistributedCommand {
       }
       try setup.close()
     }
-    guard world.rank == 0 else { return }
-    write(
-      try BenchReport(results, in: environment).formatted(rounds.format) + "\n", to: STDOUT_FILENO)
+    try world.printReport(BenchReport(results, in: environment).formatted(rounds.format))
   }
 
   private func result(

@@ -42,7 +42,6 @@ func runScaling(
   let bench = ScalingBench(
     options: attention, rounds: rounds, rankCounts: try counts.counts(on: world))
   let results = try bench.measure(tokens: tokens, on: world)
-  guard world.rank == 0 else { return }
   let report = BenchReport(results, in: environment, of: benchmark)
-  write(try report.formatted(rounds.format) + "\n", to: STDOUT_FILENO)
+  try world.printReport(report.formatted(rounds.format))
 }
