@@ -3,7 +3,7 @@
 
 # mpirun hands USR1 on, and ranks die of it; SIGTERM ends them in order.
 # shellcheck disable=SC2034  # read by run_job
-passed_as=([USR1]=TERM)
+passed_as+=([USR1]=TERM)
 
 # mpirun gives ranks one second between SIGTERM and SIGKILL, too little to put a checkpoint on a busy
 # file system.

@@ -55,8 +55,8 @@ remove_session() {
   done
 }
 
-# What a signal becomes on its way to mpirun, where that is another one.
-declare -A passed_as=()
+# What a signal becomes on its way to mpirun, where that is another one. mpirun does not hear SIGQUIT.
+declare -A passed_as=([QUIT]=TERM)
 
 # run_job WORD…: runs an mpirun line and returns its exit code. mpirun's own messages are shortened,
 # and signals that this script gets are passed on to it; the last one is then in `told`.
@@ -68,7 +68,7 @@ run_job() {
   # mpirun runs beside this script, which passes signals on and waits for the last line of stderr.
   local errors filter job signal code=0
   exec {errors}> >(
-    trap '' HUP INT TERM USR1 USR2
+    trap '' HUP INT QUIT TERM USR1 USR2
     exec sed --unbuffered --file="$root/Launch/lib/mpirun-messages.sed" >&2
   )
   filter=$!
@@ -77,7 +77,7 @@ run_job() {
   job=$!
   set +m
   exec {errors}>&-
-  for signal in HUP INT TERM USR1 USR2; do
+  for signal in HUP INT QUIT TERM USR1 USR2; do
     # shellcheck disable=SC2064  # the values of now
     trap "told=$signal; kill -s ${passed_as[$signal]-$signal} $job 2>/dev/null || true" "$signal"
   done

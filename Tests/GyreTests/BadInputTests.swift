@@ -144,7 +144,6 @@ struct BadInputTests {
       ([input, "--random", "1x16x1x1x8"], ["only one"]),
       ([], ["--random", "safetensors"]),
       (["--q", input], ["--k", "--v"]),
-      ([input, "--output", input], ["--output"]),
       ([input, "--weights", "1,x"], ["--weights"]),
       ([input, "--weights", "1,2,3,4"], ["--weights", "4"]),
       ([input, "--weights", "1,1,1", "--layout", "striped"], ["--weights", "striped"]),

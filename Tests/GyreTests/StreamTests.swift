@@ -172,7 +172,61 @@ struct StreamTests {
     _ = try folder.file("none.0", Array("{}".utf8))
     #expect(
       try await refusal(run, ranks: 1, "none").contains("is not a checkpoint of gyre stream"))
-    #expect(try await refusal(run, ranks: 1, "no/folder").contains("cannot be written"))
+    #expect(try await refusal(run, ranks: 1, "no/folder").contains("does not exist"))
+  }
+
+  @Test("a checkpoint of an input that was replaced is refused, whatever of it is the same")
+  func staleCheckpoint() async throws {
+    let folder = try TemporaryFolder()
+    func input(_ tokens: Int, seed: UInt64) throws -> String {
+      try folder.safetensors(
+        ["q", "k", "v"].map { TestTensor($0, [1, tokens, 1, 8], seed: seed) })
+    }
+    let path = try input(500, seed: 1)
+    let run = [
+      path, "--dilated", "16:1", "--window", "100", "--checkpoint", folder.path + "/run",
+    ]
+    #expect(try await stream(run, ranks: 2).isSuccess)
+    #expect(try await stream(run, ranks: 2).isSuccess)
+    let cases: [(String, () throws -> Void)] = [
+      ("its contents are different", { _ = try input(500, seed: 2) }),
+      ("bytes and has", { _ = try input(700, seed: 1) }),
+      ("it was changed since", { _ = try input(500, seed: 1) }),
+    ]
+    for (words, replace) in cases {
+      try replace()
+      let result = try await stream(run, ranks: 2)
+      #expect(!result.isSuccess)
+      #expect(result.standardError.contains("is of another input"), "\(result)")
+      #expect(result.standardError.contains(words), "\(result)")
+    }
+  }
+
+  @Test("two runs do not share a checkpoint")
+  func checkpointInUse() async throws {
+    let folder = try TemporaryFolder()
+    let gyre = BuiltProducts.executable("gyre")
+    let long = "stream --random 1x4000000x1x1x8 --dilated 2048:1 --window 4096"
+    let result = try await Command.run(
+      "bash",
+      arguments: [
+        "-c",
+        """
+        cd "$1"
+        "$0" \(long) --checkpoint c & first=$!
+        until [ -s c.0 ]; do sleep 0.05; done
+        "$0" \(long) --checkpoint ./c
+        echo "code $?"
+        kill -KILL $first
+        wait $first
+        "$0" stream --random 1x500x1x1x8 --dilated 2048:1 --window 4096 --checkpoint c
+        """, gyre, folder.path,
+      ], timeoutSeconds: 60)
+    #expect(result.standardOutput.contains("code 1"), "\(result)")
+    #expect(result.standardError.contains("'./c.0': another run uses it now"), "\(result)")
+    // The lock has died with its owner: what is wrong now is something else.
+    #expect(result.standardError.contains("is of a run with input"), "\(result)")
+    #expect(folder.names == ["c.0"])
   }
 
   @Test("what cannot be computed is refused")

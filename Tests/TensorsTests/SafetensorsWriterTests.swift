@@ -201,14 +201,30 @@ struct SafetensorsWriterTests {
     #expect(folder.names == ["file"])
   }
 
-  @Test("A file that another run has begun is not touched")
+  @Test("What another run writes now is not touched, and what a dead one has left is removed")
   func alreadyBegun() throws {
     let folder = try TemporaryFolder()
     let path = folder.path + "/out.safetensors"
-    _ = try folder.file(".out.safetensors.partial-t", [9])
-    let error = try Self.creationError(path)
-    #expect(error?.description.contains("is there already, from a run") == true)
-    #expect(try folder.bytes(".out.safetensors.partial-t") == [9])
+    let layout = try Self.layout(folder)
+    let living = try SafetensorsWriter.create(layout, token: "living")
+    for token in ["living", "other"] {
+      let error = refusal { () throws(TensorFileError) in
+        _ = try SafetensorsWriter.create(layout, token: token)
+      }
+      #expect(error?.description.contains("another run is writing it now") == true)
+    }
+    #expect(folder.names == [".out.safetensors.partial-living"])
+    living.discard()
+
+    // Nobody holds a lock on the first; the others are other files.
+    _ = try folder.file(".out.safetensors.partial-dead", [9])
+    let others = [".in.safetensors.partial-t", "out.safetensors.partial-t"]
+    for name in others { _ = try folder.file(name, [9]) }
+    let writer = try SafetensorsWriter.create(layout, token: "t")
+    #expect(writer.removedLeftovers == [folder.path + "/.out.safetensors.partial-dead"])
+    try writer.commit()
+    #expect(folder.names.sorted() == (others + ["out.safetensors"]).sorted())
+    #expect(FileManager.default.fileExists(atPath: path))
   }
 
   @Test("Joining what nobody created, or with another layout, is refused")

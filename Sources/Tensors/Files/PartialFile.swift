@@ -211,7 +211,8 @@ struct PartialFile: ~Copyable {
   private func synchronizeFolder() throws(TensorFileError) {
     do {
       let descriptor = try FileDescriptor.open(
-        OutputTarget.folder(of: FilePath(finalPath)), .readOnly, options: [.directory, .closeOnExec])
+        OutputTarget.folder(of: FilePath(finalPath)), .readOnly,
+        options: [.directory, .closeOnExec])
       defer { try? descriptor.close() }
       try Self.synchronize(descriptor)
     } catch Errno.invalidArgument {
