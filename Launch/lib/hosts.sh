@@ -44,6 +44,7 @@ ask_hosts() {
     echo "gyre: orted $(command -v orted)"
     echo "gyre: mpi $(mpirun --version 2>/dev/null | head -n 1)"
     [ ! -x %q ] || echo "gyre: binary $(sha256sum <%q)"
+    echo "gyre: files $(ulimit -S -n)"
     echo "gyre: cores $(lscpu -p=CORE,SOCKET 2>/dev/null | grep -v "^#" | sort -u | wc -l)"
   ' "${binary:?}" "$binary"
   read -r -a ssh <<<"${GYRE_SSH:-ssh}"
@@ -81,6 +82,8 @@ judge_host() {
     complaint="has no executable '$binary'; put the package on a file system that all hosts share, or copy it there."
   elif [[ $(answer "$host" binary) != "$(sha256sum <"$binary")" ]]; then
     complaint="has another build of '$binary' than this host; copy this one there."
+  elif [[ $(answer "$host" files) =~ ^[0-9]+$ ]] && ((BASH_REMATCH[0] < 4 * $2 + 64)); then
+    complaint="lets mpirun open $(answer "$host" files) files (ulimit -n), and $2 ranks there need $((4 * $2 + 64)); start fewer there, or raise the limit in its /etc/security/limits.conf."
   elif $4 && (($2 * $3 > $(answer "$host" cores))); then
     complaint="has $(answer "$host" cores) cores for ranks that need $(($2 * $3)); start fewer there, or give --no-bind."
   fi
