@@ -30,6 +30,11 @@ struct Gyre: ParsableCommand {
     requireInstructionSet()
     // A file over the size limit is then an error of the write, which says so, and not a death.
     signal(SIGXFSZ, SIG_IGN)
+    // Whoever sends these wants an end; Swift's own handlers print a long trace and let the run go on.
+    signal(SIGQUIT, SIG_DFL)
+    signal(SIGABRT, SIG_DFL)
+    OpenFiles.raiseLimit()
+    OpenFiles.requireLaunch()
     let arguments = Array(CommandLine.arguments.dropFirst())
     var layers = LayeredArguments()
     do {
@@ -81,6 +86,8 @@ struct Gyre: ParsableCommand {
     _ command: any ParsableCommand, on world: borrowing Communicator
   ) throws {
     if let distributed = command as? any DistributedCommand {
+      // The doctor has it among its findings.
+      if !(command is any StandaloneCommand) { try requireAllRanks(of: world) }
       try distributed.run(on: world)
     } else if world.rank == 0 {
       var command = command
