@@ -6,17 +6,27 @@
 hosts=()
 declare -A slots=()
 
+# visible WORD: prints a word in quotes, what cannot be seen in it as a shell would write it.
+visible() {
+  if [[ $1 =~ ^[[:graph:]]*$ && $1 != *[!\ -~]* ]]; then printf "'%s'" "$1"; else LC_ALL=C printf '%q' "$1"; fi
+}
+
 # read_hostfile FILE: sets `hosts` and `slots`, or refuses the file.
 read_hostfile() {
   local number=0 text word host
   [[ -f $1 && -r $1 ]] || refuse "--hostfile names '$1', which is no file that can be read."
   while IFS= read -r text || [[ -n $text ]]; do
     number=$((number + 1))
+    # What editors of other systems leave: a mark at the beginning, and a second end of each line.
+    if ((number == 1)); then text=${text#$'\xEF\xBB\xBF'}; fi
+    text=${text%$'\r'}
     read -r -a words <<<"${text%%#*}"
     ((${#words[@]})) || continue
     host=${words[0]}
-    [[ $host =~ ^[A-Za-z0-9]([A-Za-z0-9._-]*)$ ]] ||
-      refuse "line $number of '$1' does not start with a host's name or address, but with '$host'."
+    [[ $host != *:*:* ]] ||
+      refuse "line $number of '$1' has the address $host of IPv6, whose colons Open MPI takes for slots; give the host's name, which /etc/hosts may give that address."
+    [[ $host =~ ^([A-Za-z0-9._-]+@)?[A-Za-z0-9_][A-Za-z0-9._-]*$ ]] ||
+      refuse "line $number of '$1' does not start with a host's name or address, but with $(visible "$host")."
     [[ -z ${slots[$host]+there} ]] ||
       refuse "line $number of '$1' names $host a second time; give it one line, with slots=N."
     hosts+=("$host")
@@ -26,7 +36,7 @@ read_hostfile() {
       if [[ $word =~ ^slots=([1-9][0-9]{0,4})$ ]]; then
         slots[$host]=${BASH_REMATCH[1]}
       elif ! [[ $word =~ ^max[-_]slots=[0-9]+$ ]]; then
-        refuse "line $number of '$1' has '$word'; after a host's name this script knows only slots=N, with N from 1."
+        refuse "line $number of '$1' has $(visible "$word"); after a host's name this script knows only slots=N, with N from 1."
       fi
     done
   done <"$1"

@@ -1,4 +1,4 @@
-import MPI
+package import MPI
 
 /// What one rank is like.
 ///

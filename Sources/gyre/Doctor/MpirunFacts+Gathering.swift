@@ -84,15 +84,17 @@ private func trial(of command: [String], environment: [String]) -> Trial? {
   var ends: [CInt] = [-1, -1]
   guard unsafe pipe(&ends) == 0 else { return nil }
   defer { close(ends[0]) }
-  let errors = unsafe memfd_create("errors", UInt32(MFD_CLOEXEC))
-  defer { close(errors) }
+  // Messages are few, and wait in their pipe until they are read.
+  var errors: [CInt] = [-1, -1]
+  guard unsafe pipe(&errors) == 0 else { return nil }
+  defer { close(errors[0]) }
   var actions = unsafe posix_spawn_file_actions_t()
   unsafe posix_spawn_file_actions_init(&actions)
   defer { unsafe posix_spawn_file_actions_destroy(&actions) }
   unsafe posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
-  unsafe posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO)
+  unsafe posix_spawn_file_actions_adddup2(&actions, errors[1], STDERR_FILENO)
   unsafe posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO)
-  for end in ends { unsafe posix_spawn_file_actions_addclose(&actions, end) }
+  for end in ends + errors { unsafe posix_spawn_file_actions_addclose(&actions, end) }
 
   var process: pid_t = 0
   let words = ["timeout", "--kill-after=1", "10"] + command
@@ -102,12 +104,13 @@ private func trial(of command: [String], environment: [String]) -> Trial? {
     }
   }
   close(ends[1])
+  close(errors[1])
   guard code == 0 else { return nil }
   let text = text(ofFile: "/proc/self/fd/\(ends[0])")
+  let complaints = gyre.text(ofFile: "/proc/self/fd/\(errors[0])")
   var status: CInt = 0
   while unsafe waitpid(process, &status, 0) < 0, errno == EINTR {}
-  return Trial(
-    status: status, output: text, errors: gyre.text(ofFile: "/proc/self/fd/\(errors)"))
+  return Trial(status: status, output: text, errors: complaints)
 }
 
 /// Calls `body` with the texts as C has them, a null pointer at the end.
