@@ -10,10 +10,16 @@ public struct AnnouncedRanks: Hashable, Sendable {
   public let launcher: String
   /// The variable that tells how many there are.
   public let variable: String
-  /// How many there are at least.
+  /// How many there are; at least, where ``isExact`` is false.
   public let size: Int
+  /// Whether the launcher tells how many there are. Where it tells each its number only, rank 0 cannot
+  /// know of others.
+  public let isExact: Bool
   /// Which of them this process is.
   public let rank: Int
+
+  /// Whether this is the lowest rank that can know of others.
+  public var isSpeaker: Bool { rank == (isExact ? 0 : 1) }
 
   /// A launcher, and how it tells a process its place.
   private struct Source {
@@ -46,8 +52,10 @@ public struct AnnouncedRanks: Hashable, Sendable {
   ]
 
   /// What this process's environment says; nil where no launcher has left a word in it.
-  public static var ofThisProcess: AnnouncedRanks? {
-    AnnouncedRanks { name in unsafe getenv(name).map { unsafe String(cString: $0) } }
+  ///
+  /// Looked up before MPI is initialized, which makes variables of its own.
+  public static let ofThisProcess = AnnouncedRanks { name in
+    unsafe getenv(name).map { unsafe String(cString: $0) }
   }
 
   /// What an environment says; nil where no launcher has left a word in it.
@@ -61,7 +69,7 @@ public struct AnnouncedRanks: Hashable, Sendable {
       guard let least = size ?? rank.map({ $0 + 1 }), least > 0 else { return nil }
       return AnnouncedRanks(
         launcher: source.launcher, variable: size == nil ? source.rank : source.size, size: least,
-        rank: rank ?? 0)
+        isExact: size != nil, rank: rank ?? 0)
     }
     if let nearest = announced(Self.openMPI) {
       self = nearest
@@ -73,10 +81,11 @@ public struct AnnouncedRanks: Hashable, Sendable {
     self = most
   }
 
-  private init(launcher: String, variable: String, size: Int, rank: Int) {
+  private init(launcher: String, variable: String, size: Int, isExact: Bool, rank: Int) {
     self.launcher = launcher
     self.variable = variable
     self.size = size
+    self.isExact = isExact
     self.rank = rank
   }
 }

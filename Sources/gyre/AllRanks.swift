@@ -8,7 +8,7 @@ extension AnnouncedRanks {
   func complaint(seen: Int) -> (sentence: String, remedy: String)? {
     guard size > seen else { return nil }
     let sentence =
-      "\(launcher) has started \(size) ranks (\(variable)), and Open MPI, which gyre is linked with, sees "
+      "\(launcher) has started \(isExact ? "" : "at least ")\(size) ranks (\(variable)), and Open MPI, which gyre is linked with, sees "
       + "\(seen): each would do the whole job"
     let mpirun =
       "Open MPI's mpirun (update-alternatives --config mpirun, or module load openmpi on a cluster)"
@@ -28,11 +28,13 @@ extension AnnouncedRanks {
 }
 
 /// Refuses ranks that are more than MPI sees; one of them says why.
-func requireAllRanks(of world: borrowing Communicator) throws {
+///
+/// - Parameter seen: how many MPI sees.
+func requireAllRanks(seen: Int) throws {
   guard let announced = AnnouncedRanks.ofThisProcess,
-    let complaint = announced.complaint(seen: world.size)
+    let complaint = announced.complaint(seen: seen)
   else { return }
-  if announced.rank > 0 {
+  guard announced.isSpeaker else {
     // Launchers end all ranks as soon as one has failed, and the first has to say why.
     sleep(1)
     throw AgreedFailure(message: nil)

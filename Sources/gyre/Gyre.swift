@@ -65,6 +65,8 @@ struct Gyre: ParsableCommand {
         layers.warnings.forEach { printError("gyre: \($0)") }
         Glibc.exit(try standalone.runAlone())
       }
+      // Without a word of PMI or PMIx, MPI sees this rank alone; under srun it would not even start.
+      try requireAllRanks(seen: 1)
       let found = layers
       let code = try withMPI { world in
         reportingFailures(on: world) {
@@ -74,6 +76,9 @@ struct Gyre: ParsableCommand {
         }
       }
       Glibc.exit(code)
+    } catch let failure as AgreedFailure {
+      failure.message.map(printError)
+      Glibc.exit(EXIT_FAILURE)
     } catch let error as MPIError {
       printError("gyre: \(error)")
       Glibc.exit(EXIT_FAILURE)
@@ -87,7 +92,7 @@ struct Gyre: ParsableCommand {
   ) throws {
     if let distributed = command as? any DistributedCommand {
       // The doctor has it among its findings.
-      if !(command is any StandaloneCommand) { try requireAllRanks(of: world) }
+      if !(command is any StandaloneCommand) { try requireAllRanks(seen: world.size) }
       try distributed.run(on: world)
     } else if world.rank == 0 {
       var command = command

@@ -62,7 +62,10 @@ struct ChosenTransport {
         hasRoom
         ? ChosenTransport(.shared, reason: "all ranks share the memory of one host")
         : ChosenTransport(
-          .ring, reason: obstacle?.text ?? "the host has too little shared memory")
+          .ring,
+          // Without what to do about it, since nothing needs to be.
+          reason: obstacle.map { String($0.text.prefix { $0 != ":" }) }
+            ?? "the host has too little shared memory")
       return
     }
     let speeds = try MeasuredSpeeds(

@@ -59,7 +59,7 @@ extension DoctorCommand: StandaloneCommand {
     let report = DoctorReport(facts)
     let text = self.report == .json ? try report.json : report.text
     // Ranks that do not see each other would all say the same.
-    let isFirst = facts.announced.map { $0.size <= facts.ranks.count || $0.rank == 0 } ?? true
+    let isFirst = facts.announced.map { $0.size <= facts.ranks.count || $0.isSpeaker } ?? true
     if isFirst { write(text + "\n", to: STDOUT_FILENO) } else { sleep(1) }
     return report.findings.count { $0.severity == .problem }
   }
