@@ -13,7 +13,7 @@ visible() {
 
 # read_hostfile FILE: sets `hosts` and `slots`, or refuses the file.
 read_hostfile() {
-  local number=0 text word host
+  local number=0 text word host user users=()
   [[ -f $1 && -r $1 ]] || refuse "--hostfile names '$1', which is no file that can be read."
   while IFS= read -r text || [[ -n $text ]]; do
     number=$((number + 1))
@@ -24,8 +24,16 @@ read_hostfile() {
     ((${#words[@]})) || continue
     host=${words[0]}
     [[ $host != *:*:* ]] ||
-      refuse "line $number of '$1' has the address $host of IPv6, whose colons Open MPI takes for slots; give the host's name, which /etc/hosts may give that address."
-    [[ $host =~ ^([A-Za-z0-9._-]+@)?[A-Za-z0-9_][A-Za-z0-9._-]*$ ]] ||
+      refuse "line $number of '$1' has the address $host of IPv6, which Open MPI takes no hosts by; give a name that /etc/hosts or ~/.ssh/config has for it."
+    user=
+    if [[ $host =~ ^([A-Za-z0-9_][A-Za-z0-9._-]*)@(.*)$ ]]; then
+      user=${BASH_REMATCH[1]}
+      host=${BASH_REMATCH[2]}
+    fi
+    if [[ " ${users[*]-} " != *" $user "* ]]; then users+=("$user"); fi
+    [[ ! $host =~ ^[A-Za-z0-9._-]*_[A-Za-z0-9._-]*$ ]] ||
+      refuse "line $number of '$1' names $host, and Open MPI takes no underscore in a host's name; give its address, or a name that ~/.ssh/config has for it."
+    [[ $host =~ ^[A-Za-z0-9][A-Za-z0-9.-]*$ ]] ||
       refuse "line $number of '$1' does not start with a host's name or address, but with $(visible "$host")."
     [[ -z ${slots[$host]+there} ]] ||
       refuse "line $number of '$1' names $host a second time; give it one line, with slots=N."
@@ -41,7 +49,12 @@ read_hostfile() {
     done
   done <"$1"
   ((${#hosts[@]})) || refuse "'$1' names no host; write a host a line, as in: node1 slots=8"
+  # Open MPI's --host takes no users, but its way in does, one for all.
+  ((${#users[@]} < 2)) ||
+    refuse "'$1' names different users; write USER@ before all hosts or none, and what differs into ~/.ssh/config (Host, User)."
+  if [[ -n ${users[0]} ]]; then GYRE_SSH="${GYRE_SSH:-ssh} -l ${users[0]}"; fi
 }
+
 # ask_hosts: asks all hosts at the same time what they have; the answers are in the folder `answers`.
 ask_hosts() {
   local host question ssh

@@ -6,6 +6,12 @@
 # for it, one of its own pipes, and waits for ever.
 if [[ ! -e /proc/$$/fd/0 ]]; then exec </dev/null; fi
 
+# A host whose cable is pulled out would be noticed after minutes, and its silence unexplained: mpirun asks
+# the kernels of hosts that are silent for 20 s, which answer however busy ranks are, five times.
+export OMPI_MCA_oob_tcp_keepalive_time=${OMPI_MCA_oob_tcp_keepalive_time-20}
+export OMPI_MCA_oob_tcp_keepalive_intvl=${OMPI_MCA_oob_tcp_keepalive_intvl-5}
+export OMPI_MCA_oob_tcp_keepalive_probes=${OMPI_MCA_oob_tcp_keepalive_probes-5}
+
 # Behind the filter of run_job gyre cannot see by itself that somebody watches.
 if [[ -t 2 ]]; then export GYRE_PROGRESS=1; fi
 
@@ -94,15 +100,26 @@ run_job() {
     trap "told=$signal; kill -s ${passed_as[$signal]-$signal} $job 2>/dev/null || true" "$signal"
   done
 
-  wait "$job" || code=$?
-  while kill -0 "$job" 2>/dev/null; do
-    code=0
+  # The shell's own word for a command that a signal has ended, which mpirun's exit code does not tell
+  # from a rank's.
+  local note killed
+  note=$(mktemp 2>/dev/null) || note=/dev/null
+  {
     wait "$job" || code=$?
-  done
+    while kill -0 "$job" 2>/dev/null; do
+      code=0
+      wait "$job" || code=$?
+    done
+  } 2>"$note"
+  killed=$(<"$note")
+  [[ $note == /dev/null ]] || rm -f -- "$note"
   wait "$filter" || true
 
   # mpirun says which rank it was, but not always: a rank that dies early can go unmentioned.
-  if [[ -z $told ]] && ((code > 128)) && signal=$(kill -l "$code" 2>/dev/null); then
+  if [[ -z $told && -n $killed ]] && signal=$(kill -l "$code" 2>/dev/null); then
+    printf '%s: mpirun itself was killed by SIG%s (exit code %s); gyre doctor tries it and says more.\n' \
+      "${me:?}" "$signal" "$code" >&2
+  elif [[ -z $told ]] && ((code > 128)) && signal=$(kill -l "$code" 2>/dev/null); then
     printf '%s: a rank was killed by SIG%s (exit code %s).\n' "${me:?}" "$signal" "$code" >&2
   fi
   return "$code"
