@@ -8,12 +8,14 @@ declare -A slots=()
 
 # visible WORD: prints a word in quotes, what cannot be seen in it as a shell would write it.
 visible() {
-  if [[ $1 =~ ^[[:graph:]]*$ && $1 != *[!\ -~]* ]]; then printf "'%s'" "$1"; else LC_ALL=C printf '%q' "$1"; fi
+  local LC_ALL=C
+  if [[ $1 =~ ^[[:graph:]]*$ ]]; then printf "'%s'" "$1"; else printf '%q' "$1"; fi
 }
 
 # read_hostfile FILE: sets `hosts` and `slots`, or refuses the file.
 read_hostfile() {
-  local number=0 text word host user users=()
+  local number=0 text word host user
+  local -A users=() # "@" and the name
   [[ -f $1 && -r $1 ]] || refuse "--hostfile names '$1', which is no file that can be read."
   while IFS= read -r text || [[ -n $text ]]; do
     number=$((number + 1))
@@ -30,7 +32,7 @@ read_hostfile() {
       user=${BASH_REMATCH[1]}
       host=${BASH_REMATCH[2]}
     fi
-    if [[ " ${users[*]-} " != *" $user "* ]]; then users+=("$user"); fi
+    users[@$user]=there
     [[ ! $host =~ ^[A-Za-z0-9._-]*_[A-Za-z0-9._-]*$ ]] ||
       refuse "line $number of '$1' names $host, and Open MPI takes no underscore in a host's name; give its address, or a name that ~/.ssh/config has for it."
     [[ $host =~ ^[A-Za-z0-9][A-Za-z0-9.-]*$ ]] ||
@@ -52,7 +54,8 @@ read_hostfile() {
   # Open MPI's --host takes no users, but its way in does, one for all.
   ((${#users[@]} < 2)) ||
     refuse "'$1' names different users; write USER@ before all hosts or none, and what differs into ~/.ssh/config (Host, User)."
-  if [[ -n ${users[0]} ]]; then GYRE_SSH="${GYRE_SSH:-ssh} -l ${users[0]}"; fi
+  user=${!users[*]}
+  if [[ $user != @ ]]; then GYRE_SSH="${GYRE_SSH:-ssh} -l ${user#@}"; fi
 }
 
 # ask_hosts: asks all hosts at the same time what they have; the answers are in the folder `answers`.
