@@ -12,8 +12,9 @@ public struct AnnouncedRanks: Hashable, Sendable {
   public let variable: String
   /// How many there are; at least, where ``isExact`` is false.
   public let size: Int
-  /// Whether the launcher tells how many there are. Where it tells each its number only, rank 0 cannot
-  /// know of others.
+  /// Whether the launcher tells how many there are.
+  ///
+  /// Where it tells each its number only, rank 0 cannot know of others.
   public let isExact: Bool
   /// Which of them this process is.
   public let rank: Int

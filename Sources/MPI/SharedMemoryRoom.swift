@@ -123,7 +123,8 @@ enum SharedMemoryRoom {
       osc.isEmpty
         ? "Open MPI shares no memory between ranks (\(error.text))"
         : "Open MPI shares no memory between ranks with osc set to \(osc), which leaves its component sm "
-          + "out: leave osc unset (unset OMPI_MCA_osc, mpirun without --mca osc, openmpi-mca-params.conf)")
+          + "out: leave osc unset (unset OMPI_MCA_osc, mpirun without --mca osc, openmpi-mca-params.conf)"
+    )
   }
 
   private static func noRoom(_ sentence: String, ranks: Int) -> MPIError {

@@ -1,6 +1,7 @@
 /// How the job was started, or could be.
 func launchFindings(_ facts: JobFacts) -> [Finding] {
-  announcedFindings(facts) + userFindings(facts) + (facts.mpirun.map { mpirunFindings($0, facts) } ?? slotFindings(facts))
+  announcedFindings(facts) + userFindings(facts)
+    + (facts.mpirun.map { mpirunFindings($0, facts) } ?? slotFindings(facts))
 }
 
 /// Ranks of which each is alone.
@@ -89,7 +90,8 @@ private func allocation(_ mpirun: MpirunFacts) -> Finding {
     return Finding(
       topic: .slots, severity: .problem,
       sentence: "mpirun did not start a trial job of one rank\(words.isEmpty ? "." : words)",
-      remedy: "See all that it says: mpirun -n 1 hostname; it needs a folder for its files that it may "
+      remedy:
+        "See all that it says: mpirun -n 1 hostname; it needs a folder for its files that it may "
         + "write to (TMPDIR, or /tmp), a stack of 256 KiB or more (ulimit -s 8192), and a host name of no "
         + "more than 56 letters before the first dot.")
   }

@@ -57,10 +57,12 @@ private func sharingFindings(_ host: HostFacts, ranks: Int) -> [Finding] {
   return [
     Finding(
       topic: .sharedMemory, severity: .warning, hosts: [host.name],
-      sentence: "Open MPI's component for shared memory, osc sm, is not open\(setting): --transport "
+      sentence:
+        "Open MPI's component for shared memory, osc sm, is not open\(setting): --transport "
         + "shared and hierarchical are refused, and auto sends through MPI what ranks could have read in "
         + "place.",
-      remedy: "Leave osc unset: unset OMPI_MCA_osc, mpirun without --mca osc, openmpi-mca-params.conf.")
+      remedy:
+        "Leave osc unset: unset OMPI_MCA_osc, mpirun without --mca osc, openmpi-mca-params.conf.")
   ]
 }
 
