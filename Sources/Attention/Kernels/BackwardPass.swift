@@ -36,21 +36,25 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
   private let keyRuns: [PositionRange]
   private let heads: [PackedHead]
   private let rows: BackwardRows
-  private let dq: UnsafeMutablePointer<Float>
+  private let dq: CompensatedSums
   private let dk: UnsafeMutablePointer<Float>
   private let dv: UnsafeMutablePointer<Float>
   private let keyCount: Int
   private let queryTiles: [QueryTile]
-  private let units: [Unit]
+  /// For each run of keys, how many tiles those before it have.
+  private let firstTiles: [Int]
+  /// Which tiles of keys are the units' turns.
+  private let part: BlockPart
   private let turns: Turns
 
-  var unitCount: Int { units.count }
+  /// Units are made as they are asked for: there can be many millions of tiles of keys.
+  let unitCount: Int
 
   @unsafe
   init(
     shape: AttentionShape, pattern: any AttentionPattern, queryScale: Float, tokens: Int,
     queryRuns: [PositionRange], keyRuns: [PositionRange], heads: [PackedHead],
-    rows: BackwardRows, dq: UnsafeMutablePointer<Float>, dk: UnsafeMutablePointer<Float>,
+    rows: BackwardRows, dq: CompensatedSums, dk: UnsafeMutablePointer<Float>,
     dv: UnsafeMutablePointer<Float>, keyCount: Int, part: BlockPart
   ) {
     self.shape = shape
@@ -76,22 +80,29 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
       runStart += run.count
     }
     self.queryTiles = queryTiles
-    let keyTiles = keyRuns.indices.flatMap { run in
-      stride(from: 0, to: keyRuns[run].count, by: TileSizes.backwardKeys).map { (run, $0) }
+    var tileCount = 0
+    firstTiles = keyRuns.map { run in
+      defer { tileCount += (run.count + TileSizes.backwardKeys - 1) / TileSizes.backwardKeys }
+      return tileCount
     }
-    var units: [Unit] = []
-    for (turn, index) in part.indices(of: keyTiles.count).enumerated() {
-      let (run, firstKey) = keyTiles[index]
-      // Neighbouring units belong to different heads, so that they do not wait for each other.
-      for batch in 0..<shape.batch {
-        for kvHead in 0..<shape.kvHeads {
-          units.append(
-            Unit(batch: batch, kvHead: kvHead, run: run, firstKey: firstKey, turn: turn))
-        }
-      }
-    }
-    self.units = units
+    self.part = part
+    unitCount = part.count(of: tileCount) * shape.batch * shape.kvHeads
     turns = Turns(count: shape.batch * shape.queryHeads * queryTiles.count)
+  }
+
+  /// Neighbouring units belong to different heads, so that they do not wait for each other.
+  private func unit(_ index: Int) -> Unit {
+    let (turn, head) = index.quotientAndRemainder(dividingBy: shape.batch * shape.kvHeads)
+    let tile = part.index(turn)
+    var (run, end) = (0, keyRuns.count)
+    // The last run whose first tile is not after this one.
+    while end - run > 1 {
+      let middle = (run + end) / 2
+      if firstTiles[middle] <= tile { run = middle } else { end = middle }
+    }
+    return Unit(
+      batch: head / shape.kvHeads, kvHead: head % shape.kvHeads, run: run,
+      firstKey: (tile - firstTiles[run]) * TileSizes.backwardKeys, turn: turn)
   }
 
   /// Takes units until there are none.
@@ -99,7 +110,7 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
     var keyTile = KeyTile(shape: shape)
     var tile = BackwardTile(shape: shape)
     while let index = units.next() {
-      run(self.units[index], keyTile: &keyTile, tile: &tile, poll: poll)
+      run(unit(index), keyTile: &keyTile, tile: &tile, poll: poll)
     }
   }
 
@@ -141,8 +152,9 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
         turns.take(turn, unit.turn, poll: poll)
         let row = (unit.batch * tokens + queries.firstToken) * shape.queryHeads + queryHead
         unsafe tile.addQueryGradients(
-          to: dq + row * shape.headDim, stride: shape.queryHeads * shape.headDim)
+          to: dq.from(row * shape.headDim), stride: shape.queryHeads * shape.headDim)
         turns.pass(turn)
+        tile.putGradientsBy()
         poll(queries.positions.count * keys.count)
       }
     }
