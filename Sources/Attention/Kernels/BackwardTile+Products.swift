@@ -150,47 +150,8 @@ extension BackwardTile {
   ///
   /// - Parameter dq: row `row` lies at `row · stride`.
   @unsafe
-  func addQueryGradients(to dq: CompensatedSums, stride: Int) {
-    unsafe forEachQueryGradient { product, row, column, height, width in
-      let target = unsafe dq.from(row * stride + column)
-      if height == Self.height, width == Self.width {
-        unsafe product.add(to: target, stride: stride)
-      } else {
-        let tile = unsafe edge.unsafeBaseAddress
-        unsafe product.store(to: tile, stride: Self.width)
-        for y in 0..<height {
-          for x in 0..<width { unsafe target.add(tile[y * Self.width + x], at: y * stride + x) }
-        }
-      }
-    }
-  }
-
-  /// Adds `ds k` to the rows of the queries' gradients plainly: they are few tiles' of keys.
-  ///
-  /// - Parameter dq: row `row` lies at `row · stride`.
-  @unsafe
   func addQueryGradients(to dq: UnsafeMutablePointer<Float>, stride: Int) {
-    unsafe forEachQueryGradient { product, row, column, height, width in
-      let target = unsafe dq + row * stride + column
-      if height == Self.height, width == Self.width {
-        unsafe product.add(to: target, stride: stride)
-      } else {
-        let tile = unsafe edge.unsafeBaseAddress
-        unsafe product.store(to: tile, stride: Self.width)
-        for y in 0..<height {
-          for x in 0..<width { unsafe target[y * stride + x] += tile[y * Self.width + x] }
-        }
-      }
-    }
-  }
-
-  /// Computes the register tiles of `ds k`.
-  @unsafe @inline(__always)
-  private func forEachQueryGradient(
-    _ body: (_ product: RegisterTile, _ row: Int, _ column: Int, _ height: Int, _ width: Int) ->
-      Void
-  ) {
-    for first in stride(from: 0, to: headDim, by: Self.width) {
+    for first in Swift.stride(from: 0, to: headDim, by: Self.width) {
       let columns =
         unsafe UnsafePointer(keyColumns.unsafeBaseAddress)
         + first * TileSizes.backwardKeys
@@ -206,7 +167,17 @@ extension BackwardTile {
             + begin,
           rowStride: TileSizes.backwardStride, stepStride: 1,
           panel: columns + begin * Self.width, steps: end - begin)
-        body(product, row, first, min(Self.height, rows - row), min(Self.width, headDim - first))
+        let target = unsafe dq + row * stride + first
+        let (height, width) = (min(Self.height, rows - row), min(Self.width, headDim - first))
+        if height == Self.height, width == Self.width {
+          unsafe product.add(to: target, stride: stride)
+        } else {
+          let tile = unsafe edge.unsafeBaseAddress
+          unsafe product.store(to: tile, stride: Self.width)
+          for y in 0..<height {
+            for x in 0..<width { unsafe target[y * stride + x] += tile[y * Self.width + x] }
+          }
+        }
       }
     }
   }

@@ -24,6 +24,9 @@ func adding(_ term: Float, to sum: Float, remainder: Float) -> (sum: Float, rema
 }
 
 /// Sums in memory, beside them what rounding has taken from each.
+///
+/// A few terms may also be added plainly to the remainders, which costs less, before these are
+/// settled.
 @unsafe
 struct CompensatedSums {
   let sums: UnsafeMutablePointer<Float>
@@ -34,21 +37,23 @@ struct CompensatedSums {
     unsafe CompensatedSums(sums: sums + index, remainders: remainders + index)
   }
 
-  /// Adds a vector to those at `offset`, at any alignment.
+  /// Takes what has been added to the remainders into `count` sums.
   @inline(__always)
-  func add(_ term: Vector, at offset: Int) {
-    let (sum, remainder) = unsafe adding(
-      term, to: Vector(loading: sums, at: offset),
-      remainder: Vector(loading: remainders, at: offset))
-    unsafe sum.store(to: sums, at: offset)
-    unsafe remainder.store(to: remainders, at: offset)
-  }
-
-  /// Adds a number to the one at `index`.
-  @inline(__always)
-  func add(_ term: Float, at index: Int) {
-    unsafe (sums[index], remainders[index]) = adding(
-      term, to: sums[index], remainder: remainders[index])
+  func settle(count: Int) {
+    var index = 0
+    while index + Vector.width <= count {
+      let (sum, remainder) = unsafe adding(
+        Vector(), to: Vector(loading: sums, at: index),
+        remainder: Vector(loading: remainders, at: index))
+      unsafe sum.store(to: sums, at: index)
+      unsafe remainder.store(to: remainders, at: index)
+      index += Vector.width
+    }
+    while index < count {
+      unsafe (sums[index], remainders[index]) = adding(
+        0, to: sums[index], remainder: remainders[index])
+      index += 1
+    }
   }
 
   /// Multiplies `count` sums and adds multiples of terms to them.

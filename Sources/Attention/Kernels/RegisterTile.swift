@@ -89,21 +89,4 @@ struct RegisterTile {
     unsafe f0.add(to: rows, at: 5 * stride)
     unsafe f1.add(to: rows, at: 5 * stride + Vector.width)
   }
-
-  /// Adds the tile to sums with their rows `stride` floats apart.
-  @unsafe @inline(__always)
-  func add(to rows: CompensatedSums, stride: Int) {
-    unsafe rows.add(a0, at: 0)
-    unsafe rows.add(a1, at: Vector.width)
-    unsafe rows.add(b0, at: stride)
-    unsafe rows.add(b1, at: stride + Vector.width)
-    unsafe rows.add(c0, at: 2 * stride)
-    unsafe rows.add(c1, at: 2 * stride + Vector.width)
-    unsafe rows.add(d0, at: 3 * stride)
-    unsafe rows.add(d1, at: 3 * stride + Vector.width)
-    unsafe rows.add(e0, at: 4 * stride)
-    unsafe rows.add(e1, at: 4 * stride + Vector.width)
-    unsafe rows.add(f0, at: 5 * stride)
-    unsafe rows.add(f1, at: 5 * stride + Vector.width)
-  }
 }

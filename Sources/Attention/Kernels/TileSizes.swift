@@ -30,8 +30,11 @@ enum TileSizes {
   /// Keys whose results are summed plainly before they are added to a row's state with what rounding
   /// takes; a multiple of ``keys``. A tile alone would cost a percent or two.
   @inline(__always) static var fastLeaf: Int { 16 * keys }
-  /// Likewise, tiles of queries whose contributions to the gradients of a key are.
+  /// Likewise, tiles of queries whose contributions to the gradients of a key are, and tiles of keys
+  /// whose contributions to those of a query.
   @inline(__always) static var backwardTilesAtOnce: Int { 16 }
+  /// Tiles of keys that are so few that what they contribute is added to a query's gradients at once.
+  @inline(__always) static var fewBackwardTiles: Int { 4 }
 
   /// Tokens of a leaf of reproducible sums; a multiple of ``keys``, ``backwardKeys`` and
   /// ``backwardQueries``.
