@@ -105,7 +105,7 @@ private struct ShapeChecks {
     try require(
       v.shape[3] <= AttentionShape.largestHeadDim,
       "the head dim of v is over \(AttentionShape.largestHeadDim)",
-      "run once for each part of the columns of v, and put the columns of o side by side")
+      "run once for each of some parts of the columns of v, and put those of o side by side")
     if let outputGradient {
       let expected: Shape = [q.shape[0], q.shape[1], q.shape[2], v.shape[3]]
       guard outputGradient.shape == expected else {

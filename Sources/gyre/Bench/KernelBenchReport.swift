@@ -2,8 +2,8 @@ extension KernelBenchResult: BenchResult {
   static let benchmark = "kernel"
 
   static let keys = [
-    "pass", "headDim", "valueHeadDim", "tokens", "queries", "queryHeads", "kvHeads", "causal",
-    "dtype", "threads", "reproducible",
+    "pass", "headDim", "tokens", "queries", "queryHeads", "kvHeads", "causal", "dtype", "threads",
+    "reproducible", "valueHeadDim",
   ]
 
   static let figures = [

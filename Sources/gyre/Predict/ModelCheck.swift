@@ -113,9 +113,8 @@ extension ModelCheckResult: BenchResult {
   static let benchmark = "predict-check"
 
   static let keys = [
-    "benchmark", "pass", "transport", "ranks", "hosts", "tokens", "queryHeads", "headDim",
-    "valueHeadDim", "causal",
-    "linkBytesPerSecond", "fitted",
+    "benchmark", "pass", "transport", "ranks", "hosts", "tokens", "queryHeads", "headDim", "causal",
+    "linkBytesPerSecond", "fitted", "valueHeadDim",
   ]
 
   static let figures = ["seconds", "predictedSeconds", "error"]

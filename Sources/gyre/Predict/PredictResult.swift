@@ -36,7 +36,7 @@ extension PredictResult: BenchResult {
 
   static let keys = [
     "pass", "transport", "ranks", "hosts", "threads", "tokens", "queryHeads", "kvHeads", "headDim",
-    "valueHeadDim", "causal", "layout", "wire",
+    "causal", "layout", "wire", "valueHeadDim",
   ]
 
   static let figures = [

@@ -26,7 +26,7 @@ struct AttentionKey: Encodable {
 
   static let names = [
     "pass", "ranks", "hosts", "threads", "tokens", "tokensPerRank", "queryHeads", "kvHeads",
-    "headDim", "valueHeadDim", "causal", "layout", "transport", "wire",
+    "headDim", "causal", "layout", "transport", "wire", "valueHeadDim",
   ]
 
   static let header = [
