@@ -61,8 +61,9 @@ struct CompensatedRowState {
   }
 }
 
-/// What rounding has taken from the sums of rows. It stays where they are added to and does not
-/// travel.
+/// What rounding has taken from the sums of rows.
+///
+/// It stays where they are added to and does not travel.
 struct RowRemainders: ~Copyable {
   private let rows: Int
   private let columns: Int

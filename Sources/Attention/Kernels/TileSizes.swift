@@ -28,7 +28,9 @@ enum TileSizes {
   @inline(__always) static var backwardStride: Int { backwardKeys + 16 }
 
   /// Keys whose results are summed plainly before they are added to a row's state with what rounding
-  /// takes; a multiple of ``keys``. A tile alone would cost a percent or two.
+  /// takes; a multiple of ``keys``.
+  ///
+  /// Adding so after each tile would cost some percent.
   @inline(__always) static var fastLeaf: Int { 16 * keys }
   /// Likewise, tiles of queries whose contributions to the gradients of a key are, and tiles of keys
   /// whose contributions to those of a query.
