@@ -26,6 +26,12 @@ struct CommandOption {
     !["help", "version", "settings", "explain-settings"].contains(name)
   }
 
+  /// The value that it takes and that may be meant by one that it does not take.
+  func nearValue(to value: String) -> String? {
+    guard case .value(let allowed, _) = kind, !allowed.contains(value) else { return nil }
+    return nearName(to: value.lowercased(), among: allowed)
+  }
+
   /// What it takes, for a sentence.
   var expectation: String {
     switch kind {
