@@ -23,7 +23,8 @@ struct NpyFileTests {
   static let malformed: [Malformed] = [
     Malformed(testDescription: "empty", bytes: [], kind: .truncated, words: ["is empty"]),
     Malformed(
-      testDescription: "other magic", bytes: [0x93] + Array("NUMPI".utf8), words: ["does not begin"]),
+      testDescription: "other magic", bytes: [0x93] + Array("NUMPI".utf8), words: ["does not begin"]
+    ),
     Malformed(
       testDescription: "only magic", bytes: Array(npyBytes("").prefix(7)), kind: .truncated,
       words: ["within its header"]),
@@ -115,7 +116,8 @@ struct NpyFileTests {
       testDescription: "objects", bytes: npyBytes(header(descr: "'|O'"), data: eight),
       kind: .unsupported, words: ["'|O'", "Python objects", ".astype('<f4')"]),
     Malformed(
-      testDescription: "float8 of ml_dtypes", bytes: npyBytes(header(descr: "'<V1'"), data: [0, 0]),
+      testDescription: "float8 of ml_dtypes",
+      bytes: npyBytes(header(descr: "'<V1'"), data: [0, 0]),
       kind: .unsupported, words: ["'<V1'", ".astype('<f4')"]),
     Malformed(
       testDescription: "double", bytes: npyBytes(header(descr: "'<f8'"), data: eight + eight),

@@ -82,7 +82,8 @@ struct ReadOrderTests {
   @Test("Any rows are those of the whole tensor", arguments: orders)
   func slices(order: Order) throws {
     let folder = try TemporaryFolder()
-    for shape in [[2, 13, 3, 5], [1, 1, 1, 1], [3, 7, 1, 4], [1, 9, 4, 1], [2, 8, 1, 1]] as [Shape] {
+    for shape in [[2, 13, 3, 5], [1, 1, 1, 1], [3, 7, 1, 4], [1, 9, 4, 1], [2, 8, 1, 1]] as [Shape]
+    {
       let source = try Self.source(folder, order, shape) { Self.number($0, in: shape) }
       #expect(source.shape == shape)
       #expect(

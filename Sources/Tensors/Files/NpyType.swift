@@ -19,7 +19,8 @@ struct NpyType {
     case ("V2", "<"), ("bfloat16", nil): elementType = .bf16
     case ("V2", _):
       throw refusal(
-        .unsupported, "its elements are two raw bytes each (\(quoted(name))), which may mean anything",
+        .unsupported,
+        "its elements are two raw bytes each (\(quoted(name))), which may mean anything",
         "save it with .astype('<f4'), or as ml_dtypes.bfloat16, which is called '<V2'")
     case ("O", _):
       throw refusal(

@@ -75,7 +75,8 @@ public struct TensorSource: Sendable {
   ///
   /// - Precondition: `axes` has every number in `0..<shape.rank` once.
   public func permuted(_ axes: [Int]) -> TensorSource {
-    precondition(axes.sorted() == Array(0..<shape.rank), "\(axes) is no order of \(shape.rank) axes")
+    precondition(
+      axes.sorted() == Array(0..<shape.rank), "\(axes) is no order of \(shape.rank) axes")
     return TensorSource(self, axes: axes)
   }
 

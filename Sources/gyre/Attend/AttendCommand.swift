@@ -248,7 +248,8 @@ struct AttendCommand: ParsableCommand {
     ].compactMap { $0 }
     if outputGradient != nil, npyOptions.isEmpty, let source = sources.first {
       throw ValidationError(
-        "--do is for .npy files, with --q, --k and --v; \(source) has a do of its own: leave --do out.")
+        "--do is for .npy files, with --q, --k and --v; \(source) has a do of its own: leave --do out."
+      )
     }
     guard sources.count == 1 else {
       throw ValidationError(

@@ -35,8 +35,8 @@ extension AttentionInput {
     guard isLayoutAssumed, keyTokens > 0, shape.kvHeads >= 16, shape.kvHeads >= 4 * keyTokens else {
       return nil
     }
-    return "k is read as \(keyTokens) tokens of \(shape.kvHeads) heads, as the input's order is taken "
-      + "to be \(InputLayout.bshd.dimensions); if it is \(InputLayout.bhsd.dimensions), give "
+    return "k is read as \(keyTokens) tokens of \(shape.kvHeads) heads, in the order "
+      + "\(InputLayout.bshd.dimensions); if it is \(InputLayout.bhsd.dimensions), give "
       + "--input-layout bhsd, and if not, --input-layout bshd, which ends this note."
   }
 }

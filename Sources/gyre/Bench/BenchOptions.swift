@@ -50,7 +50,7 @@ func parseNames<Name: RawRepresentable & CaseIterable>(
 
 /// The error that a list of names has one that is not known.
 func unknownName(_ name: String, among known: [String]) -> ValidationError {
-  let near = nearName(to: name.lowercased(), among: known).map { "; do you mean '\($0)'?" }
+  let near = likelyName(for: name.lowercased(), among: known).map { "; do you mean '\($0)'?" }
   return ValidationError(
     "give names of \(known.joined(separator: ", ")), joined by commas\(near ?? ".")")
 }

@@ -50,14 +50,21 @@ struct LayeredArguments: Codable {
     isExplained = line.given["explain-settings"]?.value == "true"
   }
 
-  /// A message of the parser about a value, and the one that may be meant.
+  /// A message of the parser about a value in one line, and the value that may be meant.
   func addingNearValue(to message: String) -> String {
-    let near = settings.compactMap { setting in
-      message.contains("'\(setting.value)' is invalid for '\(setting.option)")
-        ? nearValues[setting.option] : nil
+    let lines = message.split(separator: "\n  - ")
+    let line =
+      lines.count == 1
+      ? message
+      : lines[0].replacing("one of the following:", with: "one of ")
+        + lines.dropFirst().map { "'\($0)'" }.joined(separator: ", ")
+    for setting in settings {
+      let start = "The value '\(setting.value)' is invalid for '\(setting.option)"
+      if line.hasPrefix(start), let near = nearValues[setting.option] {
+        return line + (line.hasSuffix(".") ? "" : ".") + " Do you mean '\(near)'?"
+      }
     }
-    guard let value = near.first else { return message }
-    return message + (message.hasSuffix(".") ? "" : ".") + " Do you mean '\(value)'?"
+    return line
   }
 
   /// A message, and for each option it names that is not on the command line, where it comes from.

@@ -51,7 +51,7 @@ private func unknownCommand(
   let names = command.subcommands.map(\.name)
   let program = catalog.name
   let isProgram = word == program || word.hasSuffix("/\(program)")
-  let near = nearName(to: word.lowercased(), among: names + (depth == 0 ? [program] : []))
+  let near = likelyName(for: word.lowercased(), among: names + (depth == 0 ? [program] : []))
   if depth == 0, isProgram || near == program {
     return ValidationError(
       "'\(word)' is no command; leave it out, as the program is named before it already, and begin "
@@ -92,7 +92,7 @@ private func unknownOption(
     return ValidationError(
       "\(start), which is one of \(owners.joined(separator: ", ")); leave it out.")
   }
-  return ValidationError("\(start); leave it out, or see what there is with \(path) --help.")
+  return ValidationError("\(start); leave it out.")
 }
 
 /// A sentence about an option of mpirun, which belongs before gyre; nil if it is none.
@@ -103,8 +103,8 @@ private func launcherOption(_ word: String) -> String? {
     ["n", "np", "c", "N"].contains(name)
     || name.first == "n" && !digits.isEmpty && digits.allSatisfy(\.isNumber)
   if isCount {
-    return "the number of ranks goes before the command, as in mpirun -n 2 gyre attend … or "
-      + "Launch/local -n 2 attend …."
+    return "the number of ranks goes before the command, as in mpirun -n 2 gyre attend (or "
+      + "Launch/local -n 2 attend)."
   }
   let options = [
     "hostfile", "machinefile", "host", "H", "mca", "x", "map-by", "bind-to", "rank-by",
@@ -112,7 +112,7 @@ private func launcherOption(_ word: String) -> String? {
     "prefix", "npernode",
   ]
   return options.contains(String(name))
-    ? "'\(word)' is an option of mpirun; give it before gyre, as in mpirun \(word) … gyre attend …."
+    ? "'\(word)' is an option of mpirun; give it before the command, as in mpirun -n 2 \(word) … gyre attend."
     : nil
 }
 
