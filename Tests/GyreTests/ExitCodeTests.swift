@@ -12,7 +12,7 @@ struct ExitCodeTests {
   /// Command lines that are wrong on two ranks, and words of what is said.
   static let mistakes: [(arguments: [String], words: [String])] = [
     (random + ["--weights", "1,2,3"], ["--weights", "2 ranks"]),
-    (random + ["--transport", "mesh:3x1"], ["3x1", "2 ranks"]),
+    (random + ["--transport", "mesh:3x1"], ["3x1", "there are 2"]),
     (random + ["--transport", "mesh", "--mesh", "1x5"], ["1x5"]),
     (
       random + ["--transport", "heads", "--gradients", "--backward-route", "query"],

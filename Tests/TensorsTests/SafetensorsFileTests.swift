@@ -50,7 +50,7 @@ struct SafetensorsFileTests {
       testDescription: "not JSON", bytes: safetensorsBytes("hello"), words: ["'h' where '{'"]),
     Malformed(
       testDescription: "other leading space", bytes: safetensorsBytes("\u{C}{}"),
-      words: ["'\\u{000C}' where '{'"]),
+      words: ["u{0C}' where '{'"]),
     Malformed(
       testDescription: "cut off", bytes: safetensorsBytes("{\"a\":{"),
       words: ["the end of the text", "byte 14"]),
