@@ -91,7 +91,7 @@ struct BadInputTests {
       words: ["header.safetensors", "'q'", "second time"])
     try await expectRefusal(
       file: header("{\(q),\(k)}", data: 32), in: folder,
-      words: ["header.safetensors", "'v'", "'q', 'k'"])
+      words: ["header.safetensors", "no tensor 'v'", "no other tensor of rank 4"])
     let wide = "\"v\":{\"dtype\":\"F64\",\"shape\":[1,1,1,4],\"data_offsets\":[32,64]}"
     try await expectRefusal(
       file: header("{\(q),\(k),\(wide)}", data: 64), in: folder,

@@ -11,6 +11,7 @@ extension AttendCommand: DistributedCommand {
     let input = try world.agreed { try openInput() }
     try input.requireSameFiles(on: world)
     let traceTarget = try world.agreed { try world.rank == 0 ? claimFiles() : nil }
+    if world.rank == 0, let note = input.layoutNote { printError("gyre: \(note)") }
     let attention = try world.agreed { try describe(input, ranks: world.size) }
     let topology = try topology(of: world)
     let choice = try choose(attention, topology, on: world)
@@ -29,7 +30,7 @@ extension AttendCommand: DistributedCommand {
     let writer = try output.map {
       try OutputFile(
         path: $0, existing: overwriting.existing, attention: attention, gradients: gradients,
-        on: world)
+        layout: files.layout, on: world)
     }
 
     let result =
@@ -134,10 +135,11 @@ extension AttendCommand: DistributedCommand {
       return AttentionInput(random: random, queries: queries, seed: seed, gradients: gradients)
     }
     if let q, let k, let v {
-      return try AttentionInput(q: q, k: k, v: v, outputGradient: outputGradient)
+      return try AttentionInput(
+        q: q, k: k, v: v, outputGradient: outputGradient, options: files)
     }
     guard let input else { throw UserError("There is no input.") }
-    return try AttentionInput(safetensors: input, gradients: gradients)
+    return try AttentionInput(safetensors: input, gradients: gradients, options: files)
   }
 
   /// How far past its own position a query sees under `--causal`.
@@ -164,14 +166,14 @@ extension AttendCommand: DistributedCommand {
         chosenLayout, tokens: tokens, ranks: ranks, granularity: accumulation.granularity)
     }
     guard weights.count == ranks else {
-      throw UserError(
+      throw ArgumentError(
         "--weights has \(weights.count) numbers for \(ranks) ranks; give one for each rank.")
     }
     guard
       let sharding = Sharding(
         chosenLayout, tokens: tokens, weights: weights, granularity: accumulation.granularity)
     else {
-      throw UserError("--weights cannot be used with --layout \(chosenLayout).")
+      throw ArgumentError("--weights cannot be used with --layout \(chosenLayout).")
     }
     return sharding
   }

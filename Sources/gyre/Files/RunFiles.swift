@@ -47,7 +47,7 @@ struct RunFiles {
     if let other = entries.first(where: {
       $0.identity == entry.identity && ($0.isWritten || entry.isWritten)
     }) {
-      throw UserError(
+      throw ArgumentError(
         "\(entry.name) is the same file as \(other.name); give each file a name of its own.")
     }
     entries.append(entry)

@@ -42,6 +42,7 @@ struct StreamCheckpoint {
 
   private mutating func read(windows: Int) throws {
     guard let data = try? Data(contentsOf: URL(filePath: target.path)),
+      JSONKeys.repeated(in: Array(data)) == nil,
       let contents = try? JSONDecoder().decode(Contents.self, from: data),
       (0...windows).contains(contents.state.windows)
         || contents.settings != settings
@@ -51,12 +52,12 @@ struct StreamCheckpoint {
           + "--checkpoint.")
     }
     for name in settings.keys.sorted() where contents.settings[name] != settings[name] {
-      throw UserError(
+      throw ArgumentError(
         "'\(target.path)' is of a run with \(name) \(contents.settings[name] ?? "unknown"), and this "
           + "one has \(settings[name] ?? ""); use the same options, or another --checkpoint.")
     }
     guard contents.input == input else {
-      throw UserError(
+      throw ArgumentError(
         "'\(target.path)' is of another input '\(settings["input"] ?? "")' than the one that is "
           + "there now (\(difference(from: contents.input))); put the first one back, or give "
           + "another --checkpoint to begin anew.")
