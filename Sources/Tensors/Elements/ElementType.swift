@@ -23,3 +23,8 @@ extension ElementType: CustomStringConvertible {
   /// The name that safetensors uses: `F32`, `F16` or `BF16`.
   public var description: String { rawValue }
 }
+
+extension ElementType {
+  /// The names of all types, for sentences.
+  static var listed: String { allCases.map(\.rawValue).joined(separator: ", ") }
+}

@@ -7,20 +7,22 @@
 extension HeaderText {
   /// Reads an object and passes each key to `readValue`, which reads the value.
   ///
-  /// Keys are compared as Swift strings: two that differ in Unicode normalization only are the same.
+  /// Keys are compared byte by byte in UTF-8.
+  ///
+  /// - Parameter allowingRepeats: Whether a key may come again, which `readValue` then judges.
   mutating func readObject(
-    _ purpose: String,
+    _ purpose: String, allowingRepeats: Bool = false,
     _ readValue: (inout HeaderText, String) throws(HeaderTextError) -> Void
   ) throws(HeaderTextError) {
     try expect("{", purpose)
     skipSpace()
     if take("}") { return }
-    var keys: Set<String> = []
+    var keys: Set<[UInt8]> = []
     while true {
       skipSpace()
       let keyOffset = offset
       let key = try readString("of a key")
-      guard keys.insert(key).inserted else {
+      guard allowingRepeats || keys.insert(Array(key.utf8)).inserted else {
         throw error("the key \(quoted(key)) for the second time", at: keyOffset)
       }
       skipSpace()
@@ -46,6 +48,75 @@ extension HeaderText {
       if take("]") { return numbers }
       try expect(",", "or ']' in a list of numbers")
     }
+  }
+
+  /// How deep values may nest that are passed over, as in the format's reference implementation.
+  private static let greatestDepth = 128
+
+  /// Passes over a value of any kind, which belongs to a key that means nothing here.
+  mutating func skipValue() throws(HeaderTextError) {
+    // The brackets that are open, by what closes them.
+    var open: [Unicode.Scalar] = []
+    while true {
+      skipSpace()
+      let start = offset
+      var isOpened = false
+      if next == UInt8(ascii: "\"") {
+        _ = try readString("of a value")
+      } else if take("{") {
+        isOpened = try opens(&open, "}", at: start)
+      } else if take("[") {
+        isOpened = try opens(&open, "]", at: start)
+      } else {
+        try skipWord()
+      }
+      if !isOpened, try endsValue(&open) { return }
+      if open.last == "}" {
+        skipSpace()
+        _ = try readString("of a key")
+        skipSpace()
+        try expect(":", "after a key")
+      }
+    }
+  }
+
+  /// Notes a bracket that has been taken; false if it is closed at once.
+  private mutating func opens(
+    _ open: inout [Unicode.Scalar], _ closer: Unicode.Scalar, at start: Int
+  ) throws(HeaderTextError) -> Bool {
+    skipSpace()
+    if take(closer) { return false }
+    guard open.count < Self.greatestDepth else {
+      throw error("values nested deeper than \(Self.greatestDepth) levels", at: start)
+    }
+    open.append(closer)
+    return true
+  }
+
+  /// Passes over what follows a value: brackets that close, and a comma; whether all are closed.
+  private mutating func endsValue(_ open: inout [Unicode.Scalar]) throws(HeaderTextError) -> Bool {
+    while let closer = open.last {
+      skipSpace()
+      guard take(closer) else {
+        try expect(",", "or '\(closer)' after a value")
+        return false
+      }
+      open.removeLast()
+    }
+    return true
+  }
+
+  /// Passes over a number, `true`, `false` or `null`.
+  private mutating func skipWord() throws(HeaderTextError) {
+    if take(word: "true") || take(word: "false") || take(word: "null") { return }
+    let start = offset
+    var digits = ""
+    while let byte = next, "+-.0123456789Ee".utf8.contains(byte) {
+      digits.unicodeScalars.append(Unicode.Scalar(byte))
+      _ = take()
+    }
+    guard !digits.isEmpty else { throw unexpected("a value") }
+    guard Double(digits) != nil else { throw error("\(quoted(digits)) for a number", at: start) }
   }
 
   /// Reads a string in double quotes.

@@ -1,10 +1,8 @@
 /// An open `.npy` file whose header has been checked: one tensor without a name.
 ///
-/// Versions 1.0, 2.0 and 3.0 of the format are read, in row-major order, with elements of type
-/// `<f4`, `<f2`, or bfloat16. NumPy has no bfloat16 of its own; the Python package `ml_dtypes` adds
-/// one, which `numpy.save` calls `<V2`. NumPy's own two-byte raw type is `|V2`, with the sign for "no
-/// byte order", and no other type of `ml_dtypes` has two bytes and kind V, so `<V2` is bfloat16 and
-/// `|V2` is refused.
+/// Versions 1.0, 2.0 and 3.0 of the format are read, in row-major (C) and column-major (Fortran)
+/// order, with elements of any type that NumPy takes for its float32 or float16, in either byte
+/// order, or bfloat16.
 ///
 /// Format: NumPy Enhancement Proposal 1 and `numpy.lib.format`.
 public struct NpyFile: Sendable {

@@ -20,7 +20,8 @@ struct NpyHeader {
     guard try NpyFile.hasMagic(file) else {
       throw file.byteCount == 0
         ? refusal(.truncated, "it is empty", "copy or save it again")
-        : refusal(.malformed, "it does not begin as a .npy file does")
+        : try FileFormat.refusal(of: file, insteadOf: .npy)
+          ?? refusal(.malformed, "it does not begin as a .npy file does")
     }
     guard file.byteCount >= 12 else {
       throw refusal(.truncated, "it ends within its header", "copy or save it again")
@@ -55,14 +56,9 @@ struct NpyHeader {
         .malformed,
         "its header has \(error.problem), at byte \(textStart + error.offset) of the file")
     }
-    let elementType = try Self.elementType(fields.typeName, refusal)
-    guard !fields.isFortranOrder else {
-      throw refusal(
-        .unsupported, "its elements are in Fortran (column-major) order",
-        "save np.ascontiguousarray(array)")
-    }
+    let type = try NpyType(of: fields.typeName, refusal)
     guard let shape = Shape(validating: fields.dimensions),
-      let byteCount = shape.byteCount(elementType)
+      let byteCount = shape.byteCount(type.elementType)
     else { throw refusal(.malformed, "its shape has more elements than can be counted") }
     let present = file.byteCount - dataStart
     guard byteCount <= present else {
@@ -79,30 +75,9 @@ struct NpyHeader {
     }
     entry = TensorEntry(
       name: file.path.split(separator: "/").last.map(String.init) ?? file.path,
-      typeName: fields.typeName, elementType: elementType, shape: shape, byteOffset: dataStart,
-      byteCount: byteCount)
-  }
-
-  private static func elementType(
-    _ typeName: String,
-    _ refusal: (TensorFileError.Kind, String, String) -> TensorFileError
-  ) throws(TensorFileError) -> ElementType {
-    switch typeName {
-    case "<f4": return .f32
-    case "<f2": return .f16
-    case "<V2": return .bf16
-    case "|V2":
-      throw refusal(
-        .unsupported, "its elements are two raw bytes each ('|V2'), which may mean anything",
-        "save it with .astype('<f4'), or as ml_dtypes.bfloat16, which is called '<V2'")
-    default:
-      let isBigEndian = typeName.hasPrefix(">")
-      throw refusal(
-        .unsupported,
-        "its elements are of type \(quoted(typeName))\(isBigEndian ? ", big-endian," : "")"
-          + " instead of '<f4', '<f2' or bfloat16 ('<V2')",
-        "save it with .astype('<f4')")
-    }
+      typeName: fields.typeName, elementType: type.elementType, shape: shape,
+      byteOffset: dataStart, byteCount: byteCount, isColumnMajor: fields.isFortranOrder,
+      isBigEndian: type.isBigEndian)
   }
 }
 
@@ -157,9 +132,10 @@ extension HeaderText {
     return NpyFields(typeName: typeName, isFortranOrder: isFortranOrder, dimensions: dimensions)
   }
 
-  /// Reads printable ASCII without escapes in single or double quotes.
+  /// Reads printable ASCII without escapes in single or double quotes, perhaps with the `u` of Python 2.
   private mutating func readPythonString(_ purpose: String) throws(HeaderTextError) -> String {
     let start = offset
+    _ = take("u")
     guard let quote = take(), quote == UInt8(ascii: "'") || quote == UInt8(ascii: "\"") else {
       throw error("no quote where a string \(purpose) belongs", at: start)
     }
@@ -178,12 +154,15 @@ extension HeaderText {
   }
 
   /// Reads a tuple of whole numbers: `()`, `(3,)`, `(3, 4)`; `(3)` is a number, not a tuple.
+  ///
+  /// Python 2 wrote long integers as `3L`.
   private mutating func readPythonTuple() throws(HeaderTextError) -> [Int] {
     try expect("(", "to begin a shape")
     skipSpace()
     var numbers: [Int] = []
     while !take(")") {
       numbers.append(try takeWholeNumber())
+      _ = take("L")
       skipSpace()
       if numbers.count > 1, take(")") { break }
       try expect(",", "after a dimension")

@@ -1,10 +1,11 @@
 /// An open `.safetensors` file whose header has been checked.
 ///
-/// The parser is strict: a file is refused, with the reason, unless every key is known and unique,
-/// every number is whole, every tensor has the size that its shape and type demand, and the tensors
-/// cover the data without holes, overlaps or missing bytes. Tensors of types that are not read here
-/// may be in the file as long as nobody asks for them. Names are compared as Swift strings, so two
-/// that differ in Unicode normalization only count as duplicates.
+/// What the format's reference implementation reads is read here. A file is refused, with the
+/// reason, unless every number is whole, every tensor has the size that its shape and type demand,
+/// and the tensors cover the data without holes, overlaps or missing bytes; and if it describes one
+/// tensor twice and differently, of which that implementation takes the last. Tensors of types that
+/// are not read here, also of types yet to come, may be in the file as long as nobody asks for
+/// them. Names are compared byte by byte in UTF-8.
 ///
 /// Format: <https://github.com/huggingface/safetensors>, "Format".
 public struct SafetensorsFile: Sendable {
@@ -46,13 +47,24 @@ public struct SafetensorsFile: Sendable {
   ///   of its type are not read here.
   /// - Complexity: O(tensors).
   public func source(_ name: String, rank: Int? = nil) throws(TensorFileError) -> TensorSource {
-    guard let entry = entries.first(where: { $0.name == name }) else {
+    guard let entry = entry(name) else {
+      let candidates = entries.filter {
+        $0.elementType != nil && (rank == nil || $0.shape.rank == rank)
+      }
+      let kind = rank.map { "of rank \($0) in" } ?? "in"
       throw TensorFileError(
         .missingTensor, path: path, tensor: name, "there is no such tensor in the file",
-        remedy: entries.isEmpty
-          ? "choose another file, as this one has no tensors"
-          : "choose one of \(listed(entries.map(\.name)))")
+        remedy: candidates.isEmpty
+          ? "choose another file, as this one has no tensors \(kind) \(ElementType.listed)"
+          : "choose one of \(listed(candidates.map(\.name)))")
     }
     return try TensorSource(entry: entry, file: file, rank: rank)
+  }
+
+  /// What the header says about the tensor called `name`; nil if there is none.
+  ///
+  /// - Complexity: O(tensors).
+  public func entry(_ name: String) -> TensorEntry? {
+    entries.first { $0.name.utf8.elementsEqual(name.utf8) }
   }
 }

@@ -20,6 +20,7 @@ struct SafetensorsHeader {
         .malformed, path: file.path, tensor: tensor, problem,
         remedy: "save it again as a .safetensors file")
     }
+    if let refusal = try FileFormat.refusal(of: file, insteadOf: .safetensors) { throw refusal }
     guard file.byteCount >= 8 else {
       throw TensorFileError(
         .truncated, path: file.path,

@@ -1,6 +1,7 @@
 /// The element types of the safetensors format, of which `ElementType` are the ones read here.
 ///
-/// The others are known so that the offsets of every tensor can be checked.
+/// The others are known so that the offsets of every tensor can be checked; types that the format
+/// gets later may be in a file too, and are then not checked.
 enum SafetensorsType: String, CaseIterable {
   case bool = "BOOL"
   case f4 = "F4"
@@ -11,6 +12,8 @@ enum SafetensorsType: String, CaseIterable {
   case f8e5m2 = "F8_E5M2"
   case f8e4m3 = "F8_E4M3"
   case f8e8m0 = "F8_E8M0"
+  case f8e4m3fnuz = "F8_E4M3FNUZ"
+  case f8e5m2fnuz = "F8_E5M2FNUZ"
   case u16 = "U16"
   case i16 = "I16"
   case f16 = "F16"
@@ -28,7 +31,7 @@ enum SafetensorsType: String, CaseIterable {
     switch self {
     case .f4: 4
     case .f6e2m3, .f6e3m2: 6
-    case .bool, .u8, .i8, .f8e5m2, .f8e4m3, .f8e8m0: 8
+    case .bool, .u8, .i8, .f8e5m2, .f8e4m3, .f8e8m0, .f8e4m3fnuz, .f8e5m2fnuz: 8
     case .u16, .i16, .f16, .bf16: 16
     case .u32, .i32, .f32: 32
     case .u64, .i64, .f64, .c64: 64

@@ -11,6 +11,9 @@ public struct TensorFileError: Error, Hashable, Sendable {
     /// The file ends before its data do.
     case truncated
 
+    /// The file is none of the format that was expected, but of this one.
+    case otherFormat(FileFormat)
+
     /// The contents are valid, but of a kind that is not read here.
     case unsupported
 
@@ -67,7 +70,7 @@ private let invisible: Set<Unicode.GeneralCategory> = [
 /// A name from a file in single quotes, with invisible characters escaped and at most `limit` long.
 ///
 /// A hostile file can therefore neither steer a terminal nor flood a log.
-func quoted(_ name: String, limit: Int = 100) -> String {
+package func quoted(_ name: String, limit: Int = 100) -> String {
   var result = "'"
   var length = 0
   for scalar in name.unicodeScalars {

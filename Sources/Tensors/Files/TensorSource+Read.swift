@@ -27,7 +27,8 @@ extension TensorSource {
   ///   written.
   /// - Precondition: The slice lies within the shape, and `numbers` has exactly its element count.
   /// - Complexity: O(elements), with one system call for each MiB of a contiguous slice; one for
-  ///   each row where neighbouring rows of the slice start more than 4 KiB apart.
+  ///   each row where neighbouring rows of the slice start more than 4 KiB apart; and one for each
+  ///   64 KiB, or shorter run of the file, of a tensor in another order than row-major.
   public func read(
     _ slice: RowSlice, into numbers: inout MutableSpan<Float>, nonFinite: NonFinite = .refused
   ) throws(TensorFileError) {
@@ -36,6 +37,10 @@ extension TensorSource {
       numbers.count == elements.count,
       "\(numbers.count) numbers have no room for exactly \(elements.count) elements")
     guard elements.count > 0 else { return }
+    guard isRowMajor else {
+      try Gatherer(source: self, slice).read(into: &numbers)
+      return try check(numbers.span, 0..<elements.count, of: elements, nonFinite)
+    }
     var reader = PieceReader(source: self, elements: elements, nonFinite: nonFinite)
     if elements.isContiguous {
       try reader.readNeighbours(0..<elements.count, into: &numbers)
@@ -57,10 +62,35 @@ extension TensorSource {
     let elements = RowElements(
       start: 0, rowLength: tensor.count, rowStride: tensor.count, rowCount: 1)
     guard elements.count > 0 else { return tensor }
-    var reader = PieceReader(source: self, elements: elements, nonFinite: nonFinite)
     var numbers = tensor.mutableSpan
+    guard isRowMajor else {
+      try Gatherer(source: self).read(into: &numbers)
+      try check(numbers.span, 0..<elements.count, of: elements, nonFinite)
+      return tensor
+    }
+    var reader = PieceReader(source: self, elements: elements, nonFinite: nonFinite)
     try reader.readNeighbours(0..<elements.count, into: &numbers)
     return tensor
+  }
+
+  /// Fills `bytes` with neighbouring elements of the file, lowest byte of each first.
+  func readElements(atPlace place: Int, into bytes: inout MutableRawSpan) throws(TensorFileError) {
+    try file.read(at: byteOffset + place * elementType.byteWidth, into: &bytes)
+    if entry.isBigEndian { bytes.reverseBytes(ofElements: elementType.byteWidth) }
+  }
+
+  /// Refuses NaN and infinity among those numbers of a slice, unless they are allowed.
+  fileprivate func check(
+    _ numbers: Span<Float>, _ indices: Range<Int>, of elements: RowElements, _ nonFinite: NonFinite
+  ) throws(TensorFileError) {
+    guard nonFinite == .refused,
+      let found = numbers.extracting(indices).firstNonFiniteIndex
+    else { return }
+    let index = indices.lowerBound + found
+    let place = fileIndex(shape.index(ofFlat: elements.place(of: index)))
+    throw TensorFileError(
+      .notFinite, path: path, tensor: name, "the element at index \(place) is \(numbers[index])",
+      remedy: "find out where it was computed, as no attention over it is a number")
   }
 }
 
@@ -89,17 +119,17 @@ private struct PieceReader: ~Copyable {
     let place = elements.place(of: indices.lowerBound)
     for start in stride(from: indices.lowerBound, to: indices.upperBound, by: pieceLength) {
       let piece = start..<min(start + pieceLength, indices.upperBound)
-      let offset = byteOffset(ofPlace: place + start - indices.lowerBound)
+      let piecePlace = place + start - indices.lowerBound
       var destination = numbers.part(piece)
       if source.elementType == .f32 {
         var bytes = unsafe destination.mutableBytes
-        try source.file.read(at: offset, into: &bytes)
+        try source.readElements(atPlace: piecePlace, into: &bytes)
       } else {
-        try fillScratch(byteCount: piece.count * byteWidth, from: offset)
+        try fillScratch(byteCount: piece.count * byteWidth, fromPlace: piecePlace)
         let bytes = unsafe scratch.span.bytes.extracting(0..<piece.count * byteWidth)
         source.elementType.decode(bytes, into: &destination)
       }
-      try check(numbers.span, piece)
+      try source.check(numbers.span, piece, of: elements, nonFinite)
     }
   }
 
@@ -112,7 +142,7 @@ private struct PieceReader: ~Copyable {
       let rows = firstRow..<min(firstRow + rowsPerPiece, elements.rowCount)
       try fillScratch(
         byteCount: (rows.count - 1) * rowStrideBytes + rowBytes,
-        from: byteOffset(ofPlace: elements.start + firstRow * elements.rowStride))
+        fromPlace: elements.start + firstRow * elements.rowStride)
       for row in rows {
         let start = (row - firstRow) * rowStrideBytes
         var destination = numbers.part(
@@ -120,38 +150,39 @@ private struct PieceReader: ~Copyable {
         source.elementType.decode(
           unsafe scratch.span.bytes.extracting(start..<start + rowBytes), into: &destination)
       }
-      try check(
-        numbers.span, rows.lowerBound * elements.rowLength..<rows.upperBound * elements.rowLength)
+      try source.check(
+        numbers.span, rows.lowerBound * elements.rowLength..<rows.upperBound * elements.rowLength,
+        of: elements, nonFinite)
     }
   }
 
-  private func byteOffset(ofPlace place: Int) -> Int {
-    source.byteOffset + place * byteWidth
-  }
-
-  private mutating func fillScratch(byteCount: Int, from offset: Int) throws(TensorFileError) {
-    let file = source.file
+  private mutating func fillScratch(
+    byteCount: Int, fromPlace place: Int
+  ) throws(TensorFileError) {
+    let source = source
     if scratch.count < byteCount {
       scratch = unsafe AlignedBuffer(uninitializedCount: byteCount)
     }
     var span = scratch.mutableSpan
     var part = span.part(0..<byteCount)
     var bytes = unsafe part.mutableBytes
-    try file.read(at: offset, into: &bytes)
+    try source.readElements(atPlace: place, into: &bytes)
   }
+}
 
-  /// Refuses NaN and infinity among those elements of the slice.
-  private func check(
-    _ numbers: Span<Float>, _ indices: Range<Int>
-  ) throws(TensorFileError) {
-    guard nonFinite == .refused,
-      let found = numbers.extracting(indices).firstNonFiniteIndex
-    else { return }
-    let index = indices.lowerBound + found
-    let place = source.shape.index(ofFlat: elements.place(of: index))
-    throw TensorFileError(
-      .notFinite, path: source.path, tensor: source.name,
-      "the element at index \(place) is \(numbers[index])",
-      remedy: "find out where it was computed, as no attention over it is a number")
+extension MutableRawSpan {
+  /// Turns the bytes of each element of two or four bytes round.
+  fileprivate mutating func reverseBytes(ofElements width: Int) {
+    if width == 2 {
+      for start in stride(from: 0, to: byteCount, by: 2) {
+        let bits = unsafe unsafeLoadUnaligned(fromByteOffset: start, as: UInt16.self)
+        storeBytes(of: bits.byteSwapped, toByteOffset: start, as: UInt16.self)
+      }
+    } else {
+      for start in stride(from: 0, to: byteCount, by: 4) {
+        let bits = unsafe unsafeLoadUnaligned(fromByteOffset: start, as: UInt32.self)
+        storeBytes(of: bits.byteSwapped, toByteOffset: start, as: UInt32.self)
+      }
+    }
   }
 }

@@ -9,16 +9,23 @@ public struct TensorSource: Sendable {
   /// The type of the elements in the file.
   public let elementType: ElementType
 
+  /// The dimensions, outermost first.
+  public let shape: Shape
+
   let file: ReadableFile
+
+  /// For each dimension, from an element to its neighbour along it: how many elements further on in
+  /// the file.
+  let strides: [Int]
+
+  /// For each dimension, its number in the file's own shape.
+  private let fileAxes: [Int]
 
   /// The file, as its path was given.
   public var path: String { file.path }
 
   /// The name of the tensor.
   public var name: String { entry.name }
-
-  /// The dimensions, outermost first.
-  public var shape: Shape { entry.shape }
 
   /// The place in the file of the first element's first byte.
   public var byteOffset: Int { entry.byteOffset }
@@ -31,7 +38,7 @@ public struct TensorSource: Sendable {
       throw TensorFileError(
         .unsupported, path: file.path, tensor: entry.name,
         "its elements are of type \(quoted(entry.typeName)), which is not read here",
-        remedy: "save it as one of \(ElementType.allCases.map(\.rawValue).joined(separator: ", "))")
+        remedy: "save it as one of \(ElementType.listed)")
     }
     if let rank, entry.shape.rank != rank {
       let expected = rank == 4 ? "4, [batch, tokens, heads, headDim]" : "\(rank)"
@@ -43,6 +50,44 @@ public struct TensorSource: Sendable {
     self.entry = entry
     self.elementType = elementType
     self.file = file
+    let dimensions = entry.shape.dimensions
+    shape = entry.shape
+    strides =
+      entry.isColumnMajor
+      ? dimensions.indices.map { dimensions[..<$0].reduce(1, *) }
+      : dimensions.indices.map(entry.shape.stride)
+    fileAxes = Array(dimensions.indices)
+  }
+
+  private init(_ source: TensorSource, axes: [Int]) {
+    entry = source.entry
+    elementType = source.elementType
+    file = source.file
+    shape = Shape(axes.map { source.shape[$0] })
+    strides = axes.map { source.strides[$0] }
+    fileAxes = axes.map { source.fileAxes[$0] }
+  }
+
+  /// The same tensor with its dimensions in another order: dimension i is dimension `axes[i]` of this
+  /// one.
+  ///
+  /// Nothing is copied; slices are gathered where they are read.
+  ///
+  /// - Precondition: `axes` has every number in `0..<shape.rank` once.
+  public func permuted(_ axes: [Int]) -> TensorSource {
+    precondition(
+      axes.sorted() == Array(0..<shape.rank), "\(axes) is no order of \(shape.rank) axes")
+    return TensorSource(self, axes: axes)
+  }
+
+  /// Whether the elements lie in the file in the order in which slices have them.
+  var isRowMajor: Bool { strides == shape.dimensions.indices.map(shape.stride) }
+
+  /// The index in the file's own shape of an element of this one.
+  func fileIndex(_ index: [Int]) -> [Int] {
+    var result = index
+    for (number, axis) in zip(index, fileAxes) { result[axis] = number }
+    return result
   }
 
   /// Opens one tensor of a `.safetensors` or `.npy` file, told apart by their first bytes.
