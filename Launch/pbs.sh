@@ -64,6 +64,7 @@ dry_run=false
 case ${1-} in
   -h | --help) usage && exit ;;
   --dry-run) dry_run=true && shift ;;
+  -n | -np) refuse "ranks are the mpiprocs of the job; give them to qsub, as in -l select=2:mpiprocs=8." ;;
   -*) refuse "there is no option '$1' before the command; see $me --help." ;;
 esac
 command=("$@")
@@ -74,6 +75,7 @@ if ((${#command[@]} == 0)) && [[ -n ${GYRE_COMMAND-} ]]; then
 fi
 ((${#command[@]})) ||
   refuse "say what to run, as in: qsub -l select=2:ncpus=8:mpiprocs=8 -v GYRE_COMMAND=\"attend ...\" $me"
+refuse_program "${command[@]}"
 [[ -n ${PBS_NODEFILE-} ]] ||
   refuse "PBS_NODEFILE is not set; submit this script with qsub, or name a file with a host a line in it for --dry-run."
 mapfile -t nodes < <(grep -v '^[[:space:]]*$' -- "$PBS_NODEFILE" 2>/dev/null || true)

@@ -34,6 +34,16 @@ require_built() {
     fail "gyre is not built in '$root'; on a host with a Swift toolchain run there: swift build -c release --product gyre"
 }
 
+# refuse_program WORD...: ends the script if the command begins with the program's own name, as after
+# mpirun; other mistakes in it are for gyre to name.
+refuse_program() {
+  case $1 in
+    gyre | */gyre)
+      refuse "leave '$1' out: the command alone follows the options, as in: $me ... ${2:-attend} ..."
+      ;;
+  esac
+}
+
 # start_line: sets `line` to mpirun and what the user needs to be allowed to run it.
 start_line() {
   line=(mpirun)

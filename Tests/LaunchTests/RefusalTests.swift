@@ -41,6 +41,35 @@ import Testing
     expectRefusal(of: try run("Launch/local", ["-n", "2", "--causal"]), naming: "'--causal'")
   }
 
+  @Test(arguments: [
+    ("Launch/local", ["-n", "2"]), ("Launch/local", ["-n", "2", "--dry-run"]),
+    ("Launch/slurm.sbatch", ["--dry-run"]), ("Launch/pbs.sh", ["--dry-run"]),
+    ("Launch/cluster", ["--hostfile", "HOSTS"]),
+    ("Launch/emulated-cluster", ["run", "--dry-run", "--"]),
+  ])
+  func theProgramInThePlaceOfItsCommand(script: String, options: [String]) throws {
+    let folder = try TemporaryFolder()
+    let hosts = try folder.write("node1 slots=2\n", to: "hosts").path
+    for program in ["gyre", ".build/release/gyre"] {
+      expectRefusal(
+        of: try run(
+          script, options.map { $0 == "HOSTS" ? hosts : $0 } + [program, "attend"],
+          environment: ["PBS_NODEFILE": hosts]),
+        naming: "leave '\(program)' out")
+    }
+  }
+
+  @Test(arguments: [
+    ("Launch/local", ["-np", "2", "attend"], "-n P"), ("Launch/local", ["-n2", "attend"], "-n P"),
+    ("Launch/cluster", ["--np", "2", "attend"], "-n P"),
+    ("Launch/slurm.sbatch", ["-n", "2", "attend"], "sbatch"),
+    ("Launch/pbs.sh", ["-np", "2", "attend"], "mpiprocs"),
+    ("Launch/emulated-cluster", ["run", "-n", "2", "--", "attend"], "--ranks-per-host"),
+  ])
+  func ranksAsAnotherLauncherHasThem(script: String, arguments: [String], remedy: String) throws {
+    expectRefusal(of: try run(script, arguments), naming: remedy)
+  }
+
   @Test(arguments: ["0", "-1", "two"])
   func aCoreCountThatIsNone(cores: String) throws {
     expectRefusal(
