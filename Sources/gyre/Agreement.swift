@@ -7,6 +7,8 @@ import MPI
 struct AgreedFailure: Error {
   /// What this rank is to print; nil if another rank does.
   let message: String?
+  /// With what every rank exits.
+  var code = EXIT_FAILURE
 }
 
 /// A sentence for the user.
@@ -30,9 +32,10 @@ extension Communicator {
       let failed = !(error is PeerFailure)
       let failures = try allReduce(failed ? 1 : 0, with: .sum)
       let lowest = try allReduce(failed ? rank : size, with: .min)
-      guard rank == lowest else { throw AgreedFailure(message: nil) }
+      let code = Int32(try broadcast(Int(exitCode(of: error)), from: lowest))
+      guard rank == lowest else { throw AgreedFailure(message: nil, code: code) }
       let place = failures == size ? "" : "rank \(rank) on \(MPIEnvironment.processorName): "
-      throw AgreedFailure(message: "gyre: \(place)\(error)")
+      throw AgreedFailure(message: "gyre: \(place)\(error)", code: code)
     }
   }
 }
@@ -44,7 +47,9 @@ func agreeOnArguments(_ arguments: [String], on world: borrowing Communicator) t
   let line = ([build] + arguments).joined(separator: "\u{0}")
   guard let other = try world.lowestDifferingRank(line) else { return }
   let lines = try world.allGather(Array(line.utf8))
-  guard world.rank == 0 else { throw AgreedFailure(message: nil) }
+  let builds = lines.map { $0.prefix { $0 != 0 } }
+  let code = builds[0] == builds[other] ? usageExitCode : EXIT_FAILURE
+  guard world.rank == 0 else { throw AgreedFailure(message: nil, code: code) }
   let shown = [0, other].map { rank in
     let words = String(decoding: lines[rank], as: UTF8.self).split(
       separator: "\u{0}", omittingEmptySubsequences: false)
@@ -54,7 +59,7 @@ func agreeOnArguments(_ arguments: [String], on world: borrowing Communicator) t
     message: """
       gyre: rank \(other) was started with another build or other arguments than rank 0; \
       start all ranks with the same command line (\(shown.joined(separator: "; "))).
-      """)
+      """, code: code)
 }
 
 /// Finds the settings, parses and runs a command on all ranks, and turns agreed failures into an exit
@@ -82,7 +87,7 @@ func reportingFailures(
     return EXIT_SUCCESS
   } catch let failure as AgreedFailure {
     if let message = failure.message { printError(layers.addingOrigins(to: message)) }
-    return EXIT_FAILURE
+    return failure.code
   } catch is PeerFailure {
     // Agreed as well; the rank that failed says why.
     return EXIT_FAILURE
@@ -91,7 +96,7 @@ func reportingFailures(
       printError(
         layers.addingOrigins(
           to: "gyre: rank \(world.rank) on \(MPIEnvironment.processorName): \(error)"))
-      world.abort(code: Int(EXIT_FAILURE))
+      world.abort(code: Int(exitCode(of: error)))
     }
     // All ranks have parsed the same arguments, or rank 0 alone runs the command.
     return world.rank == 0 ? report(error, layers) : Gyre.exitCode(for: error).rawValue
@@ -108,7 +113,7 @@ func report(_ error: any Error, _ layers: LayeredArguments) -> Int32 {
   if code.isSuccess {
     print(Gyre.fullMessage(for: error))
   } else {
-    let message = layers.addingOrigins(to: Gyre.message(for: error))
+    let message = layers.addingOrigins(to: layers.addingNearValue(to: Gyre.message(for: error)))
     let isSentence = message.hasSuffix(".") || message.hasSuffix("?")
     printError("gyre: \(message)\(isSentence ? "" : ".") See --help.")
   }

@@ -87,11 +87,11 @@ struct BadInputTests {
       file: header("{\(q),\(k),\(entry("v", 32, 4096))}", data: 48), in: folder,
       words: ["header.safetensors", "cut short by 4048"])
     try await expectRefusal(
-      file: header("{\(q),\(k),\(v),\(q)}", data: 48), in: folder,
+      file: header("{\(q),\(k),\(v),\(entry("q", 0, 8))}", data: 48), in: folder,
       words: ["header.safetensors", "'q'", "second time"])
     try await expectRefusal(
       file: header("{\(q),\(k)}", data: 32), in: folder,
-      words: ["header.safetensors", "'v'", "'q', 'k'"])
+      words: ["header.safetensors", "no tensor 'v'", "no other tensor of rank 4"])
     let wide = "\"v\":{\"dtype\":\"F64\",\"shape\":[1,1,1,4],\"data_offsets\":[32,64]}"
     try await expectRefusal(
       file: header("{\(q),\(k),\(wide)}", data: 64), in: folder,

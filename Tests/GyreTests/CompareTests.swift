@@ -115,6 +115,10 @@ struct CompareTests {
         "begins in line 2"
       ),
       ("broken.json", "{\"benchmark\": }", "broken JSON"),
+      (
+        "twice.json", "{\"benchmark\": \"a\"}\n{\"benchmark\": \"b\",\n \"benchmark\": \"c\"}",
+        "has 'benchmark' twice in the same object, the second time in line 3"
+      ),
       ("attend.json", "{\"seconds\": 3}", "no results file (it has no benchmark, keys, results)"),
       ("strong.json", try ResultsFixture.scaling("strong", ranks: [1]), "no timed row in common"),
       (

@@ -196,6 +196,22 @@ struct SettingsTests {
     try await expectRefusal(file: "[1]", ["a list", "object"])
   }
 
+  /// Foundation's parser keeps one of two equal keys and says nothing.
+  @Test func filesThatSayOneThingTwice() async throws {
+    try await expectRefusal(
+      file: #"{"threads": 2, "threads": 4}"#, ["has 'threads' twice", "line 1", "leave one"])
+    try await expectRefusal(
+      file: "{\"attend\": {\"causal\": true},\n\"attend\": {\"scale\": 1}}",
+      ["has 'attend' twice", "line 2"])
+    try await expectRefusal(
+      file: #"{"attend": {"wire": "f16", "scale": 1, "w\u0069re": "f32"}}"#,
+      ["has 'attend.wire' twice"])
+    // The same key in two objects is none, nor is one in a text.
+    let path = try file(
+      #"{"bench": {"pass": "forward"}, "pass": "both", "attend": {"wire": "f16"}}"#)
+    _ = try await explained(["attend"] + random + ["--settings", path])
+  }
+
   @Test func filesThatCannotBeRead() async throws {
     try await expectRefusal(file: #"{"threads": 2"#, ["not JSON", "json.tool"])
     let missing = folder.path + "/missing.json"
@@ -218,7 +234,7 @@ struct SettingsTests {
     // Found only when the job runs.
     let result = try await MPIJob.runAlone(
       program: "gyre", arguments: ["attend"] + random, environment: ["GYRE_WEIGHTS": "1,2"])
-    #expect(result.ending == .exited(1), "\(result)")
+    #expect(result.ending == .exited(64), "\(result)")
     #expect(result.standardError.contains("--weights comes from GYRE_WEIGHTS."), "\(result)")
   }
 

@@ -187,7 +187,7 @@ struct StreamTests {
     let cases: [([String], String)] = [
       (list, "There is no input"),
       (random, "--dilated"),
-      ([uneven] + random + list, "Give only one of"),
+      ([uneven] + random + list, "Give only one input"),
       ([uneven] + list, "there are 37 queries and 45 keys"),
       (random + list + ["--window", "0"], "--window is 0"),
       (random + list + ["--head-offset", "paper"], "modulo"),

@@ -10,7 +10,7 @@ extension AttendCommand {
   func dilatedPattern(_ input: AttentionInput) throws -> DilatedPattern? {
     guard let list = dilation.dilated else { return nil }
     guard input.tokens == input.keyTokens else {
-      throw UserError(
+      throw ArgumentError(
         "Dilated attention is of a sequence to itself, and there are \(input.tokens) queries and "
           + "\(input.keyTokens) keys; give as many of both.")
     }

@@ -9,6 +9,7 @@ extension AttendCommand: DistributedCommand {
   /// Opens, loads, computes, checks, writes and reports.
   func run(on world: borrowing Communicator) throws {
     let input = try world.agreed { try openInput() }
+    if world.rank == 0, let note = input.layoutNote { printError("gyre: \(note)") }
     let attention = try world.agreed { try describe(input, ranks: world.size) }
     let topology = try topology(of: world)
     let choice = try choose(attention, topology, on: world)
@@ -25,7 +26,8 @@ extension AttendCommand: DistributedCommand {
     try checkMemory(attention, choice.transport, backward, on: world)
     let dilated = try pattern.map { try place(attention, $0, topology, on: world) }
     let writer = try output.map {
-      try OutputFile(path: $0, attention: attention, gradients: gradients, on: world)
+      try OutputFile(
+        path: $0, attention: attention, gradients: gradients, layout: files.layout, on: world)
     }
 
     let result =
@@ -106,10 +108,11 @@ extension AttendCommand: DistributedCommand {
   private func openInput() throws -> AttentionInput {
     if let random { return AttentionInput(random: random, seed: seed, gradients: gradients) }
     if let q, let k, let v {
-      return try AttentionInput(q: q, k: k, v: v, outputGradient: outputGradient)
+      return try AttentionInput(
+        q: q, k: k, v: v, outputGradient: outputGradient, options: files)
     }
     guard let input else { throw UserError("There is no input.") }
-    return try AttentionInput(safetensors: input, gradients: gradients)
+    return try AttentionInput(safetensors: input, gradients: gradients, options: files)
   }
 
   /// How far past its own position a query sees under `--causal`.
@@ -136,14 +139,14 @@ extension AttendCommand: DistributedCommand {
         chosenLayout, tokens: tokens, ranks: ranks, granularity: accumulation.granularity)
     }
     guard weights.count == ranks else {
-      throw UserError(
+      throw ArgumentError(
         "--weights has \(weights.count) numbers for \(ranks) ranks; give one for each rank.")
     }
     guard
       let sharding = Sharding(
         chosenLayout, tokens: tokens, weights: weights, granularity: accumulation.granularity)
     else {
-      throw UserError("--weights cannot be used with --layout \(chosenLayout).")
+      throw ArgumentError("--weights cannot be used with --layout \(chosenLayout).")
     }
     return sharding
   }

@@ -60,9 +60,11 @@ extension AttendCommand {
             backwardRoute: backward?.route ?? .automatic)) * Double(ranksHere)
       let available = Double(ProcessMemory.physicalBytes)
       if needed > available {
-        throw UserError(
+        let problem =
           "\(ranksHere) ranks on this host need \(formatBytes(needed)) of memory and it has "
-            + "\(formatBytes(available)); use more hosts, or a smaller problem.")
+          + "\(formatBytes(available)); use more hosts, or a smaller problem"
+        throw random == nil
+          ? UserError(problem + ".") : ArgumentError(problem + " with --random.")
       }
     }
   }

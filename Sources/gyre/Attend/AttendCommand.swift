@@ -15,7 +15,8 @@ struct AttendCommand: ParsableCommand {
       """,
     discussion: """
       INPUT is a .safetensors file with q [batch, tokens, queryHeads, headDim], k and v [batch, \
-      keyTokens, kvHeads, headDim] in F32, F16 or BF16; the head dim of v may differ. OUTPUT gets \
+      keyTokens, kvHeads, headDim] in F32, F16 or BF16; the head dim of v may differ. --names and \
+      --input-layout are for files with other names or with heads before tokens. OUTPUT gets \
       o (F32, the shape of q with the head dim of v) and lse [batch, queryHeads, tokens], the \
       natural-log log-sum-exp of the scores; with --gradients INPUT also has do (the shape of o) and \
       OUTPUT gets dq, dk and dv. Each rank reads and writes only its own rows; OUTPUT \
@@ -68,6 +69,9 @@ struct AttendCommand: ParsableCommand {
       "The gradient of the output in a .npy file, for --gradients.", valueName: "file"),
     completion: .file(extensions: ["npy"]))
   var outputGradient: String?
+
+  @OptionGroup(title: "Files")
+  var files: FileOptions
 
   @Flag(
     help: """
@@ -183,20 +187,7 @@ struct AttendCommand: ParsableCommand {
   var layers: SettingsOptions
 
   func validate() throws {
-    let npy = [q, k, v, outputGradient].compactMap { $0 }
-    let sources = (input == nil ? 0 : 1) + (random == nil ? 0 : 1) + (npy.isEmpty ? 0 : 1)
-    guard sources == 1 else {
-      throw ValidationError(
-        sources == 0
-          ? "There is no input; name a .safetensors file, or give --random or --q, --k and --v."
-          : "Give only one of an input file, --random, and --q, --k and --v.")
-    }
-    guard npy.isEmpty || (q != nil && k != nil && v != nil) else {
-      throw ValidationError("--q, --k and --v belong together; give all three.")
-    }
-    guard npy.isEmpty || (outputGradient != nil) == gradients else {
-      throw ValidationError("--do and --gradients belong together for .npy files; give both.")
-    }
+    try checkInputs()
     guard gradients || backwardRoute == nil else {
       throw ValidationError(
         "--backward-route is of the backward pass; give --gradients with it, or leave it out.")
@@ -240,9 +231,39 @@ struct AttendCommand: ParsableCommand {
           "--dilated has no --backward-route: gradients go where the rows came from; leave it out.")
       }
     }
-    if let output, output == input || npy.contains(output) {
+    if let output, output == input || npyFiles.contains(output) {
       throw ValidationError("--output names an input file; give it another name.")
     }
+  }
+
+  /// The .npy files that are named.
+  private var npyFiles: [String] { [q, k, v, outputGradient].compactMap { $0 } }
+
+  /// Refuses no input, several inputs, and what does not belong to the one that there is.
+  private func checkInputs() throws {
+    let npyOptions = [("--q", q), ("--k", k), ("--v", v)].filter { $0.1 != nil }.map(\.0)
+    let sources = [
+      input.map { "the input file '\($0)'" }, random.map { "--random \($0)" },
+      npyOptions.isEmpty ? nil : npyOptions.joined(separator: ", "),
+    ].compactMap { $0 }
+    if outputGradient != nil, npyOptions.isEmpty, let source = sources.first {
+      throw ValidationError(
+        "--do is for .npy files, with --q, --k and --v; \(source) has a do of its own: leave --do out."
+      )
+    }
+    guard sources.count == 1 else {
+      throw ValidationError(
+        sources.isEmpty
+          ? "There is no input; name a .safetensors file, or give --random or --q, --k and --v."
+          : "Give only one input: there are \(sources.joined(separator: " and ")).")
+    }
+    guard npyOptions.isEmpty || npyOptions.count == 3 else {
+      throw ValidationError("--q, --k and --v belong together; give all three.")
+    }
+    guard npyOptions.isEmpty || (outputGradient != nil) == gradients else {
+      throw ValidationError("--do and --gradients belong together for .npy files; give both.")
+    }
+    try files.check(isRandom: random != nil, isNpy: !npyOptions.isEmpty)
   }
 
   /// The layout asked for, or the one that balances the work.

@@ -12,6 +12,8 @@ struct AttentionInput {
   let shape: AttentionShape
   /// The type that keys and values have in the input, if both have the same.
   let keyValueType: ElementType
+  /// Whether the tensors come from files and nobody has said in which order their dimensions are.
+  let isLayoutAssumed: Bool
 
   /// Queries of a sequence.
   var tokens: Int { q.shape[1] }
@@ -26,93 +28,66 @@ struct AttentionInput {
     outputGradient =
       gradients ? RandomRows(shape: random.queryShape, seed: seed, tensor: 3) : nil
     keyValueType = .f32
+    isLayoutAssumed = false
     shape = AttentionShape(
       batch: random.batch, queryHeads: random.queryHeads, kvHeads: random.kvHeads,
       headDim: random.headDim, valueHeadDim: random.headDim)
   }
 
   /// Opens a `.safetensors` file with `q`, `k`, `v` and, for gradients, `do`.
-  init(safetensors path: String, gradients: Bool) throws {
-    guard !path.hasSuffix(".npy") else {
-      throw UserError("'\(path)' is a single tensor; give --q, --k and --v for .npy files.")
+  init(safetensors path: String, gradients: Bool, options: FileOptions) throws {
+    let file = try Self.openSafetensors(path)
+    let roles: [TensorNames.Role] = [.q, .k, .v] + (gradients ? [.outputGradient] : [])
+    let found = try (options.names ?? TensorNames()).find(roles, in: file)
+    guard let q = found[.q], let k = found[.k], let v = found[.v] else {
+      preconditionFailure("what is not found is an error")
     }
-    let file = try SafetensorsFile.open(path)
-    try self.init(
-      q: file.source("q", rank: 4), k: file.source("k", rank: 4), v: file.source("v", rank: 4),
-      outputGradient: gradients ? file.source("do", rank: 4) : nil)
+    try self.init(q: q, k: k, v: v, outputGradient: found[.outputGradient], options)
   }
 
   /// Opens `.npy` files.
-  init(q: String, k: String, v: String, outputGradient: String?) throws {
-    try self.init(
-      q: NpyFile.open(q).source(rank: 4), k: NpyFile.open(k).source(rank: 4),
-      v: NpyFile.open(v).source(rank: 4),
-      outputGradient: outputGradient.map { try NpyFile.open($0).source(rank: 4) })
-  }
-
-  private init(
-    q: TensorSource, k: TensorSource, v: TensorSource, outputGradient: TensorSource?
+  init(
+    q: String, k: String, v: String, outputGradient: String?, options: FileOptions
   ) throws {
-    let checks = ShapeChecks(q: q, k: k, v: v, outputGradient: outputGradient)
+    try self.init(
+      q: Self.openNpy(q), k: Self.openNpy(k), v: Self.openNpy(v),
+      outputGradient: outputGradient.map { try Self.openNpy($0) }, options)
+  }
+
+  private static func openSafetensors(_ path: String) throws -> SafetensorsFile {
+    do throws(TensorFileError) {
+      return try SafetensorsFile.open(path)
+    } catch {
+      guard error.kind == .otherFormat(.npy) else { throw error }
+      throw ArgumentError(
+        "'\(path)' is a .npy file, of a single tensor; give --q, --k and --v for .npy files.")
+    }
+  }
+
+  private static func openNpy(_ path: String) throws -> TensorSource {
+    do throws(TensorFileError) {
+      return try NpyFile.open(path).source(rank: 4)
+    } catch {
+      guard error.kind == .otherFormat(.safetensors) else { throw error }
+      throw ArgumentError(
+        "'\(path)' is a .safetensors file; name it as the input itself, in the place of --q, --k, --v "
+          + "and --do.")
+    }
+  }
+
+  /// Takes the tensors of files as they are there.
+  private init(
+    q: TensorSource, k: TensorSource, v: TensorSource, outputGradient: TensorSource?,
+    _ options: FileOptions
+  ) throws {
+    let checks = ShapeChecks(
+      q: q, k: k, v: v, outputGradient: outputGradient, layout: options.layout)
     shape = try checks.shape()
-    self.q = q
-    self.k = k
-    self.v = v
-    self.outputGradient = outputGradient
+    self.q = options.layout.view(q)
+    self.k = options.layout.view(k)
+    self.v = options.layout.view(v)
+    self.outputGradient = outputGradient.map(options.layout.view)
     keyValueType = k.elementType == v.elementType ? k.elementType : .f32
-  }
-}
-
-/// Whether three tensors are the queries, keys and values of one problem; each answer names the
-/// files, the shapes and the remedy.
-private struct ShapeChecks {
-  let q: TensorSource
-  let k: TensorSource
-  let v: TensorSource
-  let outputGradient: TensorSource?
-
-  func shape() throws -> AttentionShape {
-    try require(
-      q.shape[0] == k.shape[0] && k.shape[0] == v.shape[0], "the batch sizes differ",
-      "make the first dimension of q, k and v the same")
-    try require(
-      k.shape[1] == v.shape[1], "k and v have different numbers of tokens",
-      "give every key its value")
-    try require(
-      k.shape[2] == v.shape[2], "k and v have different numbers of heads",
-      "give every KV head its values")
-    try require(
-      q.shape[3] == k.shape[3], "the head dims of q and k differ",
-      "only v may have another head dim")
-    for (axis, what) in [(0, "batch"), (2, "heads"), (3, "head dim")] {
-      try require(
-        q.shape[axis] > 0 && v.shape[axis] > 0, "there is a \(what) of 0",
-        "only the number of tokens may be 0")
-    }
-    try require(
-      q.shape[2] % k.shape[2] == 0,
-      "\(k.shape[2]) KV heads do not divide \(q.shape[2]) query heads",
-      "make the heads of q a multiple of the heads of k and v")
-    try require(
-      max(q.shape[3], v.shape[3]) <= AttentionShape.largestHeadDim,
-      "a head dim is over \(AttentionShape.largestHeadDim)", "split the heads")
-    if let outputGradient {
-      let expected: Shape = [q.shape[0], q.shape[1], q.shape[2], v.shape[3]]
-      guard outputGradient.shape == expected else {
-        throw UserError(
-          "'\(outputGradient.path)': do is \(outputGradient.shape) and o will be \(expected); "
-            + "give do the shape of o.")
-      }
-    }
-    return AttentionShape(
-      batch: q.shape[0], queryHeads: q.shape[2], kvHeads: k.shape[2], headDim: q.shape[3],
-      valueHeadDim: v.shape[3])
-  }
-
-  private func require(_ condition: Bool, _ problem: String, _ remedy: String) throws {
-    if condition { return }
-    let files = Set([q.path, k.path, v.path]).sorted().map { "'\($0)'" }.joined(separator: ", ")
-    throw UserError(
-      "\(files): \(problem) (q \(q.shape), k \(k.shape), v \(v.shape)); \(remedy).")
+    isLayoutAssumed = options.inputLayout == nil
   }
 }

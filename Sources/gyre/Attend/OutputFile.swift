@@ -12,22 +12,26 @@ import Tensors
 /// signal, leaves nothing behind.
 struct OutputFile: ~Copyable {
   private let writer: SafetensorsWriter
+  /// The order of dimensions of the tensors that are shaped like the input's.
+  private let order: InputLayout
 
   /// Creates the file on rank 0 and opens it on the others.
   init(
-    path: String, attention: ShardedAttention, gradients: Bool, on world: borrowing Communicator
+    path: String, attention: ShardedAttention, gradients: Bool, layout order: InputLayout,
+    on world: borrowing Communicator
   ) throws {
+    self.order = order
     let layout = try SafetensorsLayout(
       path: path,
       tensors: [
-        TensorDescription("o", .f32, attention.outputShape),
+        TensorDescription("o", .f32, order.fileShape(attention.outputShape)),
         TensorDescription("lse", .f32, attention.logSumExpShape),
       ]
         + (gradients
           ? [
-            TensorDescription("dq", .f32, attention.queryShape),
-            TensorDescription("dk", .f32, attention.keyShape),
-            TensorDescription("dv", .f32, attention.valueShape),
+            TensorDescription("dq", .f32, order.fileShape(attention.queryShape)),
+            TensorDescription("dk", .f32, order.fileShape(attention.keyShape)),
+            TensorDescription("dv", .f32, order.fileShape(attention.valueShape)),
           ] : []))
     let token = String(try world.broadcast(Int.random(in: 0..<1 << 40), from: 0), radix: 36)
     var created: SafetensorsWriter? = try world.agreed {
@@ -71,6 +75,7 @@ struct OutputFile: ~Copyable {
   private func writeRows(
     of tensor: borrowing Tensor<Float>, as name: String, runs: [PositionRange]
   ) throws {
+    guard order == .bshd else { return try writeHeads(of: tensor, as: name, runs: runs) }
     let rowLength = tensor.shape[2] * tensor.shape[3]
     var row = 0
     for batch in 0..<tensor.shape[0] {
@@ -81,6 +86,38 @@ struct OutputFile: ~Copyable {
       }
     }
   }
+
+  /// Writes a tensor `[batch, tokens of the shard, heads, columns]` head by head.
+  private func writeHeads(
+    of tensor: borrowing Tensor<Float>, as name: String, runs: [PositionRange]
+  ) throws {
+    let (tokens, heads, columns) = (tensor.shape[1], tensor.shape[2], tensor.shape[3])
+    let tokensPerPiece = max(1, Self.pieceElements / columns)
+    var piece = AlignedBuffer<Float>(zeros: min(tokens, tokensPerPiece) * columns)
+    for sequenceAndHead in 0..<tensor.shape[0] * heads {
+      let (batch, head) = sequenceAndHead.quotientAndRemainder(dividingBy: heads)
+      var row = batch * tokens
+      for run in runs {
+        for start in stride(from: 0, to: run.count, by: tokensPerPiece) {
+          let part = run.slice(start..<min(start + tokensPerPiece, run.count))
+          var gathered = piece.mutableSpan
+          for index in 0..<part.count {
+            let place = ((row + index) * heads + head) * columns
+            for column in 0..<columns {
+              gathered[index * columns + column] = tensor.span[place + column]
+            }
+          }
+          try writer.write(
+            RowSlice(part, axis: 2, outerIndex: sequenceAndHead), of: name,
+            from: piece.span.extracting(0..<part.count * columns))
+          row += part.count
+        }
+      }
+    }
+  }
+
+  /// The numbers of a head that are gathered before they are written: 1 MiB.
+  private static let pieceElements = 1 << 18
 
   /// Writes a tensor `[batch, heads, tokens of the shard]`.
   private func writeColumns(

@@ -40,12 +40,17 @@ func parseIntegers(_ text: String, in range: ClosedRange<Int>) throws -> [Int] {
 func parseNames<Name: RawRepresentable & CaseIterable>(
   _ text: String, of type: Name.Type
 ) throws -> [Name] where Name.RawValue == String {
-  let names = text.split(separator: ",", omittingEmptySubsequences: false).map {
-    Name(rawValue: String($0))
+  try text.split(separator: ",", omittingEmptySubsequences: false).map {
+    guard let name = Name(rawValue: String($0)) else {
+      throw unknownName(String($0), among: Name.allCases.map(\.rawValue))
+    }
+    return name
   }
-  guard names.allSatisfy({ $0 != nil }) else {
-    let known = Name.allCases.map(\.rawValue).joined(separator: ", ")
-    throw ValidationError("give names of \(known), joined by commas.")
-  }
-  return names.compactMap { $0 }
+}
+
+/// The error that a list of names has one that is not known.
+func unknownName(_ name: String, among known: [String]) -> ValidationError {
+  let near = likelyName(for: name.lowercased(), among: known).map { "; do you mean '\($0)'?" }
+  return ValidationError(
+    "give names of \(known.joined(separator: ", ")), joined by commas\(near ?? ".")")
 }

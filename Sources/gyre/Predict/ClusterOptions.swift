@@ -99,7 +99,7 @@ struct ClusterOptions: ParsableArguments {
       kernel = given
     }
     guard let kernel else {
-      throw UserError(
+      throw ValidationError(
         "How fast is a thread? Give --flops, as in --flops 85G, or --results with the JSON of: "
           + "gyre bench kernel --tokens 512,2048,8192 --format json")
     }
@@ -109,7 +109,7 @@ struct ClusterOptions: ParsableArguments {
     if let rate = self.network { network = link(network, rate) }
     if let rate = self.inside { inside = link(inside, rate) }
     guard let network = network ?? inside else {
-      throw UserError(
+      throw ValidationError(
         "How fast is the network? Give --network, as in --network 100gbit, or --results with the "
           + "JSON of: mpirun … gyre bench link --format json")
     }

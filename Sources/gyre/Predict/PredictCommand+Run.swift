@@ -1,3 +1,4 @@
+import ArgumentParser
 import Attention
 import ScalingModel
 import SequenceParallel
@@ -18,7 +19,8 @@ extension PredictCommand {
       }
     }
     guard !results.isEmpty else {
-      throw UserError("None of the transports can serve any of these numbers of ranks.")
+      throw ValidationError(
+        "None of the transports can serve any of these numbers of ranks; give others.")
     }
     let ranks = counts[0]
     if let simgrid,
@@ -66,7 +68,8 @@ extension PredictCommand {
       checking: check.flatMap { try ResultsFile(reading: $0).rows }, machines, rows)
     let results = check.results
     guard !check.heldOut.isEmpty else {
-      throw UserError("The files of --check have no runs of gyre bench strong or weak.")
+      throw ValidationError(
+        "The files of --check have no runs of gyre bench strong or weak; give some that have.")
     }
     let assumptions = FittedAssumptions(check.calibration, results)
     write(try BenchReport(results, in: assumptions).formatted(format) + "\n", to: 1)

@@ -11,7 +11,7 @@ enum PredictedTransport: Hashable {
   static func parse(_ text: String) throws -> [PredictedTransport] {
     try text.split(separator: ",", omittingEmptySubsequences: false).map { name in
       guard let argument = TransportArgument(argument: String(name)) else {
-        throw ValidationError("there is no transport '\(name)'.")
+        throw unknownName(String(name), among: TransportArgument.allValueStrings)
       }
       switch argument.choice {
       case .ring: return .ring

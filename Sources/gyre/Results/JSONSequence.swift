@@ -33,6 +33,11 @@ struct JSONSequence {
           "\(path): the object that begins in line \(line(of: first)) is broken JSON; measure again."
         )
       }
+      if let key = JSONKeys.repeated(in: bytes[first..<end]) {
+        throw ValidationError(
+          "\(path) has '\(key.path)' twice in the same object, the second time in line "
+            + "\(line(of: first) + key.line - 1); remove one of them, or measure again.")
+      }
       start = end
     }
     return values

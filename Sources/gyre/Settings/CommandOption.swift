@@ -26,6 +26,16 @@ struct CommandOption {
     !["help", "version", "settings", "explain-settings"].contains(name)
   }
 
+  /// The value that it takes and that may be meant by one that it does not take.
+  func nearValue(to value: String) -> String? {
+    guard case .value(let allowed, _) = kind, !allowed.contains(value) else { return nil }
+    // What follows a colon is the user's to say, as in mesh:2x4.
+    let name = value.prefix { $0 != ":" }
+    let names = allowed.filter { !$0.contains(":") }
+    guard !names.contains(String(name)) else { return nil }
+    return likelyName(for: name.lowercased(), among: names).map { $0 + value.dropFirst(name.count) }
+  }
+
   /// What it takes, for a sentence.
   var expectation: String {
     switch kind {

@@ -9,6 +9,8 @@ struct LayeredArguments: Codable {
   private(set) var settings: [Setting] = []
   /// Sentences on what looks like a mistake and is none for certain.
   private(set) var warnings: [String] = []
+  /// By option, the value that may be meant where it has one that it does not take.
+  private(set) var nearValues: [String: String] = [:]
   /// Whether the settings are to be printed, and nothing run.
   private(set) var isExplained = false
 
@@ -24,6 +26,7 @@ struct LayeredArguments: Codable {
     _ arguments: [String], environment: [String: String], catalog: OptionCatalog
   ) throws {
     self.arguments = arguments
+    try refuseUnknownWords(arguments, catalog)
     guard let line = CommandLineLayer(arguments, catalog),
       line.given["help"] == nil, line.given["version"] == nil
     else { return }
@@ -40,7 +43,28 @@ struct LayeredArguments: Codable {
       line.path + settings.filter { $0.origin != nil }.flatMap(\.arguments) + line.rest
     self.settings = settings.filter { $0.option != "--explain-settings" }
     warnings = environment.slips(catalog)
+    for option in line.command.options {
+      let setting = settings.first { $0.option == "--\(option.name)" }
+      nearValues["--\(option.name)"] = setting.flatMap { option.nearValue(to: $0.value) }
+    }
     isExplained = line.given["explain-settings"]?.value == "true"
+  }
+
+  /// A message of the parser about a value in one line, and the value that may be meant.
+  func addingNearValue(to message: String) -> String {
+    let lines = message.split(separator: "\n  - ")
+    let line =
+      lines.count == 1
+      ? message
+      : lines[0].replacing("one of the following:", with: "one of ")
+        + lines.dropFirst().map { "'\($0)'" }.joined(separator: ", ")
+    for setting in settings {
+      let start = "The value '\(setting.value)' is invalid for '\(setting.option)"
+      if line.hasPrefix(start), let near = nearValues[setting.option] {
+        return line + (line.hasSuffix(".") ? "" : ".") + " Do you mean '\(near)'?"
+      }
+    }
+    return line
   }
 
   /// A message, and for each option it names that is not on the command line, where it comes from.

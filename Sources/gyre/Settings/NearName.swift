@@ -5,6 +5,13 @@ func nearName(to name: String, among names: some Sequence<String>) -> String? {
   return nearest.0
 }
 
+/// The name that is meant by `name`, if that is likely: the most like it, or the only one that it begins.
+func likelyName(for name: String, among names: some Sequence<String>) -> String? {
+  if let near = nearName(to: name, among: names) { return near }
+  let longer = Set(names).filter { $0.hasPrefix(name) }
+  return name.count > 1 && longer.count == 1 ? longer.first : nil
+}
+
 /// The least number of characters added, left out, changed, or swapped with their neighbour that
 /// make one text of the other (optimal string alignment).
 private func editDistance(_ first: String, _ second: String) -> Int {

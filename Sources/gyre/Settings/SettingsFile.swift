@@ -25,7 +25,13 @@ struct SettingsFile {
   private func decode() throws -> [String: JSONValue] {
     let value: JSONValue
     do {
-      value = try JSONValue(parsing: read())
+      let text = Array(try read())
+      value = try JSONValue(parsing: text)
+      if let key = JSONKeys.repeated(in: text) {
+        throw ValidationError(
+          "The \(name) has '\(key.path)' twice, the second time in line \(key.line); leave one of them."
+        )
+      }
     } catch is DecodingError {
       // FoundationEssentials does not tell where.
       throw ValidationError("The \(name) is not JSON; 'python3 -m json.tool \(path)' says where.")

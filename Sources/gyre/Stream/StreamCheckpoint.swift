@@ -33,6 +33,7 @@ struct StreamCheckpoint {
 
   private mutating func read(windows: Int) throws {
     guard let data = try? Data(contentsOf: URL(filePath: path)),
+      JSONKeys.repeated(in: Array(data)) == nil,
       let contents = try? JSONDecoder().decode(Contents.self, from: data),
       (0...windows).contains(contents.state.windows)
         || contents.settings != settings
@@ -41,7 +42,7 @@ struct StreamCheckpoint {
         "'\(path)' is not a checkpoint of gyre stream; remove it, or give another --checkpoint.")
     }
     for name in settings.keys.sorted() where contents.settings[name] != settings[name] {
-      throw UserError(
+      throw ArgumentError(
         "'\(path)' is of a run with \(name) \(contents.settings[name] ?? "unknown"), and this one "
           + "has \(settings[name] ?? ""); use the same options, or another --checkpoint.")
     }

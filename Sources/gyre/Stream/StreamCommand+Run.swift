@@ -8,6 +8,7 @@ extension StreamCommand: DistributedCommand {
   /// Opens, computes this rank's windows, checks, and reports.
   func run(on world: borrowing Communicator) throws {
     let input = try world.agreed { try openInput() }
+    if world.rank == 0, let note = input.layoutNote { printError("gyre: \(note)") }
     let attention = try world.agreed { try describe(input) }
     try checkMemory(attention, on: world)
     let windows = Array(stride(from: world.rank, to: attention.windowCount, by: world.size))
@@ -93,9 +94,9 @@ extension StreamCommand: DistributedCommand {
   private func openInput() throws -> AttentionInput {
     if let random { return AttentionInput(random: random, seed: seed, gradients: false) }
     guard let input else { throw UserError("There is no input.") }
-    let opened = try AttentionInput(safetensors: input, gradients: false)
+    let opened = try AttentionInput(safetensors: input, gradients: false, options: files)
     guard opened.tokens == opened.keyTokens else {
-      throw UserError(
+      throw ArgumentError(
         "'\(input)': there are \(opened.tokens) queries and \(opened.keyTokens) keys; dilated "
           + "attention is of a sequence over itself, so give as many of both.")
     }
@@ -109,7 +110,7 @@ extension StreamCommand: DistributedCommand {
     let most =
       Double(window) * Double(input.tokens) * Double(shape.batch * shape.queryHeads)
     guard most < 0x1p61 else {
-      throw UserError(
+      throw ArgumentError(
         "--window is \(window), too long for \(input.tokens) tokens; make it shorter.")
     }
     return StreamedDilatedAttention(
@@ -129,7 +130,7 @@ extension StreamCommand: DistributedCommand {
       let needed = attention.residentBytes * Double(ranksHere)
       let available = Double(ProcessMemory.physicalBytes)
       if needed > available {
-        throw UserError(
+        throw ArgumentError(
           "windows of \(attention.windowTokens) tokens for \(ranksHere) ranks on this host need "
             + "\(formatBytes(needed)) of memory and it has \(formatBytes(available)); make --window "
             + "smaller.")

@@ -45,6 +45,9 @@ struct StreamCommand: ParsableCommand {
   @Option(help: "The seed of --random and of the rows that --verify chooses.")
   var seed: UInt64 = 0
 
+  @OptionGroup(title: "Files")
+  var files: FileOptions
+
   @Option(
     help: ArgumentHelp(
       """
@@ -106,8 +109,9 @@ struct StreamCommand: ParsableCommand {
       throw ValidationError(
         input == nil
           ? "There is no input; name a .safetensors file, or give --random."
-          : "Give only one of an input file and --random.")
+          : "Give only one input: there are the input file '\(input ?? "")' and --random.")
     }
+    try files.check(isRandom: random != nil)
     guard (1...1 << 40).contains(window) else {
       throw ValidationError("--window is \(window); give a number of tokens from 1 to 2^40.")
     }
@@ -126,6 +130,7 @@ struct StreamCommand: ParsableCommand {
   /// of one such set.
   func settings(ranks: Int) -> [String: String] {
     [
+      "--input-layout": "\(files.layout)", "--names": files.names.map { "\($0)" } ?? "",
       "input": input ?? random.map { "--random \($0)" } ?? "",
       "--seed": "\(seed)", "--dilated": "\(dilated)", "--head-offset": "\(headOffset)",
       "--causal": "\(causal)", "--scale": scale.map { "\($0)" } ?? "1/√headDim",

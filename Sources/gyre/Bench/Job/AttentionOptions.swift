@@ -79,8 +79,7 @@ struct AttentionOptions: ParsableArguments {
 private func parseTransports(_ text: String) throws -> [TransportArgument] {
   try text.split(separator: ",", omittingEmptySubsequences: false).map { name in
     guard let transport = TransportArgument(argument: String(name)) else {
-      let known = TransportArgument.allValueStrings.joined(separator: ", ")
-      throw ValidationError("give names of \(known), joined by commas.")
+      throw unknownName(String(name), among: TransportArgument.allValueStrings)
     }
     return transport
   }

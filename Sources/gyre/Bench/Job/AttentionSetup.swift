@@ -144,7 +144,7 @@ final class AttentionSetup {
     try world.agreed {
       let available = Double(ProcessMemory.physicalBytes)
       if here > available {
-        throw UserError(
+        throw ArgumentError(
           "\(problem.queries.tokens) tokens on \(problem.ranks) ranks, with all that is measured, "
             + "need \(formatBytes(here)) of memory on this host and it has "
             + "\(formatBytes(available)); give fewer --tokens or --heads, or more hosts.")

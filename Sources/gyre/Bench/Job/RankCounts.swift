@@ -25,10 +25,11 @@ struct RankCounts: ParsableArguments {
       return (0..<20).map { 1 << $0 }.filter { $0 < size } + [size]
     }
     if let most = ranks.max(), most > size {
-      throw AgreedFailure(
-        message: world.rank == 0
-          ? "gyre: --ranks asks for \(most) ranks and the job has \(size); start it with "
-            + "mpirun -n \(most), or leave \(most) out." : nil)
+      try world.agreed {
+        throw ArgumentError(
+          "--ranks asks for \(most) ranks and the job has \(size); start it with mpirun -n \(most), "
+            + "or leave \(most) out.")
+      }
     }
     return Set(ranks).sorted()
   }

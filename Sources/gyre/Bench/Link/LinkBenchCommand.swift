@@ -29,9 +29,10 @@ extension LinkBenchCommand: DistributedCommand {
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {
     let size = world.size
-    guard size > 1 else {
-      throw AgreedFailure(
-        message: "gyre: a single rank has no link; start bench link with mpirun -n 2 or more.")
+    try world.agreed {
+      if size > 1 { return }
+      throw ArgumentError(
+        "a single rank has no link; start bench link with mpirun -n 2 or more.")
     }
     let environment = try BenchEnvironment.gather(threads: 1, on: world)
     let topology = try Topology(of: world)

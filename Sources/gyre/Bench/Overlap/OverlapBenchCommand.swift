@@ -26,10 +26,10 @@ struct OverlapBenchCommand: ParsableCommand {
 extension OverlapBenchCommand: DistributedCommand {
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {
-    guard world.size > 1 else {
-      throw AgreedFailure(
-        message:
-          "gyre: a single rank transfers nothing; start bench overlap with mpirun -n 2 or more.")
+    try world.agreed {
+      if world.size > 1 { return }
+      throw ArgumentError(
+        "a single rank transfers nothing; start bench overlap with mpirun -n 2 or more.")
     }
     let environment = try BenchEnvironment.gather(threads: attention.threads, on: world)
     let comparisons = attention.cases.flatMap { attention in tokens.map { (attention, $0) } }
