@@ -200,7 +200,7 @@ struct LongSumTests {
     let problem = SinkProblem(keys: keys, place: place)
     let errors = problem.errors(blockKeys: keys)
     note(keys, place, errors)
-    // Without what rounding takes, two million keys put o off by 2e-5, lse by 1e-4 and dq by 7e-3. What
+    // Without what rounding takes, two million keys put o or lse off by 1e-4 and dq by 7e-3. What
     // is left of dq comes of Δ, the rounded product of do and o, which does not grow.
     #expect(errors.o < 5e-7)
     #expect(errors.lse < 4e-6)
