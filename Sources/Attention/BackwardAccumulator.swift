@@ -25,6 +25,9 @@ public struct BackwardAccumulator: ~Copyable {
     case reproducible(ReproducibleBuffer)
   }
 
+  /// What rounding has taken from fast sums.
+  private let remainders: AlignedBuffer<Float>
+
   /// `[batch, queryHeads, tokens]`, in base 2, +∞ for rows that saw no key.
   private let lse: Tensor<Float>
   /// What rounding took from `lse`.
@@ -51,8 +54,11 @@ public struct BackwardAccumulator: ~Copyable {
     tokens = output.o.shape[1]
     switch accumulation {
     case .fast:
-      dq = .fast(Tensor(zeros: [shape.batch, tokens, shape.queryHeads, shape.headDim]))
+      let sums = Tensor<Float>(zeros: [shape.batch, tokens, shape.queryHeads, shape.headDim])
+      remainders = AlignedBuffer(zeros: sums.count)
+      dq = .fast(sums)
     case .reproducible:
+      remainders = AlignedBuffer(zeros: 0)
       dq = .reproducible(
         ReproducibleBuffer(
           rows: shape.batch * tokens * shape.queryHeads, columns: shape.headDim))
@@ -100,7 +106,9 @@ public struct BackwardAccumulator: ~Copyable {
   @unsafe
   private var sums: QueryGradientSums {
     switch dq {
-    case .fast(let dq): unsafe .fast(dq.unsafeBaseAddress)
+    case .fast(let dq):
+      unsafe .fast(
+        CompensatedSums(sums: dq.unsafeBaseAddress, remainders: remainders.unsafeBaseAddress))
     case .reproducible(let dq): unsafe .reproducible(dq.rows)
     }
   }

@@ -49,7 +49,7 @@ public struct BlockComputation: Sendable {
         && partial.accumulation == accumulation, "queries or outputs of another problem")
     unsafe forward(
       tokens: queries.tokens, runs: queries.runs, queries: queries.rows.queries, block: block,
-      state: partial.state, part: part, poll: poll)
+      state: partial.state(), part: part, poll: poll)
   }
 
   /// Adds what queries and keys contribute to the gradients of each other.
@@ -72,7 +72,7 @@ public struct BlockComputation: Sendable {
         && queryGradient.tokens == queries.tokens && queryGradient.accumulation == accumulation,
       "queries or gradients of another problem")
     unsafe backward(
-      tokens: queries.tokens, runs: queries.runs, rows: queries.rows, dq: queryGradient.sums,
+      tokens: queries.tokens, runs: queries.runs, rows: queries.rows, dq: queryGradient.sums(),
       block: block, gradient: &keyGradient, part: part, poll: poll)
   }
 
@@ -130,6 +130,6 @@ public struct BlockComputation: Sendable {
 /// Gradients of queries, not yet multiplied by the scale: `[batch, tokens, queryHeads]` rows.
 @unsafe
 enum QueryGradientSums {
-  case fast(UnsafeMutablePointer<Float>)
+  case fast(CompensatedSums)
   case reproducible(ReproducibleRows)
 }

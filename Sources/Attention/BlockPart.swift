@@ -6,12 +6,15 @@
 public enum BlockPart: Hashable, Sendable {
   case whole, firstHalf, secondHalf
 
+  private var first: Int { self == .firstHalf ? 1 : 0 }
+  private var step: Int { self == .whole ? 1 : 2 }
+
+  /// How many there are in the part of `0..<count`.
+  func count(of count: Int) -> Int { (max(count, first) - first + step - 1) / step }
+
+  /// Number `index` of the part.
+  func index(_ index: Int) -> Int { first + index * step }
+
   /// The part of `0..<count`.
-  func indices(of count: Int) -> StrideTo<Int> {
-    switch self {
-    case .whole: stride(from: 0, to: count, by: 1)
-    case .firstHalf: stride(from: 1, to: count, by: 2)
-    case .secondHalf: stride(from: 0, to: count, by: 2)
-    }
-  }
+  func indices(of count: Int) -> StrideTo<Int> { stride(from: first, to: count, by: step) }
 }

@@ -4,8 +4,9 @@ public import Tensors
 /// the result is exact softmax attention over all of them.
 ///
 /// The state of a query row is `(rowMax, rowSum, output)`; a block is merged into it by online
-/// softmax. Memory is the output, the log-sum-exp, one more float a row, and a few hundred KiB a
-/// thread; reproducible sums take 16 bytes for a number of the output and 32 more a row.
+/// softmax, with what rounding takes from the sums kept beside them, so that their error does not
+/// grow with the number of keys. Memory is the output twice, three floats a row, and a few hundred
+/// KiB a thread; reproducible sums take 16 bytes for a number of the output and 32 more a row.
 public struct ForwardAccumulator: ~Copyable {
   /// The dimensions of the problem.
   public var shape: AttentionShape { computation.shape }
@@ -16,6 +17,8 @@ public struct ForwardAccumulator: ~Copyable {
   private let computation: BlockComputation
   private let tokens: Int
   private let sums: Sums
+  /// Of fast sums.
+  private let remainders: RowRemainders
 
   private enum Sums: ~Copyable {
     case fast(FastForwardSums)
@@ -36,11 +39,16 @@ public struct ForwardAccumulator: ~Copyable {
     computation = BlockComputation(
       shape: shape, scale: scale, pattern: pattern, accumulation: accumulation, team: team)
     self.tokens = tokens
-    sums =
-      switch accumulation {
-      case .fast: .fast(FastForwardSums(shape: shape, tokens: tokens))
-      case .reproducible: .reproducible(ReproducibleForwardSums(shape: shape, tokens: tokens))
-      }
+    var remainders = RowRemainders(
+      rows: shape.batch * tokens * shape.queryHeads, columns: shape.valueHeadDim)
+    switch accumulation {
+    case .fast:
+      remainders.reserve()
+      sums = .fast(FastForwardSums(shape: shape, tokens: tokens))
+    case .reproducible:
+      sums = .reproducible(ReproducibleForwardSums(shape: shape, tokens: tokens))
+    }
+    self.remainders = remainders
   }
 
   /// Takes a block of keys and values into the state of every query that sees any of it.
@@ -68,7 +76,7 @@ public struct ForwardAccumulator: ~Copyable {
   @unsafe
   private var state: ForwardState {
     switch sums {
-    case .fast(let sums): unsafe .fast(sums.rows)
+    case .fast(let sums): unsafe .fast(CompensatedRowState(sums.rows, remainders))
     case .reproducible(let sums): unsafe .reproducible(sums.rows)
     }
   }
@@ -79,7 +87,7 @@ public struct ForwardAccumulator: ~Copyable {
   ///   tokens]` in natural-log units. A row that saw no key has output 0 and log-sum-exp −∞.
   public consuming func finish() -> AttentionOutput {
     switch consume sums {
-    case .fast(let sums): sums.finish()
+    case .fast(let sums): sums.finish(remainders)
     case .reproducible(let sums): sums.finish()
     }
   }

@@ -4,7 +4,9 @@ import Tensors
 /// What some of the keys do to the outputs of one shard's queries, to be merged with what others do.
 ///
 /// Like ``QueryBlock`` it is one piece of memory, which travels. A row is `(rowMax, rowSum, output)`
-/// in `Float`, the output not divided by the row sum, or reproducible sums of both.
+/// in `Float`, the output not divided by the row sum, or reproducible sums of both. What rounding
+/// takes from the sums while keys are added here is kept beside that memory, and does not travel:
+/// each rank that a row visits rounds it once.
 public struct ForwardPartial: ~Copyable {
   /// The dimensions of the problem.
   public let shape: AttentionShape
@@ -20,6 +22,9 @@ public struct ForwardPartial: ~Copyable {
   /// `[batch, queryHeads, tokens]` rows, then the bins of both.
   private let storage: AlignedBuffer<UInt8>
 
+  /// Of fast sums.
+  private var remainders: RowRemainders
+
   /// Takes memory that somebody else owns and keeps for as long as this value lives; what is there
   /// is taken for a state unless it is cleared.
   ///
@@ -33,6 +38,8 @@ public struct ForwardPartial: ~Copyable {
     self.accumulation = accumulation
     self.tokens = tokens
     unsafe storage = AlignedBuffer(unowned: memory)
+    remainders = RowRemainders(
+      rows: shape.batch * tokens * shape.queryHeads, columns: shape.valueHeadDim)
     precondition(byteCount <= storage.byteCount, "no room for the outputs")
   }
 
@@ -59,9 +66,10 @@ public struct ForwardPartial: ~Copyable {
   /// Makes it the state of queries that have seen nothing.
   public mutating func clear() {
     unsafe storage.unsafeBaseAddress.update(repeating: 0, count: byteCount)
-    if case .fast(let rows) = unsafe state {
-      unsafe rows.rowMax.update(repeating: -.infinity, count: rowCount)
+    if accumulation == .fast {
+      unsafe fastRows.rowMax.update(repeating: -.infinity, count: rowCount)
     }
+    remainders = RowRemainders(rows: rowCount, columns: shape.valueHeadDim)
   }
 
   /// Merges what other keys do to the same queries.
@@ -69,15 +77,14 @@ public struct ForwardPartial: ~Copyable {
     precondition(
       other.tokens == tokens && other.shape == shape && other.accumulation == accumulation,
       "other queries")
-    switch unsafe (state, other.state) {
-    case (.fast(let rows), .fast(let others)):
-      unsafe rows.merge(others, shape: shape, tokens: tokens)
-    case (.reproducible(let rows), .reproducible(let others)):
+    switch accumulation {
+    case .fast: unsafe fastRows.merge(other.fastRows, shape: shape, tokens: tokens)
+    case .reproducible:
+      let (rows, others) = unsafe (reproducibleRows, other.reproducibleRows)
       for row in 0..<rowCount {
         unsafe rows.outputs.add(row: row, of: others.outputs, to: row)
         unsafe rows.rowSums.add(row: row, of: others.rowSums, to: row)
       }
-    default: preconditionFailure("another accumulation")
     }
   }
 
@@ -85,10 +92,10 @@ public struct ForwardPartial: ~Copyable {
   ///
   /// - Returns: as ``ForwardAccumulator/finish()``.
   public func output() -> AttentionOutput {
-    switch unsafe state {
-    case .fast(let rows):
-      unsafe FastForwardSums(shape: shape, tokens: tokens, copying: rows).finish()
-    case .reproducible(let rows): rows.output(shape: shape, tokens: tokens)
+    switch accumulation {
+    case .fast:
+      unsafe FastForwardSums(shape: shape, tokens: tokens, copying: fastRows).finish(remainders)
+    case .reproducible: unsafe reproducibleRows.output(shape: shape, tokens: tokens)
     }
   }
 
@@ -97,7 +104,7 @@ public struct ForwardPartial: ~Copyable {
   ///
   /// - Precondition: contributions are added by ``Accumulation/fast``.
   public mutating func divide() {
-    unsafe fastRows.divide(shape: shape, tokens: tokens)
+    unsafe fastRows.divide(shape: shape, tokens: tokens, remainders)
   }
 
   // MARK: Rows
@@ -117,35 +124,36 @@ public struct ForwardPartial: ~Copyable {
     }
   }
 
-  @unsafe private var fastRows: RowState {
-    guard case .fast(let rows) = unsafe state else {
-      preconditionFailure("reproducible sums are divided by output()")
-    }
-    return unsafe rows
-  }
-
-  /// The rows; valid for as long as the memory is.
-  @unsafe var state: ForwardState {
-    let base = unsafe UnsafeMutableRawPointer(storage.unsafeBaseAddress)
+  /// The rows, to be added to; valid for as long as this value is.
+  @unsafe
+  mutating func state() -> ForwardState {
     switch accumulation {
     case .fast:
-      let output = unsafe base.assumingMemoryBound(to: Float.self)
-      let rowMax = unsafe output + rowCount * shape.valueHeadDim
-      return unsafe .fast(
-        RowState(
-          rowMax: rowMax, rowSum: rowMax + rowCount, output: output,
-          outputStride: shape.queryHeads * shape.valueHeadDim))
-    case .reproducible:
-      let words = unsafe base.assumingMemoryBound(to: Int64.self)
-      let sums =
-        unsafe words
-        + ReproducibleRows.cellCount(rows: rowCount, columns: shape.valueHeadDim)
-      let bins = unsafe sums + ReproducibleRows.cellCount(rows: rowCount, columns: 1)
-      return unsafe .reproducible(
-        ReproducibleState(
-          outputs: ReproducibleRows(cells: words, bins: bins, columns: shape.valueHeadDim),
-          rowSums: ReproducibleRows(cells: sums, bins: bins + rowCount, columns: 1)))
+      remainders.reserve()
+      return unsafe .fast(CompensatedRowState(fastRows, remainders))
+    case .reproducible: return unsafe .reproducible(reproducibleRows)
     }
+  }
+
+  @unsafe private var fastRows: RowState {
+    precondition(accumulation == .fast, "reproducible sums are divided by output()")
+    let output = unsafe UnsafeMutableRawPointer(storage.unsafeBaseAddress)
+      .assumingMemoryBound(to: Float.self)
+    let rowMax = unsafe output + rowCount * shape.valueHeadDim
+    return unsafe RowState(
+      rowMax: rowMax, rowSum: rowMax + rowCount, output: output,
+      outputStride: shape.queryHeads * shape.valueHeadDim)
+  }
+
+  @unsafe private var reproducibleRows: ReproducibleState {
+    let words = unsafe UnsafeMutableRawPointer(storage.unsafeBaseAddress)
+      .assumingMemoryBound(to: Int64.self)
+    let sums =
+      unsafe words + ReproducibleRows.cellCount(rows: rowCount, columns: shape.valueHeadDim)
+    let bins = unsafe sums + ReproducibleRows.cellCount(rows: rowCount, columns: 1)
+    return unsafe ReproducibleState(
+      outputs: ReproducibleRows(cells: words, bins: bins, columns: shape.valueHeadDim),
+      rowSums: ReproducibleRows(cells: sums, bins: bins + rowCount, columns: 1))
   }
 }
 

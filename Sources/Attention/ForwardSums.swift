@@ -37,8 +37,10 @@ struct FastForwardSums: ~Copyable {
   }
 
   /// Divides by the row sums.
-  consuming func finish() -> AttentionOutput {
-    unsafe rows.divide(shape: shape, tokens: output.shape[1])
+  ///
+  /// - Parameter remainders: what rounding took from these.
+  consuming func finish(_ remainders: borrowing RowRemainders) -> AttentionOutput {
+    unsafe rows.divide(shape: shape, tokens: output.shape[1], remainders)
     return AttentionOutput(o: output, lse: rowMax, lseRemainder: rowSum)
   }
 }
@@ -46,14 +48,14 @@ struct FastForwardSums: ~Copyable {
 extension RowState {
   /// Divides outputs by their row sums, and makes the maxima log-sum-exps, the sums what rounding took
   /// from these.
-  func divide(shape: AttentionShape, tokens: Int) {
+  func divide(shape: AttentionShape, tokens: Int, _ remainders: borrowing RowRemainders) {
     shape.forEachRow(tokens: tokens) { row, first in
-      let sum = unsafe rowSum[row]
+      let sum = unsafe Double(rowSum[row]) + Double(remainders.ofRowSum(row))
       // No key seen: the output is already 0 and the maximum already −∞.
       if sum == 0 { return }
-      let inverse = 1 / sum
+      let inverse = Float(1 / sum)
       for d in first..<first + shape.valueHeadDim { unsafe output[d] *= inverse }
-      let exact = unsafe Double(rowMax[row]) * M_LN2 + log(Double(sum))
+      let exact = unsafe Double(rowMax[row]) * M_LN2 + log(sum)
       unsafe (rowMax[row], rowSum[row]) = split(exact)
     }
   }

@@ -4,7 +4,8 @@ public import Tensors
 /// travel.
 ///
 /// Like ``KeyValueGradient`` they are `Float` or reproducible sums in one piece of memory, not yet
-/// multiplied by the scale.
+/// multiplied by the scale. What rounding takes from `Float` while keys are gone through here is kept
+/// beside that memory, and does not travel.
 public struct QueryGradient: ~Copyable {
   /// The dimensions of the problem.
   public let shape: AttentionShape
@@ -18,6 +19,9 @@ public struct QueryGradient: ~Copyable {
   /// `[batch, tokens, queryHeads]` rows of `headDim`; of reproducible sums the integers, then the
   /// bins.
   private let storage: AlignedBuffer<UInt8>
+
+  /// What rounding has taken from fast sums; nothing before it is needed.
+  private var remainders = AlignedBuffer<Float>(zeros: 0)
 
   /// Takes memory that somebody else owns and keeps for as long as this value lives.
   ///
@@ -55,6 +59,7 @@ public struct QueryGradient: ~Copyable {
   /// Sets all gradients to zero.
   public mutating func clear() {
     unsafe storage.unsafeBaseAddress.update(repeating: 0, count: byteCount)
+    remainders = AlignedBuffer(zeros: 0)
   }
 
   /// Adds what others have found out about the same queries.
@@ -62,12 +67,13 @@ public struct QueryGradient: ~Copyable {
     precondition(
       other.tokens == tokens && other.shape == shape && other.accumulation == accumulation,
       "other queries")
-    switch unsafe (sums, other.sums) {
-    case (.fast(let dq), .fast(let others)):
-      unsafe addFloats(rowCount * shape.headDim, from: UnsafePointer(others), to: dq)
-    case (.reproducible(let dq), .reproducible(let others)):
+    switch accumulation {
+    case .fast:
+      unsafe addFloats(
+        rowCount * shape.headDim, from: UnsafePointer(other.fastRows), to: fastRows)
+    case .reproducible:
+      let (dq, others) = unsafe (reproducibleRows, other.reproducibleRows)
       for row in 0..<rowCount { unsafe dq.add(row: row, of: others, to: row) }
-    default: preconditionFailure("another accumulation")
     }
   }
 
@@ -78,11 +84,12 @@ public struct QueryGradient: ~Copyable {
     let factor = Float(scale)
     let tensor = Tensor<Float>(zeros: [shape.batch, tokens, shape.queryHeads, shape.headDim])
     let target = unsafe tensor.unsafeBaseAddress
-    switch unsafe sums {
-    case .fast(let dq):
+    switch accumulation {
+    case .fast:
+      let dq = unsafe fastRows
       for index in 0..<tensor.count { unsafe target[index] = dq[index] * factor }
-    case .reproducible(let dq):
-      unsafe dq.write(rows: 0..<rowCount, times: Double(factor), to: target)
+    case .reproducible:
+      unsafe reproducibleRows.write(rows: 0..<rowCount, times: Double(factor), to: target)
     }
     return tensor
   }
@@ -92,7 +99,7 @@ public struct QueryGradient: ~Copyable {
   /// - Precondition: contributions are added by ``Accumulation/fast``.
   public mutating func multiply(by scale: Double) {
     let factor = Float(scale)
-    let dq = unsafe fastSums
+    let dq = unsafe fastRows
     for index in 0..<rowCount * shape.headDim { unsafe dq[index] *= factor }
   }
 
@@ -100,28 +107,33 @@ public struct QueryGradient: ~Copyable {
   /// long as the memory is.
   @unsafe public var grid: RowGrid {
     unsafe RowGrid(
-      tokensFirst: fastSums, tokens: tokens, heads: shape.queryHeads, width: shape.headDim)
+      tokensFirst: fastRows, tokens: tokens, heads: shape.queryHeads, width: shape.headDim)
   }
 
-  @unsafe private var fastSums: UnsafeMutablePointer<Float> {
-    guard case .fast(let dq) = unsafe sums else {
-      preconditionFailure("reproducible sums are copied out by dq(scale:)")
-    }
-    return unsafe dq
-  }
-
-  /// The rows; valid for as long as the memory is.
-  @unsafe var sums: QueryGradientSums {
-    let base = unsafe UnsafeMutableRawPointer(storage.unsafeBaseAddress)
+  /// The rows, to be added to; valid for as long as this value is.
+  @unsafe
+  mutating func sums() -> QueryGradientSums {
     switch accumulation {
-    case .fast: return unsafe .fast(base.assumingMemoryBound(to: Float.self))
-    case .reproducible:
-      let words = unsafe base.assumingMemoryBound(to: Int64.self)
-      return unsafe .reproducible(
-        ReproducibleRows(
-          cells: words,
-          bins: words + ReproducibleRows.cellCount(rows: rowCount, columns: shape.headDim),
-          columns: shape.headDim))
+    case .fast:
+      if remainders.count == 0 { remainders = AlignedBuffer(zeros: rowCount * shape.headDim) }
+      return unsafe .fast(
+        CompensatedSums(sums: fastRows, remainders: remainders.unsafeBaseAddress))
+    case .reproducible: return unsafe .reproducible(reproducibleRows)
     }
+  }
+
+  @unsafe private var fastRows: UnsafeMutablePointer<Float> {
+    precondition(accumulation == .fast, "reproducible sums are copied out by dq(scale:)")
+    return unsafe UnsafeMutableRawPointer(storage.unsafeBaseAddress)
+      .assumingMemoryBound(to: Float.self)
+  }
+
+  @unsafe private var reproducibleRows: ReproducibleRows {
+    let words = unsafe UnsafeMutableRawPointer(storage.unsafeBaseAddress)
+      .assumingMemoryBound(to: Int64.self)
+    return unsafe ReproducibleRows(
+      cells: words,
+      bins: words + ReproducibleRows.cellCount(rows: rowCount, columns: shape.headDim),
+      columns: shape.headDim)
   }
 }

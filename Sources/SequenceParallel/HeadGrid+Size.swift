@@ -17,7 +17,7 @@ extension ShardedAttention {
       members.reduce(0) { $0 + Double(queries.tokenCount(of: $1)) }
       * Double(shares[column].queryHeads.count)
     let side = (dims + 2) * (gradients ? 8 : 4)
-    let sums = accumulation == .fast ? 0 : 16 * wide + 32
+    let sums = accumulation == .fast ? 4 * (wide + 1) : 16 * wide + 32
     let ownKeys = Double(keys.tokenCount(of: rank))
     let packedKeys = ownKeys * Double(shares.reduce(0) { $0 + $1.kvHeads.count })
     let innerKeys =

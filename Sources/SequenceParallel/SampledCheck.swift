@@ -15,8 +15,11 @@ public struct SampledCheck {
   public struct Finding: Hashable, Sendable {
     /// Rows that were compared, each with all of its heads.
     public let rows: Int
-    /// The largest difference to the oracle in `o` or `lse`, each relative to `1 + max|oracle|`
-    /// over the sampled rows; infinite where one is NaN, or infinite and should not be.
+    /// The largest difference to the oracle in `o`, relative to `1 + max|oracle|` over the sampled
+    /// rows, or in `lse`, as it is.
+    ///
+    /// That of a log-sum-exp is the relative error of the row sum, whatever its own size. Infinite where
+    /// one is NaN, or infinite and should not be.
     public let maxError: Double
     /// The largest error that is put down to rounding: of the keys and values on the wire, and of
     /// arithmetic in single precision.
@@ -101,8 +104,8 @@ public struct SampledCheck {
     // The kernels are to compute on what has travelled as exactly as `Float` allows; what rounding
     // on the wire does to the exact result, the oracle says.
     return Finding(
-      rows: samples.count, maxError: try world.allReduce(max(o.value, lse.value), with: .max),
-      tolerance: 1e-5 + 4 * 0x1p-24 * largestScore + max(wireO.value, wireLSE.value))
+      rows: samples.count, maxError: try world.allReduce(max(o.value, lse.absolute), with: .max),
+      tolerance: 1e-5 + 4 * 0x1p-24 * largestScore + max(wireO.value, wireLSE.absolute))
   }
 
   /// Sampled rows over all keys, `[positions][queryHeads]`, and their largest magnitude of a score,

@@ -101,6 +101,9 @@ struct RelativeError {
   /// Infinite where one is NaN, or infinite and should not be.
   var value: Double { difference / (1 + magnitude) }
 
+  /// The largest difference itself.
+  var absolute: Double { difference }
+
   /// Takes a number of the oracle into the magnitude.
   mutating func expect(_ expected: Double) {
     if expected.isFinite { magnitude = max(magnitude, abs(expected)) }

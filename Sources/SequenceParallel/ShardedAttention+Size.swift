@@ -53,9 +53,10 @@ extension ShardedAttention {
 
   /// The bytes that the tensors of a rank take at most.
   ///
-  /// These are queries, outputs, log-sum-exps and row sums, and the blocks and results that the
-  /// transport keeps; for the backward pass as much again for the queries' side, the blocks and
-  /// gradients of its own route, and the gradients of keys and values that are given back. As a `Double`, since it may be asked of problems that fit nowhere.
+  /// These are queries, outputs, log-sum-exps and row sums, what rounding takes from the results of
+  /// queries, and the blocks and results that the transport keeps; for the backward pass as much again
+  /// for the queries' side, the blocks and gradients of its own route, and the gradients of keys and
+  /// values that are given back. As a `Double`, since it may be asked of problems that fit nowhere.
   ///
   /// - Parameter backwardRoute: of the backward pass; automatic is the larger of both.
   /// - Precondition: the transport can serve these ranks.
@@ -81,15 +82,30 @@ extension ShardedAttention {
     let key = Double(shape.kvHeads) * (headDim + valueHeadDim)
     // Bytes of a row that stays, of one that passes by, and of a key and value.
     var ownRow = 4 * (headDim + valueHeadDim + 2) * (gradients ? 2 : 1)
+    var row = 0.0
+    // Reproducible sums beside the floats that come of them, or what rounding takes from fast ones.
+    // These are of one pass at a time, and where queries travel of those that are here.
+    let remainders = (
+      forward: 4 * (valueHeadDim + 1),
+      // In the forward pass there are no gradients of queries yet.
+      backward: 4 * max(headDim, valueHeadDim - headDim)
+    )
+    let keysTravelForward = transport != .query
+    let keysTravelBackward = backwardRoute != .queries
     if accumulation == .reproducible {
       ownRow += sum * (valueHeadDim + 1 + (gradients ? headDim : 0))
+    } else if gradients {
+      if keysTravelBackward { ownRow += remainders.backward } else { row += remainders.backward }
+    } else if keysTravelForward {
+      ownRow += remainders.forward
+    } else {
+      row += remainders.forward
     }
-    var row = 0.0
     var token = Double(
       shape.kvHeads
         * wire.bytesPerToken(headDim: shape.headDim, valueHeadDim: shape.valueHeadDim))
-    if transport != .query || gradients && backwardRoute == .keys { token *= 1 + others }
-    if transport == .query {
+    if keysTravelForward || gradients && keysTravelBackward { token *= 1 + others }
+    if !keysTravelForward {
       row += 4 * (1 + others) * headDim + results * (valueHeadDim + 2)
     }
     if gradients {

@@ -8,7 +8,8 @@ import Tensors
 /// Gradients of queries are added to by many units. They take turns: for each tile of queries the
 /// units of one head add in the order of their keys, so the result is the same bits for any number
 /// of threads. A unit goes through the queries in ascending order and the units start in
-/// ascending order, so the one before is normally ahead and nobody waits.
+/// ascending order, so the one before is normally ahead and nobody waits. They add to what rounding
+/// has taken from the gradients, which is settled after some turns and after the last.
 ///
 /// It holds plain addresses: whoever creates it keeps the tensors alive until it has run.
 @safe
@@ -36,21 +37,26 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
   private let keyRuns: [PositionRange]
   private let heads: [PackedHead]
   private let rows: BackwardRows
-  private let dq: UnsafeMutablePointer<Float>
+  private let dq: CompensatedSums
   private let dk: UnsafeMutablePointer<Float>
   private let dv: UnsafeMutablePointer<Float>
   private let keyCount: Int
   private let queryTiles: [QueryTile]
-  private let units: [Unit]
+  /// For each run of keys, how many tiles those before it have.
+  private let firstTiles: [Int]
+  /// Which tiles of keys are the units' turns.
+  private let part: BlockPart
   private let turns: Turns
+  private let turnCount: Int
 
-  var unitCount: Int { units.count }
+  /// Units are made as they are asked for: there can be many millions of tiles of keys.
+  let unitCount: Int
 
   @unsafe
   init(
     shape: AttentionShape, pattern: any AttentionPattern, queryScale: Float, tokens: Int,
     queryRuns: [PositionRange], keyRuns: [PositionRange], heads: [PackedHead],
-    rows: BackwardRows, dq: UnsafeMutablePointer<Float>, dk: UnsafeMutablePointer<Float>,
+    rows: BackwardRows, dq: CompensatedSums, dk: UnsafeMutablePointer<Float>,
     dv: UnsafeMutablePointer<Float>, keyCount: Int, part: BlockPart
   ) {
     self.shape = shape
@@ -76,22 +82,30 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
       runStart += run.count
     }
     self.queryTiles = queryTiles
-    let keyTiles = keyRuns.indices.flatMap { run in
-      stride(from: 0, to: keyRuns[run].count, by: TileSizes.backwardKeys).map { (run, $0) }
+    var tileCount = 0
+    firstTiles = keyRuns.map { run in
+      defer { tileCount += (run.count + TileSizes.backwardKeys - 1) / TileSizes.backwardKeys }
+      return tileCount
     }
-    var units: [Unit] = []
-    for (turn, index) in part.indices(of: keyTiles.count).enumerated() {
-      let (run, firstKey) = keyTiles[index]
-      // Neighbouring units belong to different heads, so that they do not wait for each other.
-      for batch in 0..<shape.batch {
-        for kvHead in 0..<shape.kvHeads {
-          units.append(
-            Unit(batch: batch, kvHead: kvHead, run: run, firstKey: firstKey, turn: turn))
-        }
-      }
-    }
-    self.units = units
+    self.part = part
+    turnCount = part.count(of: tileCount)
+    unitCount = turnCount * shape.batch * shape.kvHeads
     turns = Turns(count: shape.batch * shape.queryHeads * queryTiles.count)
+  }
+
+  /// Neighbouring units belong to different heads, so that they do not wait for each other.
+  private func unit(_ index: Int) -> Unit {
+    let (turn, head) = index.quotientAndRemainder(dividingBy: shape.batch * shape.kvHeads)
+    let tile = part.index(turn)
+    var (run, end) = (0, keyRuns.count)
+    // The last run whose first tile is not after this one.
+    while end - run > 1 {
+      let middle = (run + end) / 2
+      if firstTiles[middle] <= tile { run = middle } else { end = middle }
+    }
+    return Unit(
+      batch: head / shape.kvHeads, kvHead: head % shape.kvHeads, run: run,
+      firstKey: (tile - firstTiles[run]) * TileSizes.backwardKeys, turn: turn)
   }
 
   /// Takes units until there are none.
@@ -99,7 +113,7 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
     var keyTile = KeyTile(shape: shape)
     var tile = BackwardTile(shape: shape)
     while let index = units.next() {
-      run(self.units[index], keyTile: &keyTile, tile: &tile, poll: poll)
+      run(unit(index), keyTile: &keyTile, tile: &tile, poll: poll)
     }
   }
 
@@ -118,6 +132,7 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
         let coverage = pattern.coverage(keys: keys, queries: queries.positions)
         guard coverage != .none else {
           turns.take(turn, unit.turn, poll: poll)
+          settle(unit, queryHead, queries, turn, added: false)
           turns.pass(turn)
           continue
         }
@@ -139,10 +154,12 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
               pattern: pattern, keys: keys, queries: queries.positions,
               head: shape.firstQueryHead + queryHead) : nil)
         turns.take(turn, unit.turn, poll: poll)
-        let row = (unit.batch * tokens + queries.firstToken) * shape.queryHeads + queryHead
+        let rows = unsafe queryGradients(unit, queryHead, queries)
         unsafe tile.addQueryGradients(
-          to: dq + row * shape.headDim, stride: shape.queryHeads * shape.headDim)
+          to: addsAtOnce ? rows.sums : rows.remainders, stride: shape.queryHeads * shape.headDim)
+        settle(unit, queryHead, queries, turn, added: true)
         turns.pass(turn)
+        tile.putGradientsBy()
         poll(queries.positions.count * keys.count)
       }
     }
@@ -154,6 +171,32 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
       toKeys: dk + row * shape.headDim, stride: shape.kvHeads * shape.headDim,
       toValues: dv + row * shape.valueHeadDim, stride: shape.kvHeads * shape.valueHeadDim)
   }
+
+  // MARK: Gradients of queries
+
+  /// Keys are so few that nothing is lost.
+  private var addsAtOnce: Bool { turnCount <= TileSizes.fewBackwardTiles }
+
+  @unsafe
+  private func queryGradients(
+    _ unit: Unit, _ queryHead: Int, _ queries: QueryTile
+  ) -> CompensatedSums {
+    let row = (unit.batch * tokens + queries.firstToken) * shape.queryHeads + queryHead
+    return unsafe dq.from(row * shape.headDim)
+  }
+
+  /// Settles the gradients of a tile of queries if it is time, in the turn of a unit.
+  private func settle(
+    _ unit: Unit, _ queryHead: Int, _ queries: QueryTile, _ turn: Int, added: Bool
+  ) {
+    guard !addsAtOnce, turns.count(turn, added: added, isLast: unit.turn == turnCount - 1) else {
+      return
+    }
+    let rows = unsafe queryGradients(unit, queryHead, queries)
+    for row in 0..<queries.positions.count {
+      unsafe rows.from(row * shape.queryHeads * shape.headDim).settle(count: shape.headDim)
+    }
+  }
 }
 
 /// For each tile of queries, whose turn it is to add to its gradients.
@@ -161,6 +204,8 @@ private final class Turns: Sendable {
   @safe
   private struct Counters: @unchecked Sendable {
     let base: UnsafeMutablePointer<Atomic<Int>>
+    /// How often something has been added since it was settled; who has the turn may touch it.
+    let additions: UnsafeMutablePointer<Int>
   }
 
   private let counters: Counters
@@ -168,13 +213,16 @@ private final class Turns: Sendable {
 
   init(count: Int) {
     self.count = count
-    counters = unsafe Counters(base: .allocate(capacity: max(count, 1)))
+    counters = unsafe Counters(
+      base: .allocate(capacity: max(count, 1)), additions: .allocate(capacity: max(count, 1)))
+    unsafe counters.additions.initialize(repeating: 0, count: count)
     for index in 0..<count { unsafe (counters.base + index).initialize(to: Atomic(0)) }
   }
 
   deinit {
     unsafe counters.base.deinitialize(count: count)
     unsafe counters.base.deallocate()
+    unsafe counters.additions.deallocate()
   }
 
   /// Waits until it is `turn` of counter `index`.
@@ -183,6 +231,16 @@ private final class Turns: Sendable {
       poll(0)
       sched_yield()
     }
+  }
+
+  /// Counts what whoever has the turn has added to counter `index`.
+  ///
+  /// - Returns: whether that is to be settled: it was added often enough, or will not be again.
+  func count(_ index: Int, added: Bool, isLast: Bool) -> Bool {
+    let additions = unsafe counters.additions[index] + (added ? 1 : 0)
+    let isDue = additions >= (isLast ? 1 : TileSizes.backwardTilesAtOnce)
+    unsafe counters.additions[index] = isDue ? 0 : additions
+    return isDue
   }
 
   /// Lets the next one have its turn.

@@ -27,6 +27,13 @@ struct BackwardTile: ~Copyable {
   /// `[panels of W columns][keys][W]`; dk lacks a factor ln 2, since the queries have log₂e.
   var dk: AlignedBuffer<Float>
   var dv: AlignedBuffer<Float>
+  /// What tiles of queries before the last ones have contributed to both.
+  private let earlierDK: CompensatedBuffer
+  private let earlierDV: CompensatedBuffer
+  /// Tiles of queries that `dk` and `dv` come from.
+  private var tilesAtOnce = 0
+  /// Whether there are earlier ones.
+  private var hasEarlier = false
 
   /// `[panels of W columns][rows][W]`, multiplied by scale · log₂e.
   let queries: AlignedBuffer<Float>
@@ -62,6 +69,8 @@ struct BackwardTile: ~Copyable {
     keyColumns = AlignedBuffer(zeros: maxKeys * columns)
     dk = AlignedBuffer(zeros: maxKeys * columns)
     dv = AlignedBuffer(zeros: maxKeys * valueColumns)
+    earlierDK = CompensatedBuffer(count: maxKeys * columns)
+    earlierDV = CompensatedBuffer(count: maxKeys * valueColumns)
     queries = AlignedBuffer(zeros: maxRows * columns)
     outputGradients = AlignedBuffer(zeros: maxRows * valueColumns)
     weights = AlignedBuffer(zeros: maxRows * TileSizes.backwardStride)
@@ -107,12 +116,31 @@ struct BackwardTile: ~Copyable {
       }
     }
     clearGradients()
+    hasEarlier = false
   }
 
-  /// Sets the gradients of the keys and values to zero.
-  func clearGradients() {
+  private mutating func clearGradients() {
     unsafe dk.unsafeBaseAddress.update(repeating: 0, count: dk.count)
     unsafe dv.unsafeBaseAddress.update(repeating: 0, count: dv.count)
+    tilesAtOnce = 0
+  }
+
+  /// Puts the gradients of the keys and values by if they are those of many tiles of queries: their
+  /// sum is then as exact as if there were few.
+  mutating func putGradientsBy() {
+    tilesAtOnce += 1
+    if tilesAtOnce == TileSizes.backwardTilesAtOnce { joinEarlier() }
+  }
+
+  private mutating func joinEarlier() {
+    if !hasEarlier {
+      earlierDK.clear()
+      earlierDV.clear()
+      hasEarlier = true
+    }
+    earlierDK.add(dk)
+    earlierDV.add(dv)
+    clearGradients()
   }
 
   /// Adds the gradients of the keys and values to reproducible sums.
@@ -143,26 +171,28 @@ struct BackwardTile: ~Copyable {
     }
   }
 
-  /// Adds the gradients of the keys and values to rows of `dk` and `dv`.
+  /// Adds the gradients of the keys and values to rows of `dk` and `dv`, once all queries have been.
   ///
   /// - Parameters:
   ///   - dkRows: row `key` lies at `key · dkStride`.
   ///   - dvRows: row `key` lies at `key · dvStride`.
   @unsafe
-  func addGradients(
+  mutating func addGradients(
     toKeys dkRows: UnsafeMutablePointer<Float>, stride dkStride: Int,
     toValues dvRows: UnsafeMutablePointer<Float>, stride dvStride: Int
   ) {
-    unsafe addRows(of: dk, columns: headDim, factor: lnOf2, to: dkRows, stride: dkStride)
-    unsafe addRows(of: dv, columns: valueHeadDim, factor: 1, to: dvRows, stride: dvStride)
+    if hasEarlier { joinEarlier() }
+    let dkSource = unsafe hasEarlier ? earlierDK.sums : dk.unsafeBaseAddress
+    let dvSource = unsafe hasEarlier ? earlierDV.sums : dv.unsafeBaseAddress
+    unsafe addRows(of: dkSource, columns: headDim, factor: lnOf2, to: dkRows, stride: dkStride)
+    unsafe addRows(of: dvSource, columns: valueHeadDim, factor: 1, to: dvRows, stride: dvStride)
   }
 
   @unsafe
   private func addRows(
-    of gradients: borrowing AlignedBuffer<Float>, columns: Int, factor: Float,
+    of source: UnsafePointer<Float>, columns: Int, factor: Float,
     to target: UnsafeMutablePointer<Float>, stride: Int
   ) {
-    let source = unsafe gradients.unsafeBaseAddress
     for key in 0..<keys {
       for column in 0..<columns {
         let panel = column / Self.width * TileSizes.backwardKeys

@@ -2,8 +2,8 @@ import Tensors
 
 /// One block against all queries of a rank, cut into units that threads can take independently.
 ///
-/// A unit is a tile of queries of one head. It takes up its rows' state, goes through the block's
-/// keys tile by tile, and puts the state back; no two units share a row.
+/// A unit is a tile of queries of one head. It goes through the block's keys leaf by leaf, and adds
+/// what each does to its rows to their state; no two units share a row.
 ///
 /// It holds plain addresses: whoever creates it keeps the tensors alive until it has run.
 @safe
@@ -23,7 +23,7 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
   let tokens: Int
   let queries: UnsafePointer<Float>
   let heads: [PackedHead]
-  let keyLeaves: [Leaf]
+  let keyLeaves: Leaves
   let state: ForwardState
   let units: [Unit]
 
@@ -41,7 +41,8 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
     self.tokens = tokens
     unsafe self.queries = queries
     unsafe self.heads = heads
-    unsafe keyLeaves = Leaf.leaves(of: keyRuns, for: state.accumulation)
+    let leaf = unsafe state.accumulation == .fast ? TileSizes.fastLeaf : TileSizes.leaf
+    keyLeaves = Leaves(of: keyRuns, length: leaf)
     unsafe self.state = state
     let units = Self.units(
       shape: shape, queryRuns: queryRuns, keyRuns: keyRuns, pattern: pattern)
@@ -101,9 +102,6 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
     unsafe tile.load(
       queries: queries + firstQuery * shape.headDim, stride: shape.queryHeads * shape.headDim,
       rows: rows, scale: scale)
-    if case .fast(let rows) = unsafe state {
-      unsafe tile.load(state: rows.from(row: firstState, output: firstQuery, shape: shape))
-    }
     for leaf in keyLeaves {
       let packed = unsafe heads[(leaf.run * shape.batch + unit.batch) * shape.kvHeads + kvHead]
       var isSeen = false
@@ -111,7 +109,7 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
         let keys = leaf.positions.slice(range)
         let coverage = pattern.coverage(keys: keys, queries: unit.positions)
         if coverage == .none { continue }
-        if !isSeen, case .reproducible = unsafe state { tile.clearState() }
+        if !isSeen { tile.clearState() }
         isSeen = true
         let masked = coverage == .some || pattern.hasBias
         let mask =
@@ -128,12 +126,12 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
         }
         poll(rows * keys.count)
       }
-      if isSeen, case .reproducible(let sums) = unsafe state {
-        unsafe tile.add(to: sums, from: firstState)
+      guard isSeen else { continue }
+      switch unsafe state {
+      case .fast(let rows):
+        unsafe tile.add(to: rows.from(row: firstState, output: firstQuery, shape: shape))
+      case .reproducible(let sums): unsafe tile.add(to: sums, from: firstState)
       }
-    }
-    if case .fast(let rows) = unsafe state {
-      unsafe tile.store(state: rows.from(row: firstState, output: firstQuery, shape: shape))
     }
   }
 }
@@ -141,7 +139,7 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
 /// The state of all rows of an accumulator.
 @unsafe
 enum ForwardState {
-  case fast(RowState)
+  case fast(CompensatedRowState)
   case reproducible(ReproducibleState)
 
   var accumulation: Accumulation {

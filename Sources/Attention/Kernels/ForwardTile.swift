@@ -5,7 +5,8 @@ import Tensors
 /// For each row, `rowMax` is the largest score so far, rounded up to an integer, `rowSum` the sum of `2^(score − rowMax)`,
 /// and `outputs` the same sum weighted by the values. A tile of keys is taken in three passes:
 /// scores, weights, outputs. Scores are in base 2: the softmax scale times log₂e is folded into the
-/// queries when they are packed.
+/// queries when they are packed. After some tiles the state is added to sums outside, which lose
+/// nothing however many there are, and the rows start anew.
 ///
 /// Source: Dao 2023, FlashAttention-2, Algorithm 1.
 struct ForwardTile: ~Copyable {
@@ -69,34 +70,6 @@ struct ForwardTile: ~Copyable {
     }
   }
 
-  /// Takes up the state of the rows of an accumulator.
-  @unsafe
-  mutating func load(state: RowState) {
-    for row in 0..<rows {
-      unsafe rowMax.unsafeBaseAddress[row] = state.rowMax[row]
-      unsafe rowSum.unsafeBaseAddress[row] = state.rowSum[row]
-    }
-    forEachOutputRow { panel, row, width in
-      let output = unsafe state.output + row * state.outputStride + panel * TileSizes.panelWidth
-      let target = unsafe outputRow(panel: panel, row: row)
-      for column in 0..<width { unsafe target[column] = output[column] }
-    }
-  }
-
-  /// Puts the state back where it came from.
-  @unsafe
-  func store(state: RowState) {
-    for row in 0..<rows {
-      unsafe state.rowMax[row] = rowMax.unsafeBaseAddress[row]
-      unsafe state.rowSum[row] = rowSum.unsafeBaseAddress[row]
-    }
-    forEachOutputRow { panel, row, width in
-      let output = unsafe state.output + row * state.outputStride + panel * TileSizes.panelWidth
-      let source = unsafe outputRow(panel: panel, row: row)
-      for column in 0..<width { unsafe output[column] = source[column] }
-    }
-  }
-
   /// Starts with rows that have seen nothing.
   mutating func clearState() {
     unsafe rowMax.unsafeBaseAddress.update(repeating: -.infinity, count: rows)
@@ -104,6 +77,25 @@ struct ForwardTile: ~Copyable {
     for panel in 0..<valuePanels {
       unsafe outputRow(panel: panel, row: 0)
         .update(repeating: 0, count: rows * TileSizes.panelWidth)
+    }
+  }
+
+  /// Adds the state to that of the rows of an accumulator.
+  @unsafe
+  func add(to state: CompensatedRowState) {
+    for row in 0..<rows {
+      let ownMax = unsafe rowMax.unsafeBaseAddress[row]
+      // The row has seen nothing.
+      if ownMax == -.infinity { continue }
+      let (kept, added) = unsafe state.add(
+        max: ownMax, sum: rowSum.unsafeBaseAddress[row], to: row)
+      let target = unsafe state.outputs.from(row * state.outputStride)
+      for panel in 0..<valuePanels {
+        let first = panel * TileSizes.panelWidth
+        unsafe target.from(first).add(
+          outputRow(panel: panel, row: row), times: added, keeping: kept,
+          count: min(TileSizes.panelWidth, valueHeadDim - first))
+      }
     }
   }
 
@@ -125,14 +117,6 @@ struct ForwardTile: ~Copyable {
   @unsafe @inline(__always)
   func outputRow(panel: Int, row: Int) -> UnsafeMutablePointer<Float> {
     unsafe outputs.unsafeBaseAddress + (panel * TileSizes.queries + row) * TileSizes.panelWidth
-  }
-
-  @inline(__always)
-  private func forEachOutputRow(_ body: (_ panel: Int, _ row: Int, _ width: Int) -> Void) {
-    for panel in 0..<valuePanels {
-      let width = min(TileSizes.panelWidth, valueHeadDim - panel * TileSizes.panelWidth)
-      for row in 0..<rows { body(panel, row, width) }
-    }
   }
 
   // MARK: One tile of keys
@@ -312,23 +296,6 @@ struct ForwardTile: ~Copyable {
 
 /// log₂e: turns natural-log units into the base-2 units of the kernel.
 let log2OfE: Float = 1.442_695_04
-
-/// Rows of the accumulator.
-@unsafe
-struct RowState {
-  let rowMax: UnsafeMutablePointer<Float>
-  let rowSum: UnsafeMutablePointer<Float>
-  /// Row `r` lies at `r · outputStride`.
-  let output: UnsafeMutablePointer<Float>
-  let outputStride: Int
-
-  /// The rows from one on.
-  func from(row: Int, output first: Int, shape: AttentionShape) -> RowState {
-    unsafe RowState(
-      rowMax: rowMax + row, rowSum: rowSum + row, output: output + first * shape.valueHeadDim,
-      outputStride: outputStride)
-  }
-}
 
 /// Reproducible sums over the leaves that rows have seen.
 struct ReproducibleState {

@@ -57,8 +57,8 @@ struct ReproducibleBackwardPass: ThreadedPass, @unchecked Sendable {
     unsafe self.heads = heads
     unsafe self.rows = rows
     self.gradients = gradients
-    let queryLeaves = Leaf.leaves(of: queryRuns, for: .reproducible)
-    let keyLeaves = Leaf.leaves(of: keyRuns, for: .reproducible)
+    let queryLeaves = Array(Leaves(of: queryRuns, length: TileSizes.leaf))
+    let keyLeaves = Array(Leaves(of: keyRuns, length: TileSizes.leaf))
     self.queryLeaves = queryLeaves
     self.keyLeaves = keyLeaves
     var units: [Unit] = []

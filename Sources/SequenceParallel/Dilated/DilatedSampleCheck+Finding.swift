@@ -33,8 +33,8 @@ extension DilatedSampleCheck {
     /// Nothing compared.
     public init() {}
 
-    /// The largest difference in `o` or `lse`, each relative to `1 + max|closed form|`.
-    public var maxError: Double { max(output.value, logSumExp.value) }
+    /// The largest difference in `o`, relative to `1 + max|closed form|`, or in `lse`.
+    public var maxError: Double { max(output.value, logSumExp.difference) }
     /// The largest error that is put down to arithmetic in single precision.
     public var tolerance: Double { 1e-5 + 4 * 0x1p-24 * largestScore }
     /// Whether the result is what it should be.

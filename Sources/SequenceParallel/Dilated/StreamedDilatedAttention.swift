@@ -108,11 +108,13 @@ public struct StreamedDilatedAttention {
   private var work: DilatedWork { DilatedWork(families: families, isCausal: pattern.isCausal) }
 
   /// About the most bytes that a window takes: its rows, those gathered of them for one branch, and
-  /// outputs twice.
+  /// outputs twice, and what rounding takes from them.
   public var residentBytes: Double {
     let (queryHeads, kvHeads) = (Double(shape.queryHeads), Double(shape.kvHeads))
     let (headDim, valueHeadDim) = (Double(shape.headDim), Double(shape.valueHeadDim))
-    let numbers = 2 * queryHeads * (headDim + valueHeadDim + 4) + kvHeads * (headDim + valueHeadDim)
+    let numbers =
+      queryHeads * (2 * (headDim + valueHeadDim + 4) + valueHeadDim + 1)
+      + kvHeads * (headDim + valueHeadDim)
     return 4 * numbers * Double(shape.batch) * Double(min(windowTokens, tokens))
       + 8 * Double(stepBytes)
   }
