@@ -6,8 +6,12 @@
 /// A shape can also be that of some neighbouring heads of a larger problem: see
 /// ``restricted(to:)``.
 public struct AttentionShape: Hashable, Sendable {
-  /// Largest head dim that the kernels accept, for keys and for values.
-  public static let largestHeadDim = 256
+  /// Largest head dim, for keys and for values: that of the keys of multi-head latent attention.
+  ///
+  /// Nothing in the kernels is of a fixed size: it is how far they are tested.
+  ///
+  /// Source: DeepSeek-AI 2024, DeepSeek-V2, section 2.1: 512 latent and 64 rotary columns.
+  public static let largestHeadDim = 576
 
   /// Independent sequences.
   public let batch: Int

@@ -89,12 +89,20 @@ struct BackwardTests {
 
   @Test(
     "any head dim, causal and full",
-    arguments: [1, 3, 4, 8, 15, 16, 17, 33, 40, 64, 80, 96, 128, 192, 255, 256])
+    arguments: [1, 3, 4, 8, 15, 16, 17, 33, 40, 64, 80, 96, 128, 192, 255, 256, 257, 512, 575, 576])
   func headDims(headDim: Int) {
     let problem = Problem(tokens: 53, headDim: headDim)
     expectClose(
       problem.computedGradients(pattern: FullPattern()),
       problem.expectedGradients { _, _, _ in 0 })
+    expectClose(
+      problem.computedGradients(pattern: CausalPattern()),
+      problem.expectedGradients(bias: causalBias(0)))
+  }
+
+  @Test("value head dim differs from head dim", arguments: [(576, 512), (576, 1), (1, 576)])
+  func valueHeadDims(headDim: Int, valueHeadDim: Int) {
+    let problem = Problem(tokens: 110, headDim: headDim, valueHeadDim: valueHeadDim)
     expectClose(
       problem.computedGradients(pattern: CausalPattern()),
       problem.expectedGradients(bias: causalBias(0)))

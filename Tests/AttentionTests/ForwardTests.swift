@@ -10,7 +10,10 @@ struct ForwardTests {
 
   @Test(
     "any head dim, causal and full",
-    arguments: [1, 2, 3, 4, 7, 8, 15, 16, 17, 31, 33, 40, 64, 80, 96, 100, 128, 192, 255, 256])
+    arguments: [
+      1, 2, 3, 4, 7, 8, 15, 16, 17, 31, 33, 40, 64, 80, 96, 100, 128, 192, 255, 256, 257, 320, 512,
+      575, 576,
+    ])
   func headDims(headDim: Int) {
     let problem = Problem(tokens: 53, headDim: headDim)
     let full = problem.computed(pattern: FullPattern())
@@ -36,7 +39,9 @@ struct ForwardTests {
 
   @Test(
     "value head dim differs from head dim",
-    arguments: [(1, 256), (256, 1), (64, 40), (24, 100), (5, 16)])
+    arguments: [
+      (1, 256), (256, 1), (64, 40), (24, 100), (5, 16), (576, 512), (576, 1), (1, 576), (300, 500),
+    ])
   func valueHeadDims(headDim: Int, valueHeadDim: Int) {
     let problem = Problem(tokens: 70, headDim: headDim, valueHeadDim: valueHeadDim)
     let result = problem.computed(pattern: FullPattern())

@@ -38,7 +38,9 @@ struct Int8Tests {
 
   @Test(
     "equal blocks of quantised floats, bit for bit",
-    arguments: [(1, 1), (4, 3), (16, 16), (20, 12), (33, 40), (64, 64), (128, 100), (256, 256)])
+    arguments: [
+      (1, 1), (4, 3), (16, 16), (20, 12), (33, 40), (64, 64), (128, 100), (256, 256), (576, 512),
+    ])
   func sameBits(headDim: Int, valueHeadDim: Int) {
     let problem = Problem(
       batch: 2, tokens: 217, queryHeads: 4, kvHeads: 2, headDim: headDim,

@@ -332,7 +332,7 @@ struct ReproducibleAccuracyTests {
     }
   }
 
-  @Test("two leaves and a bit", arguments: [16, 64])
+  @Test("two leaves and a bit", arguments: [16, 64, 576])
   func ordinary(headDim: Int) {
     expectAccurate(Problem(tokens: 1700, queryHeads: 2, kvHeads: 1, headDim: headDim))
   }

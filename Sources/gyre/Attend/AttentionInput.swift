@@ -19,16 +19,21 @@ struct AttentionInput {
   var keyTokens: Int { k.shape[1] }
 
   /// Describes random tensors.
-  init(random: RandomProblem, seed: UInt64, gradients: Bool) {
-    q = RandomRows(shape: random.queryShape, seed: seed, tensor: 0)
-    k = RandomRows(shape: random.keyShape, seed: seed, tensor: 1)
-    v = RandomRows(shape: random.keyShape, seed: seed, tensor: 2)
-    outputGradient =
-      gradients ? RandomRows(shape: random.queryShape, seed: seed, tensor: 3) : nil
+  ///
+  /// - Parameter queries: queries of a sequence, its last; nil is as many as there are tokens.
+  init(random: RandomProblem, queries: Int? = nil, seed: UInt64, gradients: Bool) {
+    let queries = queries ?? random.tokens
+    func rows(_ tensor: UInt64, _ tokens: Int, _ heads: Int, _ columns: Int) -> RandomRows {
+      RandomRows(shape: [random.batch, tokens, heads, columns], seed: seed, tensor: tensor)
+    }
+    q = rows(0, queries, random.queryHeads, random.headDim)
+    k = rows(1, random.tokens, random.kvHeads, random.headDim)
+    v = rows(2, random.tokens, random.kvHeads, random.valueHeadDim)
+    outputGradient = gradients ? rows(3, queries, random.queryHeads, random.valueHeadDim) : nil
     keyValueType = .f32
     shape = AttentionShape(
       batch: random.batch, queryHeads: random.queryHeads, kvHeads: random.kvHeads,
-      headDim: random.headDim, valueHeadDim: random.headDim)
+      headDim: random.headDim, valueHeadDim: random.valueHeadDim)
   }
 
   /// Opens a `.safetensors` file with `q`, `k`, `v` and, for gradients, `do`.
@@ -94,8 +99,13 @@ private struct ShapeChecks {
       "\(k.shape[2]) KV heads do not divide \(q.shape[2]) query heads",
       "make the heads of q a multiple of the heads of k and v")
     try require(
-      max(q.shape[3], v.shape[3]) <= AttentionShape.largestHeadDim,
-      "a head dim is over \(AttentionShape.largestHeadDim)", "split the heads")
+      q.shape[3] <= AttentionShape.largestHeadDim,
+      "the head dim of q and k is over \(AttentionShape.largestHeadDim)",
+      "project q and k to fewer columns; a head that is split in two is another attention")
+    try require(
+      v.shape[3] <= AttentionShape.largestHeadDim,
+      "the head dim of v is over \(AttentionShape.largestHeadDim)",
+      "run once for each of some parts of the columns of v, and put those of o side by side")
     if let outputGradient {
       let expected: Shape = [q.shape[0], q.shape[1], q.shape[2], v.shape[3]]
       guard outputGradient.shape == expected else {

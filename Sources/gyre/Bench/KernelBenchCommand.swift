@@ -26,6 +26,10 @@ struct KernelBenchCommand: ParsableCommand {
   var headDims = [64, 128]
 
   @Option(
+    help: ArgumentHelp("Head dim of the values. (default: the head dim)", valueName: "n"))
+  var valueHeadDim: Int?
+
+  @Option(
     help: "Numbers of tokens, joined by commas. (default: 4096)",
     transform: { try parseIntegers($0, in: 1...1 << 24) })
   var tokens = [4096]
@@ -75,6 +79,11 @@ struct KernelBenchCommand: ParsableCommand {
       throw ValidationError(
         "--queries is \(queries); give a number from 1 to the number of --tokens.")
     }
+    if let valueHeadDim, !(1...AttentionShape.largestHeadDim).contains(valueHeadDim) {
+      throw ValidationError(
+        "--value-head-dim is \(valueHeadDim); give a number from 1 to "
+          + "\(AttentionShape.largestHeadDim).")
+    }
     guard (1...1000).contains(repeats) else {
       throw ValidationError("--repeats is \(repeats); give a number from 1 to 1000.")
     }
@@ -92,7 +101,7 @@ struct KernelBenchCommand: ParsableCommand {
                 let problem = KernelBenchProblem(
                   shape: AttentionShape(
                     batch: 1, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
-                    valueHeadDim: headDim),
+                    valueHeadDim: valueHeadDim ?? headDim),
                   tokens: tokens, queries: queries ?? tokens, isCausal: isCausal, dtype: dtype,
                   threads: threads, accumulation: reproducible ? .reproducible : .fast)
                 results.append(try problem.measure(pass, repeats: repeats, memory))

@@ -42,7 +42,8 @@ struct KernelBenchProblem {
     let bytes = KeyValueBlock.byteCount(keys: tokens, shape: shape, elementType: dtype)
     let bytesPerSecond = Double(bytes) / times.median
     return KernelBenchResult(
-      pass: pass, headDim: shape.headDim, tokens: tokens, queries: queries,
+      pass: pass, headDim: shape.headDim, valueHeadDim: shape.valueHeadDim, tokens: tokens,
+      queries: queries,
       queryHeads: shape.queryHeads, kvHeads: shape.kvHeads, causal: isCausal, dtype: dtype.rawValue,
       threads: threads, reproducible: accumulation == .reproducible, seconds: times.median,
       secondsLow: times.interval.lowerBound, secondsHigh: times.interval.upperBound,

@@ -3,7 +3,7 @@ extension KernelBenchResult: BenchResult {
 
   static let keys = [
     "pass", "headDim", "tokens", "queries", "queryHeads", "kvHeads", "causal", "dtype", "threads",
-    "reproducible",
+    "reproducible", "valueHeadDim",
   ]
 
   static let figures = [
@@ -24,7 +24,7 @@ extension KernelBenchResult: BenchResult {
 
   private var cells: [String] {
     [
-      pass.rawValue, causal ? "causal" : "full", "\(headDim)", grouped(tokens),
+      pass.rawValue, causal ? "causal" : "full", headDims(headDim, valueHeadDim), grouped(tokens),
       "\(queryHeads)/\(kvHeads)", dtype, "\(threads)", reproducible ? "reproducible" : "fast",
       "\(threeDigits(seconds * 1e3)) ms", "\(fixed(spread * 100, 1)) %",
       threeDigits(flopsPerSecond / 1e9), threeDigits(fmaPeakFlopsPerSecond / 1e9),
@@ -38,4 +38,9 @@ extension KernelBenchResult: BenchResult {
       threeDigits(memoryBandwidthBytesPerSecond / 1e9), "\(fixed(fractionOfBandwidth * 100, 1)) %",
     ]
   }
+}
+
+/// `128`, or `576/512` if values have another.
+func headDims(_ headDim: Int, _ valueHeadDim: Int) -> String {
+  headDim == valueHeadDim ? "\(headDim)" : "\(headDim)/\(valueHeadDim)"
 }

@@ -2,6 +2,7 @@
 struct KernelBenchResult: Encodable {
   let pass: KernelPass
   let headDim: Int
+  let valueHeadDim: Int
   let tokens: Int
   let queries: Int
   let queryHeads: Int

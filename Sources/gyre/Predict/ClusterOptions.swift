@@ -87,8 +87,8 @@ struct ClusterOptions: ParsableArguments {
   ///
   /// - Parameter rows: of results files.
   /// - Throws: `UserError` where a speed is neither given nor measured.
-  func cluster(headDim: Int, rows: [ResultRow]) throws -> Cluster {
-    var kernel = measuredKernel(headDim: headDim, rows)
+  func cluster(shape: AttentionShape, rows: [ResultRow]) throws -> Cluster {
+    var kernel = measuredKernel(shape, rows)
     if let flops {
       var given = KernelCurve(flopsPerSecond: flops.value)
       if let backwardFlops {
@@ -139,20 +139,26 @@ struct ClusterOptions: ParsableArguments {
       cpuSecondsPerByte: work?.value ?? link.cpuSecondsPerByte)
   }
 
-  /// The speeds of gyre bench kernel, of one thread and the nearest head dim; nil if there are none.
-  private func measuredKernel(headDim: Int, _ rows: [ResultRow]) -> KernelCurve? {
+  /// The speeds of gyre bench kernel, of one thread and the nearest head dims; nil if there are none.
+  private func measuredKernel(_ shape: AttentionShape, _ rows: [ResultRow]) -> KernelCurve? {
     let kernels = rows.filter {
       $0.benchmark == "kernel" && $0.fields["dtype"]?.string == "f32"
         && $0.fields["threads"]?.int == 1
         && $0.fields["reproducible"]?.bool == false && $0["queries"] == $0["tokens"]
     }
-    let dims = kernels.compactMap { $0.fields["headDim"]?.int }
-    guard let nearest = dims.min(by: { abs($0 - headDim) < abs($1 - headDim) }) else { return nil }
+    func dims(_ row: ResultRow) -> [Int]? {
+      row.fields["headDim"]?.int.map { [$0, row.fields["valueHeadDim"]?.int ?? $0] }
+    }
+    func distance(_ dims: [Int]) -> Int {
+      abs(dims[0] - shape.headDim) + abs(dims[1] - shape.valueHeadDim)
+    }
+    let measured = kernels.compactMap(dims)
+    guard let nearest = measured.min(by: { distance($0) < distance($1) }) else { return nil }
     var curve = KernelCurve()
     for pass in [AttentionPass.forward, .backward] {
       for isMasked in [false, true] {
         let points = kernels.filter {
-          $0.fields["headDim"]?.int == nearest && $0.fields["pass"]?.string == pass.name
+          dims($0) == nearest && $0.fields["pass"]?.string == pass.name
             && $0.fields["causal"]?.bool == isMasked
         }.compactMap { row in
           row["tokens"].flatMap { tokens in

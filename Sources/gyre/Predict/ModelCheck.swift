@@ -41,7 +41,10 @@ struct ModelCheck {
       let transport = try? PredictedTransport.parse(row.fields["transport"]?.string ?? "").first?
         .transport(ranks: ranks, ranksPerHost: (ranks + hosts - 1) / hosts)
     else { return nil }
-    var cluster = try options.cluster(headDim: headDim, rows: known)
+    let shape = AttentionShape(
+      batch: 1, queryHeads: queryHeads, kvHeads: kvHeads, headDim: headDim,
+      valueHeadDim: row.fields["valueHeadDim"]?.int ?? headDim)
+    var cluster = try options.cluster(shape: shape, rows: known)
     cluster.ranksPerHost = (ranks + hosts - 1) / hosts
     cluster.threads = row.fields["threads"]?.int ?? 1
     cluster.cores = cluster.cores ?? row.environment["cores"]?.int
@@ -55,9 +58,7 @@ struct ModelCheck {
       cluster.network.bytesPerSecond = rate
     }
     let problem = DenseProblem(
-      shape: AttentionShape(
-        batch: 1, queryHeads: queryHeads, kvHeads: kvHeads, headDim: headDim, valueHeadDim: headDim),
-      tokens: tokens, layout: layout, isCausal: isCausal, wire: wire)
+      shape: shape, tokens: tokens, layout: layout, isCausal: isCausal, wire: wire)
     return Run(
       row: row,
       measured: MeasuredRun(
@@ -78,7 +79,8 @@ struct ModelCheck {
       transport: run.measured.transport.name, ranks: run.measured.ranks,
       hosts: run.row.fields["hosts"]?.int ?? 1, tokens: run.measured.problem.tokens,
       queryHeads: run.measured.problem.shape.queryHeads,
-      headDim: run.measured.problem.shape.headDim, causal: run.measured.problem.isCausal,
+      headDim: run.measured.problem.shape.headDim,
+      valueHeadDim: run.measured.problem.shape.valueHeadDim, causal: run.measured.problem.isCausal,
       linkBytesPerSecond: Nullable(value: rate), fitted: isFitted,
       seconds: run.measured.seconds, predictedSeconds: predicted,
       error: predicted / run.measured.seconds - 1)
@@ -95,6 +97,7 @@ struct ModelCheckResult {
   let tokens: Int
   let queryHeads: Int
   let headDim: Int
+  let valueHeadDim: Int
   let causal: Bool
   /// Null where links are not limited.
   let linkBytesPerSecond: Nullable<Double>
@@ -111,7 +114,7 @@ extension ModelCheckResult: BenchResult {
 
   static let keys = [
     "benchmark", "pass", "transport", "ranks", "hosts", "tokens", "queryHeads", "headDim", "causal",
-    "linkBytesPerSecond", "fitted",
+    "linkBytesPerSecond", "fitted", "valueHeadDim",
   ]
 
   static let figures = ["seconds", "predictedSeconds", "error"]

@@ -10,7 +10,7 @@ extension PredictCommand {
       try checkModel(rows)
       return
     }
-    let cluster = try machines.cluster(headDim: headDim, rows: rows)
+    let cluster = try machines.cluster(shape: shape, rows: rows)
     var results: [PredictResult] = []
     for pass in passes {
       for count in counts {
@@ -75,7 +75,7 @@ extension PredictCommand {
   private var shape: AttentionShape {
     AttentionShape(
       batch: 1, queryHeads: heads, kvHeads: kvHeads ?? heads, headDim: headDim,
-      valueHeadDim: headDim)
+      valueHeadDim: valueHeadDim ?? headDim)
   }
 
   private var chosenLayout: Layout { layout ?? (causal ? .zigzag : .contiguous) }
@@ -128,7 +128,8 @@ extension PredictCommand {
     PredictResult(
       pass: pass.rawValue, transport: transport, ranks: prediction.ranks, hosts: prediction.hosts,
       threads: machines.threads, tokens: tokens, queryHeads: heads, kvHeads: kvHeads ?? heads,
-      headDim: headDim, causal: causal, layout: layout.rawValue, wire: wire.rawValue,
+      headDim: headDim, valueHeadDim: shape.valueHeadDim, causal: causal, layout: layout.rawValue,
+      wire: wire.rawValue,
       seconds: prediction.seconds, computeSeconds: prediction.computeSeconds,
       exposedSeconds: prediction.exposedSeconds, imbalanceSeconds: prediction.imbalanceSeconds,
       bytesSentPerRank: prediction.bytesSentPerRank, residentBytes: prediction.residentBytes,

@@ -57,6 +57,10 @@ struct PredictCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Head dim.", valueName: "n"))
   var headDim = 64
 
+  @Option(
+    help: ArgumentHelp("Head dim of the values. (default: the head dim)", valueName: "n"))
+  var valueHeadDim: Int?
+
   @Flag(help: "A query sees the keys up to its own position.")
   var causal = false
 
@@ -143,6 +147,11 @@ struct PredictCommand: ParsableCommand {
     guard (1...AttentionShape.largestHeadDim).contains(headDim) else {
       throw ValidationError(
         "--head-dim is \(headDim); give a number from 1 to \(AttentionShape.largestHeadDim).")
+    }
+    if let valueHeadDim, !(1...AttentionShape.largestHeadDim).contains(valueHeadDim) {
+      throw ValidationError(
+        "--value-head-dim is \(valueHeadDim); give a number from 1 to "
+          + "\(AttentionShape.largestHeadDim).")
     }
     guard sweep == (output != nil), sweep || !keep else {
       throw ValidationError("--sweep draws into --output; give both.")

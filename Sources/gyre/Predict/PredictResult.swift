@@ -12,6 +12,7 @@ struct PredictResult {
   let queryHeads: Int
   let kvHeads: Int
   let headDim: Int
+  let valueHeadDim: Int
   let causal: Bool
   let layout: String
   let wire: String
@@ -35,7 +36,7 @@ extension PredictResult: BenchResult {
 
   static let keys = [
     "pass", "transport", "ranks", "hosts", "threads", "tokens", "queryHeads", "kvHeads", "headDim",
-    "causal", "layout", "wire",
+    "causal", "layout", "wire", "valueHeadDim",
   ]
 
   static let figures = [

@@ -36,7 +36,7 @@ struct StreamCommand: ParsableCommand {
     help: ArgumentHelp(
       """
       Instead of a file: standard-normal q, k and v of batch × tokens × query heads × KV heads × \
-      head dim, which are generated where they are needed.
+      head dim, which are generated where they are needed; one more number is the head dim of v.
       """,
       valueName: "BxNxHxKxD"),
     transform: RandomProblem.init(parsing:))

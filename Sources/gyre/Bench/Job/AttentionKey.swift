@@ -15,6 +15,7 @@ struct AttentionKey: Encodable {
   let queryHeads: Int
   let kvHeads: Int
   let headDim: Int
+  let valueHeadDim: Int
   let causal: Bool
   let layout: String
   /// As it was asked for.
@@ -25,7 +26,7 @@ struct AttentionKey: Encodable {
 
   static let names = [
     "pass", "ranks", "hosts", "threads", "tokens", "tokensPerRank", "queryHeads", "kvHeads",
-    "headDim", "causal", "layout", "transport", "wire",
+    "headDim", "causal", "layout", "transport", "wire", "valueHeadDim",
   ]
 
   static let header = [
@@ -36,7 +37,7 @@ struct AttentionKey: Encodable {
     [
       pass.rawValue, causal ? "causal" : "full",
       transport == chosenTransport ? transport : "\(transport): \(chosenTransport)", layout, wire,
-      "\(headDim)", grouped(tokens), "\(hosts)", "\(ranks)",
+      headDims(headDim, valueHeadDim), grouped(tokens), "\(hosts)", "\(ranks)",
     ]
   }
 
@@ -53,6 +54,7 @@ struct AttentionKey: Encodable {
     queryHeads = attention.shape.queryHeads
     kvHeads = attention.shape.kvHeads
     headDim = attention.shape.headDim
+    valueHeadDim = attention.shape.valueHeadDim
     causal = attention.isCausal
     layout = attention.layout.rawValue
     transport = attention.transport.name

@@ -21,6 +21,10 @@ struct AttentionOptions: ParsableArguments {
     transform: { try parseIntegers($0, in: 1...AttentionShape.largestHeadDim) })
   var headDims = [64]
 
+  @Option(
+    help: ArgumentHelp("Head dim of the values. (default: the head dim)", valueName: "n"))
+  var valueHeadDim: Int?
+
   @Option(help: "With a causal mask, without, or both.")
   var causal = CausalChoice.yes
 
@@ -49,6 +53,11 @@ struct AttentionOptions: ParsableArguments {
     guard heads >= 1, kvHeads ?? heads >= 1, heads % (kvHeads ?? heads) == 0 else {
       throw ValidationError("--heads must be a multiple of --kv-heads, both at least 1.")
     }
+    if let valueHeadDim, !(1...AttentionShape.largestHeadDim).contains(valueHeadDim) {
+      throw ValidationError(
+        "--value-head-dim is \(valueHeadDim); give a number from 1 to "
+          + "\(AttentionShape.largestHeadDim).")
+    }
     guard (1...1024).contains(threads) else {
       throw ValidationError("--threads is \(threads); give a number from 1 to 1024.")
     }
@@ -64,7 +73,7 @@ struct AttentionOptions: ParsableArguments {
               AttentionCase(
                 shape: AttentionShape(
                   batch: 1, queryHeads: heads, kvHeads: kvHeads ?? heads, headDim: headDim,
-                  valueHeadDim: headDim),
+                  valueHeadDim: valueHeadDim ?? headDim),
                 isCausal: isCausal, layout: layout, transport: transport, wire: wire,
                 threads: threads)
             }
