@@ -105,3 +105,18 @@ extension PositionRange: CustomStringConvertible {
     return "\(start), \(start + stride), …, \(last) (\(count) positions, stride \(stride))"
   }
 }
+
+extension [PositionRange] {
+  /// The global position at a local index of a shard whose rows are in the order of these runs.
+  ///
+  /// - Precondition: `index` lies within them.
+  /// - Complexity: O(`count`).
+  public func position(at index: Int) -> Int {
+    var rest = index
+    for run in self {
+      if rest < run.count { return run[rest] }
+      rest -= run.count
+    }
+    preconditionFailure("Local index out of range")
+  }
+}

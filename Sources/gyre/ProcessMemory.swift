@@ -2,8 +2,13 @@ import Glibc
 
 /// What the operating system says about memory.
 enum ProcessMemory {
-  /// The most memory that this process has had resident so far.
+  /// The most memory that this program has had resident so far, or since ``resetPeak()``.
+  ///
+  /// `getrusage` also counts what the process had before it became this program, that of a parent with
+  /// gigabytes; it answers only where the system does not say more.
   static var peakResidentBytes: Int {
+    let ofProgram = statusBytes("VmHWM")
+    if ofProgram > 0 { return ofProgram }
     var usage = rusage()
     unsafe getrusage(RUSAGE_SELF.rawValue, &usage)
     // Linux counts in KiB.
@@ -12,9 +17,6 @@ enum ProcessMemory {
 
   /// What is resident now.
   static var residentBytes: Int { statusBytes("VmRSS") }
-
-  /// The most that has been resident since ``resetPeak()``.
-  static var peakSinceReset: Int { statusBytes("VmHWM") }
 
   /// Starts the peak anew.
   ///

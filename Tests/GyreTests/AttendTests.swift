@@ -189,6 +189,24 @@ struct AttendTests {
     #expect(peakOfQueries > block && peakOfQueries < peak - block * 3 / 4, "\(peakOfQueries) bytes")
   }
 
+  @Test("one query against millions of keys takes their bytes, to the end of the run")
+  func manyKeys() async throws {
+    // An array with an element a position would take more than the keys do.
+    let tokens = 16 << 20
+    let folder = try TemporaryFolder()
+    let result = try await MPIJob.runAlone(
+      program: "gyre",
+      arguments: [
+        "attend", "--random", "1x\(tokens)x1x1x1", "--queries", "1", "--wire", "f16", "--verify",
+        "--output", folder.path + "/out.safetensors", "--report", "json",
+      ])
+    #expect(result.isSuccess, "\(result)")
+    let report = try json(result)
+    #expect(report["tokens"] as? Int == 1 && report["keyTokens"] as? Int == tokens)
+    let peak = try #require(report["peakResidentBytes"] as? Int)
+    #expect(peak > 4 * tokens && peak < 4 * tokens + 64 << 20, "\(peak) bytes")
+  }
+
   @Test("one query against many keys sends itself and no keys", arguments: [1, 2, 4, 8])
   func oneQuery(ranks: Int) async throws {
     let folder = try TemporaryFolder()

@@ -63,4 +63,11 @@ struct PositionRangeTests {
       print(PositionRange(start: 1, stride: .max / 2, count: 3))
     }
   }
+
+  @Test func positionsOfAShard() {
+    let runs = [
+      PositionRange(4..<7), PositionRange(0..<0), PositionRange(start: 20, stride: 5, count: 2),
+    ]
+    #expect((0..<5).map(runs.position) == [4, 5, 6, 20, 25])
+  }
 }

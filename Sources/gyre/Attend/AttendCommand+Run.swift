@@ -36,8 +36,17 @@ extension AttendCommand: DistributedCommand {
       }
     try world.agreed { try checkOverflow(of: result, attention, rank: world.rank) }
     let findings = try verify ? check(result, attention, input, on: world) : nil
+    if findings?.failure == nil {
+      if let writer { try writer.write(result, attention: attention, on: world) }
+      if let trace, let timeline = result.timeline {
+        try TraceFile.write(timeline, path: trace, on: world)
+      }
+    }
+    // Memory is asked for last, so that it speaks of the whole run.
+    var own = result.report
+    own.peakResidentBytes = ProcessMemory.peakResidentBytes
     let report = try RunReport.gather(
-      result.report, attention: attention, choice: choice, backward: gradients ? backward : nil,
+      own, attention: attention, choice: choice, backward: gradients ? backward : nil,
       options: self, findings: findings, dilated: dilated?.report, on: world)
     if let report {
       let text = self.report == .json ? try report.json : report.text
@@ -48,10 +57,6 @@ extension AttendCommand: DistributedCommand {
         message: world.rank == 0
           ? "gyre: the check failed: \(failure)\(output == nil ? "" : "; no output is written")."
           : nil)
-    }
-    if let writer { try writer.write(result, attention: attention, on: world) }
-    if let trace, let timeline = result.timeline {
-      try TraceFile.write(timeline, path: trace, on: world)
     }
   }
 
@@ -104,7 +109,9 @@ extension AttendCommand: DistributedCommand {
   }
 
   private func openInput() throws -> AttentionInput {
-    if let random { return AttentionInput(random: random, seed: seed, gradients: gradients) }
+    if let random {
+      return AttentionInput(random: random, queries: queries, seed: seed, gradients: gradients)
+    }
     if let q, let k, let v {
       return try AttentionInput(q: q, k: k, v: v, outputGradient: outputGradient)
     }
@@ -159,25 +166,25 @@ extension AttendCommand: DistributedCommand {
   private func checkOverflow(
     of result: borrowing PassResult, _ attention: ShardedAttention, rank: Int
   ) throws {
-    let queries = attention.queries.shards[rank].flatMap(Array.init)
-    let keys = attention.keys.shards[rank].flatMap(Array.init)
-    try checkOverflow(of: result.output.o, "o", positions: queries)
+    let queries = attention.queries.shards[rank]
+    let keys = attention.keys.shards[rank]
+    try checkOverflow(of: result.output.o, "o", runs: queries)
     switch result.gradients {
     case .some(let gradients):
-      try checkOverflow(of: gradients.dq, "dq", positions: queries)
-      try checkOverflow(of: gradients.dk, "dk", positions: keys)
-      try checkOverflow(of: gradients.dv, "dv", positions: keys)
+      try checkOverflow(of: gradients.dq, "dq", runs: queries)
+      try checkOverflow(of: gradients.dk, "dk", runs: keys)
+      try checkOverflow(of: gradients.dv, "dv", runs: keys)
     case .none: break
     }
   }
 
   private func checkOverflow(
-    of tensor: borrowing Tensor<Float>, _ name: String, positions: [Int]
+    of tensor: borrowing Tensor<Float>, _ name: String, runs: [PositionRange]
   ) throws {
     guard let element = tensor.span.firstNonFiniteIndex else { return }
     let index = tensor.shape.index(ofFlat: element)
     throw UserError(
-      "\(name)\([index[0], positions[index[1]], index[2], index[3]]) is \(tensor.span[element]): "
+      "\(name)\([index[0], runs.position(at: index[1]), index[2], index[3]]) is \(tensor.span[element]): "
         + "the scores or values are too large for single precision; make --scale or the inputs "
         + "smaller.")
   }

@@ -38,11 +38,19 @@ struct AttendCommand: ParsableCommand {
     help: ArgumentHelp(
       """
       Instead of a file: standard-normal q, k and v of batch × tokens × query heads × KV heads × \
-      head dim, the same for every number of ranks.
+      head dim, the same for every number of ranks; one more number is the head dim of v.
       """,
       valueName: "BxNxHxKxD"),
     transform: RandomProblem.init(parsing:))
   var random: RandomProblem?
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      With --random: query tokens, the last of the sequence. (default: as many as there are tokens)
+      """,
+      valueName: "n"))
+  var queries: Int?
 
   @Option(help: "The seed of --random.")
   var seed: UInt64 = 0
@@ -190,6 +198,15 @@ struct AttendCommand: ParsableCommand {
         sources == 0
           ? "There is no input; name a .safetensors file, or give --random or --q, --k and --v."
           : "Give only one of an input file, --random, and --q, --k and --v.")
+    }
+    if let queries {
+      guard let random else {
+        throw ValidationError("--queries is for --random; leave it out, or give both.")
+      }
+      guard (1...random.tokens).contains(queries) else {
+        throw ValidationError(
+          "--queries is \(queries); give a number from 1 to the \(random.tokens) tokens.")
+      }
     }
     guard npy.isEmpty || (q != nil && k != nil && v != nil) else {
       throw ValidationError("--q, --k and --v belong together; give all three.")

@@ -106,11 +106,10 @@ extension AttendCommand {
     if gradients { timing = timing + run.timing }
     let flopsPerPair =
       shape.forwardFlopsPerPair + (gradients ? shape.backwardFlopsPerPair : 0)
-    // Memory is asked for here, so that it speaks of the attention and not of a check after it.
     let report = RankReport(
       rank: world.rank, tokens: run.tokens, flops: Double(run.pairs) * Double(flopsPerPair),
       forward: forwardEnd - start, backward: end - forwardEnd, timing: timing,
-      traffic: run.traffic, peakResidentBytes: ProcessMemory.peakResidentBytes)
+      traffic: run.traffic)
     try run.close()
     return PassResult(
       output: output, gradients: passGradients, report: report, timeline: timeline)

@@ -7,7 +7,7 @@ extension RankReport {
   /// Describes this rank's part of a run.
   init(
     rank: Int, tokens: Int, flops: Double, forward: Duration, backward: Duration, timing: Timing,
-    traffic: Traffic, peakResidentBytes: Int
+    traffic: Traffic
   ) {
     let computing = gyre.seconds(timing.computing)
     self.init(
@@ -16,8 +16,7 @@ extension RankReport {
       computeSeconds: computing,
       waitSeconds: gyre.seconds(timing.waiting), flops: flops,
       flopsPerSecond: computing > 0 ? flops / computing : 0,
-      bytesSent: traffic.bytesSent, messagesSent: traffic.messagesSent,
-      peakResidentBytes: peakResidentBytes)
+      bytesSent: traffic.bytesSent, messagesSent: traffic.messagesSent)
   }
 
   /// The numbers in the order of their declaration, to be gathered.

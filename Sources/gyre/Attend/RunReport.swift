@@ -20,7 +20,8 @@ struct RankReport: Encodable {
   let flopsPerSecond: Double
   let bytesSent: Int
   let messagesSent: Int
-  let peakResidentBytes: Int
+  /// From loading to writing.
+  var peakResidentBytes = 0
 }
 
 /// What all ranks did, as rank 0 reports it.

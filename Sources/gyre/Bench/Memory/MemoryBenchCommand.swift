@@ -63,7 +63,7 @@ extension MemoryBenchCommand: DistributedCommand {
     let setup = try AttentionSetup(
       attention, tokens: tokens, ranks: ranks, passes: [pass], parts: [.all], on: world)
     for contestant in setup.all { try contestant.measure(isCounted: true, on: world) }
-    let peak = ProcessMemory.peakSinceReset
+    let peak = ProcessMemory.peakResidentBytes
     let all = try world.allGather([peak, before, isReset ? 1 : 0]).prefix(ranks)
     try setup.close()
     let most = all.max { $0[0] < $1[0] } ?? [peak, before, 0]
