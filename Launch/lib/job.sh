@@ -113,8 +113,13 @@ run_job() {
     exec sed --unbuffered --file="$root/Launch/lib/mpirun-messages.sed" >&2
   )
   filter=$!
+  # Until the end stderr takes the shell's own word for a command that a signal has ended: mpirun's exit
+  # code does not tell its own death from a rank's.
+  local note killed='' terminal
+  note=$(mktemp 2>/dev/null) || note=
+  exec {terminal}>&2 2>"${note:-/dev/null}"
   set -m
-  "$@" <&0 2>&"$errors" {errors}>&- &
+  "$@" <&0 2>&"$errors" {errors}>&- {terminal}>&- &
   job=$!
   set +m
   exec {errors}>&-
@@ -126,19 +131,16 @@ run_job() {
   # Ctrl-Z stops mpirun with this script, and `fg` or `bg` lets both go on.
   trap 'kill -s TSTP "$job" 2>/dev/null || true; kill -s STOP $$; kill -s CONT "$job" 2>/dev/null || true' TSTP
 
-  # The shell's own word for a command that a signal has ended, which mpirun's exit code does not tell
-  # from a rank's.
-  local note killed
-  note=$(mktemp 2>/dev/null) || note=/dev/null
-  {
+  wait "$job" || code=$?
+  while kill -0 "$job" 2>/dev/null; do
+    code=0
     wait "$job" || code=$?
-    while kill -0 "$job" 2>/dev/null; do
-      code=0
-      wait "$job" || code=$?
-    done
-  } 2>"$note"
-  killed=$(<"$note")
-  [[ $note == /dev/null ]] || rm -f -- "$note"
+  done
+  exec 2>&"$terminal" {terminal}>&-
+  if [[ -n $note ]]; then
+    killed=$(<"$note")
+    rm -f -- "$note"
+  fi
   wait "$filter" || true
   trap - TSTP
   remove_session "$job"

@@ -502,7 +502,7 @@ struct DoctorFindingsTests {
       alone("mpirun (Open MPI) 4.1.4", slots: [.init(host: "a", count: 1)]), .note, .slots,
       "one slot (a: 1)", remedy: "--hostfile")
     try expect(
-      alone("mpirun (Open MPI) 4.1.4", slots: []), .warning, .slots, "did not start",
+      alone("mpirun (Open MPI) 4.1.4", slots: []), .problem, .slots, "did not start",
       remedy: "mpirun -n 1 hostname")
     var root = alone("mpirun (Open MPI) 4.1.4")
     root.ranks[0].user = 0

@@ -41,11 +41,14 @@ struct EmulatedClusterTests {
         "-c",
         """
         PATH=$PATH:/usr/sbin:/sbin
-        timeout 45 Launch/emulated-cluster run --name "$0" --program "$1/program" & job=$!
-        until [ -e "$1/node2" ] && [ -e "$1/node3" ]; do sleep 0.1; done
+        timeout 45 Launch/emulated-cluster run --name "$0" --program "$2" & job=$!
+        for ((i = 0; i < 200; i++)); do
+          if [ -e "$1/node2" ] && [ -e "$1/node3" ]; then break; fi
+          sleep 0.1
+        done
         ip netns exec "$0-node2" ip link set eth0 down
         wait $job
-        """, cluster.name, folder.path,
+        """, cluster.name, folder.path, program.path,
       ],
       environment: [
         "OMPI_MCA_oob_tcp_keepalive_time": "2", "OMPI_MCA_oob_tcp_keepalive_intvl": "1",
