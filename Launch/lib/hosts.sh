@@ -6,17 +6,37 @@
 hosts=()
 declare -A slots=()
 
+# visible WORD: prints a word in quotes, what cannot be seen in it as a shell would write it.
+visible() {
+  local LC_ALL=C
+  if [[ $1 =~ ^[[:graph:]]*$ ]]; then printf "'%s'" "$1"; else printf '%q' "$1"; fi
+}
+
 # read_hostfile FILE: sets `hosts` and `slots`, or refuses the file.
 read_hostfile() {
-  local number=0 text word host
+  local number=0 text word host user
+  local -A users=() # "@" and the name
   [[ -f $1 && -r $1 ]] || refuse "--hostfile names '$1', which is no file that can be read."
   while IFS= read -r text || [[ -n $text ]]; do
     number=$((number + 1))
+    # What editors of other systems leave: a mark at the beginning, and a second end of each line.
+    if ((number == 1)); then text=${text#$'\xEF\xBB\xBF'}; fi
+    text=${text%$'\r'}
     read -r -a words <<<"${text%%#*}"
     ((${#words[@]})) || continue
     host=${words[0]}
-    [[ $host =~ ^[A-Za-z0-9]([A-Za-z0-9._-]*)$ ]] ||
-      refuse "line $number of '$1' does not start with a host's name or address, but with '$host'."
+    [[ $host != *:*:* ]] ||
+      refuse "line $number of '$1' has the address $host of IPv6, which Open MPI takes no hosts by; give a name that /etc/hosts or ~/.ssh/config has for it."
+    user=
+    if [[ $host =~ ^([A-Za-z0-9_][A-Za-z0-9._-]*)@(.*)$ ]]; then
+      user=${BASH_REMATCH[1]}
+      host=${BASH_REMATCH[2]}
+    fi
+    users[@$user]=there
+    [[ ! $host =~ ^[A-Za-z0-9._-]*_[A-Za-z0-9._-]*$ ]] ||
+      refuse "line $number of '$1' names $host, and Open MPI takes no underscore in a host's name; give its address, or a name that ~/.ssh/config has for it."
+    [[ $host =~ ^[A-Za-z0-9][A-Za-z0-9.-]*$ ]] ||
+      refuse "line $number of '$1' does not start with a host's name or address, but with $(visible "$host")."
     [[ -z ${slots[$host]+there} ]] ||
       refuse "line $number of '$1' names $host a second time; give it one line, with slots=N."
     hosts+=("$host")
@@ -26,12 +46,18 @@ read_hostfile() {
       if [[ $word =~ ^slots=([1-9][0-9]{0,4})$ ]]; then
         slots[$host]=${BASH_REMATCH[1]}
       elif ! [[ $word =~ ^max[-_]slots=[0-9]+$ ]]; then
-        refuse "line $number of '$1' has '$word'; after a host's name this script knows only slots=N, with N from 1."
+        refuse "line $number of '$1' has $(visible "$word"); after a host's name this script knows only slots=N, with N from 1."
       fi
     done
   done <"$1"
   ((${#hosts[@]})) || refuse "'$1' names no host; write a host a line, as in: node1 slots=8"
+  # Open MPI's --host takes no users, but its way in does, one for all.
+  ((${#users[@]} < 2)) ||
+    refuse "'$1' names different users; write USER@ before all hosts or none, and what differs into ~/.ssh/config (Host, User)."
+  user=${!users[*]}
+  if [[ $user != @ ]]; then GYRE_SSH="${GYRE_SSH:-ssh} -l ${user#@}"; fi
 }
+
 # ask_hosts: asks all hosts at the same time what they have; the answers are in the folder `answers`.
 ask_hosts() {
   local host question ssh
@@ -44,6 +70,7 @@ ask_hosts() {
     echo "gyre: orted $(command -v orted)"
     echo "gyre: mpi $(mpirun --version 2>/dev/null | head -n 1)"
     [ ! -x %q ] || echo "gyre: binary $(sha256sum <%q)"
+    echo "gyre: files $(ulimit -S -n)"
     echo "gyre: cores $(lscpu -p=CORE,SOCKET 2>/dev/null | grep -v "^#" | sort -u | wc -l)"
   ' "${binary:?}" "$binary"
   read -r -a ssh <<<"${GYRE_SSH:-ssh}"
@@ -81,6 +108,8 @@ judge_host() {
     complaint="has no executable '$binary'; put the package on a file system that all hosts share, or copy it there."
   elif [[ $(answer "$host" binary) != "$(sha256sum <"$binary")" ]]; then
     complaint="has another build of '$binary' than this host; copy this one there."
+  elif [[ $(answer "$host" files) =~ ^[0-9]+$ ]] && ((BASH_REMATCH[0] < 4 * $2 + 64)); then
+    complaint="lets mpirun open $(answer "$host" files) files (ulimit -n), and $2 ranks there need $((4 * $2 + 64)); start fewer there, or raise the limit in its /etc/security/limits.conf."
   elif $4 && (($2 * $3 > $(answer "$host" cores))); then
     complaint="has $(answer "$host" cores) cores for ranks that need $(($2 * $3)); start fewer there, or give --no-bind."
   fi

@@ -53,6 +53,16 @@ import Testing
         == #"--bind-to none --mca mpi_yield_when_idle 1 --host a:3\,b:3 -n 6 gyre attend"#)
   }
 
+  /// What editors of other systems leave in a file, and users.
+  @Test func aFileFromElsewhereIsRead() throws {
+    #expect(
+      try line(hosts: "\u{FEFF}a slots=1\r\nb slots=2\r\n\r\n", ["attend"])
+        == #"--map-by slot:PE=1 --host a:1\,b:2 -n 3 gyre attend"#)
+    #expect(
+      try line(hosts: "me@a slots=1\nme@b slots=1\n", ["attend"])
+        == #"--mca plm_rsh_agent ssh\ -l\ me --map-by slot:PE=1 --host a:1\,b:1 -n 2 gyre attend"#)
+  }
+
   @Test func theNetworkTheWayInAndVariablesGoToMpirun() throws {
     let line = try line(
       hosts: "a slots=1", ["--interface", "10.0.0.0/24", "attend"],
@@ -68,6 +78,12 @@ import Testing
     ("a slots=0", ["attend"], "'slots=0'"), ("a slots = 2", ["attend"], "'slots'"),
     ("a slots=2 colour=red", ["attend"], "'colour=red'"),
     ("a slots=2\n-b slots=1", ["attend"], "line 2"), ("a slots=1\na slots=1", ["attend"], "line 2"),
+    ("a\u{A0}slots=2", ["attend"], #"$'a\302\240slots=2'"#),
+    ("\u{200B}a slots=2", ["attend"], #"$'\342\200\213a'"#),
+    ("a sl\u{200B}ots=2", ["attend"], #"$'sl\342\200\213ots=2'"#),
+    ("a_b slots=2", ["attend"], "underscore"), ("fe80::1 slots=2", ["attend"], "IPv6"),
+    ("me@a slots=1\nyou@b slots=1", ["attend"], "different users"),
+    ("me@a slots=1\nb slots=1", ["attend"], "different users"),
     ("a", ["attend"], "slots=N"), ("a slots=2", ["-n", "3", "attend"], "-n 3"),
     ("a slots=2", ["-n", "0", "attend"], "-n"),
     ("a slots=2", ["--ranks-per-host", "x", "attend"], "'x'"),
@@ -88,7 +104,7 @@ import Testing
   /// Each host that cannot do its part is named, with what is wrong there.
   @Test func hostsAreAskedBeforeAnythingStarts() throws {
     let (outcome, started) = try run(
-      hosts: ["good", "locked", "bare", "old", "elsewhere", "other", "small"]
+      hosts: ["good", "locked", "bare", "old", "elsewhere", "other", "small", "shut"]
         .map { "\($0) slots=2\n" }.joined(),
       ["attend"],
       ssh: """
@@ -103,6 +119,7 @@ import Testing
           elsewhere) ask '/binary/d' ;;
           other) ask 's/binary ./binary x/' ;;
           small) ask 's/cores .*/cores 1/' ;;
+          shut) ask 's/files .*/files 64/' ;;
         esac
         """)
     #expect(outcome.code == 1)
@@ -110,6 +127,7 @@ import Testing
     let expected = [
       ("locked", "without a password"), ("bare", "PATH"), ("old", "4.0.3"),
       ("elsewhere", "no executable"), ("other", "another build"), ("small", "--no-bind"),
+      ("shut", "64 files"),
     ]
     #expect(outcome.complaints.count == expected.count, "\(outcome.errors)")
     for (complaint, (host, reason)) in zip(outcome.complaints, expected) {
