@@ -99,6 +99,7 @@ if $dry_run; then
 fi
 
 require_open_mpi
+raise_open_files "$ranks_here" "$(printf '%s\n' "${nodes[@]}" | sort -u | wc -l)"
 require_built
 if [[ -n ${PBS_O_WORKDIR-} ]]; then cd -- "$PBS_O_WORKDIR"; fi
 code=0

@@ -6,6 +6,12 @@
 # for it, one of its own pipes, and waits for ever.
 if [[ ! -e /proc/$$/fd/0 ]]; then exec </dev/null; fi
 
+# A host whose cable is pulled out would be noticed after minutes, and its silence unexplained: mpirun asks
+# the kernels of hosts that are silent for 20 s, which answer however busy ranks are, five times.
+export OMPI_MCA_oob_tcp_keepalive_time=${OMPI_MCA_oob_tcp_keepalive_time-20}
+export OMPI_MCA_oob_tcp_keepalive_intvl=${OMPI_MCA_oob_tcp_keepalive_intvl-5}
+export OMPI_MCA_oob_tcp_keepalive_probes=${OMPI_MCA_oob_tcp_keepalive_probes-5}
+
 # Behind the filter of run_job gyre cannot see by itself that somebody watches.
 if [[ -t 2 ]]; then export GYRE_PROGRESS=1; fi
 
@@ -19,15 +25,6 @@ find_gyre() {
   fi
 }
 
-# build_gyre: builds what `find_gyre` has found, unless it is somebody else's.
-build_gyre() {
-  [[ -z ${GYRE_BINARY-} ]] || return 0
-  require_swift
-  local quietly=()
-  if [[ -x $binary ]]; then quietly=(--quiet); fi
-  build "${quietly[@]}" --product gyre
-}
-
 # require_built: ends the script unless gyre is there; a job's hosts need not be able to build it.
 require_built() {
   [[ -x $binary ]] ||
@@ -38,6 +35,40 @@ require_built() {
 start_line() {
   line=(mpirun)
   if (($(id -u) == 0)); then line+=(--allow-run-as-root); fi
+}
+
+# in_batch_system: whether mpirun would take hosts and slots from a batch system, or from settings of
+# the same.
+in_batch_system() {
+  # What Open MPI's components look for.
+  local variable
+  for variable in SLURM_JOBID SLURM_JOB_ID SLURM_NODELIST PBS_JOBID PBS_ENVIRONMENT LSB_JOBID \
+    PE_HOSTFILE LOADL_STEP_ID OMPI_BATCH_PARTITION_ID BATCH_PARTITION_ID \
+    OMPI_MCA_ras OMPI_MCA_plm OMPI_MCA_hostfile OMPI_MCA_orte_default_hostfile; do
+    [[ -z ${!variable-} ]] || return 0
+  done
+  return 1
+}
+
+# mpirun's options for jobs that have hosts of their own, also in a batch system.
+# shellcheck disable=SC2034  # read by those
+own_hosts=(
+  --mca ras "^alps,gridengine,loadleveler,lsf,simulator,slurm,tm"
+  --mca orte_default_hostfile none
+)
+
+# raise_open_files RANKS HOSTS: lets mpirun open what it needs for so many ranks of this host and for
+# other hosts, or ends the script: where a pipe is missing, Open MPI hangs.
+#
+# Open MPI 4.1 has 4 open for a rank at its start and 27 of its own; ssh to a host takes up to 4.
+raise_open_files() {
+  local needed=$((4 * $1 + 4 * $2 + 64)) soft hard
+  soft=$(ulimit -S -n)
+  hard=$(ulimit -H -n)
+  if [[ $soft == unlimited ]] || ((soft >= needed)); then return; fi
+  [[ $hard == unlimited ]] || ((hard >= needed)) ||
+    fail "mpirun needs $needed open files for $1 ranks on this host, and may have $hard (ulimit -H -n); start fewer, or let root raise the limit in /etc/security/limits.conf."
+  ulimit -S -n "$needed"
 }
 
 # print_line WORD…: prints a command as a shell would read it.
@@ -61,7 +92,12 @@ run_job() {
     exec sed --unbuffered --file="$root/Launch/lib/mpirun-messages.sed" >&2
   )
   filter=$!
-  "$@" <&0 2>&"$errors" {errors}>&- &
+  # Until the end stderr takes the shell's own word for a command that a signal has ended: mpirun's exit
+  # code does not tell its own death from a rank's.
+  local note killed='' terminal
+  note=$(mktemp 2>/dev/null) || note=
+  exec {terminal}>&2 2>"${note:-/dev/null}"
+  "$@" <&0 2>&"$errors" {errors}>&- {terminal}>&- &
   job=$!
   exec {errors}>&-
   for signal in HUP INT TERM USR1 USR2; do
@@ -74,10 +110,18 @@ run_job() {
     code=0
     wait "$job" || code=$?
   done
+  exec 2>&"$terminal" {terminal}>&-
+  if [[ -n $note ]]; then
+    killed=$(<"$note")
+    rm -f -- "$note"
+  fi
   wait "$filter" || true
 
   # mpirun says which rank it was, but not always: a rank that dies early can go unmentioned.
-  if [[ -z $told ]] && ((code > 128)) && signal=$(kill -l "$code" 2>/dev/null); then
+  if [[ -z $told && -n $killed ]] && signal=$(kill -l "$code" 2>/dev/null); then
+    printf '%s: mpirun itself was killed by SIG%s (exit code %s); gyre doctor tries it and says more.\n' \
+      "${me:?}" "$signal" "$code" >&2
+  elif [[ -z $told ]] && ((code > 128)) && signal=$(kill -l "$code" 2>/dev/null); then
     printf '%s: a rank was killed by SIG%s (exit code %s).\n' "${me:?}" "$signal" "$code" >&2
   fi
   return "$code"

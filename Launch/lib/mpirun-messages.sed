@@ -1,6 +1,6 @@
 # Shortens what mpirun adds to the errors of a job that has failed; everything else passes.
 #
-# mpirun frames each message of its own between two lines of dashes. Three of them say in eight
+# mpirun frames each message of its own between two lines of dashes. Four of them say in eight
 # lines what fits in one; they come last and would push the job's own error off the screen.
 
 # Parent and child both do this, and the parent complains when the child has been quicker.
@@ -22,6 +22,14 @@
     N
     /\n-\{60,\}$/! b status
     s/.*Process name: \[\[[0-9]*,[0-9]*\],\([0-9]*\)\].*Exit code: *\([0-9]*\).*/mpirun: rank \1 was the first to fail, with exit code \2./
+    b
+  }
+
+  /\nORTE has lost communication with a remote daemon/ {
+    :lost
+    N
+    /\n-\{60,\}$/! b lost
+    s/.*Remote daemon: \[\[[0-9,]*\],[0-9]*\] on node \([^ \n]*\).*/mpirun: nothing is heard of host \1 any more; its network, the host or its mpirun daemon has failed, and the job has been ended./
     b
   }
 

@@ -21,16 +21,34 @@ have() {
   command -v -- "$1" >/dev/null
 }
 
-require_swift() {
-  have swift || fail "no Swift toolchain found; install Swift 6.3 or newer from https://www.swift.org/install/linux and put it on PATH."
+# swift_obstacle: prints in a sentence what keeps this user from building here; nothing where nothing
+# does.
+swift_obstacle() {
+  if ! have swift; then
+    echo "no Swift toolchain found; install Swift 6.3 or newer from https://www.swift.org/install/linux and put it on PATH."
+    return
+  fi
   local version
   version=$(swift --version 2>&1 || true)
-  [[ $version =~ Swift\ version\ ([0-9]+)\.([0-9]+) ]] ||
-    fail "'swift --version' does not work (${version%%$'\n'*}); install the toolchain and what it needs as https://www.swift.org/install/linux says."
-  local major=${BASH_REMATCH[1]} minor=${BASH_REMATCH[2]}
-  if ((major < 6 || (major == 6 && minor < 3))); then
-    fail "Swift $major.$minor is too old; install Swift 6.3 or newer from https://www.swift.org/install/linux."
+  if ! [[ $version =~ Swift\ version\ ([0-9]+)\.([0-9]+) ]]; then
+    echo "'swift --version' does not work (${version%%$'\n'*}); install the toolchain and what it needs as https://www.swift.org/install/linux says."
+    return
   fi
+  local major=${BASH_REMATCH[1]} minor=${BASH_REMATCH[2]} folder=$root
+  if ((major < 6 || (major == 6 && minor < 3))); then
+    echo "Swift $major.$minor is too old; install Swift 6.3 or newer from https://www.swift.org/install/linux."
+    return
+  fi
+  if [[ -d $root/.build ]]; then folder=$root/.build; fi
+  if [[ ! -w $folder ]]; then
+    echo "'$folder' is not yours to write; build there as its owner, or use a copy of your own."
+  fi
+}
+
+require_swift() {
+  local obstacle
+  obstacle=$(swift_obstacle)
+  [[ -z $obstacle ]] || fail "$obstacle"
 }
 
 # The options in Launch/local are Open MPI's: another MPI's mpirun would take them for mistakes.
@@ -107,20 +125,63 @@ install_packages() {
   rm -f -- "$log"
 }
 
-# build OPTION…: builds for release. Progress is for people: without a terminal the compiler's
-# output is shown only if it fails. Standard output stays free for the job's report.
+# build OPTION…: builds for release. Progress is for people: without a terminal the
+# compiler's output is shown only if it fails. Standard output stays free for the job's report.
 build() {
   local failure="the build failed; what the compiler said is above."
+  # Where nobody has said where home is, SwiftPM ends in a crash.
+  if [[ -z ${HOME-} ]]; then
+    HOME=$(getent passwd "$(id -u)" | cut -d: -f6 || true)
+    export HOME=${HOME:-$root/.build}
+  fi
+  # Colours are a compiler flag, which would build everything anew whenever a terminal comes or goes.
+  local command=(swift build --package-path "$root" -c release --no-color-diagnostics "$@")
   if [[ -t 2 ]]; then
-    swift build --package-path "$root" -c release "$@" >&2 || fail "$failure"
+    "${command[@]}" >&2 || fail "$failure"
     return
   fi
   local log
   log=$(mktemp)
-  if ! swift build --package-path "$root" -c release "$@" >"$log" 2>&1 </dev/null; then
+  if ! "${command[@]}" >"$log" 2>&1 </dev/null; then
     cat -- "$log" >&2
     rm -f -- "$log"
     fail "$failure"
   fi
   rm -f -- "$log"
+}
+
+# newer_source TEST: prints a source that is newer than the built gyre by a test of find; nothing where
+# none is, and the build was for the instruction set that is asked for.
+newer_source() {
+  local manifest=$root/.build/release.yaml march=${GYRE_MARCH-}
+  if [[ -z $march && $(uname -m) == x86_64 ]]; then march=x86-64-v3; fi
+  if [[ -n $march && -f $manifest ]] && ! grep -q -F -e "-march=$march\"" -- "$manifest"; then
+    echo "GYRE_MARCH=$march"
+  fi
+  # Against the start of the last build too, during which a source can have been edited. A folder is
+  # newer where something in it has been removed or renamed.
+  local stamps=("$1" "$binary")
+  if [[ -f $manifest ]]; then stamps+=(-o "$1" "$manifest"); fi
+  find "$root/Package.swift" "$root/Sources" \( "${stamps[@]}" \) -print -quit 2>/dev/null || true
+}
+
+# build_gyre: builds what `find_gyre` has found, unless it is somebody else's or there is nothing to do.
+build_gyre() {
+  [[ -z ${GYRE_BINARY-} ]] || return 0
+  # No source has been touched since, not even by a copy that keeps its time.
+  if [[ -x $binary && -z $(newer_source -cnewer) ]]; then return; fi
+  local obstacle newer
+  obstacle=$(swift_obstacle)
+  if [[ -z $obstacle ]]; then
+    local quietly=()
+    if [[ -x $binary ]]; then quietly=(--quiet); fi
+    printf '%s: building gyre\n' "${me:?}" >&2
+    build "${quietly[@]}" --product gyre
+    return
+  fi
+  [[ -x $binary ]] || fail "gyre is not built, and cannot be: $obstacle"
+  # What has been copied here with its times can be as it was built.
+  newer=$(newer_source -newer)
+  [[ -z $newer ]] ||
+    fail "gyre is older than what it is built from (${newer%%$'\n'*}), and cannot be built: $obstacle"
 }

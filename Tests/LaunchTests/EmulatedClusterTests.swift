@@ -26,6 +26,39 @@ struct EmulatedClusterTests {
     }
   }
 
+  /// mpirun asks the other hosts' kernels, which answer however long their ranks compute.
+  @Test func aHostThatIsNotHeardIsNamed() throws {
+    let cluster = EmulatedCluster()
+    let up = try cluster("up", ["--hosts", "3"])
+    try #require(up.code == 0, "\(up.errors)")
+    let folder = try TemporaryFolder()
+    let program = try folder.write(
+      "#!/bin/sh\ntouch \(folder.path)/$(hostname)\nexec sleep 50\n", to: "program",
+      executable: true)
+    let outcome = try Script.run(
+      "/bin/bash",
+      [
+        "-c",
+        """
+        PATH=$PATH:/usr/sbin:/sbin
+        timeout 45 Launch/emulated-cluster run --name "$0" --program "$2" & job=$!
+        for ((i = 0; i < 200; i++)); do
+          if [ -e "$1/node2" ] && [ -e "$1/node3" ]; then break; fi
+          sleep 0.1
+        done
+        ip netns exec "$0-node2" ip link set eth0 down
+        wait $job
+        """, cluster.name, folder.path, program.path,
+      ],
+      environment: [
+        "OMPI_MCA_oob_tcp_keepalive_time": "2", "OMPI_MCA_oob_tcp_keepalive_intvl": "1",
+        "OMPI_MCA_oob_tcp_keepalive_probes": "3",
+      ])
+    #expect(outcome.code != 0 && outcome.code != 124)
+    #expect(outcome.errors.contains("nothing is heard of host node2"), "\(outcome.errors)")
+    #expect(!outcome.errors.contains("node3"), "\(outcome.errors)")
+  }
+
   /// A full ring sends P − 1 blocks from each rank, and only the last rank of a host sends them over
   /// its link: the others' next rank is on the same host, and reached through shared memory.
   @Test(arguments: [(2, 1), (2, 2), (4, 1), (4, 2)])

@@ -53,6 +53,52 @@ import Testing
     #expect(outcome.errors.contains("killed by SIGKILL"), "\(outcome.errors)")
   }
 
+  /// A tiny stack, a host name that is too long: mpirun dies before there is a rank.
+  @Test func mpirunsDeathIsNoRanks() throws {
+    let folder = try TemporaryFolder()
+    var environment = try folder.shadowing(
+      "mpirun", with: #"[ "$1" = --version ] && echo Open MPI || kill -SEGV $$"#)
+    environment["GYRE_BINARY"] = "/bin/true"
+    let outcome = try Script.local("-n", "2", "attend", environment: environment)
+    #expect(outcome.code == 128 + 11)
+    #expect(outcome.complaints.count == 1, "\(outcome.errors)")
+    #expect(outcome.errors.contains("mpirun itself was killed by SIGSEGV"))
+  }
+
+  /// A batch system's hosts and slots are not for local ranks.
+  @Test(arguments: [
+    [
+      "SLURM_JOBID": "1", "SLURM_JOB_ID": "1", "SLURM_NODELIST": "nowhere[1-3]",
+      "SLURM_JOB_NODELIST": "nowhere[1-3]", "SLURM_NNODES": "3", "SLURM_TASKS_PER_NODE": "1(x3)",
+    ],
+    ["PE_HOSTFILE": "HOSTS", "SGE_ROOT": "/tmp", "ARC": "x", "JOB_ID": "1"],
+    ["OMPI_MCA_orte_default_hostfile": "HOSTS"],
+  ])
+  func otherHostsAreLeftAlone(batch: [String: String]) throws {
+    let folder = try TemporaryFolder()
+    let hosts = try folder.write("nowhere1 1 all.q <NULL>\nnowhere2 1 all.q <NULL>\n", to: "hosts")
+    let outcome = try job(
+      ranks: 3, "echo $OMPI_COMM_WORLD_SIZE",
+      environment: batch.mapValues { $0 == "HOSTS" ? hosts.path : $0 })
+    #expect(outcome.code == 0, "\(outcome.errors)")
+    #expect(outcome.output == "3\n3\n3\n")
+  }
+
+  /// With 256, Open MPI would wait for the last of 64 ranks without end.
+  @Test(arguments: [("-S", 0), ("", 1)])
+  func fewOpenFilesAreRaisedOrRefused(limit: String, code: Int32) throws {
+    let folder = try TemporaryFolder()
+    var environment = try folder.shadowing(
+      "mpirun", with: #"[ "$1" = --version ] && echo Open MPI || ulimit -S -n"#)
+    environment["GYRE_BINARY"] = "/bin/true"
+    let outcome = try Script.run(
+      "/bin/bash", ["-c", "ulimit \(limit) -n 256; Launch/local -n 64 attend"],
+      environment: environment)
+    #expect(outcome.code == code, "\(outcome.errors)")
+    #expect(outcome.output == (code == 0 ? "320\n" : ""))
+    if code != 0 { #expect(outcome.errors.contains("needs 320 open files"), "\(outcome.errors)") }
+  }
+
   /// The ranks' errors pass the filter as they are, dashes and all.
   @Test func errorsPassUnchanged() throws {
     let rule = String(repeating: "-", count: 74)
@@ -90,6 +136,17 @@ import Testing
       You may or may not see output from other processes, depending on
       exactly when Open MPI kills them.
       \(rule)
+      \(rule)
+      ORTE has lost communication with a remote daemon.
+
+        HNP daemon   : [[32562,0],0] on node node1
+        Remote daemon: [[32562,0],1] on node node2
+
+      This is usually due to either a failure of the TCP network
+      connection to the node, or possibly an internal failure of
+      the daemon itself. We cannot recover from this failure, and
+      therefore will terminate the job.
+      \(rule)
       gyre: the end
 
       """, to: "messages")
@@ -100,6 +157,7 @@ import Testing
         gyre: no such file
         mpirun: rank 11 was the first to fail, with exit code 65.
         mpirun: rank 2 aborted the job, with code -7.
+        mpirun: nothing is heard of host node2 any more; its network, the host or its mpirun daemon has failed, and the job has been ended.
         gyre: the end
 
         """)

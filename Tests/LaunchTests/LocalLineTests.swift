@@ -125,6 +125,22 @@ import Testing
     #expect(Array(arguments.dropLast().suffix(command.count)) == command.map { $0[...] })
   }
 
+  /// What batch systems set, and settings that would send ranks to other hosts.
+  @Test(arguments: [
+    "SLURM_JOB_ID", "SLURM_JOBID", "PBS_JOBID", "LSB_JOBID", "PE_HOSTFILE", "OMPI_MCA_plm",
+    "OMPI_MCA_orte_default_hostfile",
+  ])
+  func localIsLocalInABatchJobToo(variable: String) throws {
+    let arguments = ["--dry-run", "-n", "2", "attend"]
+    let outcome = try Script.run("Launch/local", arguments, environment: [variable: "7"])
+    let usual = try Script.run("Launch/local", arguments).output
+    #expect(
+      outcome.output.contains(
+        #"--mca ras \^alps\,gridengine\,loadleveler\,lsf\,simulator\,slurm\,tm "#
+          + "--mca orte_default_hostfile none --mca plm isolated "), "\(outcome.output)")
+    #expect(!usual.contains("isolated"))
+  }
+
   @Test func itWorksFromAnyFolderAndThroughASymbolicLink() throws {
     let folder = try TemporaryFolder()
     let link = folder.url.appending(path: "elsewhere")

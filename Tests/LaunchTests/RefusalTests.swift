@@ -86,7 +86,8 @@ import Testing
 
   /// Whoever lacks Swift or mpirun is told what to do before anything is built.
   @Test(arguments: [
-    ("swift", "Launch/demo", []), ("mpirun", "Launch/local", ["-n", "1", "attend"]),
+    ("swift", "Launch/install", ["--prefix", "/tmp"]),
+    ("mpirun", "Launch/local", ["-n", "1", "attend"]),
   ])
   func aToolThatIsNotWhatItShouldBe(tool: String, script: String, arguments: [String]) throws {
     let folder = try TemporaryFolder()
