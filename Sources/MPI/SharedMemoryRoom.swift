@@ -27,6 +27,13 @@ enum SharedMemoryRoom {
     forParts byteCounts: [Int], on node: borrowing Communicator
   ) throws(MPIError) {
     let free = try node.allReduce(freeBytes(ranks: node.size), with: .min)
+    if free < 0 {
+      throw MPIError(
+        .sharedMemory, function: "MPI_Win_allocate_shared",
+        "the ranks of \(MPIEnvironment.processorName) cannot create a file in \(folder), in which Open MPI "
+          + "would share their memory: set osc_sm_backing_directory to another local folder, or leave it "
+          + "out")
+    }
     // In floating point no sum of sizes overflows. Open MPI wants 5 % more than it needs, and keeps a
     // little state of its own in the file.
     let needed = byteCounts.reduce(0) { $0 + Double($1) + Double(2 * pageBytes) }
@@ -86,9 +93,10 @@ enum SharedMemoryRoom {
   /// One rank alone gets memory of its own, without a file.
   private static func place(ranks: Int) -> String { ranks == 1 ? "this machine" : folder }
 
-  /// The bytes that can be had at most.
+  /// The bytes that can be had at most; below 0 where no file can be made.
   private static func freeBytes(ranks: Int) -> Int {
     if ranks == 1 { return sysconf(CInt(_SC_PHYS_PAGES)) * pageBytes }
+    if unsafe access(folder, W_OK) != 0 { return -1 }
     // What cannot be looked at is for MPI to complain about.
     return folderBytes?.free ?? .max
   }
@@ -106,6 +114,18 @@ enum SharedMemoryRoom {
   }
 
   // MARK: What is said
+
+  /// What it means that MPI makes no window, with the setting that is in the way.
+  static func refusal(_ error: MPIError) -> MPIError {
+    let osc = MPIEnvironment.parameters(["osc"])["osc"] ?? ""
+    return MPIError(
+      .sharedMemory, function: "MPI_Win_allocate_shared",
+      osc.isEmpty
+        ? "Open MPI shares no memory between ranks (\(error.text))"
+        : "Open MPI shares no memory between ranks with osc set to \(osc), which leaves its component sm "
+          + "out: leave osc unset (unset OMPI_MCA_osc, mpirun without --mca osc, openmpi-mca-params.conf)"
+    )
+  }
 
   private static func noRoom(_ sentence: String, ranks: Int) -> MPIError {
     let remedy =

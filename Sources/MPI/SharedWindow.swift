@@ -42,6 +42,20 @@ public struct SharedWindow: ~Copyable {
     SharedMemoryRoom.folderBytes.map { (SharedMemoryRoom.folder, $0.total, $0.free) }
   }
 
+  /// What keeps the ranks of `node` from sharing memory at all, however little: a setting of Open MPI, or
+  /// a folder that is not there; nil where nothing does.
+  ///
+  /// A collective call, which tries it.
+  public static func obstacle(on node: borrowing Communicator) throws(MPIError) -> MPIError? {
+    do {
+      try SharedWindow(byteCount: 1, on: node).free()
+      return nil
+    } catch {
+      guard error.errorClass == .sharedMemory else { throw error }
+      return error
+    }
+  }
+
   /// Allocates memory that the ranks of `node` share.
   ///
   /// A collective call. What the memory holds at first is not defined.
@@ -50,7 +64,7 @@ public struct SharedWindow: ~Copyable {
   ///   - byteCount: the size of this rank's part; it may be 0, and differ from rank to rank.
   ///   - node: ranks that can share memory, as ``Communicator/splitByNode(key:)`` gives them.
   /// - Throws: ``MPIError`` on all ranks, of class ``MPIError/ErrorClass/sharedMemory`` where the node
-  ///   has too little room, ``MPIError/ErrorClass/notOneNode`` where the ranks are on several nodes.
+  ///   has too little room or Open MPI is set up to share none, ``MPIError/ErrorClass/notOneNode`` where the ranks are on several nodes.
   /// - Complexity: every page is touched, some 0.3 to 0.6 s a GiB; four small collectives.
   ///
   /// C: `MPI_Win_allocate_shared` with `alloc_shared_noncontig`, MPI 3.1 §11.2.3;
@@ -60,7 +74,12 @@ public struct SharedWindow: ~Copyable {
     let byteCounts = try node.allGather(byteCount)
     // Open MPI 4.1 itself finds out on one rank only, while the others wait for it without end.
     try SharedMemoryRoom.check(forParts: byteCounts, on: node)
-    let handle = try WindowHandle(partBytes: byteCounts[node.rank], on: node.state.handle)
+    let handle: WindowHandle
+    do {
+      handle = try WindowHandle(partBytes: byteCounts[node.rank], on: node.state.handle)
+    } catch {
+      throw error.errorClass == .notOneNode ? error : SharedMemoryRoom.refusal(error)
+    }
     let parts = try unsafe handle.parts(byteCounts)
     try unsafe SharedMemoryRoom.claim(parts[node.rank], on: node, releasing: handle)
     // One epoch for the whole life: the ranks load and store, and order that by `MPI_Win_sync`.

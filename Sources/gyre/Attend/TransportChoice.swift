@@ -55,12 +55,17 @@ struct ChosenTransport {
       attention.residentBytes(rank: world.rank, transport: .hierarchical, gradients: gradients)
       * Double(node.size)
     let fits = try needed <= Double(SharedWindow.freeBytes(on: node))
-    let hasRoom = try world.allReduce(fits ? 1 : 0, with: .min) == 1
+    let obstacle = node.size == 1 ? nil : try SharedWindow.obstacle(on: node)
+    let hasRoom = try world.allReduce(fits && obstacle == nil ? 1 : 0, with: .min) == 1
     if topology.nodes.count == 1 {
       self =
         hasRoom
         ? ChosenTransport(.shared, reason: "all ranks share the memory of one host")
-        : ChosenTransport(.ring, reason: "the host has too little shared memory")
+        : ChosenTransport(
+          .ring,
+          // Without what to do about it, since nothing needs to be.
+          reason: obstacle.map { String($0.text.prefix { $0 != ":" }) }
+            ?? "the host has too little shared memory")
       return
     }
     let speeds = try MeasuredSpeeds(

@@ -4,7 +4,8 @@ func memoryFindings(_ facts: JobFacts) -> [Finding] {
     let host = facts.hosts[index]
     // Alone, as many ranks as a job would have here.
     let ranks = facts.mpirun == nil ? facts.ranks(on: index).count : max(2, host.cores.count)
-    return roomFindings(host, ranks: ranks) + amountFindings(host)
+    return roomFindings(host, ranks: ranks) + sharingFindings(host, ranks: ranks)
+      + amountFindings(host)
   }
 }
 
@@ -44,6 +45,24 @@ private func roomFindings(_ host: HostFacts, ranks: Int) -> [Finding] {
       remedy:
         "Enlarge it (mount -o remount,size=8g \(room.folder), docker run --shm-size=8g), or name "
         + "another local folder: mpirun --mca osc_sm_backing_directory …")
+  ]
+}
+
+/// Whether Open MPI has what ranks share memory by.
+private func sharingFindings(_ host: HostFacts, ranks: Int) -> [Finding] {
+  guard ranks > 1, let components = host.components["osc"], !components.contains("sm") else {
+    return []
+  }
+  let setting = host.parameters["osc"].map { $0.isEmpty ? "" : " (osc is set to \($0))" } ?? ""
+  return [
+    Finding(
+      topic: .sharedMemory, severity: .warning, hosts: [host.name],
+      sentence:
+        "Open MPI's component for shared memory, osc sm, is not open\(setting): --transport "
+        + "shared and hierarchical are refused, and auto sends through MPI what ranks could have read in "
+        + "place.",
+      remedy:
+        "Leave osc unset: unset OMPI_MCA_osc, mpirun without --mca osc, openmpi-mca-params.conf.")
   ]
 }
 
