@@ -112,7 +112,7 @@ let package = Package(
       dependencies: ["AttentionReference"],
       swiftSettings: settings),
     .testTarget(
-      name: "GyreTests", dependencies: ["Tensors", "TestSupport", "gyre"],
+      name: "GyreTests", dependencies: ["MPI", "Tensors", "TestSupport", "gyre"],
       swiftSettings: settings),
     .testTarget(
       name: "LaunchTests",

@@ -15,5 +15,12 @@ enum LibraryDefaults {
   /// Sets the parameters, before MPI is initialized.
   static func apply() {
     for (name, value) in parameters { unsafe setenv(name, value, 0) }
+    // By this variable Open MPI takes a task of srun for one of many, and refuses to start where it has no
+    // PMI to find the others by. A task that is alone has none to find.
+    if let announced = AnnouncedRanks.ofThisProcess, announced.variable == "SLURM_STEP_NUM_TASKS",
+      announced.size == 1, !MPIEnvironment.isLaunchedByMPI
+    {
+      unsafe unsetenv("SLURM_NODELIST")
+    }
   }
 }

@@ -30,6 +30,11 @@ struct Gyre: ParsableCommand {
     requireInstructionSet()
     // A file over the size limit is then an error of the write, which says so, and not a death.
     signal(SIGXFSZ, SIG_IGN)
+    // Whoever sends these wants an end; Swift's own handlers print a long trace and let the run go on.
+    signal(SIGQUIT, SIG_DFL)
+    signal(SIGABRT, SIG_DFL)
+    OpenFiles.raiseLimit()
+    OpenFiles.requireLaunch()
     let arguments = Array(CommandLine.arguments.dropFirst())
     var layers = LayeredArguments()
     do {
@@ -60,6 +65,8 @@ struct Gyre: ParsableCommand {
         layers.warnings.forEach { printError("gyre: \($0)") }
         Glibc.exit(try standalone.runAlone())
       }
+      // Without a word of PMI or PMIx, MPI sees this rank alone; under srun it would not even start.
+      try requireAllRanks(seen: 1)
       let found = layers
       let code = try withMPI { world in
         reportingFailures(on: world) {
@@ -69,6 +76,9 @@ struct Gyre: ParsableCommand {
         }
       }
       Glibc.exit(code)
+    } catch let failure as AgreedFailure {
+      failure.message.map(printError)
+      Glibc.exit(EXIT_FAILURE)
     } catch let error as MPIError {
       printError("gyre: \(error)")
       Glibc.exit(EXIT_FAILURE)
@@ -81,6 +91,8 @@ struct Gyre: ParsableCommand {
     _ command: any ParsableCommand, on world: borrowing Communicator
   ) throws {
     if let distributed = command as? any DistributedCommand {
+      // The doctor has it among its findings.
+      if !(command is any StandaloneCommand) { try requireAllRanks(seen: world.size) }
       try distributed.run(on: world)
     } else if world.rank == 0 {
       var command = command

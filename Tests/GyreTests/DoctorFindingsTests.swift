@@ -1,3 +1,4 @@
+import MPI
 import Testing
 import gyre
 
@@ -68,6 +69,50 @@ struct DoctorFindingsTests {
       finding.remedy?.contains(remedy) ?? false, "\(finding)", sourceLocation: sourceLocation)
     if let hosts { #expect(finding.hosts == hosts, sourceLocation: sourceLocation) }
     if let ranks { #expect(finding.ranks == ranks, sourceLocation: sourceLocation) }
+  }
+
+  @Test("ranks that MPI does not see are a problem")
+  func announcedRanks() throws {
+    var facts = job(ranksPerHost: 4)
+    facts.announced = AnnouncedRanks { ["PMI_SIZE": "4", "PMI_RANK": "0"][$0] }
+    #expect(findings(from: facts).allSatisfy { $0.severity == .ok })
+    facts.announced = AnnouncedRanks { ["PMI_SIZE": "8", "PMI_RANK": "0"][$0] }
+    try expect(
+      facts, .problem, .mpirun, "has started 8 ranks (PMI_SIZE)", "sees 4",
+      remedy: "Open MPI's mpirun")
+  }
+
+  @Test("without its component for shared memory ranks send what they could read")
+  func noSharedWindows() throws {
+    var facts = job()
+    facts.hosts[0].components["osc"] = ["sm", "rdma"]
+    #expect(findings(from: facts).allSatisfy { $0.severity == .ok })
+    facts.hosts[0].components["osc"] = ["ucx"]
+    facts.hosts[0].parameters["osc"] = "ucx"
+    try expect(facts, .warning, .sharedMemory, "osc is set to ucx", remedy: "unset OMPI_MCA_osc")
+  }
+
+  @Test("mpirun's own words are found among its frames")
+  func wordsOfMpirun() {
+    let rule = String(repeating: "-", count: 74)
+    let errors = """
+      \(rule)
+      A call to mkdir was unable to create the desired directory:
+
+        Directory: /tmp/ompi.vm.0
+        Error:     Read-only file system
+      \(rule)
+      [vm:28151] [[265,0],0] ORTE_ERROR_LOG: Error in file session_dir.c at line 107
+      \(rule)
+      It looks like orte_init failed for some reason
+      \(rule)
+      """
+    #expect(
+      Trial.words(in: errors)
+        == "A call to mkdir was unable to create the desired directory: Directory: /tmp/ompi.vm.0 "
+        + "Error: Read-only file system")
+    #expect(Trial.words(in: "[vm:1] ORTE_ERROR_LOG: x\n").isEmpty)
+    #expect(Trial.words(in: "").isEmpty)
   }
 
   @Test("a job as it should be", arguments: [(1, 4), (3, 4), (2, 4), (64, 4)])
@@ -457,7 +502,7 @@ struct DoctorFindingsTests {
       alone("mpirun (Open MPI) 4.1.4", slots: [.init(host: "a", count: 1)]), .note, .slots,
       "one slot (a: 1)", remedy: "--hostfile")
     try expect(
-      alone("mpirun (Open MPI) 4.1.4", slots: []), .warning, .slots, "did not start",
+      alone("mpirun (Open MPI) 4.1.4", slots: []), .problem, .slots, "did not start",
       remedy: "mpirun -n 1 hostname")
     var root = alone("mpirun (Open MPI) 4.1.4")
     root.ranks[0].user = 0

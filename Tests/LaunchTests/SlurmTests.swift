@@ -42,6 +42,31 @@ struct SlurmTests {
     #expect(slurm.folder.names == ["out.safetensors", "slurm-\(job).out"])
   }
 
+  /// Without PMI, tasks of srun would each do the whole job.
+  @Test func tasksThatDoNotFindEachOtherAreRefused() throws {
+    let slurm = try SlurmMachine()
+    let gyre = BuiltProducts.executable("gyre")
+    let problem = ["attend", "--random", "1x64x2x2x8", "--report", "json"]
+    let tasks = try slurm.run("srun", ["--ntasks=2", "--quiet", gyre] + problem)
+    #expect(tasks.code == 1 && tasks.output == "", "\(tasks)")
+    #expect(tasks.errors.contains("srun has started 2 ranks"), "\(tasks.errors)")
+    let task = try slurm.run("srun", ["--ntasks=1", "--quiet", gyre] + problem)
+    #expect(task.code == 0, "\(task.errors)")
+  }
+
+  /// More ranks than the job has tasks.
+  @Test(arguments: [["srun"], ["salloc", "--quiet"]])
+  func localRanksNeedNoTasks(command: [String]) throws {
+    let slurm = try SlurmMachine()
+    let local = Script.root.appending(path: "Launch/local").path
+    let outcome = try slurm.run(
+      command[0],
+      Array(command.dropFirst())
+        + ["--ntasks=1", "--cpus-per-task=2", local, "-n", "3", "attend", "--random", "1x64x2x2x8"])
+    #expect(outcome.code == 0, "\(outcome.errors)")
+    #expect(outcome.output.contains("on 3 ranks"), "\(outcome.output)")
+  }
+
   @Test func theExitCodeIsTheJobs() throws {
     let slurm = try SlurmMachine()
     let job = try slurm.submit(

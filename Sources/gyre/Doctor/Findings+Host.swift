@@ -2,6 +2,7 @@
 func hostFindings(_ facts: JobFacts) -> [Finding] {
   let findings =
     facts.hosts.flatMap { nameFindings($0) + frequencyFindings($0) }
+    + (facts.mpirun == nil ? [] : facts.ranks.flatMap { launchLimitFindings($0, facts) })
     + facts.ranks.flatMap { limitFindings($0, facts) }
   let isLimited = findings.contains { $0.topic == .limits }
   return findings + (isLimited ? [] : [.ok(.limits, "no limit of the shell is in the way")])
@@ -41,6 +42,21 @@ private func frequencyFindings(_ host: HostFacts) -> [Finding] {
   ]
 }
 
+/// What mpirun inherits from the shell, for as many ranks as the host has cores.
+private func launchLimitFindings(_ rank: RankFacts, _ facts: JobFacts) -> [Finding] {
+  let host = facts.hosts[rank.host]
+  let cores = max(2, host.cores.count)
+  guard let limit = rank.openFilesSoftLimit, OpenFiles.ranks(with: limit) < cores else { return [] }
+  return [
+    Finding(
+      topic: .limits, severity: .problem, hosts: [host.name],
+      sentence: "mpirun may have \(limit) files open (ulimit -n), enough to start "
+        + "\(counted(OpenFiles.ranks(with: limit), "rank")) on a host, which has "
+        + "\(counted(cores, "core")); with more it hangs.",
+      remedy: "ulimit -n 65536 (Launch/local raises it as far as it may)")
+  ]
+}
+
 private func limitFindings(_ rank: RankFacts, _ facts: JobFacts) -> [Finding] {
   let host = facts.hosts[rank.host]
   func finding(_ severity: Finding.Severity, _ sentence: String, _ remedy: String) -> Finding {
@@ -70,7 +86,7 @@ private func limitFindings(_ rank: RankFacts, _ facts: JobFacts) -> [Finding] {
     result.append(
       finding(
         .problem,
-        "A rank may have \(limit) files and connections open (ulimit -n), and may need \(needed).",
+        "A rank may have \(limit) files and connections open (ulimit -H -n), and may need \(needed).",
         "ulimit -n 65536, on every host"))
   }
   if let limit = rank.lockedMemoryLimitBytes, !host.infiniband.isEmpty {

@@ -1,6 +1,17 @@
 /// How the job was started, or could be.
 func launchFindings(_ facts: JobFacts) -> [Finding] {
-  userFindings(facts) + (facts.mpirun.map { mpirunFindings($0, facts) } ?? slotFindings(facts))
+  announcedFindings(facts) + userFindings(facts)
+    + (facts.mpirun.map { mpirunFindings($0, facts) } ?? slotFindings(facts))
+}
+
+/// Ranks of which each is alone.
+private func announcedFindings(_ facts: JobFacts) -> [Finding] {
+  guard let complaint = facts.announced?.complaint(seen: facts.ranks.count) else { return [] }
+  return [
+    Finding(
+      topic: .mpirun, severity: .problem, sentence: "\(complaint.sentence).",
+      remedy: capitalized(complaint.remedy) + ".")
+  ]
 }
 
 private func slotFindings(_ facts: JobFacts) -> [Finding] {
@@ -75,10 +86,14 @@ private func mpirunFindings(_ mpirun: MpirunFacts, _ facts: JobFacts) -> [Findin
 
 private func allocation(_ mpirun: MpirunFacts) -> Finding {
   guard let slots = mpirun.slots, !slots.isEmpty else {
+    let words = mpirun.trialFailure.map { ": \($0)" } ?? ""
     return Finding(
-      topic: .slots, severity: .warning,
-      sentence: "mpirun did not start a trial job of one rank.",
-      remedy: "See what it says: mpirun -n 1 hostname")
+      topic: .slots, severity: .problem,
+      sentence: "mpirun did not start a trial job of one rank\(words.isEmpty ? "." : words)",
+      remedy:
+        "See all that it says: mpirun -n 1 hostname; it needs a folder for its files that it may "
+        + "write to (TMPDIR, or /tmp), a stack of 256 KiB or more (ulimit -s 8192), and a host name of no "
+        + "more than 56 letters before the first dot.")
   }
   let total = slots.map(\.count).reduce(0, +)
   let places = slots.prefix(8).map { "\($0.host): \($0.count)" }.joined(separator: ", ")

@@ -19,6 +19,7 @@ extension JobFacts {
     let hostParts = try collect(host, on: world)
     guard let ranks, let hostParts else { return nil }
     var facts = JobFacts(hosts: hostParts.compactMap { $0 }, ranks: ranks, threads: threads)
+    facts.announced = .ofThisProcess
     facts.slots = unsafe getenv("OMPI_UNIVERSE_SIZE").flatMap { unsafe Int(String(cString: $0)) }
     return facts
   }
@@ -28,6 +29,7 @@ extension JobFacts {
     let rank = RankFacts.current
     var facts = JobFacts(hosts: [.current], ranks: [rank], threads: threads)
     facts.mpirun = MpirunFacts.current(user: rank.user)
+    facts.announced = .ofThisProcess
     return facts
   }
 

@@ -1,3 +1,5 @@
+package import MPI
+
 /// What one rank is like.
 ///
 /// The names are fields of the JSON object.
@@ -23,6 +25,8 @@ package struct RankFacts: Codable, Sendable {
   package var fileSizeLimitBytes: Int?
   package var addressSpaceLimitBytes: Int?
   package var lockedMemoryLimitBytes: Int?
+  /// Of open files: that which mpirun and the shell have, and that to which a rank raises it.
+  package var openFilesSoftLimit: Int?
   package var openFilesLimit: Int?
 
   package init() {}
@@ -43,6 +47,8 @@ package struct MpirunFacts: Codable, Sendable {
   package var slots: [Slots]?
   /// Whether it refuses this user, who is root.
   package var refusesRoot = false
+  /// What it has said where a trial job of one rank did not start.
+  package var trialFailure: String?
 
   package init() {}
 
@@ -67,6 +73,8 @@ package struct JobFacts: Sendable {
   package var slots: Int?
   /// Nil under mpirun.
   package var mpirun: MpirunFacts?
+  /// What the launcher says of the job, where one has left word.
+  package var announced: AnnouncedRanks?
 
   package init(hosts: [HostFacts], ranks: [RankFacts], threads: Int = 1) {
     self.hosts = hosts

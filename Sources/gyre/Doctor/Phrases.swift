@@ -12,6 +12,9 @@ func listed(_ items: [String]) -> String {
   return "\(items.dropLast().joined(separator: ", ")) and \(last)"
 }
 
+/// The text with a capital letter at its beginning.
+func capitalized(_ text: String) -> String { text.prefix(1).uppercased() + text.dropFirst() }
+
 /// Ascending numbers as `0-3,8`, as Linux writes them.
 package func ranges(_ numbers: [Int]) -> String {
   var runs: [ClosedRange<Int>] = []

@@ -17,7 +17,8 @@ extension RankFacts {
     facts.fileSizeLimitBytes = limit(RLIMIT_FSIZE)
     facts.addressSpaceLimitBytes = limit(RLIMIT_AS)
     facts.lockedMemoryLimitBytes = limit(__RLIMIT_MEMLOCK)
-    facts.openFilesLimit = limit(RLIMIT_NOFILE)
+    facts.openFilesSoftLimit = OpenFiles.softLimitAtStart
+    facts.openFilesLimit = OpenFiles.limits.hard
     return facts
   }
 }
