@@ -56,10 +56,14 @@ let package = Package(
       name: "gyre",
       dependencies: [
         "MPI", "Sharding", "Tensors", "Attention", "AttentionReference", "SequenceParallel",
-        "ScalingModel",
+        "ScalingModel", "BuildStamp",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),
+
+    // The commit that is built, in a module of its own, so that another compiles nothing else.
+    .target(name: "BuildStamp", swiftSettings: settings, plugins: ["StampCommit"]),
+    .plugin(name: "StampCommit", capability: .buildTool(), path: "Sources/StampCommit"),
 
     // The library, from the ring down to the storage.
     .target(

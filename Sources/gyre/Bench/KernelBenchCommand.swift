@@ -102,6 +102,8 @@ struct KernelBenchCommand: ParsableCommand {
         }
       }
     }
-    write(try BenchReport(results, in: BenchEnvironment.current).formatted(format) + "\n", to: 1)
+    write(
+      try BenchReport(results, in: BenchEnvironment.current(threads: threads.max() ?? 1)).formatted(
+        format) + "\n", to: 1)
   }
 }

@@ -120,7 +120,8 @@ extension LongNetBenchCommand: DistributedCommand {
       }
     }
     write(
-      try BenchReport(results, in: BenchEnvironment.current).formatted(format) + "\n",
+      try BenchReport(results, in: BenchEnvironment.current(threads: threads.max() ?? 1)).formatted(
+        format) + "\n",
       to: STDOUT_FILENO)
   }
 }
