@@ -93,6 +93,11 @@ let package = Package(
       dependencies: ["MPI", "Sharding", "Tensors", "Attention", "SequenceParallel"],
       path: "Examples/TrainingStep", swiftSettings: settings),
 
+    .executableTarget(
+      name: "sliding-window",
+      dependencies: ["MPI", "Sharding", "Tensors", "Attention", "SequenceParallel"],
+      path: "Examples/SlidingWindow", swiftSettings: settings),
+
     // Tests. Distributed ones start programs of their own under mpirun.
     .target(
       name: "TestSupport",
@@ -120,7 +125,7 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "LaunchTests",
-      dependencies: ["TestSupport", "gyre", "mpi-checks", "training-step"],
+      dependencies: ["TestSupport", "gyre", "mpi-checks", "training-step", "sliding-window"],
       swiftSettings: settings),
     .testTarget(
       name: "MPITests", dependencies: ["MPI", "TestSupport", "mpi-checks"],
