@@ -192,6 +192,7 @@ struct HostTests {
     ])
   func limited(arguments: [String]) async throws {
     let group = try MemoryGroup(bytes: 256 << 20)
+    defer { group.remove() }
     let result = try await Command.run(
       "sh",
       arguments: ["-c", "echo $$ >\"$0\"; exec \"$@\"", group.processes]
@@ -208,7 +209,7 @@ extension ProcessorGrant {
   }
 }
 
-/// A control group with little memory, in either version, which goes when the value does.
+/// A control group with little memory, in either version.
 private final class MemoryGroup {
   private let folder: String
 
@@ -239,7 +240,13 @@ private final class MemoryGroup {
     try "\(bytes)".write(toFile: made.file, atomically: false, encoding: .utf8)
   }
 
-  deinit { unsafe rmdir(folder) }
+  /// Takes it away; the kernel needs a moment after the end of a process that was in it.
+  func remove() {
+    for _ in 0..<100 {
+      if unsafe rmdir(folder) == 0 { return }
+      usleep(10_000)
+    }
+  }
 
   var processes: String { folder + "/cgroup.procs" }
 }
