@@ -56,10 +56,14 @@ let package = Package(
       name: "gyre",
       dependencies: [
         "MPI", "Sharding", "Tensors", "Attention", "AttentionReference", "SequenceParallel",
-        "ScalingModel",
+        "ScalingModel", "BuildStamp",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),
+
+    // The commit that is built, in a module of its own, so that another compiles nothing else.
+    .target(name: "BuildStamp", swiftSettings: settings, plugins: ["StampCommit"]),
+    .plugin(name: "StampCommit", capability: .buildTool(), path: "Sources/StampCommit"),
 
     // The library, from the ring down to the storage.
     .target(
@@ -89,6 +93,11 @@ let package = Package(
       dependencies: ["MPI", "Sharding", "Tensors", "Attention", "SequenceParallel"],
       path: "Examples/TrainingStep", swiftSettings: settings),
 
+    .executableTarget(
+      name: "sliding-window",
+      dependencies: ["MPI", "Sharding", "Tensors", "Attention", "SequenceParallel"],
+      path: "Examples/SlidingWindow", swiftSettings: settings),
+
     // Tests. Distributed ones start programs of their own under mpirun.
     .target(
       name: "TestSupport",
@@ -116,7 +125,7 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "LaunchTests",
-      dependencies: ["TestSupport", "gyre", "mpi-checks", "training-step"],
+      dependencies: ["TestSupport", "gyre", "mpi-checks", "training-step", "sliding-window"],
       swiftSettings: settings),
     .testTarget(
       name: "MPITests", dependencies: ["MPI", "TestSupport", "mpi-checks"],

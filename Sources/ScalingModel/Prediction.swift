@@ -25,7 +25,7 @@ public struct Prediction: Hashable, Sendable {
   public let limit: Limit
 
   /// What most of the lost time goes to.
-  public enum Limit: String, Sendable {
+  public enum Limit: String, Sendable, CaseIterable {
     /// Less than 2 % is lost.
     case none
     /// More bytes than the links carry meanwhile.

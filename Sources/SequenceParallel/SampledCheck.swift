@@ -24,6 +24,8 @@ public struct SampledCheck {
     /// The largest error that is put down to rounding: of the keys and values on the wire, and of
     /// arithmetic in single precision.
     public let tolerance: Double
+    /// The part of it that is for the keys and values on the wire; 0 where they lose nothing there.
+    public let wireTolerance: Double
 
     /// Whether the result is what it should be.
     public var holds: Bool { maxError <= tolerance }
@@ -103,9 +105,10 @@ public struct SampledCheck {
     }
     // The kernels are to compute on what has travelled as exactly as `Float` allows; what rounding
     // on the wire does to the exact result, the oracle says.
+    let ofWire = max(wireO.value, wireLSE.absolute)
     return Finding(
       rows: samples.count, maxError: try world.allReduce(max(o.value, lse.absolute), with: .max),
-      tolerance: 1e-5 + 4 * 0x1p-24 * largestScore + max(wireO.value, wireLSE.absolute))
+      tolerance: 1e-5 + 4 * 0x1p-24 * largestScore + ofWire, wireTolerance: ofWire)
   }
 
   /// Sampled rows over all keys, `[positions][queryHeads]`, and their largest magnitude of a score,

@@ -43,7 +43,7 @@ extension Communicator {
 /// Refuses ranks that were started with different command lines.
 func agreeOnArguments(_ arguments: [String], on world: borrowing Communicator) throws {
   // Blocks are packed for the width of the vectors, so builds must not be mixed.
-  let build = "\(Gyre.configuration.version) \(InstructionSet.name)"
+  let build = "\(Gyre.build) \(InstructionSet.name)"
   let line = ([build] + arguments).joined(separator: "\u{0}")
   guard let other = try world.lowestDifferingRank(line) else { return }
   let lines = try world.allGather(Array(line.utf8))

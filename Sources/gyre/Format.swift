@@ -26,6 +26,8 @@ func threeDigits(_ value: Double) -> String {
 
 /// A duration for people: `0.45 s`, `12.3 s`, `12 s` if whole, `4 min 05 s`, `2 h 07 min`.
 func formatSeconds(_ value: Double) -> String {
+  // No integer holds its minutes; nobody waits for them either.
+  guard abs(value) < 1e15 else { return "\(scientific(value)) s" }
   guard value >= 90 else {
     return value >= 1 && value == value.rounded() ? "\(Int(value)) s" : "\(threeDigits(value)) s"
   }
@@ -54,7 +56,9 @@ func percent(_ fraction: Double) -> String { "\(fixed(fraction * 100, 1)) %" }
 func formatBytes(_ value: Double) -> String {
   var value = value
   for unit in ["B", "KiB", "MiB", "GiB", "TiB", "PiB"] {
-    if value < 1000 { return unit == "B" ? "\(Int(value)) B" : "\(threeDigits(value)) \(unit)" }
+    if abs(value) < 1000 {
+      return unit == "B" ? "\(Int(value)) B" : "\(threeDigits(value)) \(unit)"
+    }
     value /= 1024
   }
   return "\(fixed(value, 0)) EiB"

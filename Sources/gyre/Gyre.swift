@@ -1,4 +1,5 @@
 import ArgumentParser
+import BuildStamp
 import Glibc
 import MPI
 
@@ -16,11 +17,16 @@ struct Gyre: ParsableCommand {
       for --causal) and from a JSON file that --settings or GYRE_SETTINGS names. The command line \
       wins over the environment, and that over the file.
       """,
-    version: "0.1.0",
+    version: build,
     subcommands: [
       AttendCommand.self, StreamCommand.self, BenchCommand.self, CompareCommand.self,
       PlotCommand.self, PredictCommand.self, DoctorCommand.self,
     ])
+
+  static let version = "0.1.0"
+
+  /// The version, and of what commit it was built.
+  static let build = version + (BuildStamp.commit.map { " (\(shortCommit($0)))" } ?? "")
 
   /// Parses, runs, and exits with the command's code.
   ///
@@ -107,6 +113,12 @@ struct Gyre: ParsableCommand {
       try command.run()
     }
   }
+}
+
+/// A commit in a few characters, and whether the source was modified.
+func shortCommit(_ commit: String) -> String {
+  let parts = commit.split(separator: "-", maxSplits: 1)
+  return ([parts.first?.prefix(9) ?? ""] + parts.dropFirst()).joined(separator: "-")
 }
 
 /// A command that all ranks of a job run together.

@@ -1,4 +1,5 @@
 import Glibc
+import MPI
 
 /// The terminal that somebody watches the job on.
 enum Terminal {
@@ -22,5 +23,24 @@ enum Terminal {
     guard descriptor >= 0 else { return false }
     defer { close(descriptor) }
     return isatty(descriptor) == 1
+  }
+
+  /// How wide the terminal is that standard output goes to; nil if it goes elsewhere, or nobody knows.
+  ///
+  /// Under mpirun a rank's standard output goes to mpirun, which copies it to its own.
+  static var outputColumns: Int? {
+    let path = MPIEnvironment.isLaunchedByMPI ? "/proc/\(getppid())/fd/1" : "/proc/self/fd/1"
+    let descriptor = unsafe open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    guard isatty(descriptor) == 1 else { return nil }
+    if let told = unsafe getenv("COLUMNS").flatMap({ unsafe Int(String(cString: $0)) }), told > 0 {
+      return told
+    }
+    var size = winsize()
+    guard unsafe ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else {
+      return nil
+    }
+    return Int(size.ws_col)
   }
 }

@@ -107,6 +107,11 @@ struct AttendTests {
     #expect(first.isSuccess && second.isSuccess, "\(first)\n\(second)")
     let error = relativeError(try read(narrow, "o").values, try read(exact, "o").values)
     #expect(error > 1e-5 && error < 2e-2)
+    #expect(
+      second.standardOutput.contains(
+        /allowed [0-9.e-]+, [0-9.e-]+ of it for rounding to bf16 on the wire: passed\./),
+      "\(second)")
+    #expect(!first.standardOutput.contains("on the wire:"), "\(first)")
 
     let eighth = try await attend(
       [input, "--wire", "int8", "--causal", "--verify", "--report", "json"], ranks: 3)
@@ -117,6 +122,8 @@ struct AttendTests {
     let tolerance = try #require(report["tolerance"] as? Double)
     // What int8 does to the inputs shows, and no more than that is allowed.
     #expect(found > 1e-4 && tolerance > found && tolerance < found + 3e-5)
+    let ofWire = try #require(report["wireTolerance"] as? Double)
+    #expect(ofWire > 1e-4 && ofWire < tolerance)
   }
 
   @Test("the JSON report has every field of the contract, and they are right")

@@ -30,7 +30,13 @@ struct DilatedTests {
       ranks: ranks)
     #expect(
       result.isSuccess && result.standardOutput.contains("Check of gradients")
-        && result.standardOutput.contains("predicted balance"), "\(result)")
+        && result.standardOutput.contains(
+          ": the mean number of pairs a rank over the greatest."),
+      "\(result)")
+    #expect(
+      result.standardOutput.contains(
+        /A segment counts once for each family: .+, [0-9]+ in all branches\./), "\(result)")
+    #expect(result.standardOutput.contains(/pairs in all, [0-9.]+ % of dense/), "\(result)")
     for name in ["o", "lse", "dq", "dk", "dv"] {
       let (actual, expected) = (try read(many, name), try read(one, name))
       #expect(actual.shape == expected.shape)

@@ -526,40 +526,6 @@ struct DoctorFindingsTests {
 
   // MARK: What the system says
 
-  @Test(
-    "a control group's limits are the tightest up to its root",
-    arguments: [
-      (
-        "0::/batch/job\n",
-        [
-          "/sys/fs/cgroup/batch/job/cpu.max": "max 100000\n",
-          "/sys/fs/cgroup/batch/cpu.max": "150000 100000\n",
-          "/sys/fs/cgroup/cpu.max": "300000 100000\n",
-          "/sys/fs/cgroup/batch/memory.max": "2147483648\n",
-          "/sys/fs/cgroup/batch/job/memory.max": "max\n",
-          "/sys/fs/cgroup/memory.max": "1073741824\n",
-        ], 1.5, 1 << 30
-      ),
-      (
-        "4:memory:/a/b\n2:cpu,cpuacct:/a\n0::/\n",
-        [
-          "/sys/fs/cgroup/cpu/a/cpu.cfs_quota_us": "250000\n",
-          "/sys/fs/cgroup/cpu/a/cpu.cfs_period_us": "100000\n",
-          "/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
-          "/sys/fs/cgroup/memory/memory.limit_in_bytes": "8192\n",
-          "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
-          "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes": "9223372036854771712\n",
-          "/sys/fs/cgroup/memory/a/memory.limit_in_bytes": "4096\n",
-        ], 2.5, 4096
-      ),
-      ("0::/\n", [:], nil, nil),
-    ] as [(String, [String: String], Double?, Int?)])
-  func controlGroups(membership: String, files: [String: String], cores: Double?, memory: Int?) {
-    let group = ControlGroup(membership: membership) { files[$0] ?? "" }
-    #expect(group.cores == cores)
-    #expect(group.memoryBytes == memory)
-  }
-
   @Test func numbersInRanges() {
     #expect(numbers(inRanges: "0-3,8,10-11") == [0, 1, 2, 3, 8, 10, 11])
     #expect(numbers(inRanges: "0") == [0])

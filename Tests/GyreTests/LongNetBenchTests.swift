@@ -117,7 +117,7 @@ struct LongNetBenchTests {
     let text = try await bench(selection + ["--dilated", "8:1,16:2,32:4"])
     #expect(text.standardOutput.contains("8:1, … 32:4"), "\(text)")
     #expect(
-      text.standardOutput.contains("backward   full         64         2       20     dilated"),
+      text.standardOutput.contains("backward   full         64         2       20   dilated"),
       "\(text)")
   }
 

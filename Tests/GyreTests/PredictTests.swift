@@ -124,6 +124,18 @@ struct PredictTests {
       let expected = row["fitted"] as? Bool == true ? 0 : 1 / 1.1 - 1
       #expect(abs(error - expected) < 0.01, "\(row)")
     }
+    // The runs themselves tell how fast the machines are.
+    let alone = try await predict(["--check", unseen, "--fit", fit])
+    #expect(alone.isSuccess, "\(alone)")
+    #expect(
+      alone.standardOutput.contains(
+        "Taken: the kernel's speed of 1 of the fitted runs, on 1 rank; links between hosts at the rate "
+          + "that a run notes"), "\(alone)")
+    #expect(alone.standardOutput.contains(/2 unseen runs: mean error [89]\.[0-9] %/), "\(alone)")
+    let checked = try await predict(["--check", fit])
+    #expect(checked.standardOutput.contains("of 1 of the checked runs, on 1 rank"), "\(checked)")
+    let odd = try file("odd.json", ranks: [0, -1], factor: 1)
+    #expect(try await predict(["--check", odd]).standardError.contains("no runs"))
     let text = try await predict(machines + ["--check", unseen, "--fit", fit])
     #expect(text.standardOutput.contains("2 unseen runs: mean error "), "\(text)")
   }
@@ -132,7 +144,33 @@ struct PredictTests {
     "mistakes are refused in one sentence",
     arguments: [
       ([], "--tokens"), (["--tokens", "100", "--ranks", "101"], "101"),
-      (["--tokens", "4K", "--transport", "auto"], "auto"),
+      (["--tokens", "4K", "--transport", "ring,auto"], "auto"),
+      (["--tokens", "4K", "--transport", "allgather"], "allgather"),
+      (
+        ["--tokens", "4K", "--transport", "shared", "--ranks", "4"], "ring, query, heads serve any"
+      ),
+      (["--tokens", "4K", "--transport", "mesh:3x1", "--ranks", "4"], "multiples of 3 ranks"),
+      (["--tokens", "4K", "--flops", "80"], "--flops 80G"),
+      (["--tokens", "4K", "--network", "10"], "--network 100gbit"),
+      (["--tokens", "4K", "--network", "0"], "--network 100gbit"),
+      (["--tokens", "4K", "--inside", "99"], "--inside 100gbit"),
+      (["--tokens", "4K", "--network-latency", "5"], "--network-latency 2us"),
+      (["--tokens", "4K", "--inside-latency", "1e300"], "--inside-latency 2us"),
+      (["--tokens", "4K", "--network-work", "0.3"], "--network-work 0.3ns"),
+      (["--tokens", "4K", "--flops", "1e308P"], "1e308P"),
+      (["--tokens", "4K", "--ranks", "4", "--hosts", "3", "--ranks-per-host", "4"], "3 hosts"),
+      (["--tokens", "4K", "--ranks", "2", "--hosts", "3"], "--hosts"),
+      (["--tokens", "4K", "--hosts", "1000", "--ranks-per-host", "1000"], "100,000"),
+      (["--tokens", "4K", "--hosts", "100000", "--ranks-per-host", "1000000"], "100,000"),
+      (["--tokens", "4K", "--columns", "tempo"], "tempo"),
+      // What no integer holds.
+      (["--tokens-per-rank", "1024G", "--ranks", "100000"], "2^40"),
+      (["--tokens-per-rank", "1125899906842624", "--ranks", "100000"], "2^40"),
+      (["--tokens", "9223372036854775807G"], "2^40"),
+      (["--tokens", "4K", "--heads", "9223372036854775807"], "--heads"),
+      (["--tokens", "1024G", "--heads", "60000", "--head-dim", "256"], "--heads"),
+      (["--tokens", "1024G", "--dilated", "1099511627776:1"], "pairs"),
+      (["--tokens", "1024G", "--dilated", "16:4"], "segments"),
       (["--tokens", "4K", "--transport", "mesh"], "mesh:8x4"),
       (["--tokens", "4K", "--noise", "2"], "--noise"),
       (["--tokens", "4K", "--network", "fast"], "fast"),
@@ -145,6 +183,93 @@ struct PredictTests {
     #expect(result.ending == .exited(64), "\(result)")
     #expect(result.standardError.split(separator: "\n").count == 1, "\(result)")
     #expect(result.standardError.contains(words), "\(result)")
+  }
+
+  @Test("the largest numbers that are taken are counted without a trap")
+  func large() async throws {
+    let slow = ["--flops", "1M", "--network", "8kbit"]
+    let numbers = [
+      "--tokens", "1024G", "--heads", "200", "--head-dim", "256", "--pass", "backward",
+    ]
+    for more in [
+      ["--ranks", "1,7", "--transport", "all", "--causal"],
+      ["--hosts", "2", "--ranks-per-host", "3", "--transport", "all"],
+    ] {
+      let result = try await predict(slow + numbers + more)
+      #expect(result.isSuccess, "\(result)")
+    }
+    let dilated = try await predict(
+      slow + ["--tokens", "1024G", "--dilated", "2097152:2097152", "--ranks", "3", "--heads", "1"])
+    #expect(dilated.isSuccess, "\(dilated)")
+  }
+
+  @Test("hosts stand for their ranks, or share them")
+  func hosts() async throws {
+    let full = try rows(
+      try await predict(
+        machines + [
+          "--tokens", "64K", "--hosts", "1,3", "--ranks-per-host", "4", "--format", "json",
+        ]))
+    #expect(
+      full.map { $0["ranks"] as? Int } == [4, 12] && full.map { $0["hosts"] as? Int } == [1, 3])
+    let shared = try rows(
+      try await predict(
+        machines + ["--tokens", "64K", "--hosts", "3", "--ranks", "8", "--format", "json"]))
+    #expect(shared.map { $0["ranks"] as? Int } == [8] && shared.map { $0["hosts"] as? Int } == [3])
+  }
+
+  @Test("all transports are compared, auto is the fastest of them, and a last line says which")
+  func fastest() async throws {
+    let problem = machines + ["--tokens", "8K", "--hosts", "1,2,4", "--ranks-per-host", "4"]
+    let all = try rows(
+      try await predict(problem + ["--transport", "all", "--format", "json"]))
+    let names = { (rows: [[String: Any]]) in Set(rows.compactMap { $0["transport"] as? String }) }
+    #expect(names(all) == ["ring", "shared", "query", "heads", "hierarchical", "mesh:4xB"])
+    // One host has shared memory too.
+    #expect(all.count == 6 + 5 + 5)
+    let auto = try rows(
+      try await predict(problem + ["--transport", "auto", "--format", "json"]))
+    #expect(auto.count == 3)
+    for row in auto {
+      let seconds = try #require(row["seconds"] as? Double)
+      let others = all.filter { $0["ranks"] as? Int == row["ranks"] as? Int }
+      #expect(others.allSatisfy { ($0["seconds"] as? Double ?? 0) >= seconds * 0.9995 })
+    }
+    let text = try await predict(
+      machines + ["--tokens", "8K", "--ranks", "2,64", "--heads", "2", "--transport", "ring,heads"])
+    let last = try #require(text.standardOutput.split(separator: "\n").last)
+    #expect(last.hasPrefix("Fastest: ") && last.contains(" on "), "\(text)")
+    #expect(text.standardOutput.contains("\nLost to heads: fewer heads than ranks"), "\(text)")
+    let part = try await predict(
+      machines + ["--tokens", "8K", "--ranks", "4,6", "--transport", "ring,mesh:4x1"])
+    #expect(part.standardOutput.contains("multiples of 4 ranks, and not 6."), "\(part)")
+  }
+
+  @Test("what nobody has measured is called a guess, and an efficiency above 100 % explained")
+  func guesses() async throws {
+    let folder = try TemporaryFolder()
+    let file = folder.path + "/kernel.json"
+    let points = [(1024, 60e9), (8192, 50e9)].map { tokens, speed in
+      """
+      {"pass":"forward","headDim":64,"tokens":\(tokens),"queries":\(tokens),"queryHeads":1,\
+      "kvHeads":1,"causal":false,"dtype":"f32","threads":1,"reproducible":false,"seconds":1,\
+      "flopsPerSecond":\(speed)}
+      """
+    }
+    try """
+    {"benchmark":"kernel","environment":{},"keys":["tokens"],"results":[\(points.joined(separator: ","))]}
+    """.write(toFile: file, atomically: true, encoding: .utf8)
+    let job = ["--results", file, "--network", "100gbit", "--tokens", "8K", "--ranks", "1,8"]
+    let known = try await predict(job)
+    #expect(!known.standardOutput.contains("Guesses"), "\(known)")
+    #expect(known.standardOutput.contains("Efficiency above 100 %: blocks "), "\(known)")
+    let guessed = try await predict(
+      job + ["--head-dim", "80", "--pass", "backward", "--ranks-per-host", "2"])
+    let line = try #require(
+      guessed.standardOutput.split(separator: "\n").first { $0.hasPrefix("Guesses: ") })
+    #expect(line.contains("no kernel of head dim 80 was measured, and the speed is that of 64"))
+    #expect(line.contains("the kernel's backward pass is as fast as the other"))
+    #expect(line.contains("nothing is known of links inside a host"))
   }
 
   @Test("what is not known is asked for")

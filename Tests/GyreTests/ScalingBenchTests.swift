@@ -1,6 +1,7 @@
 import Foundation
 import TestSupport
 import Testing
+import gyre
 
 /// That scaling is measured as told and reported; never how fast that was.
 @Suite("gyre bench strong, weak and overlap")
@@ -40,7 +41,7 @@ struct ScalingBenchTests {
     let report = try await BenchRows(
       [
         "weak", "--tokens", "96", "--causal", "false", "--pass", "forward", "--wire", "f32,bf16",
-        "--ranks", "4,1",
+        "--ranks", "4,1", "--transport", "ring",
       ] + small, ranks: 4)
     report.expectPositive(numbers)
     #expect(report.rows.count == 4)
@@ -110,10 +111,37 @@ struct ScalingBenchTests {
     let lines = table.standardOutput.split(separator: "\n")
     #expect(lines.count == 4 && lines.allSatisfy { $0.hasPrefix("| ") }, "\(table)")
     #expect(table.standardError.isEmpty, "\(table)")
+    let text = try await BenchRows.run(
+      ["overlap", "--tokens", "90", "--pass", "forward"] + small, ranks: 2)
+    #expect(
+      text.standardOutput.contains(
+        /\nTransfers take [0-9.,]+ times the computing: .+ be hidden\.\n/),
+      "\(text)")
     let csv = try await BenchRows.run(
       ["strong", "--tokens", "90", "--pass", "forward", "--format", "csv"] + small, ranks: 3)
     let rows = csv.standardOutput.split(separator: "\n").map { $0.split(separator: ",") }
     #expect(rows.count == 4 && rows[0].prefix(2) == ["pass", "ranks"], "\(csv)")
+  }
+
+  @Test("how much can hide follows from the two times")
+  func room() {
+    #expect(
+      OverlapFigures.room(transfers: 2.1, computing: 1)
+        == "Transfers take 2.10 times the computing: at most 48 % of them can be hidden.")
+    #expect(
+      OverlapFigures.room(transfers: 1, computing: 4)
+        == "Transfers take 0.25 times the computing: all of them can be hidden.")
+    #expect(OverlapFigures.room(transfers: 1, computing: 0) == nil)
+  }
+
+  @Test("what is not named is as attend has it: transport and layout")
+  func defaults() async throws {
+    let report = try await BenchRows(
+      ["strong", "--tokens", "64", "--causal", "both", "--pass", "forward", "--ranks", "2"] + small,
+      ranks: 2)
+    #expect(report.rows.map { $0["transport"] as? String } == ["auto", "auto"])
+    #expect(report.rows.map { $0["chosenTransport"] as? String } == ["shared", "shared"])
+    #expect(report.rows.map { $0["layout"] as? String } == ["contiguous", "zigzag"])
   }
 
   @Test("rounds end when time is over")
@@ -149,6 +177,9 @@ struct ScalingBenchTests {
       ["weak", "--heads", "3", "--kv-heads", "2"], ["overlap", "--precision", "-1"],
       ["overlap", "--seconds", "0"], ["link", "--bytes", "0"], ["strong", "--threads", "0"],
       ["memory", "--tokens", "64,32"], ["strong", "--layout", "diagonal"],
+      ["strong", "--heads", "9223372036854775807"], ["kernel", "--heads", "65537"],
+      ["longnet", "--heads", "0"],
+      ["kernel", "--columns", "time", "--format", "csv"],
     ])
   func mistakes(arguments: [String]) async throws {
     let result = try await MPIJob.runAlone(program: "gyre", arguments: ["bench"] + arguments)

@@ -50,10 +50,11 @@ import Testing
     let calls = try String(contentsOfFile: folder.path + "/calls", encoding: .utf8)
     #expect(calls.split(separator: "\n").count == 1 && calls.contains("--product generate-manual"))
 
-    func files() throws -> Set<String> {
-      let found = try Script.run("/usr/bin/find", [prefix, "-type", "f", "-printf", "%P\n"])
+    func found(_ type: String) throws -> Set<String> {
+      let found = try Script.run("/usr/bin/find", [prefix, "-type", type, "-printf", "%P\n"])
       return Set(found.output.split(separator: "\n").map(String.init))
     }
+    func files() throws -> Set<String> { try found("f") }
     #expect(
       try files() == [
         "mine", "bin/gyre", "share/bash-completion/completions/gyre",
@@ -74,9 +75,40 @@ import Testing
 
     #expect(try install("--prefix", prefix, "--uninstall", in: folder, environment).code == 0)
     #expect(try files() == ["mine"])
+    // Folders that were made for it go too.
+    #expect(try found("d").isEmpty)
     let again = try install("--prefix", prefix, "--uninstall", in: folder, environment)
     #expect(again.code == 1)
     #expect(again.errors.contains("nothing has been installed under '\(prefix)'"))
+  }
+
+  @Test func foldersThatWereThereOrAreInUseStay() throws {
+    let folder = try TemporaryFolder()
+    let environment = try environment(folder)
+    let root = folder.url.appending(path: "new")
+    let prefix = root.path + "/prefix"
+    let manager = FileManager.default
+    func exists(_ path: String) -> Bool { manager.fileExists(atPath: path) }
+
+    // The prefix and the folder around it are made, and go.
+    #expect(try install("--prefix", prefix, in: folder, environment).code == 0)
+    #expect(try install("--prefix", prefix, "--uninstall", in: folder, environment).code == 0)
+    #expect(!exists(root.path))
+
+    // One that was there stays though it is empty, and one that is in use stays.
+    try manager.createDirectory(
+      atPath: prefix + "/share/man", withIntermediateDirectories: true)
+    #expect(try install("--prefix", prefix, in: folder, environment).code == 0)
+    try "mine".write(toFile: prefix + "/bin/mine", atomically: false, encoding: .utf8)
+    // An installation over it does not forget what the first one made.
+    #expect(try install("--prefix", prefix, in: folder, environment).code == 0)
+    #expect(try install("--prefix", prefix, "--uninstall", in: folder, environment).code == 0)
+    #expect(exists(prefix + "/share/man") && exists(prefix + "/bin/mine"))
+    #expect(!exists(prefix + "/share/man/man1") && !exists(prefix + "/share/zsh"))
+    #expect(try install("--prefix", prefix, in: folder, environment).code == 0)
+    try manager.removeItem(atPath: prefix + "/bin/mine")
+    #expect(try install("--prefix", prefix, "--uninstall", in: folder, environment).code == 0)
+    #expect(exists(prefix + "/share/man"))
   }
 
   @Test func aDryRunTouchesNothing() throws {

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The example of Docs/Library.md: a program of its own on the library.
+/// The examples of Docs/Library.md: programs of their own on the library.
 @Suite(.timeLimit(.minutes(1))) struct LibraryExampleTests {
   /// What rank 0 prints, one loss a step.
   private func losses(ranks: Int) async throws -> [Double] {
@@ -33,13 +33,47 @@ import Testing
     let page = try text("Docs/Library.md")
     let result = try await MPIJob.run(program: "training-step", ranks: 3)
     #expect(page.contains("```\n\(result.standardOutput)```"))
-    let example = Set(try lines(text("Examples/TrainingStep/main.swift")))
+    let example = Set(
+      try lines(
+        text("Examples/TrainingStep/main.swift") + text("Examples/SlidingWindow/main.swift")))
     let fences = page.components(separatedBy: "```")
     let excerpts = fences.filter { $0.hasPrefix("swift\n") && !$0.contains(".package(") }
     #expect(excerpts.count >= 3)
     for line in excerpts.flatMap({ lines($0).dropFirst() }) {
       let isThere = example.contains(line)
       #expect(isThere, "not in the example: \(line)")
+    }
+  }
+
+  @Test func aMaskOfOnesOwnIsExactAndItsHiddenBlocksDoNotTravel() async throws {
+    for ranks in [1, 2, 3] {
+      let result = try await MPIJob.run(program: "sliding-window", ranks: ranks)
+      #expect(result.isSuccess, "\(result)")
+      // Of n tokens each sees itself and up to 99 before it; a block goes one rank further.
+      let block = 3000 / ranks * 64 * 4
+      let sent = (ranks - 1) * block
+      #expect(
+        result.standardOutput == """
+          \(3000 * 100 - 99 * 100 / 2) pairs a head, \(sent) bytes sent
+          largest error below 1e-5
+
+          """, "\(result)")
+    }
+  }
+
+  /// Anybody can type what the page says, on however few cores, and root as it says of root.
+  @Test func theCommandsOfThePageRun() async throws {
+    let page = try String(
+      contentsOf: Script.root.appending(path: "Docs/Library.md"), encoding: .utf8)
+    let commands = page.split(separator: "\n").filter { $0.hasPrefix("mpirun ") }
+    #expect(commands.count == 2)
+    let root = geteuid() == 0 ? "--allow-run-as-root " : ""
+    for command in commands {
+      let line = command.replacing(".build/release/", with: BuiltProducts.directory + "/")
+        .replacing("mpirun ", with: "mpirun \(root)")
+      let result = try await Command.run("sh", arguments: ["-c", String(line)], timeoutSeconds: 60)
+      #expect(result.isSuccess, "\(result)")
+      #expect(page.contains("```\n\(result.standardOutput)```"), "\(result)")
     }
   }
 

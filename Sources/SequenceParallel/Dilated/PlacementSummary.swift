@@ -22,6 +22,9 @@ public struct PlacementSummary: Hashable, Sendable {
   /// The work of each rank.
   public let shares: [Share]
 
+  /// Groups of heads of a branch that select the same rows, of all branches together.
+  public let families: Int
+
   /// Mean over greatest number of pairs: 1 if all ranks have equally much to do.
   public var balance: Double {
     let greatest = shares.reduce(0) { max($0, $1.pairs) }
@@ -40,6 +43,7 @@ public struct PlacementSummary: Hashable, Sendable {
   ) throws(MPIError) {
     let plan = DilatedPlan(problem, placement: placement)
     let tasks = plan.tasks[world.rank]
+    families = plan.families.count
     let own = [
       tasks.reduce(0) { $0 + $1.segments.count }, plan.pairs(rank: world.rank),
       plan.bytesSent(

@@ -58,14 +58,9 @@ extension AttendCommand {
           : attention.residentBytes(
             rank: world.rank, transport: transport, gradients: gradients,
             backwardRoute: backward?.route ?? .automatic)) * Double(ranksHere)
-      let available = Double(ProcessMemory.physicalBytes)
-      if needed > available {
-        let problem =
-          "\(ranksHere) ranks on this host need \(formatBytes(needed)) of memory and it has "
-          + "\(formatBytes(available)); use more hosts, or a smaller problem"
-        throw random == nil
-          ? UserError(problem + ".") : ArgumentError(problem + " with --random.")
-      }
+      try HostMemory.current.require(
+        needed, for: ranksHere == 1 ? "the tensors of a rank" : "\(ranksHere) ranks",
+        remedy: "use more hosts, or a smaller problem", isOfArguments: random != nil)
     }
   }
 }

@@ -27,13 +27,17 @@ struct PlacementExplanation {
   var text: String {
     let branches = pattern.branches.map { "\(grouped($0.segmentLength)):\($0.dilationRate)" }
     let total = summary.shares.reduce(0) { $0 + $1.pairs }
+    let dense = share(total: total)
+    let part = dense > 0 && dense < 5e-4 ? "\(scientific(100 * dense)) %" : percent(dense)
     return """
       Placement \(placement) (\(reason)) of branches \(branches.joined(separator: ", ")):
 
       \(table(rows(total: total)))
 
-      \(grouped(total)) pairs in all, \(threeDigits(share(total: total))) of dense attention's; \
-      predicted balance \(threeDigits(100 * summary.balance)) %.
+      \(grouped(total)) pairs in all, \(part) of dense attention's; predicted balance \
+      \(percent(summary.balance)): the mean number of pairs a rank over the greatest.
+      A segment counts once for each family: heads of a branch that select the same rows, \
+      \(summary.families) in all branches.
 
       """
   }
@@ -44,10 +48,10 @@ struct PlacementExplanation {
     return [header]
       + summary.shares.enumerated().map { rank, share in
         let rates = share.branches.map { "\(pattern.branches[$0].dilationRate)" }
-        let part = total == 0 ? 0 : 100 * Double(share.pairs) / Double(total)
+        let part = total == 0 ? 0 : Double(share.pairs) / Double(total)
         var row = [
           "\(rank)", rates.isEmpty ? "none" : rates.joined(separator: " "),
-          grouped(share.segments), grouped(share.pairs), "\(fixed(part, 1)) %",
+          grouped(share.segments), grouped(share.pairs), percent(part),
           formatBytes(Double(share.bytesSent)),
         ]
         if gradients { row.append(formatBytes(Double(share.backwardBytesSent))) }

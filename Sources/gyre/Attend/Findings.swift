@@ -15,5 +15,7 @@ struct Findings {
 
   private func sentence(_ what: String, _ finding: SampledCheck.Finding) -> String {
     "the largest \(what) error is \(finding.maxError), \(finding.tolerance) is allowed"
+      + (finding.wireTolerance > 0
+        ? ", \(finding.wireTolerance) of it for rounding on the wire" : "")
   }
 }

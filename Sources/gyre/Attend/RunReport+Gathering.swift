@@ -83,6 +83,7 @@ extension RunReport {
       peakResidentBytes: ranks.map(\.peakResidentBytes).max() ?? 0,
       maxError: Nullable(value: findings?.output.maxError),
       tolerance: Nullable(value: findings?.output.tolerance),
+      wireTolerance: Nullable(value: findings?.output.wireTolerance),
       checkedRows: findings?.output.rows ?? 0,
       maxGradientError: Nullable(value: findings?.gradients?.maxError),
       gradientTolerance: Nullable(value: findings?.gradients?.tolerance),

@@ -46,6 +46,12 @@ extension RunReport {
       : ""
   }
 
+  /// How much of the allowance is for what travels in fewer bits.
+  private var ofWire: String {
+    guard let part = wireTolerance.value, part > 0 else { return "" }
+    return ", \(scientific(part)) of it for rounding to \(wire) on the wire"
+  }
+
   private var summary: [String] {
     var lines = [
       "\(formatSeconds(seconds)) in all\(split), \(threeDigits(flops / 1e9)) GFLOP of useful work, "
@@ -60,7 +66,7 @@ extension RunReport {
     if let maxError = maxError.value, let tolerance = tolerance.value {
       lines.append(
         "Check of \(checkedRows) rows in double precision: largest error "
-          + "\(scientific(maxError)), allowed \(scientific(tolerance)): "
+          + "\(scientific(maxError)), allowed \(scientific(tolerance))\(ofWire): "
           + (maxError <= tolerance ? "passed." : "FAILED."))
     }
     if let error = maxGradientError.value, let tolerance = gradientTolerance.value {

@@ -70,6 +70,8 @@ struct RunReport: Encodable {
   /// Null unless the run was checked.
   let maxError: Nullable<Double>
   let tolerance: Nullable<Double>
+  /// The part of the tolerance that is for what the wire type loses.
+  let wireTolerance: Nullable<Double>
   let checkedRows: Int
   /// Null unless gradients were checked.
   let maxGradientError: Nullable<Double>

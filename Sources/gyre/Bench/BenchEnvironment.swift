@@ -1,19 +1,20 @@
 import ArgumentParser
 import Attention
+import BuildStamp
 import FoundationEssentials
-import Glibc
 import MPI
 
 /// Where a measurement was made.
 struct BenchEnvironment: BenchSetting {
   let processor: String
-  /// Of this host, as far as the system lets this process use them.
+  /// Of this host, as far as the job may use them.
   let cores: Int
   let memoryBytes: Int
   let instructionSet: String
   let kernel: String
   let gyreVersion: String
-  /// Of the checkout that the executable lies in; null where it lies in none.
+  /// That it was built from, with `-modified` behind it where the source was; null where it was not
+  /// built in a checkout.
   let commit: Nullable<String>
   /// When it began, in UTC.
   let date: String
@@ -27,66 +28,54 @@ struct BenchEnvironment: BenchSetting {
   let linkBytesPerSecond: Nullable<Double>
   /// How many there are in truth: containers and emulated hosts share one.
   let machines: Int
-  /// Whether ranks times threads are more than the cores of their machine.
+  /// Whether there are more threads than cores that they may run on.
   let oversubscribed: Bool
 
   struct Host: Encodable {
     let name: String
     let ranks: Int
+    /// That ranks of the job may run on, as far as `coreQuota` lets them be used.
     let cores: Int
-    /// For each rank, how many cores it may run on.
+    /// For each rank, how many cores it may use: those it is bound to.
     let coresOfRanks: [Int]
+    /// How many cores' time the control group grants; null where it is not limited.
+    let coreQuota: Nullable<Double>
   }
 
   /// Of this process alone.
-  static var current: BenchEnvironment {
-    let here = Host(
-      name: MPIEnvironment.processorName, ranks: 1, cores: cores, coresOfRanks: [allowedCores])
-    return BenchEnvironment(hosts: [here], machines: [bootID], threads: 1)
+  ///
+  /// - Parameter threads: that compute at once.
+  static func current(threads: Int) -> BenchEnvironment {
+    BenchEnvironment(JobCores([.current]), threads: threads)
   }
 
   /// Of a whole job, called by all ranks together.
   static func gather(
     threads: Int, on world: borrowing Communicator
   ) throws -> BenchEnvironment {
-    let mine = "\(allowedCores) \(cores) \(bootID) \(MPIEnvironment.processorName)"
-    let lines = try world.allGather(Array(mine.utf8)).map { String(decoding: $0, as: UTF8.self) }
-    var hosts: [Host] = []
-    var machines: [String] = []
-    for line in lines {
-      let words = line.split(separator: " ", maxSplits: 3)
-      let (allowed, all, name) = (Int(words[0]) ?? 0, Int(words[1]) ?? 0, String(words[3]))
-      let place = hosts.firstIndex { $0.name == name }
-      let host = Host(
-        name: name, ranks: 1 + (place.map { hosts[$0].ranks } ?? 0), cores: all,
-        coresOfRanks: (place.map { hosts[$0].coresOfRanks } ?? []) + [allowed])
-      if let place {
-        hosts[place] = host
-      } else {
-        hosts.append(host)
-        machines.append(String(words[2]))
-      }
+    let places = try world.allGather(Array(JSONEncoder().encode(RankPlace.current))).map {
+      try JSONDecoder().decode(RankPlace.self, from: Data($0))
     }
     return BenchEnvironment(
-      hosts: hosts, machines: machines, threads: threads,
+      JobCores(places), threads: threads,
       parameters: MPIEnvironment.parameters(parametersInEffect))
   }
 
-  /// - Parameter machines: of each host, what tells its machine from others.
   private init(
-    hosts: [Host], machines: [String], threads: Int, parameters inEffect: [String: String] = [:]
+    _ job: JobCores, threads: Int, parameters inEffect: [String: String] = [:]
   ) {
     let model = text(ofFile: "/proc/cpuinfo").split(separator: "\n").first {
       $0.hasPrefix("model name")
     }
     let name = model?.split(separator: ":").last.map { $0.drop { $0 == " " } }
     processor = name.map(String.init) ?? "unknown"
-    cores = Self.cores
-    memoryBytes = ProcessMemory.physicalBytes
+    hosts = job.hosts
+    cores = hosts.first?.cores ?? 0
+    memoryBytes = HostMemory.current.usableBytes
     instructionSet = InstructionSet.name
     kernel = text(ofFile: "/proc/sys/kernel/osrelease").firstLine
-    gyreVersion = Gyre.configuration.version
-    commit = Nullable(value: Checkout.commit)
+    gyreVersion = Gyre.version
+    commit = Nullable(value: BuildStamp.commit)
     date = Date.now.formatted(.iso8601)
     openMPI = MPIEnvironment.libraryVersion.split(separator: ",").first.map(String.init) ?? ""
     var parameters = inEffect
@@ -101,11 +90,8 @@ struct BenchEnvironment: BenchSetting {
       value: ProcessInfo.processInfo.environment["GYRE_LINK_RATE"]
         .flatMap(Rate.init(argument:))?.value)
     ranks = hosts.reduce(0) { $0 + $1.ranks }
-    self.hosts = hosts
-    self.machines = Set(machines).count
-    oversubscribed = Dictionary(grouping: zip(hosts, machines), by: \.1).values.contains { shared in
-      shared.reduce(0) { $0 + $1.0.ranks } * threads > (shared.map(\.0.cores).max() ?? 0)
-    }
+    machines = job.machines
+    oversubscribed = job.isOversubscribed(threads: threads)
   }
 
   /// Those that matter for speed.
@@ -118,15 +104,6 @@ struct BenchEnvironment: BenchSetting {
   private static let ofLauncher = [
     "ess", "orte_", "pmix", "plm", "initial_", "shmem_RUNTIME", "mpi_oversubscribe", "rmaps_",
   ]
-
-  /// Made anew whenever a kernel starts; where the system has none, every host is a machine.
-  private static var bootID: String {
-    let id = text(ofFile: "/proc/sys/kernel/random/boot_id").firstLine
-    return id.isEmpty ? MPIEnvironment.processorName : id
-  }
-
-  private static var cores: Int { Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
-  private static var allowedCores: Int { ProcessInfo.processInfo.activeProcessorCount }
 }
 
 extension BenchEnvironment {
@@ -137,7 +114,7 @@ extension BenchEnvironment {
       hosts.count == 1
       ? (ranks == 1 ? "" : ", \(ranks) ranks")
       : ", \(ranks) ranks on \(hosts.count) hosts\(machines == 1 ? " of one machine" : "")"
-    return "\(processor), \(cores) cores\(place)\(compiled)"
+    return "\(processor), \(counted(cores, "core"))\(place)\(compiled)"
       + (oversubscribed ? "; more threads than cores" : "")
   }
 }

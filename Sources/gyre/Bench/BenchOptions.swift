@@ -1,11 +1,6 @@
 import ArgumentParser
 import Attention
 
-/// How a table of results is printed.
-enum TableFormat: String, CaseIterable, ExpressibleByArgument {
-  case text, json, jsonl, csv, markdown
-}
-
 /// What is measured.
 enum KernelPass: String, CaseIterable, Encodable {
   case forward, backward
@@ -23,6 +18,18 @@ enum CausalChoice: String, CaseIterable, ExpressibleByArgument {
     case .yes: [true]
     case .no: [false]
     }
+  }
+}
+
+/// Refuses numbers of heads that cannot be, or whose sizes no integer holds.
+func requireHeads(_ heads: Int, _ kvHeads: Int?) throws {
+  let most = 1 << 16
+  guard (1...most).contains(heads) else {
+    throw ValidationError("--heads is \(heads); give a number from 1 to \(grouped(most)).")
+  }
+  guard let kvHeads else { return }
+  guard kvHeads >= 1, heads % kvHeads == 0 else {
+    throw ValidationError("--heads must be a multiple of --kv-heads, both at least 1.")
   }
 }
 

@@ -1,3 +1,5 @@
+import Glibc
+
 /// One row of a benchmark; the names of its properties are the fields of the JSON object.
 protocol BenchResult: Encodable {
   /// The benchmark's name on the command line.
@@ -12,6 +14,24 @@ protocol BenchResult: Encodable {
 
   /// The table for people, its first row the names of the columns.
   static func table(of results: [Self]) -> [[String]]
+
+  /// The names of all columns that such a table may have.
+  static var columns: [String] { get }
+
+  /// How many columns from the left only tell rows apart.
+  static var keyColumns: Int { get }
+
+  /// The columns that a narrow terminal can do without, those first that are left out first.
+  static var dispensableColumns: [String] { get }
+
+  /// What people should be told of the results below the table, a sentence a line.
+  static func remarks(on results: [Self]) -> [String]
+}
+
+extension BenchResult {
+  static var columns: [String] { table(of: [])[0] }
+  static var dispensableColumns: [String] { Array(columns.dropFirst(keyColumns + 1).reversed()) }
+  static func remarks(on results: [Self]) -> [String] { [] }
 }
 
 /// What all rows of a results file have in common.
@@ -23,23 +43,46 @@ struct BenchReport<Result: BenchResult, Setting: BenchSetting>: Encodable {
   let environment: Setting
   let keys = Result.keys
   let results: [Result]
+  /// Sentences for people besides those that follow from the results.
+  private let remarks: [String]
+
+  private enum CodingKeys: CodingKey {
+    case benchmark, environment, keys, results
+  }
 
   /// - Parameters:
   ///   - environment: where the rows were measured, or what they rest on.
   ///   - benchmark: its name, where several have the same rows.
-  init(_ results: [Result], in environment: Setting, of benchmark: String = Result.benchmark) {
+  ///   - remarks: what people should be told besides.
+  init(
+    _ results: [Result], in environment: Setting, of benchmark: String = Result.benchmark,
+    remarks: [String] = []
+  ) {
     self.benchmark = benchmark
     self.environment = environment
     self.results = results
+    self.remarks = remarks
+  }
+
+  /// The results as asked for, a table so that the terminal has room for it.
+  func text(_ options: TableOptions) throws -> String {
+    try formatted(options.format, options.columns, width: Terminal.outputColumns)
   }
 
   /// The results in a form for people or for programs.
-  func formatted(_ format: TableFormat) throws -> String {
+  func formatted(
+    _ format: TableFormat, _ columns: ColumnChoice? = .all, width: Int? = nil
+  ) throws -> String {
     switch format {
     case .text:
-      return "\(environment)\n\n" + table(Result.table(of: results))
+      let fitted = FittedTable(
+        rows(columns), keys: Result.keyColumns, dispensable: Result.dispensableColumns,
+        width: columns == nil ? width : nil)
+      let sentences = (remarks + Result.remarks(on: results)).joined(separator: "\n")
+      return (["\(environment)", fitted.text, sentences].filter { !$0.isEmpty })
+        .joined(separator: "\n\n")
     case .markdown:
-      return markdownTable(Result.table(of: results))
+      return markdownTable(rows(columns))
     case .csv:
       let fields = Result.keys + Result.figures
       return try ([fields] + results.map { try cells(of: $0, fields) })
@@ -50,6 +93,14 @@ struct BenchReport<Result: BenchResult, Setting: BenchSetting>: Encodable {
       return try results.map { try jsonLine(BenchReport([$0], in: environment, of: benchmark)) }
         .joined(separator: "\n")
     }
+  }
+
+  /// The columns that were asked for, in that order.
+  private func rows(_ columns: ColumnChoice?) -> [[String]] {
+    let all = Result.table(of: results)
+    guard case .named(let names) = columns else { return all }
+    let places = names.compactMap { ColumnChoice.place(of: $0, in: all[0]) }
+    return all.map { row in places.map { row[$0] } }
   }
 
   /// A row of a CSV file; empty where the JSON object lacks the field.

@@ -65,16 +65,14 @@ struct KernelBenchCommand: ParsableCommand {
   @Option(help: "How often each is measured.")
   var repeats = 9
 
-  @Option(help: "A table, one JSON object, or rows for other programs.")
-  var format = TableFormat.text
+  @OptionGroup(title: "Output") var table: TableOptions
 
   @OptionGroup(title: "Settings")
   var layers: SettingsOptions
 
   func validate() throws {
-    guard heads >= 1, kvHeads >= 1, heads % kvHeads == 0 else {
-      throw ValidationError("--heads must be a multiple of --kv-heads, both at least 1.")
-    }
+    try requireHeads(heads, kvHeads)
+    try table.check(KernelBenchResult.columns)
     if let queries, !(1...(tokens.min() ?? 1)).contains(queries) {
       throw ValidationError(
         "--queries is \(queries); give a number from 1 to the number of --tokens.")
@@ -111,6 +109,7 @@ struct KernelBenchCommand: ParsableCommand {
         }
       }
     }
-    try printReport(BenchReport(results, in: BenchEnvironment.current).formatted(format))
+    let environment = BenchEnvironment.current(threads: threads.max() ?? 1)
+    try printReport(BenchReport(results, in: environment).text(table))
   }
 }

@@ -14,12 +14,22 @@ extension KernelBenchResult: BenchResult {
   static func table(of results: [KernelBenchResult]) -> [[String]] {
     // Where memory limits any of them.
     let showsBandwidth = results.contains { $0.queries <= 16 }
-    let header =
-      [
-        "pass", "mask", "head dim", "tokens", "heads", "type", "threads", "sums", "time", "spread",
-        "GFLOP/s", "peak a core", "of peak",
-      ] + (showsBandwidth ? ["queries", "K/V GB/s", "memory GB/s", "of memory"] : [])
-    return [header] + results.map { $0.cells + (showsBandwidth ? $0.bandwidthCells : []) }
+    return [header + (showsBandwidth ? bandwidthHeader : [])]
+      + results.map { $0.cells + (showsBandwidth ? $0.bandwidthCells : []) }
+  }
+
+  private static let header = [
+    "pass", "mask", "head dim", "tokens", "heads", "type", "threads", "sums", "time", "spread",
+    "GFLOP/s", "peak a core", "of peak",
+  ]
+  private static let bandwidthHeader = ["queries", "K/V GB/s", "memory GB/s", "of memory"]
+
+  static let columns = header + bandwidthHeader
+  static let keyColumns = 8
+  static let dispensableColumns = ["queries", "memory GB/s", "peak a core", "spread", "K/V GB/s"]
+
+  static func remarks(on results: [KernelBenchResult]) -> [String] {
+    [Spread.remark(results.map(\.spread))].compactMap { $0 }
   }
 
   private var cells: [String] {

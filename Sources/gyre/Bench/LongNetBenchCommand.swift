@@ -1,6 +1,5 @@
 import ArgumentParser
 import Attention
-import Glibc
 import MPI
 
 /// `gyre bench longnet`: dilated attention against dense attention as sequences grow.
@@ -64,16 +63,14 @@ struct LongNetBenchCommand: ParsableCommand {
   @Option(help: "How often each is measured.")
   var repeats = 5
 
-  @Option(help: "A table, one JSON object, or rows for other programs.")
-  var format = TableFormat.text
+  @OptionGroup(title: "Output") var table: TableOptions
 
   @OptionGroup(title: "Settings")
   var layers: SettingsOptions
 
   func validate() throws {
-    guard heads >= 1, kvHeads ?? heads >= 1, heads % (kvHeads ?? heads) == 0 else {
-      throw ValidationError("--heads must be a multiple of --kv-heads, both at least 1.")
-    }
+    try requireHeads(heads, kvHeads)
+    try table.check(LongNetBenchResult.columns)
     guard zip(tokens, tokens.dropFirst()).allSatisfy({ $0 < $1 }) else {
       throw ValidationError(
         "give --tokens in ascending order; times are compared with those before.")
@@ -119,6 +116,7 @@ extension LongNetBenchCommand: DistributedCommand {
         }
       }
     }
-    try alone.printReport(BenchReport(results, in: BenchEnvironment.current).formatted(format))
+    let environment = BenchEnvironment.current(threads: threads.max() ?? 1)
+    try alone.printReport(BenchReport(results, in: environment).text(table))
   }
 }

@@ -51,6 +51,13 @@ extension LongNetBenchResult: BenchResult {
     "fmaPeakFlopsPerSecond", "fractionOfPeak", "relativeToDense", "timeRatio",
   ]
 
+  static let keyColumns = 7
+  static let dispensableColumns = ["spread", "of peak", "GFLOP/s", "of dense"]
+
+  static func remarks(on results: [LongNetBenchResult]) -> [String] {
+    [Spread.remark(results.map(\.spread))].compactMap { $0 }
+  }
+
   static func table(of results: [LongNetBenchResult]) -> [[String]] {
     let header = [
       "pass", "mask", "head dim", "threads", "tokens", "attention", "branches", "time", "spread",

@@ -47,3 +47,18 @@ struct Samples {
     Samples(values: zip(values, other.values).map { $0 / $1 })
   }
 }
+
+/// Spreads of measurements, as fractions of their medians.
+package enum Spread {
+  /// From here on something else has changed the times than what is measured.
+  private static let large = 0.25
+
+  /// What people should be told of the largest of them; nil if it is small.
+  package static func remark(_ spreads: [Double]) -> String? {
+    guard let largest = spreads.max(), largest > large else { return nil }
+    return
+      "A spread of \(percent(largest)): half of the rounds lie that far apart, so something else was "
+      + "at work than what is measured, such as other programs or threads without a core; measure "
+      + "again when that is over, with more --repeats."
+  }
+}

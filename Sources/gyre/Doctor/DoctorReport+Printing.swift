@@ -21,13 +21,20 @@ extension DoctorReport {
         let interfaces = host.interfaces.filter { $0.isUp && !$0.isLoopback }
         return [
           host.name,
-          "\(host.cores.count)"
+          granted(of: host) + "\(host.cores.count)"
             + (threads > host.cores.count ? " (\(threads) hardware threads)" : ""),
           formatBytes(Double(host.availableMemoryBytes)),
           host.sharedMemory.map { formatBytes(Double($0.freeBytes)) } ?? "unknown",
           interfaces.map { "\($0.name) \($0.address)/\($0.prefixLength)" }.joined(separator: ", "),
         ]
       }
+  }
+
+  /// Without mpirun, where this process may use only some of the cores; under it a table says so.
+  private func granted(of host: HostFacts) -> String {
+    guard mpirun.value != nil, let cpus = perRank.first?.cpus, !cpus.isEmpty else { return "" }
+    let count = host.coreCount(of: cpus)
+    return count < host.cores.count ? "\(count) of " : ""
   }
 
   /// A line for ranks of one host that may run on the same processors.

@@ -1,7 +1,9 @@
 /// Whether there are cores for the ranks' threads, and the ranks are on them.
 func coreFindings(_ facts: JobFacts) -> [Finding] {
   if facts.mpirun != nil {
-    return facts.hosts.flatMap { quotaFindings($0, threads: $0.cores.count) }
+    return facts.hosts.indices.flatMap {
+      quotaFindings(facts.hosts[$0], threads: facts.grantedCores(on: $0))
+    }
   }
   return Machine.all(of: facts).flatMap { machine in
     machineFindings(machine, threads: facts.threads)

@@ -3,7 +3,8 @@ func memoryFindings(_ facts: JobFacts) -> [Finding] {
   facts.hosts.indices.flatMap { index in
     let host = facts.hosts[index]
     // Alone, as many ranks as a job would have here.
-    let ranks = facts.mpirun == nil ? facts.ranks(on: index).count : max(2, host.cores.count)
+    let ranks =
+      facts.mpirun == nil ? facts.ranks(on: index).count : max(2, facts.grantedCores(on: index))
     return roomFindings(host, ranks: ranks) + sharingFindings(host, ranks: ranks)
       + amountFindings(host)
   }
@@ -74,18 +75,19 @@ private func amountFindings(_ host: HostFacts) -> [Finding] {
         topic: .memory, severity: .warning, hosts: [host.name],
         sentence:
           "The container or batch system grants \(formatBytes(Double(limit))) of the host's "
-          + "\(formatBytes(Double(host.memoryBytes))); attend reckons with all of it, and the kernel "
-          + "kills a rank at the limit.",
+          + "\(formatBytes(Double(host.memoryBytes))); Gyre refuses what needs more, and the kernel "
+          + "kills or stalls ranks at the limit.",
         remedy:
           "Keep to it (Docs/Running.md, What it needs), or ask for more: docker run --memory=…, "
           + "sbatch --mem=…"))
   }
-  if host.availableMemoryBytes * 5 < host.memoryBytes {
+  let usable = min(host.memoryLimitBytes ?? .max, host.memoryBytes)
+  if host.availableMemoryBytes * 5 < usable {
     result.append(
       Finding(
         topic: .memory, severity: .note, hosts: [host.name],
         sentence: "Only \(formatBytes(Double(host.availableMemoryBytes))) of "
-          + "\(formatBytes(Double(host.memoryBytes))) of memory are available: others use the rest.",
+          + "\(formatBytes(Double(usable))) of memory are available: others use the rest.",
         remedy: "See who: ps aux --sort=-rss | head; and what is left behind in /dev/shm."))
   }
   return result

@@ -12,12 +12,15 @@ extension HostFacts {
     let cpuinfo = text(ofFile: "/proc/cpuinfo")
     host.processor = processorModel(cpuinfo: cpuinfo)
     host.instructionSet = InstructionSet.best(cpuinfo: cpuinfo)
-    host.cores = onlineCores()
-    let group = ControlGroup(membership: text(ofFile: "/proc/self/cgroup"), read: text(ofFile:))
-    host.coreQuota = group.cores
-    host.memoryLimitBytes = group.memoryBytes
-    host.memoryBytes = ProcessMemory.physicalBytes
-    host.availableMemoryBytes = availableMemory(meminfo: text(ofFile: "/proc/meminfo"))
+    let grant = ProcessorGrant.current
+    let online = ProcessorGrant.online(text(ofFile:))
+    host.cores = online.isEmpty ? grant.cpus.map { [$0] } : online
+    host.coreQuota = grant.quota
+    let memory = HostMemory.current
+    host.memoryLimitBytes = memory.limitBytes
+    host.memoryBytes = memory.physicalBytes
+    host.availableMemoryBytes = min(
+      memory.usableBytes, availableMemory(meminfo: text(ofFile: "/proc/meminfo")))
     host.sharedMemory = SharedWindow.room.map {
       var memory = SharedMemory(totalBytes: $0.totalBytes, freeBytes: $0.freeBytes)
       memory.folder = $0.folder
@@ -70,30 +73,6 @@ private func processorModel(cpuinfo: String) -> String {
 private func availableMemory(meminfo: String) -> Int {
   let line = meminfo.split(separator: "\n").first { $0.hasPrefix("MemAvailable:") }
   return (line.flatMap { Int($0.filter(\.isNumber)) } ?? 0) << 10
-}
-
-/// The hardware threads of each core that is online; without a topology each is a core.
-private func onlineCores() -> [[Int]] {
-  let folder = "/sys/devices/system/cpu"
-  var seen: Set<Int> = []
-  var cores: [[Int]] = []
-  let online = numbers(inRanges: line(ofFile: "\(folder)/online"))
-  for cpu in online where !seen.contains(cpu) {
-    let siblings = numbers(
-      inRanges: line(ofFile: "\(folder)/cpu\(cpu)/topology/thread_siblings_list"))
-    let core = siblings.contains(cpu) ? siblings.filter(online.contains) : [cpu]
-    seen.formUnion(core)
-    cores.append(core)
-  }
-  return cores.isEmpty ? allowedCPUs().map { [$0] } : cores
-}
-
-/// The hardware threads that this process may run on.
-func allowedCPUs() -> [Int] {
-  let status = text(ofFile: "/proc/self/status").split(separator: "\n")
-  let line = status.first { $0.hasPrefix("Cpus_allowed_list:") }
-  let list = line?.split { $0 == "\t" || $0 == " " }.last
-  return list.map { numbers(inRanges: $0) } ?? []
 }
 
 private func names(inFolder path: String) -> [String] {

@@ -15,6 +15,7 @@ package struct HostFacts: Codable, Sendable {
   /// How many processors' time the control group grants.
   package var coreQuota: Double?
   package var memoryBytes = 0
+  /// Never more than the control group grants.
   package var availableMemoryBytes = 0
   /// The most that the control group grants.
   package var memoryLimitBytes: Int?

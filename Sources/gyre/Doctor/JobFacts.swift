@@ -82,6 +82,12 @@ package struct JobFacts: Sendable {
     self.threads = threads
   }
 
+  /// How many cores of a host its ranks may use; without mpirun, this process.
+  func grantedCores(on host: Int) -> Int {
+    let cpus = ranks(on: host).flatMap(\.cpus)
+    return cpus.isEmpty ? hosts[host].cores.count : hosts[host].coreCount(of: cpus)
+  }
+
   /// The ranks of a host.
   func ranks(on host: Int) -> [RankFacts] { ranks.filter { $0.host == host } }
 }

@@ -7,9 +7,9 @@ extension RankFacts {
   /// This process; its place in the job is filled in later.
   static var current: RankFacts {
     var facts = RankFacts()
-    facts.cpus = allowedCPUs()
+    facts.cpus = ProcessorGrant.current.cpus
     facts.user = Int(geteuid())
-    facts.gyreVersion = Gyre.configuration.version
+    facts.gyreVersion = Gyre.version
     facts.instructionSet = InstructionSet.name
     facts.executable = digest(ofFile: "/proc/self/exe")
     facts.library = MPIEnvironment.libraryVersion

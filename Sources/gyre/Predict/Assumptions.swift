@@ -19,8 +19,11 @@ struct Assumptions: BenchSetting {
   let mapBy: String
   let noise: Double
   let startUpSeconds: Double
+  /// What nobody has given or measured.
+  let guesses: [String]
 
-  init(_ cluster: Cluster, tokens: Int) {
+  init(_ cluster: Cluster, tokens: Int, guesses: [String]) {
+    self.guesses = guesses
     let speed = cluster.kernel.flopsPerSecond(tokens: Double(tokens), .forward, isMasked: false)
     let count = cluster.ranksPerHost
     assumed =
@@ -49,16 +52,16 @@ struct Assumptions: BenchSetting {
         " on \($0) core\($0 == 1 ? "" : "s")\(sharedCores ? " that all hosts share" : "")"
       } ?? ", a core for each"
     return """
-      Assumed: a thread computes \(threeDigits(flopsPerSecondOfThread / 1e9)) GFLOP/s in one piece; \
+      Assumed: a thread computes \(withPrefix(flopsPerSecondOfThread))FLOP/s in one piece; \
       a host has \(ranksPerHost) rank\(ranksPerHost == 1 ? "" : "s") of \(threads) \
       thread\(threads == 1 ? "" : "s")\(place).
-      A host sends \(threeDigits(networkBytesPerSecond / 1e9)) GB/s and receives as much, \
+      A host sends \(withPrefix(networkBytesPerSecond))B/s and receives as much, \
       \(threeDigits(networkLatencySeconds * 1e6)) µs after, at \
       \(threeDigits(networkWorkSecondsPerByte * 1e9)) ns of processor time a byte; hosts do not get in \
       each other's way.
-      Two ranks of a host exchange \(threeDigits(insideBytesPerSecond / 1e9)) GB/s, \
+      Two ranks of a host exchange \(withPrefix(insideBytesPerSecond))B/s, \
       \(threeDigits(insideLatencySeconds * 1e6)) µs after. Visits vary by \
       \(fixed(noise * 100, 1)) %; a pass starts in \(threeDigits(startUpSeconds * 1e3)) ms.
-      """
+      """ + (guesses.isEmpty ? "" : "\nGuesses: \(guesses.joined(separator: "; ")).")
   }
 }

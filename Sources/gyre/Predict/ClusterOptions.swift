@@ -1,5 +1,4 @@
 public import ArgumentParser
-import Attention
 public import ScalingModel
 
 /// The machines that a prediction is about.
@@ -13,7 +12,9 @@ struct ClusterOptions: ParsableArguments {
     completion: .file(extensions: ["json", "jsonl"]))
   var results: [String] = []
 
-  @Option(help: ArgumentHelp("Flops a second of a thread, as 85G.", valueName: "x"))
+  @Option(
+    help: ArgumentHelp(
+      "Flops a second of a thread, as 85G. (default: of --results)", valueName: "x"))
   var flops: Speed?
 
   @Option(
@@ -21,28 +22,53 @@ struct ClusterOptions: ParsableArguments {
       "The same of the backward pass. (default: as forward)", valueName: "x"))
   var backwardFlops: Speed?
 
-  @Option(help: ArgumentHelp("What a host's link carries, as 100gbit or 12.5GB/s.", valueName: "x"))
+  @Option(
+    help: ArgumentHelp(
+      """
+      What a host's link carries, as 100gbit or 12.5GB/s. (default: of --results, between hosts or \
+      else inside one)
+      """, valueName: "x"))
   var network: Rate?
 
-  @Option(help: ArgumentHelp("Seconds of a short message between hosts, as 2us.", valueName: "t"))
+  @Option(
+    help: ArgumentHelp(
+      "Seconds of a short message between hosts, as 2us. (default: of --results, or else 0)",
+      valueName: "t"))
   var networkLatency: Delay?
 
-  @Option(help: ArgumentHelp("What two ranks of a host exchange.", valueName: "x"))
+  @Option(
+    help: ArgumentHelp(
+      "What two ranks of a host exchange. (default: of --results, or else as --network)",
+      valueName: "x"))
   var inside: Rate?
 
-  @Option(help: ArgumentHelp("Seconds of a short message inside a host.", valueName: "t"))
+  @Option(
+    help: ArgumentHelp(
+      """
+      Seconds of a short message inside a host. (default: of --results, or else as \
+      --network-latency)
+      """, valueName: "t"))
   var insideLatency: Delay?
 
   @Option(
     help: ArgumentHelp(
-      "Processor time that a byte between hosts costs at each end, as 0.3ns.", valueName: "t"))
-  var networkWork: Delay?
+      """
+      Processor time that a byte between hosts costs at each end, as 0.3ns. (default: of --results, \
+      or else 0)
+      """, valueName: "t"))
+  var networkWork: ByteWork?
 
-  @Option(help: ArgumentHelp("The same of a byte inside a host.", valueName: "t"))
-  var insideWork: Delay?
+  @Option(
+    help: ArgumentHelp(
+      "The same of a byte inside a host. (default: of --results, or else as --network-work)",
+      valueName: "t"))
+  var insideWork: ByteWork?
 
-  @Option(help: ArgumentHelp("Ranks of a host.", valueName: "n"))
-  var ranksPerHost = 1
+  @Option(
+    help: ArgumentHelp(
+      "Ranks of a host. (default: 1; with --hosts and --ranks as many as it takes)", valueName: "n")
+  )
+  var ranksPerHost: Int?
 
   @Option(help: ArgumentHelp("Threads of a rank.", valueName: "n"))
   var threads = 1
@@ -62,12 +88,12 @@ struct ClusterOptions: ParsableArguments {
       "Standard deviation of the time of a visit, over its mean, as 0.02.", valueName: "x"))
   var noise = 0.0
 
-  @Option(help: ArgumentHelp("Seconds of each pass besides.", valueName: "t"))
+  @Option(help: ArgumentHelp("Seconds of each pass besides, as 5ms.", valueName: "t"))
   var startUp = Delay(0)
 
   func validate() throws {
     for (name, value) in [
-      ("--ranks-per-host", ranksPerHost), ("--threads", threads),
+      ("--ranks-per-host", ranksPerHost ?? 1), ("--threads", threads),
       ("--cores-per-host", coresPerHost ?? 1),
     ] where !(1...1_000_000).contains(value) {
       throw ValidationError("\(name) is \(value); give a number from 1 to 1,000,000.")
@@ -75,108 +101,21 @@ struct ClusterOptions: ParsableArguments {
     guard noise.isFinite, (0...1).contains(noise) else {
       throw ValidationError("--noise is \(noise); give a number from 0 to 1.")
     }
-    for (name, value) in [
-      ("--flops", flops?.value), ("--backward-flops", backwardFlops?.value),
-      ("--network", network?.value), ("--inside", inside?.value),
-    ] {
-      if let value, value <= 0 { throw ValidationError("\(name) is 0; give a positive number.") }
+    guard backwardFlops == nil || flops != nil else {
+      throw ValidationError("--backward-flops belongs to --flops; give both.")
     }
-  }
-
-  /// The machines, of what is given and what was measured.
-  ///
-  /// - Parameter rows: of results files.
-  /// - Throws: `UserError` where a speed is neither given nor measured.
-  func cluster(shape: AttentionShape, rows: [ResultRow]) throws -> Cluster {
-    var kernel = measuredKernel(shape, rows)
-    if let flops {
-      var given = KernelCurve(flopsPerSecond: flops.value)
-      if let backwardFlops {
-        given.setCurve(
-          [KernelCurve.Point(tokens: 1, flopsPerSecond: backwardFlops.value)], .backward,
-          isMasked: false)
-      }
-      kernel = given
-    }
-    guard let kernel else {
-      throw ValidationError(
-        "How fast is a thread? Give --flops, as in --flops 85G, or --results with the JSON of: "
-          + "gyre bench kernel --tokens 512,2048,8192 --format json")
-    }
-    let links = LinkRows(rows)
-    var network = links.network
-    var inside = links.inside
-    if let rate = self.network { network = link(network, rate) }
-    if let rate = self.inside { inside = link(inside, rate) }
-    guard let network = network ?? inside else {
-      throw ValidationError(
-        "How fast is the network? Give --network, as in --network 100gbit, or --results with the "
-          + "JSON of: mpirun … gyre bench link --format json")
-    }
-    var cluster = Cluster(
-      kernel: kernel, network: adjusted(network, networkLatency, networkWork),
-      inside: adjusted(inside ?? network, insideLatency, insideWork), ranksPerHost: ranksPerHost,
-      threads: threads)
-    cluster.cores = coresPerHost
-    cluster.sharesCores = sharedCores
-    cluster.mapping = mapBy
-    cluster.noise = noise
-    cluster.startUp = startUp.value
-    return cluster
-  }
-
-  /// A link of a given rate, as measured otherwise.
-  private func link(_ measured: Link?, _ rate: Rate) -> Link {
-    Link(
-      latency: measured?.latency ?? 0, bytesPerSecond: rate.value,
-      cpuSecondsPerByte: measured?.cpuSecondsPerByte ?? 0)
-  }
-
-  /// A link with what else is given of it.
-  private func adjusted(_ link: Link, _ delay: Delay?, _ work: Delay?) -> Link {
-    Link(
-      latency: delay?.value ?? link.latency, bytesPerSecond: link.bytesPerSecond,
-      cpuSecondsPerByte: work?.value ?? link.cpuSecondsPerByte)
-  }
-
-  /// The speeds of gyre bench kernel, of one thread and the nearest head dims; nil if there are none.
-  private func measuredKernel(_ shape: AttentionShape, _ rows: [ResultRow]) -> KernelCurve? {
-    let kernels = rows.filter {
-      $0.benchmark == "kernel" && $0.fields["dtype"]?.string == "f32"
-        && $0.fields["threads"]?.int == 1
-        && $0.fields["reproducible"]?.bool == false && $0["queries"] == $0["tokens"]
-    }
-    func dims(_ row: ResultRow) -> [Int]? {
-      row.fields["headDim"]?.int.map { [$0, row.fields["valueHeadDim"]?.int ?? $0] }
-    }
-    func distance(_ dims: [Int]) -> Int {
-      abs(dims[0] - shape.headDim) + abs(dims[1] - shape.valueHeadDim)
-    }
-    let measured = kernels.compactMap(dims)
-    guard let nearest = measured.min(by: { distance($0) < distance($1) }) else { return nil }
-    var curve = KernelCurve()
-    for pass in [AttentionPass.forward, .backward] {
-      for isMasked in [false, true] {
-        let points = kernels.filter {
-          dims($0) == nearest && $0.fields["pass"]?.string == pass.name
-            && $0.fields["causal"]?.bool == isMasked
-        }.compactMap { row in
-          row["tokens"].flatMap { tokens in
-            row["flopsPerSecond"].map {
-              KernelCurve.Point(tokens: tokens, flopsPerSecond: $0)
-            }
-          }
-        }
-        if !points.isEmpty { curve.setCurve(points, pass, isMasked: isMasked) }
-      }
-    }
-    return curve.covers(.forward) || curve.covers(.backward) ? curve : nil
+    let speed = { "\(threeDigits($0)) flops a second" }
+    try flops?.requirePlausible("--flops", speed)
+    try backwardFlops?.requirePlausible("--backward-flops", speed)
+    let rate = { "\(threeDigits($0)) bytes a second" }
+    try network?.requirePlausible("--network", rate)
+    try inside?.requirePlausible("--inside", rate)
+    try networkLatency?.requirePlausible("--network-latency", formatSeconds)
+    try insideLatency?.requirePlausible("--inside-latency", formatSeconds)
+    try networkWork?.requirePlausible("--network-work", formatSeconds)
+    try insideWork?.requirePlausible("--inside-work", formatSeconds)
+    try startUp.requirePlausible("--start-up", formatSeconds)
   }
 }
 
 extension Cluster.Mapping: ExpressibleByArgument {}
-
-extension AttentionPass {
-  /// Its name in results files.
-  var name: String { self == .forward ? "forward" : "backward" }
-}

@@ -1,69 +1,70 @@
 import Attention
 import ScalingModel
-import SequenceParallel
-import Sharding
 
 /// Predictions against runs that were measured, those that the model was fitted to and others.
 struct ModelCheck {
   /// A run and its names.
   struct Run {
     let row: ResultRow
+    let key: RunKey
     let measured: MeasuredRun
   }
 
   let calibration: Calibration
   let fitted: [Run]
   let heldOut: [Run]
+  /// What was taken from where, a sentence each.
+  let sources: [String]
 
   /// Reads runs of gyre bench strong and weak from rows of results files.
   ///
-  /// - Parameter options: what the files do not say about the machines.
+  /// - Parameters:
+  ///   - options: what is said of the machines.
+  ///   - known: rows of measured speeds; those among the runs count too.
   init(fitting: [ResultRow], checking: [ResultRow], _ options: ClusterOptions, _ known: [ResultRow])
     throws
   {
-    fitted = try fitting.compactMap { try Self.run($0, options, known) }
-    heldOut = try checking.compactMap { try Self.run($0, options, known) }
+    let known = known + fitting + checking
+    // Runs that the model may see, if there are any.
+    let seen = fitting.isEmpty ? (checking, "checked") : (fitting, "fitted")
+    var sources: [String] = []
+    func run(_ row: ResultRow) throws -> Run? {
+      guard ["strong", "weak"].contains(row.benchmark), let seconds = row.positive("seconds"),
+        let key = RunKey(row)
+      else { return nil }
+      let dims = HeadDims(key.problem.shape)
+      let described = try options.describe(
+        dims, rows: known, runs: RunSpeeds(seen.0, of: dims, name: seen.1))
+      for source in described.sources + described.guesses where !sources.contains(source) {
+        sources.append(source)
+      }
+      return Run(
+        row: row, key: key,
+        measured: MeasuredRun(
+          problem: key.problem, ranks: key.ranks, transport: key.transport, pass: key.pass,
+          cluster: Self.cluster(described.cluster, of: row, key), seconds: seconds))
+    }
+    fitted = try fitting.compactMap(run)
+    heldOut = try checking.compactMap(run)
+    self.sources = sources
     calibration = fitted.isEmpty ? Calibration() : Calibration(fitting: fitted.map(\.measured))
   }
 
-  /// The run of a row; nil if it is none that can be predicted.
-  private static func run(
-    _ row: ResultRow, _ options: ClusterOptions, _ known: [ResultRow]
-  ) throws -> Run? {
-    guard ["strong", "weak"].contains(row.benchmark), let ranks = row.fields["ranks"]?.int,
-      let tokens = row.fields["tokens"]?.int, let headDim = row.fields["headDim"]?.int,
-      let queryHeads = row.fields["queryHeads"]?.int, let kvHeads = row.fields["kvHeads"]?.int,
-      let isCausal = row.fields["causal"]?.bool, let seconds = row["seconds"],
-      let layout = row.fields["layout"]?.string.flatMap(Layout.init(rawValue:)),
-      let wire = row.fields["wire"]?.string.flatMap(WireType.init(rawValue:)),
-      let pass = row.fields["pass"]?.string.flatMap(KernelPass.init(rawValue:)),
-      let hosts = row.fields["hosts"]?.int,
-      let transport = try? PredictedTransport.parse(row.fields["transport"]?.string ?? "").first?
-        .transport(ranks: ranks, ranksPerHost: (ranks + hosts - 1) / hosts)
-    else { return nil }
-    let shape = AttentionShape(
-      batch: 1, queryHeads: queryHeads, kvHeads: kvHeads, headDim: headDim,
-      valueHeadDim: row.fields["valueHeadDim"]?.int ?? headDim)
-    var cluster = try options.cluster(shape: shape, rows: known)
-    cluster.ranksPerHost = (ranks + hosts - 1) / hosts
-    cluster.threads = row.fields["threads"]?.int ?? 1
-    cluster.cores = cluster.cores ?? row.environment["cores"]?.int
-    let environment = row.environment
-    if let machines = environment["machines"]?.int,
-      machines < environment["hosts"]?.array?.count ?? 0
+  /// The machines as the run itself notes them.
+  private static func cluster(_ cluster: Cluster, of row: ResultRow, _ key: RunKey) -> Cluster {
+    var cluster = cluster
+    cluster.ranksPerHost = (key.ranks + key.hosts - 1) / key.hosts
+    cluster.threads = key.threads
+    cluster.cores = cluster.cores ?? row.environment["cores"]?.int.flatMap { $0 > 0 ? $0 : nil }
+    if let machines = row.environment["machines"]?.int,
+      machines < row.environment["hosts"]?.array?.count ?? 0
     {
       cluster.sharesCores = true
     }
-    if let rate = row.environment["linkBytesPerSecond"]?.double {
+    if let rate = row.environment["linkBytesPerSecond"]?.double, rate > 0 {
       cluster.network.bytesPerSecond = rate
     }
-    let problem = DenseProblem(
-      shape: shape, tokens: tokens, layout: layout, isCausal: isCausal, wire: wire)
-    return Run(
-      row: row,
-      measured: MeasuredRun(
-        problem: problem, ranks: ranks, transport: transport, pass: pass.pass, cluster: cluster,
-        seconds: seconds))
+    return cluster
   }
 
   /// The results, those of runs that the model has not seen last.
@@ -76,8 +77,8 @@ struct ModelCheck {
     let rate = run.row.environment["linkBytesPerSecond"]?.double
     return ModelCheckResult(
       benchmark: run.row.benchmark, pass: run.row.fields["pass"]?.string ?? "",
-      transport: run.measured.transport.name, ranks: run.measured.ranks,
-      hosts: run.row.fields["hosts"]?.int ?? 1, tokens: run.measured.problem.tokens,
+      transport: run.key.transportName, ranks: run.measured.ranks,
+      hosts: run.key.hosts, tokens: run.measured.problem.tokens,
       queryHeads: run.measured.problem.shape.queryHeads,
       headDim: run.measured.problem.shape.headDim,
       valueHeadDim: run.measured.problem.shape.valueHeadDim, causal: run.measured.problem.isCausal,
@@ -118,6 +119,8 @@ extension ModelCheckResult: BenchResult {
   ]
 
   static let figures = ["seconds", "predictedSeconds", "error"]
+  static let keyColumns = 8
+  static let dispensableColumns = ["measured", "predicted"]
 
   static func table(of results: [ModelCheckResult]) -> [[String]] {
     let header = [
@@ -153,9 +156,11 @@ struct FittedAssumptions: BenchSetting {
   let networkSpeed: Double
   let networkWorkSecondsPerByte: Nullable<Double>
   let insideWorkSecondsPerByte: Nullable<Double>
+  let sources: [String]
   let summary: [String]
 
-  init(_ calibration: Calibration, _ results: [ModelCheckResult]) {
+  init(_ calibration: Calibration, _ results: [ModelCheckResult], sources: [String]) {
+    self.sources = sources
     forwardSpeed = calibration.forwardSpeed
     backwardSpeed = calibration.backwardSpeed
     networkSpeed = calibration.networkSpeed
@@ -178,6 +183,7 @@ struct FittedAssumptions: BenchSetting {
         + "\(threeDigits(backwardSpeed)) (backward) times its speed alone, links at "
         + "\(threeDigits(networkSpeed)) times their rate, \(work[0]) ns of processor time a byte between "
         + "hosts and \(work[1]) ns inside one, at each end."
-    return ([fit] + summary).joined(separator: "\n")
+    return (["Taken: \(sources.joined(separator: "; "))."] + [fit] + summary)
+      .joined(separator: "\n")
   }
 }

@@ -19,27 +19,42 @@ extension PredictCommand {
       try checkModel(rows)
       return
     }
-    let cluster = try machines.cluster(shape: shape, rows: rows)
+    var described = try machines.describe(HeadDims(shape), rows: rows)
+    described.cluster.ranksPerHost = ranksPerHost
+    let cluster = described.cluster
     var results: [PredictResult] = []
     for pass in passes {
       for count in counts {
-        results += try predictions(ranks: count, pass, cluster)
+        let predicted = try predictions(ranks: count, pass, cluster)
+        results += transport == .auto ? [predicted.fastest].compactMap { $0 } : predicted
       }
-    }
-    guard !results.isEmpty else {
-      throw ValidationError(
-        "None of the transports can serve any of these numbers of ranks; give others.")
     }
     let ranks = counts[0]
     if let replayFolder,
-      let transport = transports[0].transport(ranks: ranks, ranksPerHost: machines.ranksPerHost)
+      let transport = transports[0].transport(ranks: ranks, ranksPerHost: ranksPerHost)
     {
       try Replay(denseProblem(ranks: ranks), ranks: ranks, transport: transport, on: cluster)
         .write(to: replayFolder)
     }
-    let report = BenchReport(results, in: Assumptions(cluster, tokens: results[0].tokens))
+    let guesses =
+      described.guesses + machines.kernelGuesses(cluster.kernel, passes.map(\.pass))
+      + (ranksPerHost > 1 ? [machines.insideGuess(rows: rows)].compactMap { $0 } : [])
+    let report = BenchReport(
+      results, in: Assumptions(cluster, tokens: results[0].tokens, guesses: guesses),
+      remarks: [unserved].compactMap { $0 })
     if let picture { try draw(report, into: picture) }
-    try printReport(report.formatted(format))
+    try printReport(report.text(table))
+  }
+
+  /// The ranks that some of the transports cannot serve, in a sentence; nil if all serve all.
+  private var unserved: String? {
+    guard dilated == nil, case .named(let transports) = transport ?? .all else { return nil }
+    let sentences = transports.compactMap { kind -> String? in
+      let missing = counts.filter { kind.transport(ranks: $0, ranksPerHost: ranksPerHost) == nil }
+      guard !missing.isEmpty else { return nil }
+      return "\(kind.limits(ranksPerHost: ranksPerHost)), and not \(listed(missing.map(grouped)))"
+    }
+    return sentences.isEmpty ? nil : "Left out: \(sentences.joined(separator: "; "))."
   }
 
   private func draw(
@@ -52,22 +67,32 @@ extension PredictCommand {
     try picture.draw(GnuplotScript(figure, theme: .light))
   }
 
+  /// How many ranks a host has.
+  var ranksPerHost: Int {
+    if let given = machines.ranksPerHost { return given }
+    guard let hosts = hosts?.first, let ranks = ranks?.first else { return 1 }
+    return (ranks + hosts - 1) / hosts
+  }
+
   /// The numbers of ranks.
   var counts: [Int] {
-    guard sweep else { return ranks ?? [1, 2, 4, 8, 16, 32, 64] }
-    let most = ranks?.first ?? 1024
+    let given = ranks ?? hosts.map { $0.map { $0 * ranksPerHost } }
+    guard sweep else { return given ?? [1, 2, 4, 8, 16, 32, 64] }
+    let most = given?.first ?? 1024
     return Array(sequence(first: 1) { $0 * 2 < most ? $0 * 2 : nil }) + (most > 1 ? [most] : [])
   }
 
   /// What is predicted of dense attention.
   var transports: [PredictedTransport] {
-    if let transport { return transport }
-    let perHost = machines.ranksPerHost
-    return !sweep
-      ? [.ring]
-      : perHost == 1
+    switch transport {
+    case .named(let transports): return transports
+    case .all, .auto: return PredictedTransport.all(ranksPerHost: ranksPerHost)
+    case nil where !sweep: return [.ring]
+    case nil:
+      return ranksPerHost == 1
         ? [.ring, .heads]
-        : [.ring, .hierarchical, .heads, .mesh(Mesh(heads: perHost, ring: 1))]
+        : [.ring, .hierarchical, .heads, .mesh(Mesh(heads: ranksPerHost, ring: 1))]
+    }
   }
 
   private func checkModel(_ rows: [ResultRow]) throws {
@@ -77,10 +102,10 @@ extension PredictCommand {
     let results = check.results
     guard !check.heldOut.isEmpty else {
       throw ValidationError(
-        "The files of --check have no runs of gyre bench strong or weak; give some that have.")
+        "The files of --check have no runs of gyre bench strong or weak that can be predicted; give some that have.")
     }
-    let assumptions = FittedAssumptions(check.calibration, results)
-    try printReport(BenchReport(results, in: assumptions).formatted(format))
+    let assumptions = FittedAssumptions(check.calibration, results, sources: check.sources)
+    try printReport(BenchReport(results, in: assumptions).text(table))
   }
 
   private var shape: AttentionShape {
@@ -121,7 +146,7 @@ extension PredictCommand {
     }
     let problem = denseProblem(ranks: ranks)
     return transports.compactMap { kind -> PredictResult? in
-      guard let transport = kind.transport(ranks: ranks, ranksPerHost: machines.ranksPerHost) else {
+      guard let transport = kind.transport(ranks: ranks, ranksPerHost: ranksPerHost) else {
         return nil
       }
       let prediction = showingProgress {

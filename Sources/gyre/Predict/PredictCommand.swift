@@ -26,9 +26,20 @@ struct PredictCommand: ParsableCommand {
   var tokensPerRank: Int?
 
   @Option(
-    help: ArgumentHelp("Numbers of ranks, as 64,1024.", valueName: "list"),
-    transform: { try parseIntegers($0, in: 1...100_000) })
+    help: ArgumentHelp(
+      "Numbers of ranks, as 64,1024. (default: 1,2,4,8,16,32,64; with --sweep 1024)",
+      valueName: "list"),
+    transform: { try parseIntegers($0, in: 1...mostRanks) })
   var ranks: [Int]?
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      Instead of --ranks: numbers of hosts, each with --ranks-per-host. With one number of --ranks: \
+      that many hosts share them.
+      """, valueName: "list"),
+    transform: { try parseIntegers($0, in: 1...mostRanks) })
+  var hosts: [Int]?
 
   @Flag(
     help: """
@@ -72,7 +83,8 @@ struct PredictCommand: ParsableCommand {
   var wire = WireType.f32
 
   @Option(
-    name: .customLong("pass"), help: "Passes, of forward and backward.",
+    name: .customLong("pass"), help: "Passes, of forward and backward. (default: forward)",
+    completion: .list(KernelPass.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: KernelPass.self) })
   var passes = [KernelPass.forward]
 
@@ -80,11 +92,12 @@ struct PredictCommand: ParsableCommand {
     help: ArgumentHelp(
       """
       Transports, of ring, shared, hierarchical, query, heads and mesh:AxB, where B grows with the \
-      ranks. (default: ring; with --sweep all that the hosts have)
+      ranks; or all that the hosts have; or auto, the fastest of those. (default: ring; with --sweep \
+      ring, heads and what --ranks-per-host adds)
       """,
-      valueName: "list"),
-    transform: { try PredictedTransport.parse($0) })
-  var transport: [PredictedTransport]?
+      valueName: "list|all|auto"),
+    transform: { try TransportRequest(parsing: $0) })
+  var transport: TransportRequest?
 
   @Option(
     help: ArgumentHelp(
@@ -93,7 +106,8 @@ struct PredictCommand: ParsableCommand {
   var dilated: DilatedBranchList?
 
   @Option(
-    help: ArgumentHelp("Placements of --dilated.", valueName: "list"),
+    help: ArgumentHelp(
+      "Placements of --dilated. (default: sequence,units,rate)", valueName: "list"),
     transform: parsePlacements)
   var placement: [PlacementChoice] = [.sequence, .units, .rate]
 
@@ -124,8 +138,7 @@ struct PredictCommand: ParsableCommand {
   @OptionGroup(title: "Machines")
   var machines: ClusterOptions
 
-  @Option(help: "A table, one JSON object, or rows for other programs.")
-  var format = TableFormat.text
+  @OptionGroup(title: "Output") var table: TableOptions
 
   @OptionGroup var overwriting: OverwriteOptions
 
@@ -142,10 +155,8 @@ struct PredictCommand: ParsableCommand {
     guard !check.isEmpty || (tokens == nil) != (tokensPerRank == nil) else {
       throw ValidationError("Give one of --tokens and --tokens-per-rank.")
     }
-    let kvHeads = kvHeads ?? heads
-    guard heads >= 1, kvHeads >= 1, heads % kvHeads == 0 else {
-      throw ValidationError("--heads must be a multiple of --kv-heads, both at least 1.")
-    }
+    try table.check(check.isEmpty ? PredictResult.columns : ModelCheckResult.columns)
+    try requireHeads(heads, kvHeads)
     guard (1...AttentionShape.largestHeadDim).contains(headDim) else {
       throw ValidationError(
         "--head-dim is \(headDim); give a number from 1 to \(AttentionShape.largestHeadDim).")
@@ -159,17 +170,21 @@ struct PredictCommand: ParsableCommand {
       throw ValidationError("--sweep draws into --output; give both.")
     }
     if let output { _ = try Picture(output) }
-    guard !sweep || ranks.map({ $0.count == 1 }) ?? true else {
-      throw ValidationError("--sweep goes up to one number of --ranks; give the largest.")
+    guard !sweep || (ranks ?? hosts).map({ $0.count == 1 }) ?? true else {
+      throw ValidationError("--sweep goes up to one number of ranks or hosts; give the largest.")
     }
+    try checkHosts()
     let ranks = counts
+    try checkSizes(ranks)
+    try checkTransports(ranks)
     if let tokens, let most = ranks.max(), tokens < most {
       throw ValidationError(
         "--tokens is \(tokens) and there are \(most) ranks; give each a token.")
     }
     if simgrid != nil {
       let replayed: [PredictedTransport] = [.ring, .hierarchical, .heads]
-      guard ranks.count == 1, transports.count == 1, replayed.contains(transports[0]),
+      guard ranks.count == 1, transport != .auto, transports.count == 1,
+        replayed.contains(transports[0]),
         passes == [.forward], dilated == nil, machines.noise == 0, machines.coresPerHost == nil
       else {
         throw ValidationError(
@@ -181,6 +196,81 @@ struct PredictCommand: ParsableCommand {
       throw ValidationError(
         "--dilated works out every segment of up to \(Cluster.mostDilatedRanks) ranks; leave "
           + "\(most) out.")
+    }
+  }
+
+  /// The most ranks whose every turn is stepped.
+  static let mostRanks = 100_000
+  /// Far beyond any sequence, and far from where products of positions overflow.
+  static let mostTokens = 1 << 40
+
+  private func checkHosts() throws {
+    guard let hosts else { return }
+    let most = hosts.max() ?? 1
+    guard let ranks else {
+      let (count, overflows) = most.multipliedReportingOverflow(by: ranksPerHost)
+      guard !overflows, count <= Self.mostRanks else {
+        throw ValidationError(
+          "\(most) hosts of \(ranksPerHost) ranks are more than \(grouped(Self.mostRanks)) ranks; "
+            + "give fewer --hosts or --ranks-per-host.")
+      }
+      return
+    }
+    guard hosts.count == 1, ranks.count == 1, most <= ranks[0] else {
+      throw ValidationError(
+        "--ranks and --hosts together are one number each, and every host has a rank; or leave "
+          + "--ranks out.")
+    }
+    if let given = machines.ranksPerHost, (ranks[0] + given - 1) / given != most {
+      throw ValidationError(
+        "\(ranks[0]) ranks, \(given) a host, are not on \(most) hosts; leave one of --ranks, "
+          + "--hosts and --ranks-per-host out.")
+    }
+  }
+
+  /// Refuses transports none of which can serve any of the ranks.
+  private func checkTransports(_ ranks: [Int]) throws {
+    guard dilated == nil, check.isEmpty,
+      !transports.contains(where: { kind in
+        ranks.contains { kind.transport(ranks: $0, ranksPerHost: ranksPerHost) != nil }
+      })
+    else { return }
+    let able = [PredictedTransport.ring, .query, .heads].map(\.name).joined(separator: ", ")
+    let limits = transports.map { $0.limits(ranksPerHost: ranksPerHost) }
+    throw ValidationError(
+      "\(limits.joined(separator: "; ")), and not \(listed(ranks.map(grouped))); name another "
+        + "--transport (\(able) serve any number).")
+  }
+
+  /// Refuses sizes beyond what can be counted.
+  private func checkSizes(_ ranks: [Int]) throws {
+    if let tokensPerRank, let most = ranks.max(), tokensPerRank > Self.mostTokens / most {
+      throw ValidationError(
+        "\(most) ranks of \(tokensPerRank) tokens are more than 2^40 tokens in all; give fewer.")
+    }
+    let longest = tokens ?? (tokensPerRank ?? 1) * (ranks.max() ?? 1)
+    guard Double(longest) * Double(heads) * Double(headDim) < 0x1p56 else {
+      throw ValidationError(
+        "\(grouped(longest)) tokens of \(heads) heads and head dim \(headDim) are more than can be "
+          + "counted; give fewer --tokens or --heads.")
+    }
+    guard let dilated else { return }
+    var (pairs, segments) = (0.0, 0.0)
+    for branch in dilated.branches {
+      let length = Double(min(branch.segmentLength, longest))
+      let rows = length / Double(branch.dilationRate) + 1
+      pairs += (Double(longest) / length + 1) * rows * rows * Double(heads)
+      segments += (Double(longest) / length + 1) * Double(min(branch.dilationRate, heads))
+    }
+    guard pairs < 0x1p60 else {
+      throw ValidationError(
+        "--dilated lets more pairs see each other than can be counted; give shorter segments, higher "
+          + "rates or fewer --tokens.")
+    }
+    guard segments < 0x1p24 else {
+      throw ValidationError(
+        "--dilated lays out \(fixed(segments, 0)) segments, and up to 16,777,216 are worked out; give "
+          + "longer segments or fewer --tokens.")
     }
   }
 }
@@ -200,8 +290,8 @@ func parseTokens(_ text: String) throws -> Int {
   let factors: [Character: Int] = ["k": 1 << 10, "m": 1 << 20, "g": 1 << 30]
   let factor = text.lowercased().last.flatMap { factors[$0] }
   let number = Int(factor == nil ? text[...] : text.dropLast())
-  guard let number, number >= 1, number <= (1 << 50) / (factor ?? 1) else {
-    throw ValidationError("give a number of tokens, as 1048576 or 1M.")
+  guard let number, number >= 1, number <= PredictCommand.mostTokens / (factor ?? 1) else {
+    throw ValidationError("give a number of tokens up to 2^40, as 1048576 or 1M.")
   }
   return number * (factor ?? 1)
 }

@@ -44,6 +44,11 @@ extension PredictResult: BenchResult {
     "residentBytes", "flops", "flopsPerSecond", "efficiency", "limit",
   ]
 
+  static let keyColumns = 5
+  static let dispensableColumns = [
+    "imbalance", "memory a rank", "sent a rank", "FLOP/s", "exposed", "computing",
+  ]
+
   static func table(of results: [PredictResult]) -> [[String]] {
     let header = [
       "pass", "by", "ranks", "hosts", "tokens", "time", "computing", "exposed", "imbalance",
@@ -56,22 +61,22 @@ extension PredictResult: BenchResult {
           longTime(row.seconds), longTime(row.computeSeconds),
           longTime(row.exposedSeconds), longTime(row.imbalanceSeconds),
           formatBytes(row.bytesSentPerRank), formatBytes(row.residentBytes),
-          formatFlops(row.flopsPerSecond), percent(row.efficiency), row.limit,
+          withPrefix(row.flopsPerSecond), percent(row.efficiency), row.limit,
         ]
       }
   }
 }
 
 /// A duration for a column, which may be hours.
-private func longTime(_ value: Double) -> String {
+func longTime(_ value: Double) -> String {
   value < 90 ? formatTime(value) : formatSeconds(value)
 }
 
-/// A speed with the prefix that suits it.
-private func formatFlops(_ value: Double) -> String {
-  for (factor, prefix) in [(1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G")]
+/// A speed with the prefix that suits it, for a unit to follow: `1.25 G`.
+func withPrefix(_ value: Double) -> String {
+  for (factor, prefix) in [(1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")]
   where value >= factor {
     return "\(threeDigits(value / factor)) \(prefix)"
   }
-  return "\(threeDigits(value / 1e6)) M"
+  return "\(threeDigits(value / 1e3)) k"
 }

@@ -25,8 +25,28 @@ enum PredictedTransport: Hashable {
         }
         return .mesh(mesh)
       case .allgather, .auto:
-        throw ValidationError("'\(name)' cannot be predicted; name the transports themselves.")
+        throw ValidationError(
+          argument.choice == .auto
+            ? "'auto' stands alone; name transports, or give auto or all by itself."
+            : "'\(name)' cannot be predicted; name others, or give all.")
       }
+    }
+  }
+
+  /// All that hosts of so many ranks have.
+  static func all(ranksPerHost: Int) -> [PredictedTransport] {
+    [.ring, .shared, .query, .heads]
+      + (ranksPerHost == 1 ? [] : [.hierarchical, .mesh(Mesh(heads: ranksPerHost, ring: 1))])
+  }
+
+  /// Why it cannot serve some ranks, and what it can.
+  func limits(ranksPerHost: Int) -> String {
+    switch self {
+    case .shared:
+      "\(name) serves the ranks of one host, up to \(grouped(ranksPerHost)) with --ranks-per-host "
+        + "\(ranksPerHost)"
+    case .mesh(let mesh): "\(name) serves multiples of \(grouped(mesh.heads)) ranks"
+    case .ring, .hierarchical, .query, .heads: "\(name) serves any number of ranks"
     }
   }
 
@@ -55,6 +75,25 @@ enum PredictedTransport: Hashable {
     case .mesh(let mesh):
       ranks % mesh.heads == 0 ? .mesh(heads: mesh.heads, ring: ranks / mesh.heads) : nil
     }
+  }
+}
+
+/// What `--transport` of gyre predict takes.
+enum TransportRequest: Hashable {
+  case named([PredictedTransport])
+  /// All that the hosts have.
+  case all
+  /// Of those the fastest.
+  case auto
+
+  /// Parses `all`, `auto`, or `ring,heads,mesh:8x4`.
+  init(parsing text: String) throws {
+    self =
+      switch text {
+      case "all": .all
+      case "auto": .auto
+      default: .named(try PredictedTransport.parse(text))
+      }
   }
 }
 

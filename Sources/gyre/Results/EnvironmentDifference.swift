@@ -28,7 +28,7 @@ struct EnvironmentDifference: Encodable {
     case .integer(let number):
       name == "memoryBytes" ? formatBytes(Double(number)) : grouped(number)
     case .unsigned, .number: value.word ?? ""
-    case .string(let text): name == "commit" ? String(text.prefix(9)) : text
+    case .string(let text): name == "commit" ? shortCommit(text) : text
     case .array(let values): values.map { Self.text($0, of: name) }.joined(separator: " ")
     case .object(let members):
       members.isEmpty

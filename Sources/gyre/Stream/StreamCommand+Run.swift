@@ -136,13 +136,10 @@ extension StreamCommand: DistributedCommand {
     let ranksHere = try world.splitByNode().size
     try world.agreed {
       let needed = attention.residentBytes * Double(ranksHere)
-      let available = Double(ProcessMemory.physicalBytes)
-      if needed > available {
-        throw ArgumentError(
-          "windows of \(attention.windowTokens) tokens for \(ranksHere) ranks on this host need "
-            + "\(formatBytes(needed)) of memory and it has \(formatBytes(available)); make --window "
-            + "smaller.")
-      }
+      try HostMemory.current.require(
+        needed,
+        for: "windows of \(attention.windowTokens) tokens for \(counted(ranksHere, "rank"))",
+        remedy: "make --window smaller", isOfArguments: true)
     }
   }
 }

@@ -135,7 +135,7 @@ struct StreamCommand: ParsableCommand {
       "--seed": "\(seed)", "--dilated": "\(dilated)", "--head-offset": "\(headOffset)",
       "--causal": "\(causal)", "--scale": scale.map { "\($0)" } ?? "1/√headDim",
       "--window": "\(window)", "--verify": "\(verify)", "ranks": "\(ranks)",
-      "gyre": "\(Gyre.configuration.version) \(InstructionSet.name)",
+      "gyre": "\(Gyre.version) \(InstructionSet.name)",
     ]
   }
 }

@@ -41,6 +41,12 @@ struct AttentionKey: Encodable {
     ]
   }
 
+  /// The row in a few words, where several are spoken of.
+  var words: String {
+    "\(pass), \(causal ? "causal" : "full"), \(transport), \(wire), \(grouped(tokens)) tokens, "
+      + counted(ranks, "rank")
+  }
+
   init(
     _ pass: KernelPass, _ attention: AttentionCase, _ problem: ShardedAttention,
     transport chosen: Transport, hosts: Int
@@ -70,6 +76,10 @@ protocol AttentionFigures: Encodable {
   /// Of a table for people, after those of the key.
   static var header: [String] { get }
   var cells: [String] { get }
+  /// The columns that a narrow terminal can do without, those first that are left out first.
+  static var dispensable: [String] { get }
+  /// What people should be told of the results, a sentence a line.
+  static func remarks(on results: [AttentionResult<Self>]) -> [String]
 }
 
 /// A row: one object with the fields of both.
@@ -80,6 +90,10 @@ struct AttentionResult<Figures: AttentionFigures>: BenchResult {
   static var benchmark: String { Figures.benchmark }
   static var keys: [String] { AttentionKey.names }
   static var figures: [String] { ["chosenTransport"] + Figures.names }
+
+  static var keyColumns: Int { AttentionKey.header.count }
+  static var dispensableColumns: [String] { Figures.dispensable }
+  static func remarks(on results: [Self]) -> [String] { Figures.remarks(on: results) }
 
   static func table(of results: [Self]) -> [[String]] {
     [AttentionKey.header + Figures.header] + results.map { $0.key.cells + $0.figures.cells }

@@ -6,7 +6,8 @@ import Sharding
 /// What attention is measured: every combination of the lists.
 struct AttentionOptions: ParsableArguments {
   @Option(
-    name: .customLong("pass"), help: "Passes, of forward and backward.",
+    name: .customLong("pass"), help: "Passes, of forward and backward. (default: forward,backward)",
+    completion: .list(KernelPass.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: KernelPass.self) })
   var passes = KernelPass.allCases
 
@@ -17,7 +18,7 @@ struct AttentionOptions: ParsableArguments {
   var kvHeads: Int?
 
   @Option(
-    name: .customLong("head-dim"), help: "Head dims, for example 64,128.",
+    name: .customLong("head-dim"), help: "Head dims, for example 64,128. (default: 64)",
     transform: { try parseIntegers($0, in: 1...AttentionShape.largestHeadDim) })
   var headDims = [64]
 
@@ -29,20 +30,28 @@ struct AttentionOptions: ParsableArguments {
   var causal = CausalChoice.yes
 
   @Option(
-    name: .customLong("layout"), help: "Layouts, of contiguous, zigzag and striped.",
+    name: .customLong("layout"),
+    help: """
+      Layouts, of contiguous, zigzag and striped. (default: as attend; zigzag with a causal mask, \
+      contiguous without)
+      """,
+    completion: .list(Layout.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: Layout.self) })
-  var layouts = [Layout.zigzag]
+  var layouts: [Layout]?
 
   @Option(
     name: .customLong("transport"),
     help: """
-      Transports, of ring, shared, hierarchical, allgather, query, heads, mesh, mesh:AxB and auto.
+      Transports, of ring, shared, hierarchical, allgather, query, heads, mesh, mesh:AxB and auto. \
+      (default: auto, as attend; of overlap and memory: ring)
       """,
-    transform: parseTransports)
-  var transports = [TransportArgument(.ring)]
+    completion: TransportArgument.defaultCompletionKind, transform: parseTransports)
+  var transports: [TransportArgument]?
 
   @Option(
-    name: .customLong("wire"), help: "Types in which keys and values travel.",
+    name: .customLong("wire"),
+    help: "Types in which keys and values travel, of f32, f16, bf16 and int8. (default: f32)",
+    completion: .list(WireType.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: WireType.self) })
   var wires = [WireType.f32]
 
@@ -50,9 +59,7 @@ struct AttentionOptions: ParsableArguments {
   var threads = 1
 
   func validate() throws {
-    guard heads >= 1, kvHeads ?? heads >= 1, heads % (kvHeads ?? heads) == 0 else {
-      throw ValidationError("--heads must be a multiple of --kv-heads, both at least 1.")
-    }
+    try requireHeads(heads, kvHeads)
     if let valueHeadDim, !(1...AttentionShape.largestHeadDim).contains(valueHeadDim) {
       throw ValidationError(
         "--value-head-dim is \(valueHeadDim); give a number from 1 to "
@@ -64,10 +71,13 @@ struct AttentionOptions: ParsableArguments {
   }
 
   /// Every combination but of passes.
-  var cases: [AttentionCase] {
-    headDims.flatMap { headDim in
+  ///
+  /// - Parameter transport: that where none is named.
+  func cases(by transport: TransportChoice) -> [AttentionCase] {
+    let transports = transports ?? [TransportArgument(transport)]
+    return headDims.flatMap { headDim in
       causal.values.flatMap { isCausal in
-        layouts.flatMap { layout in
+        (layouts ?? [isCausal ? .zigzag : .contiguous]).flatMap { layout in
           transports.flatMap { transport in
             wires.map { wire in
               AttentionCase(

@@ -142,13 +142,12 @@ final class AttentionSetup {
       } ?? 0
     let here = try world.splitByNode().allReduce(mine, with: .sum)
     try world.agreed {
-      let available = Double(ProcessMemory.physicalBytes)
-      if here > available {
-        throw ArgumentError(
-          "\(problem.queries.tokens) tokens on \(problem.ranks) ranks, with all that is measured, "
-            + "need \(formatBytes(here)) of memory on this host and it has "
-            + "\(formatBytes(available)); give fewer --tokens or --heads, or more hosts.")
-      }
+      try HostMemory.current.require(
+        here,
+        for:
+          "\(problem.queries.tokens) tokens on \(counted(problem.ranks, "rank")), with all that is "
+          + "measured,", remedy: "give fewer --tokens or --heads, or more hosts",
+        isOfArguments: true)
     }
   }
 }

@@ -16,9 +16,6 @@ struct RoundOptions: ParsableArguments {
   @Option(help: "End a comparison after so many seconds, with the round.")
   var seconds = 60.0
 
-  @Option(help: "A table, one JSON object, or rows for other programs.")
-  var format = TableFormat.text
-
   /// Fewer say nothing about an interval.
   private static let fewest = 5
   /// Of the line of progress in a round.

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Glibc
 import MPI
 import SequenceParallel
 
@@ -18,11 +17,15 @@ struct LinkBenchCommand: ParsableCommand {
       """)
 
   @Option(
-    help: "Bytes of a message.", transform: { try parseIntegers($0, in: 1...1 << 30) })
+    help: "Bytes of a message, one number or several. (default: nine sizes from 8 to 16777216)",
+    transform: { try parseIntegers($0, in: 1...1 << 30) })
   var bytes = [8, 128, 2048, 16384, 65536, 262_144, 1 << 20, 4 << 20, 16 << 20]
 
   @OptionGroup(title: "Rounds") var rounds: RoundOptions
+  @OptionGroup(title: "Output") var table: TableOptions
   @OptionGroup(title: "Settings") var layers: SettingsOptions
+
+  func validate() throws { try table.check(LinkResult.columns) }
 }
 
 extension LinkBenchCommand: DistributedCommand {
@@ -58,6 +61,6 @@ extension LinkBenchCommand: DistributedCommand {
           LinkResult(fitOf: ofKind.filter { $0.sameHost == sameHost })
         }
     }
-    try world.printReport(BenchReport(results, in: environment).formatted(rounds.format))
+    try world.printReport(BenchReport(results, in: environment).text(table))
   }
 }

@@ -54,6 +54,13 @@ extension LinkResult: BenchResult {
     "cpuSecondsPerMessage", "cpuSecondsPerByte",
   ]
 
+  static let keyColumns = 4
+  static let dispensableColumns = ["processor time", "spread", "MB/s a link"]
+
+  static func remarks(on results: [LinkResult]) -> [String] {
+    [Spread.remark(results.compactMap(\.spread.value))].compactMap { $0 }
+  }
+
   static func table(of results: [LinkResult]) -> [[String]] {
     let header = [
       "kind", "ranks", "hosts", "bytes", "time", "spread", "MB/s a rank", "MB/s a link",

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Glibc
 import MPI
 
 /// `gyre bench memory`: what a rank needs as sequences and jobs grow.
@@ -16,17 +15,18 @@ struct MemoryBenchCommand: ParsableCommand {
       """)
 
   @Option(
-    help: "Tokens of the whole sequence.", transform: { try parseIntegers($0, in: 1...1 << 24) })
+    help: "Tokens of the whole sequence, one number or several. (default: 4096,8192,16384)",
+    transform: { try parseIntegers($0, in: 1...1 << 24) })
   var tokens = [4096, 8192, 16384]
 
   @OptionGroup var counts: RankCounts
   @OptionGroup(title: "Attention") var attention: AttentionOptions
   @OptionGroup(title: "Settings") var layers: SettingsOptions
 
-  @Option(help: "A table, one JSON object, or rows for other programs.")
-  var format = TableFormat.text
+  @OptionGroup(title: "Output") var table: TableOptions
 
   func validate() throws {
+    try table.check(AttentionResult<MemoryFigures>.columns)
     guard zip(tokens, tokens.dropFirst()).allSatisfy({ $0 < $1 }) else {
       throw ValidationError("give --tokens in ascending order; a peak may be that of all so far.")
     }
@@ -41,7 +41,7 @@ extension MemoryBenchCommand: DistributedCommand {
     let rankCounts = try counts.counts(on: world)
     var results: [AttentionResult<MemoryFigures>] = []
     for pass in attention.passes {
-      for attention in attention.cases {
+      for attention in attention.cases(by: .ring) {
         // The smallest shards first: a peak that cannot be set back would hide them.
         for ranks in rankCounts.reversed() {
           for tokens in tokens {
@@ -51,7 +51,7 @@ extension MemoryBenchCommand: DistributedCommand {
         }
       }
     }
-    try world.printReport(BenchReport(results, in: environment).formatted(format))
+    try world.printReport(BenchReport(results, in: environment).text(table))
   }
 
   private func measure(

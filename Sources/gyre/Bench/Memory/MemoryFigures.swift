@@ -23,6 +23,9 @@ extension MemoryFigures: AttentionFigures {
 
   static let header = ["time", "peak a rank", "of it before", "by the formula", "ratio"]
 
+  static let dispensable = ["time", "of it before"]
+  static func remarks(on results: [AttentionResult<MemoryFigures>]) -> [String] { [] }
+
   var cells: [String] {
     [
       milliseconds(seconds), formatBytes(Double(peakResidentBytes)) + (peakReset ? "" : " so far"),

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Glibc
 import MPI
 
 /// `gyre bench overlap`: how much of the transfers hides behind the computation.
@@ -11,16 +10,21 @@ struct OverlapBenchCommand: ParsableCommand {
     discussion: """
       On all ranks of the job, in turn within one run: attention as it always runs, with transfers \
       that end before a block is computed, without transfers, and transfers without computing. \
-      Transports that share heads have only the first two.
+      Transports that share heads have only the first two. Without --transport it is the ring: in \
+      shared memory, which auto would choose on one host, nothing is transferred.
       """)
 
   @Option(
-    help: "Tokens of the whole sequence.", transform: { try parseIntegers($0, in: 1...1 << 24) })
+    help: "Tokens of the whole sequence, one number or several. (default: 16384)",
+    transform: { try parseIntegers($0, in: 1...1 << 24) })
   var tokens = [16384]
 
   @OptionGroup(title: "Attention") var attention: AttentionOptions
   @OptionGroup(title: "Rounds") var rounds: RoundOptions
+  @OptionGroup(title: "Output") var table: TableOptions
   @OptionGroup(title: "Settings") var layers: SettingsOptions
+
+  func validate() throws { try table.check(AttentionResult<OverlapFigures>.columns) }
 }
 
 extension OverlapBenchCommand: DistributedCommand {
@@ -32,7 +36,9 @@ extension OverlapBenchCommand: DistributedCommand {
         "a single rank transfers nothing; start bench overlap with mpirun -n 2 or more.")
     }
     let environment = try BenchEnvironment.gather(threads: attention.threads, on: world)
-    let comparisons = attention.cases.flatMap { attention in tokens.map { (attention, $0) } }
+    let comparisons = attention.cases(by: .ring).flatMap { attention in
+      tokens.map { (attention, $0) }
+    }
     var progress = rounds.progress(comparisons: comparisons.count, on: world)
     defer { progress.clear() }
     var results: [AttentionResult<OverlapFigures>] = []
@@ -46,7 +52,7 @@ extension OverlapBenchCommand: DistributedCommand {
       }
       try setup.close()
     }
-    try world.printReport(BenchReport(results, in: environment).formatted(rounds.format))
+    try world.printReport(BenchReport(results, in: environment).text(table))
   }
 
   private func result(

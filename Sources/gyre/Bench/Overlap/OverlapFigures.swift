@@ -1,5 +1,5 @@
 /// What came out in the benchmark of overlap.
-struct OverlapFigures {
+package struct OverlapFigures {
   /// Rounds that count.
   let repeats: Int
   /// Of the slowest rank, the median over rounds, as all figures are.
@@ -40,6 +40,32 @@ extension OverlapFigures: AttentionFigures {
     "time", "spread", "no overlap", "compute only", "transfers", "hidden", "× compute only",
     "sent a rank",
   ]
+
+  static let dispensable = ["sent a rank", "× compute only", "spread", "no overlap"]
+
+  static func remarks(on results: [AttentionResult<OverlapFigures>]) -> [String] {
+    let sentences = results.compactMap { row in
+      row.figures.room.map { "\(results.count == 1 ? "" : "\(row.key.words): ")\($0)" }
+    }
+    return sentences + [Spread.remark(results.map(\.figures.spread))].compactMap { $0 }
+  }
+
+  /// How much of the transfers there is computing to hide behind; nil where that was not measured.
+  package static func room(transfers: Double, computing: Double) -> String? {
+    guard transfers > 0, computing > 0 else { return nil }
+    let ratio = transfers / computing
+    return "Transfers take \(threeDigits(ratio)) times the computing: "
+      + (ratio > 1
+        ? "at most \(fixed(100 / ratio, 0)) % of them can be hidden" : "all of them can be hidden")
+      + "."
+  }
+
+  private var room: String? {
+    guard bytesSentPerRank > 0, let transfers = transferSeconds.value,
+      let computing = computeOnlySeconds.value
+    else { return nil }
+    return Self.room(transfers: transfers, computing: computing)
+  }
 
   var cells: [String] {
     [

@@ -16,10 +16,10 @@ struct ScalingBench {
     tokens: [(_ ranks: Int) -> Int], on world: borrowing Communicator
   ) throws -> [AttentionResult<ScalingFigures>] {
     var progress = rounds.progress(
-      comparisons: options.cases.count * tokens.count, on: world)
+      comparisons: options.cases(by: .auto).count * tokens.count, on: world)
     defer { progress.clear() }
     var results: [AttentionResult<ScalingFigures>] = []
-    for attention in options.cases {
+    for attention in options.cases(by: .auto) {
       for tokens in tokens {
         let setups = try rankCounts.map { ranks in
           try AttentionSetup(

@@ -52,6 +52,20 @@ extension ScalingFigures: AttentionFigures {
     "efficiency", "without contention",
   ]
 
+  static let dispensable = [
+    "imbalance", "compute only", "without contention", "sent a rank", "exposed", "GFLOP/s",
+    "spread",
+  ]
+
+  static func remarks(on results: [AttentionResult<ScalingFigures>]) -> [String] {
+    let isAbove = results.contains { $0.figures.efficiency > 1.005 }
+    let efficiency =
+      isAbove
+      ? "Efficiency above 100 %: times are uncertain by their spread, and what a rank of many holds "
+        + "may fit a cache that the whole does not." : nil
+    return [Spread.remark(results.map(\.figures.spread)), efficiency].compactMap { $0 }
+  }
+
   var cells: [String] {
     [
       milliseconds(seconds), percent(spread), milliseconds(exposedSeconds),

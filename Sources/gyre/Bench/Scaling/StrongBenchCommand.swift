@@ -1,5 +1,4 @@
 import ArgumentParser
-import Glibc
 import MPI
 
 /// `gyre bench strong`: one sequence on more and more ranks.
@@ -16,32 +15,37 @@ struct StrongBenchCommand: ParsableCommand {
       """)
 
   @Option(
-    help: "Tokens of the whole sequence.", transform: { try parseIntegers($0, in: 1...1 << 24) })
+    help: "Tokens of the whole sequence, one number or several. (default: 16384)",
+    transform: { try parseIntegers($0, in: 1...1 << 24) })
   var tokens = [16384]
 
   @OptionGroup var counts: RankCounts
   @OptionGroup(title: "Attention") var attention: AttentionOptions
   @OptionGroup(title: "Rounds") var rounds: RoundOptions
+  @OptionGroup(title: "Output") var table: TableOptions
   @OptionGroup(title: "Settings") var layers: SettingsOptions
+
+  func validate() throws { try table.check(AttentionResult<ScalingFigures>.columns) }
 }
 
 extension StrongBenchCommand: DistributedCommand {
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {
     try runScaling(
-      "strong", tokens.map { tokens in { _ in tokens } }, counts, attention, rounds, on: world)
+      "strong", tokens.map { tokens in { _ in tokens } }, counts, attention, rounds, table,
+      on: world)
   }
 }
 
 /// What strong and weak scaling have in common, which is all but the tokens of a number of ranks.
 func runScaling(
   _ benchmark: String, _ tokens: [(_ ranks: Int) -> Int], _ counts: RankCounts,
-  _ attention: AttentionOptions, _ rounds: RoundOptions, on world: borrowing Communicator
+  _ attention: AttentionOptions, _ rounds: RoundOptions, _ table: TableOptions,
+  on world: borrowing Communicator
 ) throws {
   let environment = try BenchEnvironment.gather(threads: attention.threads, on: world)
   let bench = ScalingBench(
     options: attention, rounds: rounds, rankCounts: try counts.counts(on: world))
   let results = try bench.measure(tokens: tokens, on: world)
-  let report = BenchReport(results, in: environment, of: benchmark)
-  try world.printReport(report.formatted(rounds.format))
+  try world.printReport(BenchReport(results, in: environment, of: benchmark).text(table))
 }

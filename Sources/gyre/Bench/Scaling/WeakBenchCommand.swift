@@ -13,13 +13,17 @@ struct WeakBenchCommand: ParsableCommand {
       """)
 
   @Option(
-    help: "Tokens of each rank.", transform: { try parseIntegers($0, in: 1...1 << 24) })
+    help: "Tokens of each rank, one number or several. (default: 4096)",
+    transform: { try parseIntegers($0, in: 1...1 << 24) })
   var tokens = [4096]
 
   @OptionGroup var counts: RankCounts
   @OptionGroup(title: "Attention") var attention: AttentionOptions
   @OptionGroup(title: "Rounds") var rounds: RoundOptions
+  @OptionGroup(title: "Output") var table: TableOptions
   @OptionGroup(title: "Settings") var layers: SettingsOptions
+
+  func validate() throws { try table.check(AttentionResult<ScalingFigures>.columns) }
 }
 
 extension WeakBenchCommand: DistributedCommand {
@@ -27,6 +31,6 @@ extension WeakBenchCommand: DistributedCommand {
   func run(on world: borrowing Communicator) throws {
     try runScaling(
       "weak", tokens.map { tokens in { ranks in tokens * ranks } }, counts, attention, rounds,
-      on: world)
+      table, on: world)
   }
 }

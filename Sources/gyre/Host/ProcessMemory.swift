@@ -1,6 +1,6 @@
 import Glibc
 
-/// What the operating system says about memory.
+/// What the operating system says about the memory of this process.
 enum ProcessMemory {
   /// The most memory that this program has had resident so far, or since ``resetPeak()``.
   ///
@@ -34,10 +34,5 @@ enum ProcessMemory {
     }
     return (line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) } ?? 0)
       << 10
-  }
-
-  /// The memory of this host.
-  static var physicalBytes: Int {
-    sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
   }
 }

@@ -1,0 +1,46 @@
+import Attention
+import ScalingModel
+
+/// What gyre bench kernel has found out about the speed of a thread.
+struct MeasuredKernel {
+  let curve: KernelCurve
+  /// The head dims that were measured.
+  let dims: HeadDims
+
+  /// Of one thread and the nearest head dims; nil if there are none.
+  init?(nearest dims: HeadDims, _ rows: [ResultRow]) {
+    let kernels = rows.filter {
+      $0.benchmark == "kernel" && $0.fields["dtype"]?.string == "f32"
+        && $0.fields["threads"]?.int == 1
+        && $0.fields["reproducible"]?.bool == false && $0["queries"] == $0["tokens"]
+    }
+    let measured = kernels.compactMap { HeadDims($0) }
+    guard let nearest = measured.min(by: { dims.distance(to: $0) < dims.distance(to: $1) }) else {
+      return nil
+    }
+    var curve = KernelCurve()
+    for pass in [AttentionPass.forward, .backward] {
+      for isMasked in [false, true] {
+        let points = kernels.filter {
+          HeadDims($0) == nearest && $0.fields["pass"]?.string == pass.name
+            && $0.fields["causal"]?.bool == isMasked
+        }.compactMap { row in
+          row.positive("tokens").flatMap { tokens in
+            row.positive("flopsPerSecond").map {
+              KernelCurve.Point(tokens: tokens, flopsPerSecond: $0)
+            }
+          }
+        }
+        if !points.isEmpty { curve.setCurve(points, pass, isMasked: isMasked) }
+      }
+    }
+    guard curve.covers(.forward) || curve.covers(.backward) else { return nil }
+    self.curve = curve
+    self.dims = nearest
+  }
+}
+
+extension AttentionPass {
+  /// Its name in results files.
+  var name: String { self == .forward ? "forward" : "backward" }
+}

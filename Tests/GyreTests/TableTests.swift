@@ -1,0 +1,142 @@
+import Foundation
+import TestSupport
+import Testing
+import gyre
+
+/// Tables that fit a terminal, and the columns that are asked for.
+@Suite("Tables")
+struct TableTests {
+  private let rows = [
+    ["pass", "mask", "ranks", "time", "spread", "sent"],
+    ["forward", "causal", "1", "10.0 ms", "1.0 %", "0 B"],
+    ["backward", "causal", "2", "20.0 ms", "2.0 %", "24.0 MiB"],
+  ]
+
+  private func fitted(_ width: Int?, _ rows: [[String]]? = nil) -> FittedTable {
+    FittedTable(rows ?? self.rows, keys: 3, dispensable: ["sent", "spread"], width: width)
+  }
+
+  @Test("what all rows have in common goes first, then what can be done without")
+  func fitting() {
+    #expect(fitted(nil).rows == rows && fitted(200).rows == rows && fitted(200).common == nil)
+    let narrow = fitted(50)
+    #expect(narrow.common == "In all rows: mask causal.")
+    #expect(
+      narrow.rows[0] == ["pass", "ranks", "time", "spread", "sent"] && narrow.leftOut.isEmpty)
+    let narrower = fitted(40)
+    #expect(
+      narrower.rows[0] == ["pass", "ranks", "time", "spread"] && narrower.leftOut == ["sent"])
+    #expect(
+      narrower.text.split(separator: "\n").dropFirst().prefix(3).allSatisfy { $0.count <= 40 })
+    #expect(narrower.text.hasSuffix("For want of room without sent; --columns all shows all."))
+    // What tells rows apart, and the time, stay however narrow it is.
+    #expect(fitted(5).rows[0] == ["pass", "ranks", "time"])
+    #expect(fitted(5, Array(rows.prefix(2))).rows[0] == ["ranks", "time"])
+    #expect(fitted(5, Array(rows.prefix(1))).rows[0] == ["pass", "mask", "ranks", "time"])
+  }
+
+  private let job = [
+    "predict", "--flops", "80G", "--network", "1gbit", "--tokens", "4K", "--ranks", "1,4",
+  ]
+
+  /// Runs on a terminal of so many columns.
+  private func onTerminal(columns: Int, _ command: [String], before: String = "") async throws
+    -> [Substring]
+  {
+    let words = command.map { "'\($0)'" }.joined(separator: " ")
+    let result = try await Command.run(
+      "script", arguments: ["-qec", "stty cols \(columns); \(before)\(words)", "/dev/null"],
+      timeoutSeconds: 60)
+    try #require(result.isSuccess, "\(result)")
+    return result.standardOutput.split(whereSeparator: \.isNewline)
+  }
+
+  @Test("a terminal gets what it has room for, anything else all")
+  func terminal() async throws {
+    let gyre = BuiltProducts.executable("gyre")
+    func header(_ lines: [Substring]) -> Substring? {
+      lines.first { $0.contains("time ") && $0.contains("efficiency") }
+    }
+    let narrow = try await onTerminal(columns: 80, [gyre] + job)
+    let first = try #require(header(narrow))
+    #expect(first.count <= 80 && !first.contains("memory a rank"), "\(narrow)")
+    #expect(narrow.contains { $0.hasPrefix("In all rows: pass forward, ") })
+    let told = try await onTerminal(columns: 80, [gyre] + job, before: "COLUMNS=300 ")
+    #expect(try #require(header(told)).contains("memory a rank"))
+    let all = try await onTerminal(columns: 80, [gyre] + job + ["--columns", "all"])
+    #expect(try #require(header(all)).contains("memory a rank"))
+    let pipe = try await MPIJob.runAlone(
+      program: "gyre", arguments: job, environment: ["COLUMNS": "60"])
+    #expect(pipe.standardOutput.contains("memory a rank"), "\(pipe)")
+  }
+
+  @Test("under mpirun its terminal counts, which ranks do not have themselves")
+  func job() async throws {
+    let root = geteuid() == 0 ? ["--allow-run-as-root"] : []
+    let lines = try await onTerminal(
+      columns: 90,
+      ["mpirun"] + root + [
+        "--oversubscribe", "-n", "2", BuiltProducts.executable("gyre"), "bench", "strong",
+        "--tokens", "64", "--heads", "1", "--repeats", "1",
+      ])
+    let header = try #require(lines.first { $0.contains("speedup") })
+    #expect(header.count <= 90 && !header.contains("compute only"), "\(lines)")
+  }
+
+  @Test("columns are those asked for, in their order")
+  func columns() async throws {
+    let result = try await MPIJob.runAlone(
+      program: "gyre",
+      arguments: job + ["--columns", "Time,ranks,lost-to", "--format", "markdown"])
+    #expect(result.standardOutput.hasPrefix("| time | ranks | lost to |\n"), "\(result)")
+  }
+
+  @Test(
+    "columns that a table does not have are refused",
+    arguments: ["kernel", "longnet", "strong", "weak", "overlap", "link", "memory"])
+  func unknownColumns(benchmark: String) async throws {
+    let result = try await MPIJob.runAlone(
+      program: "gyre", arguments: ["bench", benchmark, "--columns", "time,tempo"])
+    #expect(result.ending == .exited(64), "\(result)")
+    #expect(result.standardError.contains("no column 'tempo'; give some of "), "\(result)")
+  }
+
+  @Test("every option of the benchmarks and of predict says what it is without")
+  func defaults() async throws {
+    // What an absent option means is nothing at all.
+    let without: Set = [
+      "tokens-per-rank", "hosts", "output", "dilated", "simgrid", "check", "fit", "results",
+    ]
+    let dump = try await MPIJob.runAlone(
+      program: "gyre", arguments: ["--experimental-dump-help"])
+    let object = try JSONSerialization.jsonObject(with: Data(dump.standardOutput.utf8))
+    func commands(_ command: [String: Any]) -> [[String: Any]] {
+      [command] + (command["subcommands"] as? [[String: Any]] ?? []).flatMap(commands)
+    }
+    let root = try #require((object as? [String: Any])?["command"] as? [String: Any])
+    let measuring = ["kernel", "longnet", "strong", "weak", "overlap", "link", "memory", "predict"]
+    let found = commands(root).filter { measuring.contains($0["commandName"] as? String ?? "") }
+    #expect(found.count == measuring.count)
+    for command in found {
+      let name = command["commandName"] as? String ?? ""
+      for argument in command["arguments"] as? [[String: Any]] ?? []
+      where argument["kind"] as? String == "option" {
+        let option = argument["valueName"] as? String ?? ""
+        let names = (argument["names"] as? [[String: Any]] ?? []).compactMap {
+          $0["name"] as? String
+        }
+        if names.contains(where: without.contains) || names == ["tokens"] && name == "predict" {
+          continue
+        }
+        let text = argument["abstract"] as? String ?? ""
+        #expect(text.contains("default: "), "\(name): \(names) \(option)")
+      }
+    }
+  }
+
+  @Test("a wide spread is remarked on, a narrow one is not")
+  func spread() {
+    #expect(Spread.remark([0.01, 0.1]) == nil && Spread.remark([]) == nil)
+    #expect(Spread.remark([0.01, 1.01])?.hasPrefix("A spread of 101.0 %: ") == true)
+  }
+}
