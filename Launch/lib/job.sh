@@ -36,7 +36,7 @@ require_built() {
 refuse_program() {
   case $1 in
     gyre | */gyre)
-      refuse "leave '$1' out: the command alone follows the options, as in: $me ... ${2:-attend} ..."
+      refuse "leave '$1' out: the command alone follows the options, as in: ${me:?} ... ${2:-attend} ..."
       ;;
   esac
 }

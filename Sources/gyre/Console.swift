@@ -29,8 +29,9 @@ struct ReportFailure: Error, CustomStringConvertible {
   }
 }
 
-/// Makes standard input, output and error exist: what is closed would be taken by the next file that
-/// is opened, into which reports would then go. What was closed stays unwritable.
+/// Makes standard input, output and error exist; what was closed stays unwritable.
+///
+/// Their numbers would be taken by the next files that are opened, into which reports would then go.
 func reserveStandardStreams() {
   // The lowest number is taken first.
   while true {
