@@ -43,7 +43,8 @@ struct ExitCodeTests {
     (["predict", "--tokens", "1024", "--flops", "80G"], ["--network"]),
     (
       ["predict", "--tokens", "1M", "--flops", "80G", "--network", "10gbit", "--ranks", "3"]
-        + ["--transport", "mesh:2x2"], ["transports", "give others"]
+        + ["--transport", "mesh:2x2"],
+      ["mesh:2xB serves multiples of 2 ranks", "name another --transport"]
     ),
   ]
 

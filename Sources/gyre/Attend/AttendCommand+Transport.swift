@@ -60,7 +60,8 @@ extension AttendCommand {
             backwardRoute: backward?.route ?? .automatic)) * Double(ranksHere)
       try HostMemory.current.require(
         needed, for: ranksHere == 1 ? "the tensors of a rank" : "\(ranksHere) ranks",
-        remedy: "use more hosts, or a smaller problem", isOfArguments: random != nil)
+        remedy: "use more hosts, or a smaller problem" + (random == nil ? "" : " with --random"),
+        isOfArguments: random != nil)
     }
   }
 }
