@@ -100,7 +100,7 @@ func reportingFailures(
       world.abort(code: Int(exitCode(of: error)))
     }
     // All ranks have parsed the same arguments, or rank 0 alone runs the command.
-    return world.rank == 0 ? report(error, layers) : Gyre.exitCode(for: error).rawValue
+    return world.rank == 0 ? report(error, layers) : finalCode(of: error)
   }
 }
 
@@ -108,18 +108,24 @@ func reportingFailures(
 ///
 /// - Returns: the exit code.
 func report(_ error: any Error, _ layers: LayeredArguments) -> Int32 {
-  let code = Gyre.exitCode(for: error)
+  let code = finalCode(of: error)
   // The command has said why.
-  if error is ExitCode { return code.rawValue }
+  if error is ExitCode { return code }
   if let error = error as? ReportFailure { return report(error) }
-  if code.isSuccess {
+  if code == EXIT_SUCCESS {
     do { try printReport(Gyre.fullMessage(for: error)) } catch { return report(error) }
   } else {
     let message = layers.addingOrigins(to: layers.addingNearValue(to: Gyre.message(for: error)))
     let isSentence = message.hasSuffix(".") || message.hasSuffix("?")
     printError("gyre: \(message)\(isSentence ? "" : ".") See --help.")
   }
-  return code.rawValue
+  return code
+}
+
+/// The exit code that the parser has for its own errors, and this command for others.
+private func finalCode(of error: any Error) -> Int32 {
+  let code = Gyre.exitCode(for: error)
+  return code == .failure ? exitCode(of: error) : code.rawValue
 }
 
 /// Says that a report has not been written.
