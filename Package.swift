@@ -36,8 +36,8 @@ if Context.environment["CI"] != nil {
 
 /// What other packages can use: all as the product `Gyre`, or each by itself.
 ///
-/// Open MPI is needed only with `MPI` and `SequenceParallel`.
-let modules = ["Tensors", "Sharding", "Attention", "MPI", "SequenceParallel"]
+/// Open MPI is needed only with `MPI`, `SequenceParallel` and `LongNet`.
+let modules = ["Tensors", "Sharding", "Attention", "MPI", "SequenceParallel", "LongNet"]
 
 let package = Package(
   name: "gyre",
@@ -56,7 +56,7 @@ let package = Package(
       name: "gyre",
       dependencies: [
         "MPI", "Sharding", "Tensors", "Attention", "AttentionReference", "SequenceParallel",
-        "ScalingModel", "BuildStamp",
+        "LongNet", "ScalingModel", "BuildStamp",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),
@@ -70,9 +70,16 @@ let package = Package(
       name: "SequenceParallel",
       dependencies: ["MPI", "Sharding", "Attention", "AttentionReference", "Tensors"],
       swiftSettings: settings),
+    // Dilated attention.
+    .target(
+      name: "LongNet",
+      dependencies: [
+        "SequenceParallel", "MPI", "Sharding", "Attention", "AttentionReference", "Tensors",
+      ],
+      swiftSettings: settings),
     // Predicts ranks that are not here.
     .target(
-      name: "ScalingModel", dependencies: ["SequenceParallel", "Sharding", "Attention"],
+      name: "ScalingModel", dependencies: ["SequenceParallel", "LongNet", "Sharding", "Attention"],
       swiftSettings: settings),
     .target(name: "Attention", dependencies: ["Tensors"], swiftSettings: settings),
     .target(name: "AttentionReference", swiftSettings: settings),
@@ -110,6 +117,7 @@ let package = Package(
       name: "ring-checks",
       dependencies: [
         "MPI", "Sharding", "Tensors", "Attention", "AttentionReference", "SequenceParallel",
+        "LongNet",
       ],
       path: "Tests/Programs/ring-checks", swiftSettings: settings),
     .testTarget(
@@ -126,6 +134,13 @@ let package = Package(
     .testTarget(
       name: "LaunchTests",
       dependencies: ["TestSupport", "gyre", "mpi-checks", "training-step", "sliding-window"],
+      swiftSettings: settings),
+    .testTarget(
+      name: "LongNetTests",
+      dependencies: [
+        "LongNet", "SequenceParallel", "Attention", "Sharding", "Tensors", "TestSupport",
+        "ring-checks",
+      ],
       swiftSettings: settings),
     .testTarget(
       name: "MPITests", dependencies: ["MPI", "TestSupport", "mpi-checks"],

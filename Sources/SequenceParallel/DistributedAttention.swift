@@ -23,6 +23,8 @@ public struct DistributedAttention: ~Copyable {
   public let transport: Transport
   /// What travels in the backward pass, and why.
   public let backwardDecision: BackwardDecision
+  /// This rank.
+  let rank: Int
   private let engine: any AttentionEngine
 
   /// How a computation runs, apart from what it computes.
@@ -77,6 +79,7 @@ public struct DistributedAttention: ~Copyable {
       problem, transport, decision.route, maker: maker, options: options, on: world)
     self.problem = problem
     self.transport = transport
+    rank = world.rank
     backwardDecision = decision
   }
 

@@ -31,7 +31,7 @@ public struct SampledCheck {
     public var holds: Bool { maxError <= tolerance }
   }
 
-  private let attention: ShardedAttention
+  private let attention: any ShardedProblem
   private let bias: (_ query: Int, _ key: Int, _ head: Int) -> Double
   let samples: [SampledToken]
 
@@ -42,7 +42,7 @@ public struct SampledCheck {
   ///   - rows: the most rows to check.
   ///   - bias: the mask as a plain function, added to the score: 0, a bias, or −∞.
   public init(
-    of attention: ShardedAttention, rows: Int = 32,
+    of attention: some ShardedProblem, rows: Int = 32,
     bias: @escaping (_ query: Int, _ key: Int, _ head: Int) -> Double
   ) {
     self.attention = attention
@@ -136,7 +136,7 @@ public struct SampledCheck {
     _ queries: [[Double]], batch: Int, positions: [Int], k: some TokenRows, v: some TokenRows,
     wire: WireType, rank: Int
   ) throws -> [Double] {
-    let shape = attention.shape
+    let (shape, scale) = (attention.shape, attention.scale)
     let pieces = attention.keys.pieces(of: rank, rowLength: max(k.rowLength, v.rowLength))
     var results = Array(
       repeating: [ReferenceRow.Result](), count: positions.count * shape.queryHeads)
@@ -156,7 +156,7 @@ public struct SampledCheck {
             if added == -.infinity { continue }
             let kvRow = token * shape.kvHeads + head * shape.kvHeads / shape.queryHeads
             let score =
-              attention.scale * dot(query, keys.vector(kvRow, count: shape.headDim)) + added
+              scale * dot(query, keys.vector(kvRow, count: shape.headDim)) + added
             largestScores[index] = max(largestScores[index], abs(score))
             reference.add(score: score, value: values.vector(kvRow, count: shape.valueHeadDim))
           }

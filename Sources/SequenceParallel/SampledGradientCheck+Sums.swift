@@ -18,7 +18,7 @@ extension SampledGradientCheck {
     _ queries: [[Double]], _ rowGradients: [[Double]], _ rows: [ReferenceRow.Result], batch: Int,
     positions: [Int], k: some TokenRows, v: some TokenRows, rank: Int
   ) throws -> [Double] {
-    let shape = attention.shape
+    let (shape, scale) = (attention.shape, attention.scale)
     var dq = [Double](repeating: 0, count: rows.count * shape.headDim)
     let pieces = attention.keys.pieces(of: rank, rowLength: max(k.rowLength, v.rowLength))
     for (tokens, _) in pieces {
@@ -37,8 +37,8 @@ extension SampledGradientCheck {
           let kvRow = token * shape.kvHeads + head * shape.kvHeads / shape.queryHeads
           let key = keys.vector(kvRow, count: shape.headDim)
           let value = values.vector(kvRow, count: shape.valueHeadDim)
-          let weight = exp(attention.scale * dot(query, key) + added - row.logSumExp)
-          let scoreGradient = attention.scale * weight * (dot(rowGradient, value) - delta)
+          let weight = exp(scale * dot(query, key) + added - row.logSumExp)
+          let scoreGradient = scale * weight * (dot(rowGradient, value) - delta)
           dq.add(scoreGradient, times: key, to: index)
         }
       }
@@ -63,7 +63,7 @@ extension SampledGradientCheck {
     _ output: borrowing AttentionOutput, q: some TokenRows, outputGradient: some TokenRows,
     rank: Int
   ) throws -> (dk: [Double], dv: [Double], largestScore: Double) {
-    let shape = attention.shape
+    let (shape, scale) = (attention.shape, attention.scale)
     let ownTokens = attention.queries.tokenCount(of: rank)
     var dk = [Double](repeating: 0, count: positions.count * shape.kvHeads * shape.headDim)
     var dv = [Double](repeating: 0, count: positions.count * shape.kvHeads * shape.valueHeadDim)
@@ -91,10 +91,10 @@ extension SampledGradientCheck {
             if added == -.infinity { continue }
             let key = keys[sample].vector(kvHead, count: shape.headDim)
             let value = values[sample].vector(kvHead, count: shape.valueHeadDim)
-            let score = attention.scale * dot(query, key) + added
+            let score = scale * dot(query, key) + added
             largestScore = max(largestScore, abs(score))
             let weight = exp(score - lse)
-            let scoreGradient = attention.scale * weight * (dot(rowGradient, value) - delta)
+            let scoreGradient = scale * weight * (dot(rowGradient, value) - delta)
             dk.add(scoreGradient, times: query, to: sample * shape.kvHeads + kvHead)
             dv.add(weight, times: rowGradient, to: sample * shape.kvHeads + kvHead)
           }

@@ -13,7 +13,7 @@ import Tensors
 /// values are rounded as the wire rounds them, by plain code: the gradients are those of what has
 /// travelled.
 public struct SampledGradientCheck {
-  let attention: ShardedAttention
+  let attention: any ShardedProblem
   let bias: (_ query: Int, _ key: Int, _ head: Int) -> Double
   /// Knows the sampled queries and their exact rows.
   private let forward: SampledCheck
@@ -26,7 +26,7 @@ public struct SampledGradientCheck {
   ///   - rows: the most queries to check, and the most keys.
   ///   - bias: the mask as a plain function, added to the score: 0, a bias, or −∞.
   public init(
-    of attention: ShardedAttention, rows: Int = 16,
+    of attention: some ShardedProblem, rows: Int = 16,
     bias: @escaping (_ query: Int, _ key: Int, _ head: Int) -> Double
   ) {
     self.attention = attention

@@ -1,6 +1,6 @@
 import MPI
 import Sharding
-import Tensors
+package import Tensors
 
 /// What the checks of sampled rows share: which rows, how they are read and told to others, and how
 /// far numbers are from the oracle's.
@@ -66,7 +66,7 @@ extension Sharding {
 
 extension TokenRows {
   /// `[tokens, heads, headDim]`.
-  func rows(batch: Int, tokens: PositionRange) throws -> [Float] {
+  package func rows(batch: Int, tokens: PositionRange) throws -> [Float] {
     var rows = [Float](repeating: 0, count: tokens.count * rowLength)
     var span = rows.mutableSpan
     try read(batch: batch, tokens: tokens, into: &span)
@@ -76,7 +76,7 @@ extension TokenRows {
 
 extension [Double] {
   /// Vector number `index` of an array of vectors of `count` numbers.
-  func vector(_ index: Int, count: Int) -> ArraySlice<Double> {
+  package func vector(_ index: Int, count: Int) -> ArraySlice<Double> {
     self[index * count..<(index + 1) * count]
   }
 
@@ -87,7 +87,8 @@ extension [Double] {
   }
 }
 
-func dot(_ a: ArraySlice<Double>, _ b: ArraySlice<Double>) -> Double {
+/// The scalar product of two vectors of the same length.
+package func dot(_ a: ArraySlice<Double>, _ b: ArraySlice<Double>) -> Double {
   var sum = 0.0
   for (x, y) in zip(a, b) { sum += x * y }
   return sum

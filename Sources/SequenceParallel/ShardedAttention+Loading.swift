@@ -24,14 +24,6 @@ extension ShardedAttention {
   /// Bytes of key or value rows that are read and packed at a time.
   private static let pieceBytes = 4 << 20
 
-  /// Reads a rank's own queries.
-  ///
-  /// - Parameter source: `[batch, tokens, queryHeads, headDim]`.
-  public func loadQueries(_ source: some TokenRows, rank: Int) throws -> QueryShard {
-    let runs = queries.shards[rank]
-    return QueryShard(try source.read(shard: runs), runs: runs)
-  }
-
   /// Reads and packs a rank's own keys and values, piece by piece, so that memory is the packed
   /// block and little else.
   ///

@@ -1,27 +1,8 @@
 import Attention
 import Sharding
-public import Tensors
+import Tensors
 
 extension ShardedAttention {
-  /// `[batch, tokens, queryHeads, headDim]` of the whole sequence.
-  public var queryShape: Shape { [shape.batch, queries.tokens, shape.queryHeads, shape.headDim] }
-
-  /// `[batch, keyTokens, kvHeads, headDim]` of the whole sequence.
-  public var keyShape: Shape { [shape.batch, keys.tokens, shape.kvHeads, shape.headDim] }
-
-  /// `[batch, keyTokens, kvHeads, valueHeadDim]` of the whole sequence.
-  public var valueShape: Shape { [shape.batch, keys.tokens, shape.kvHeads, shape.valueHeadDim] }
-
-  /// `[batch, tokens, queryHeads, valueHeadDim]` of the whole sequence.
-  public var outputShape: Shape {
-    [shape.batch, queries.tokens, shape.queryHeads, shape.valueHeadDim]
-  }
-
-  /// `[batch, queryHeads, tokens]` of the whole sequence.
-  public var logSumExpShape: Shape {
-    [shape.batch, shape.queryHeads, queries.tokens]
-  }
-
   /// The (query, key) pairs that a rank's queries see, over all heads and sequences.
   public func visiblePairs(rank: Int) -> Int {
     let pairs = pattern.visiblePairs(

@@ -6,7 +6,7 @@ import Tensors
 ///
 /// `o_i = Σ_j softmax_j(scale · q_i·k_j + bias_ij) v_j` over all keys of all ranks. It is a value
 /// that every rank has for itself; ``DistributedAttention`` computes it.
-public struct ShardedAttention: Sendable {
+public struct ShardedAttention: ShardedProblem {
   /// The dimensions of the problem.
   public let shape: AttentionShape
   /// Which rank holds which queries.
@@ -46,9 +46,6 @@ public struct ShardedAttention: Sendable {
     self.wire = wire
     self.accumulation = accumulation
   }
-
-  /// How many ranks share the work.
-  public var ranks: Int { queries.ranks }
 
   /// Whether the queries of a rank see any of the keys of an owner.
   func sees(rank: Int, owner: Int) -> Bool {

@@ -37,7 +37,7 @@ public final class Timeline {
   }
 
   /// Notes what has been done.
-  func note(
+  package func note(
     _ track: Track, _ name: @autoclosure () -> String, from start: ContinuousClock.Instant,
     to end: ContinuousClock.Instant, bytes: Int = 0
   ) {

@@ -28,17 +28,24 @@ extension TokenRows {
   public func read(shard runs: [PositionRange]) throws -> Tensor<Float> {
     let tokens = runs.reduce(0) { $0 + $1.count }
     var tensor = Tensor<Float>(zeros: [shape[0], tokens, shape[2], shape[3]])
+    var numbers = tensor.mutableSpan
+    try read(shard: runs, into: &numbers)
+    return tensor
+  }
+
+  /// Reads the rows of a shard into memory that is there.
+  ///
+  /// - Parameter numbers: `[batch, tokens of the shard, heads, headDim]`.
+  public func read(shard runs: [PositionRange], into numbers: inout MutableSpan<Float>) throws {
     var start = 0
     for batch in 0..<shape[0] {
       for run in runs {
         let end = start + run.count * rowLength
-        var all = tensor.mutableSpan
-        var part = all.part(start..<end)
+        var part = numbers.part(start..<end)
         try read(batch: batch, tokens: run, into: &part)
         start = end
       }
     }
-    return tensor
   }
 }
 

@@ -1,5 +1,5 @@
 import ArgumentParser
-import Attention
+import LongNet
 
 /// The branches given by `--dilated W:R,W:R,…` or `--dilated geometric:W0,R,COUNT`.
 struct DilatedBranchList: Hashable {

@@ -1,5 +1,5 @@
 public import ArgumentParser
-public import Attention
+public import LongNet
 
 /// `--head-offset modulo|grouped`.
 extension HeadOffset: ExpressibleByArgument {

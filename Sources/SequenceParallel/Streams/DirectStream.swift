@@ -106,7 +106,7 @@ final class DirectStream: BlockStream {
     if isSplit { stops.append((ring.rank, .secondHalf)) }
 
     var timing = Timing()
-    var pace = PollPace()
+    var poller = TransferPoller(isOn: overlaps)
     for (owner, part) in stops where sees(ring.rank, owner) {
       let start = ContinuousClock.now
       try ring.wait(for: "the block of rank \(owner)") { () throws(MPIError) in
@@ -117,20 +117,18 @@ final class DirectStream: BlockStream {
       }
       let ready = ContinuousClock.now
       if let operations { collector?.clear(owner, operations) }
-      var failure: MPIError?
       unsafe visit(
         Visit(
           owner: owner, part: part, block: unsafe block(of: owner),
           result: unsafe collector?.result(of: owner)
             ?? UnsafeMutableRawBufferPointer(start: nil, count: 0))
       ) {
-        if !overlaps || !pace.isDue() { return }
-        do throws(MPIError) {
+        poller.poll { () throws(MPIError) in
           _ = try areBlocksHere()
           _ = try areResultsHere()
-        } catch { failure = failure ?? error }
+        }
       }
-      if let failure { throw failure }
+      try poller.throwFailure()
       try collector?.sendHome(owner, on: ring)
       let end = ContinuousClock.now
       timing.waiting += ready - start

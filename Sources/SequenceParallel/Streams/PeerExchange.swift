@@ -1,11 +1,11 @@
-import MPI
+package import MPI
 
 /// Bytes that change hands between pairs of ranks, in the background.
 ///
 /// Every rank knows what every other has for it, so no sizes are told. Unlike
 /// `Communicator.allToAll` it does not wait, and its messages are counted as traffic. Those that
 /// are on their way at a time have tags of their own.
-final class PeerExchange {
+package final class PeerExchange {
   private let name: String
   private let firstRank: Int
   private let timeline: Timeline?
@@ -14,7 +14,7 @@ final class PeerExchange {
   /// - Parameters:
   ///   - name: what travels, for a timeline.
   ///   - firstRank: what number rank 0 has there.
-  init(_ name: String, firstRank: Int = 0, timeline: Timeline? = nil) {
+  package init(_ name: String, firstRank: Int = 0, timeline: Timeline? = nil) {
     self.name = name
     self.firstRank = firstRank
     self.timeline = timeline
@@ -30,7 +30,7 @@ final class PeerExchange {
   ///   - incoming: room for what each rank has for this one, of the size that it sends.
   ///   - tag: of all messages of the exchange.
   @unsafe
-  func begin(
+  package func begin(
     sending outgoing: [UnsafeMutableRawBufferPointer],
     receiving incoming: [UnsafeMutableRawBufferPointer], tag: Int = 0,
     on world: borrowing Communicator
@@ -60,7 +60,7 @@ final class PeerExchange {
   }
 
   /// Moves the exchange on; answers whether it is over.
-  func isFinished() throws(MPIError) -> Bool {
+  package func isFinished() throws(MPIError) -> Bool {
     var isOver = true
     for transfer in transfers where try !transfer.isFinished() { isOver = false }
     return isOver

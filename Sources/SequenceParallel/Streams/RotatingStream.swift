@@ -89,7 +89,7 @@ final class RotatingStream: BlockStream {
       schedule: schedule, group: place.group, isSplit: isSplit, counted: visitsBefore)
     let lanes = lanes(plan, operations)
     var timing = Timing()
-    var pace = PollPace()
+    var poller = TransferPoller(isOn: overlaps)
     for turn in 0..<schedule.turns + (isSplit ? 1 : 0) {
       let isAgain = turn == schedule.turns
       if !overlaps { try settle(lanes, after: turn, &timing) }
@@ -109,7 +109,6 @@ final class RotatingStream: BlockStream {
             && (before.map { self.counters.visits(slot, of: $0.member) >= $0.count } ?? true)
         }
         let ready = ContinuousClock.now
-        var failure: MPIError?
         unsafe visit(
           Visit(
             owner: owner,
@@ -119,12 +118,11 @@ final class RotatingStream: BlockStream {
               ? UnsafeMutableRawBufferPointer(start: nil, count: 0)
               : resultBytes(slot: slot, turn: blockTurn, owner: owner))
         ) {
-          if !overlaps || !pace.isDue() { return }
-          do throws(MPIError) {
+          poller.poll { () throws(MPIError) in
             for lane in lanes { try lane.advance(on: ring) }
-          } catch { failure = failure ?? error }
+          }
         }
-        if let failure { throw failure }
+        try poller.throwFailure()
         counters.countVisit(slot, of: place.member)
         let end = ContinuousClock.now
         timing.waiting += ready - start

@@ -6,9 +6,15 @@ import Sharding
 extension AttendCommand {
   /// Connects the ranks; shared memory that is not there is an error that all know of.
   func connect(
-    _ attention: ShardedAttention, _ transport: Transport, _ options: DistributedAttention.Options,
+    _ attention: ShardedAttention, _ transport: Transport, _ timeline: Timeline?,
     on world: borrowing Communicator
   ) throws -> DistributedAttention {
+    var options = DistributedAttention.Options()
+    options.team = ThreadTeam(threads: threads)
+    options.topology = try topology(of: world)
+    options.overlaps = overlap
+    options.backwardRoute = requestedRoute
+    options.timeline = timeline
     do {
       return try DistributedAttention(
         attention, transport: transport, options: options, on: world)
@@ -32,8 +38,6 @@ extension AttendCommand {
       topology, mesh: transport.mesh ?? mesh, shape: attention.shape)
     if let asked { return asked }
     if world.size == 1 { return ChosenTransport(.ring, reason: "a single rank") }
-    // Rows of dilated attention have ways of their own.
-    if dilation.dilated != nil { return ChosenTransport(.ring) }
     // What fits nowhere cannot even be estimated.
     try checkMemory(attention, .shared, nil, on: world)
     return try ChosenTransport(
@@ -50,16 +54,19 @@ extension AttendCommand {
     _ attention: ShardedAttention, _ transport: Transport, _ backward: BackwardDecision?,
     on world: borrowing Communicator
   ) throws {
+    try checkMemory(
+      attention.residentBytes(
+        rank: world.rank, transport: transport, gradients: gradients,
+        backwardRoute: backward?.route ?? .automatic), on: world)
+  }
+
+  /// The same, with the bytes of a rank known.
+  func checkMemory(_ residentBytes: Double, on world: borrowing Communicator) throws {
     let ranksHere = try world.splitByNode().size
     try world.agreed {
-      let needed =
-        (dilation.dilated != nil
-          ? DilatedAttention.residentBytes(attention, rank: world.rank, gradients: gradients)
-          : attention.residentBytes(
-            rank: world.rank, transport: transport, gradients: gradients,
-            backwardRoute: backward?.route ?? .automatic)) * Double(ranksHere)
       try HostMemory.current.require(
-        needed, for: ranksHere == 1 ? "the tensors of a rank" : "\(ranksHere) ranks",
+        residentBytes * Double(ranksHere),
+        for: ranksHere == 1 ? "the tensors of a rank" : "\(ranksHere) ranks",
         remedy: "use more hosts, or a smaller problem" + (random == nil ? "" : " with --random"),
         isOfArguments: random != nil)
     }

@@ -41,9 +41,7 @@ extension RankReport {
 extension RunReport {
   /// Gathers the ranks' reports; nil on all ranks but 0.
   static func gather(
-    _ own: RankReport, attention: ShardedAttention,
-    choice: ChosenTransport, backward: BackwardDecision?,
-    options: AttendCommand, findings: Findings?, dilated: DilatedReport?,
+    _ own: RankReport, plan: AttendPlan, options: AttendCommand, findings: Findings?,
     on world: borrowing Communicator
   ) throws -> RunReport? {
     let numbers = try world.gather(own.numbers, at: 0)
@@ -58,19 +56,19 @@ extension RunReport {
       let mean = ranks.map(value).reduce(0, +) / Double(ranks.count)
       return mean > 0 ? largest(value) / mean : 1
     }
+    let problem = plan.problem
+    let backward = options.gradients ? plan.backward : nil
     let seconds = largest(\.seconds)
     let flops = ranks.map(\.flops).reduce(0, +)
     return RunReport(
-      ranks: ranks.count, batch: attention.shape.batch, tokens: attention.queries.tokens,
-      keyTokens: attention.keys.tokens, queryHeads: attention.shape.queryHeads,
-      kvHeads: attention.shape.kvHeads, headDim: attention.shape.headDim,
-      valueHeadDim: attention.shape.valueHeadDim, causal: options.causal,
-      layout: attention.queries.layout.rawValue,
-      wire: attention.wire.rawValue, threads: options.threads,
+      ranks: ranks.count, batch: problem.shape.batch, tokens: problem.queries.tokens,
+      keyTokens: problem.keys.tokens, queryHeads: problem.shape.queryHeads,
+      kvHeads: problem.shape.kvHeads, headDim: problem.shape.headDim,
+      valueHeadDim: problem.shape.valueHeadDim, causal: options.causal,
+      layout: problem.queries.layout.rawValue,
+      wire: problem.wire.rawValue, threads: options.threads,
       gradients: options.gradients, reproducible: options.reproducible,
-      transport: dilated == nil ? choice.transport.name : "exchange",
-      transportReason: dilated == nil
-        ? choice.reason : "rows go where the placement computes them",
+      transport: plan.transport.name, transportReason: plan.transport.reason,
       backwardRoute: Nullable(value: backward?.route.name),
       backwardRouteReason: Nullable(value: backward?.reason),
       seconds: seconds, forwardSeconds: largest(\.forwardSeconds),
@@ -87,6 +85,6 @@ extension RunReport {
       checkedRows: findings?.output.rows ?? 0,
       maxGradientError: Nullable(value: findings?.gradients?.maxError),
       gradientTolerance: Nullable(value: findings?.gradients?.tolerance),
-      dilated: Nullable(value: dilated), perRank: ranks)
+      dilated: Nullable(value: plan.dilated), perRank: ranks)
   }
 }

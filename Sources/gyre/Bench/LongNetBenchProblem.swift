@@ -1,6 +1,6 @@
 import Attention
+import LongNet
 import MPI
-import SequenceParallel
 import Sharding
 import Tensors
 
@@ -19,22 +19,18 @@ struct LongNetBenchProblem {
   func prepared(
     _ pass: KernelPass, on world: borrowing Communicator
   ) throws -> any BenchPass {
-    let tokens = Sharding(.contiguous, tokens: tokens, ranks: 1)
-    let problem = ShardedAttention(
-      shape: shape, queries: tokens, keys: tokens,
-      pattern: DilatedPattern(
-        branches: branches.branches, queryHeads: shape.queryHeads, isCausal: isCausal))
+    let sharding = Sharding(.contiguous, tokens: tokens, ranks: 1)
+    let problem = try ShardedDilatedAttention(
+      shape: shape, sharding: sharding, branches: branches.branches, isCausal: isCausal)
     var options = DilatedAttention.Options()
     options.team = ThreadTeam(threads: threads)
     options.gradients = pass == .backward
-    let attention = try DilatedAttention(problem, placement: .units, options: options, on: world)
-    let queries = QueryShard(inputs.queries(), runs: tokens.shards[0])
+    var attention = try DilatedAttention(problem, placement: .units, options: options, on: world)
+    attention.pack(keys: inputs.keys(), values: inputs.values())
+    let queries = QueryShard(inputs.queries(), runs: sharding.shards[0])
     switch pass {
-    case .forward:
-      return DilatedForward(attention, queries, inputs.keys(), inputs.values())
-    case .backward:
-      return try DilatedBackward(
-        attention, queries, inputs.keys(), inputs.values(), inputs.outputGradient())
+    case .forward: return DilatedForward(attention, queries)
+    case .backward: return try DilatedBackward(attention, queries, inputs.outputGradient())
     }
   }
 }
@@ -42,49 +38,36 @@ struct LongNetBenchProblem {
 private final class DilatedForward: BenchPass {
   private var attention: DilatedAttention
   private let queries: QueryShard
-  private let keys: Tensor<Float>
-  private let values: Tensor<Float>
 
-  init(
-    _ attention: consuming DilatedAttention, _ queries: consuming QueryShard,
-    _ keys: consuming Tensor<Float>, _ values: consuming Tensor<Float>
-  ) {
+  init(_ attention: consuming DilatedAttention, _ queries: consuming QueryShard) {
     self.attention = attention
     self.queries = queries
-    self.keys = keys
-    self.values = values
   }
 
   var pairs: Int { attention.pairs }
 
-  func run() throws { _ = try attention.forward(queries, keys: keys, values: values) }
+  func run() throws { _ = try attention.forward(queries) }
 }
 
 private final class DilatedBackward: BenchPass {
   private var attention: DilatedAttention
   private let queries: QueryShard
-  private let keys: Tensor<Float>
-  private let values: Tensor<Float>
   private let output: AttentionOutput
   private let outputGradient: Tensor<Float>
 
   init(
     _ attention: consuming DilatedAttention, _ queries: consuming QueryShard,
-    _ keys: consuming Tensor<Float>, _ values: consuming Tensor<Float>,
     _ outputGradient: consuming Tensor<Float>
   ) throws {
-    output = try attention.forward(queries, keys: keys, values: values)
+    output = try attention.forward(queries)
     self.attention = attention
     self.queries = queries
-    self.keys = keys
-    self.values = values
     self.outputGradient = outputGradient
   }
 
   var pairs: Int { attention.pairs }
 
   func run() throws {
-    _ = try attention.backward(
-      queries, keys: keys, values: values, output: output, outputGradient: outputGradient)
+    _ = try attention.backward(queries, output: output, outputGradient: outputGradient)
   }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Attention
+import LongNet
 import ScalingModel
 import SequenceParallel
 import Sharding
@@ -131,15 +132,13 @@ extension PredictCommand {
     let tokens = tokens(ranks: ranks)
     if let dilated {
       let layout = layout ?? .contiguous
-      let problem = DilatedProblem(
-        shape: shape, tokens: tokens, layout: layout,
-        pattern: DilatedPattern(
-          branches: dilated.branches, headOffset: .modulo, queryHeads: heads, isCausal: causal))
+      let problem = try ShardedDilatedAttention(
+        shape: shape, sharding: Sharding(layout, tokens: tokens, ranks: ranks),
+        branches: dilated.branches, isCausal: causal)
       return placement.compactMap { name in
         name.placement.map { placement in
           let prediction = showingProgress {
-            cluster.predict(
-              problem, ranks: ranks, placement: placement, pass: pass.pass, progress: $0)
+            cluster.predict(problem, placement: placement, pass: pass.pass, progress: $0)
           }
           return result(prediction, pass, by: name.rawValue, tokens: tokens, layout)
         }

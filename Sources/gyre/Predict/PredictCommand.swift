@@ -1,5 +1,6 @@
 import ArgumentParser
 import Attention
+import LongNet
 import ScalingModel
 import SequenceParallel
 import Sharding

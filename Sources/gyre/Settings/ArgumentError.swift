@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import LongNet
 import SequenceParallel
 
 /// A sentence about an argument that has turned out wrong when the ranks, the hosts or the input were
@@ -22,8 +23,11 @@ let usageExitCode = ExitCode.validationFailure.rawValue
 func exitCode(of error: any Error) -> Int32 {
   let isUsage =
     switch error {
-    // A transport that these ranks cannot form, a wire type too narrow for these numbers.
-    case is ArgumentError, is ValidationError, is TransportError, is WireRangeError: true
+    // A transport that these ranks cannot form, a wire type too narrow for these numbers, branches
+    // with more pairs than can be counted.
+    case is ArgumentError, is ValidationError, is TransportError, is WireRangeError,
+      is DilatedProblemError:
+      true
     default: false
     }
   return isUsage ? usageExitCode : EXIT_FAILURE

@@ -1,5 +1,6 @@
 import Attention
 import Glibc
+import LongNet
 import MPI
 import SequenceParallel
 import Tensors
@@ -112,21 +113,17 @@ extension StreamCommand: DistributedCommand {
   }
 
   private func describe(_ input: AttentionInput) throws -> StreamedDilatedAttention {
-    let shape = input.shape
     let window = min(window, max(1, input.tokens))
-    // A bound of the pairs of a window, which are counted as integers.
-    let most =
-      Double(window) * Double(input.tokens) * Double(shape.batch * shape.queryHeads)
-    guard most < 0x1p61 else {
+    do throws(DilatedProblemError) {
+      return try StreamedDilatedAttention(
+        shape: input.shape, tokens: input.tokens, branches: dilated.branches,
+        headOffset: headOffset, isCausal: causal, scale: scale, windowTokens: window,
+        team: ThreadTeam(threads: threads))
+    } catch {
+      // Branches and windows are there, so that only the window can be too long.
       throw ArgumentError(
         "--window is \(window), too long for \(input.tokens) tokens; make it shorter.")
     }
-    return StreamedDilatedAttention(
-      DilatedPattern(
-        branches: dilated.branches, headOffset: headOffset, queryHeads: shape.queryHeads,
-        isCausal: causal),
-      shape: shape, tokens: input.tokens, scale: scale, windowTokens: window,
-      team: ThreadTeam(threads: threads))
   }
 
   /// Refuses windows that the hosts cannot hold.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Attention
+import LongNet
 import Tensors
 
 /// `gyre stream`: options and what can be said about them without looking at any file.

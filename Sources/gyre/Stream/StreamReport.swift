@@ -1,5 +1,6 @@
 import Attention
 import FoundationEssentials
+import LongNet
 import MPI
 import SequenceParallel
 

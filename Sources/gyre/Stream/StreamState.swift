@@ -1,4 +1,4 @@
-import SequenceParallel
+import LongNet
 
 /// What a rank has done so far: all that a checkpoint has to remember.
 struct StreamState: Codable {

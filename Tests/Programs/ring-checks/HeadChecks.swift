@@ -159,26 +159,21 @@ func checkSeveralLayers(_ world: borrowing Communicator) throws {
     options.backwardRoute = route
     var engine = try DistributedAttention(
       attention, transport: transport, options: options, on: world)
-    func pack(_ layer: Problem) throws {
-      try engine.withOwnBlock { block in
-        try attention.load(keys: layer.k, values: layer.v, rank: world.rank, into: &block)
-      }
-    }
     func check(_ index: Int, _ passes: borrowing Passes) throws {
       try layers[index].check(
         passes, expected[index], attention, rank: world.rank, tolerance: 1e-5,
         gradientTolerance: 1e-4, "\(transport), layer \(index)")
     }
-    try pack(layers[0])
+    try engine.load(keys: layers[0].k, values: layers[0].v)
     let output = try engine.forward(queries)
-    try pack(layers[1])
+    try engine.load(keys: layers[1].k, values: layers[1].v)
     let otherOutput = try engine.forward(otherQueries)
     // A rank may pack what it has packed already, and the others need not.
-    if world.rank == 0 { try pack(layers[1]) }
+    if world.rank == 0 { try engine.load(keys: layers[1].k, values: layers[1].v) }
     let otherGradients = try engine.backward(
       otherQueries, output: otherOutput,
       outputGradient: layers[1].outputGradient.read(shard: otherQueries.runs))
-    try pack(layers[0])
+    try engine.load(keys: layers[0].k, values: layers[0].v)
     let gradients = try engine.backward(
       queries, output: output,
       outputGradient: layers[0].outputGradient.read(shard: queries.runs))

@@ -105,7 +105,7 @@ struct Problem {
   /// Throws unless this rank's rows are the oracle's, each tensor within its tolerance times
   /// `1 + max|expected|`.
   func check(
-    _ passes: borrowing Passes, _ expected: Expected, _ attention: ShardedAttention, rank: Int,
+    _ passes: borrowing Passes, _ expected: Expected, _ attention: some ShardedProblem, rank: Int,
     tolerance: Double, gradientTolerance: Double, _ name: String
   ) throws {
     let queries = attention.queries.shards[rank].flatMap(Array.init)
