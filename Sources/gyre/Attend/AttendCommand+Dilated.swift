@@ -16,7 +16,7 @@ extension AttendCommand {
     }
     return DilatedPattern(
       branches: list.branches, headOffset: dilation.headOffset ?? .modulo,
-      queryHeads: input.shape.queryHeads, isCausal: causal)
+      queryHeads: input.shape.queryHeads, isCausal: masks.choice.isCausal)
   }
 
   /// The closed form of dilated attention for the oracle, written out apart from the pattern.
@@ -25,7 +25,8 @@ extension AttendCommand {
     let heads = input.shape.queryHeads
     let isGrouped = dilation.headOffset == .grouped
     let reference = ReferenceDilation(
-      branches: list.branches.map { ($0.segmentLength, $0.dilationRate) }, isCausal: causal
+      branches: list.branches.map { ($0.segmentLength, $0.dilationRate) },
+      isCausal: masks.choice.isCausal
     ) { head, rate in
       isGrouped ? head / ((heads + rate - 1) / rate) : head % rate
     }

@@ -45,7 +45,7 @@ extension RunReport {
     choice: ChosenTransport, backward: BackwardDecision?,
     options: AttendCommand, findings: Findings?, dilated: DilatedReport?,
     on world: borrowing Communicator
-  ) throws -> RunReport? {
+  ) throws -> WithPattern<RunReport>? {
     let numbers = try world.gather(own.numbers, at: 0)
     let hosts = try world.gather(Array(MPIEnvironment.processorName.utf8), at: 0)
     guard let numbers, let hosts else { return nil }
@@ -60,11 +60,11 @@ extension RunReport {
     }
     let seconds = largest(\.seconds)
     let flops = ranks.map(\.flops).reduce(0, +)
-    return RunReport(
+    let report = RunReport(
       ranks: ranks.count, batch: attention.shape.batch, tokens: attention.queries.tokens,
       keyTokens: attention.keys.tokens, queryHeads: attention.shape.queryHeads,
       kvHeads: attention.shape.kvHeads, headDim: attention.shape.headDim,
-      valueHeadDim: attention.shape.valueHeadDim, causal: options.causal,
+      valueHeadDim: attention.shape.valueHeadDim,
       layout: attention.queries.layout.rawValue,
       wire: attention.wire.rawValue, threads: options.threads,
       gradients: options.gradients, reproducible: options.reproducible,
@@ -88,5 +88,6 @@ extension RunReport {
       maxGradientError: Nullable(value: findings?.gradients?.maxError),
       gradientTolerance: Nullable(value: findings?.gradients?.tolerance),
       dilated: Nullable(value: dilated), perRank: ranks)
+    return WithPattern(options.masks.choice, report)
   }
 }

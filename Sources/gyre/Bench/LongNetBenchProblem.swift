@@ -9,7 +9,7 @@ struct LongNetBenchProblem {
   let shape: AttentionShape
   let tokens: Int
   let branches: DilatedBranchList
-  let isCausal: Bool
+  let pattern: PatternChoice
   let threads: Int
 
   private var inputs: BenchInputs { BenchInputs(shape: shape, tokens: tokens, queryTokens: tokens) }
@@ -23,7 +23,7 @@ struct LongNetBenchProblem {
     let problem = ShardedAttention(
       shape: shape, queries: tokens, keys: tokens,
       pattern: DilatedPattern(
-        branches: branches.branches, queryHeads: shape.queryHeads, isCausal: isCausal))
+        branches: branches.branches, queryHeads: shape.queryHeads, isCausal: pattern.isCausal))
     var options = DilatedAttention.Options()
     options.team = ThreadTeam(threads: threads)
     options.gradients = pass == .backward

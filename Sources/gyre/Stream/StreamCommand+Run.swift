@@ -21,7 +21,10 @@ extension StreamCommand: DistributedCommand {
     let report = try StreamReport.gather(
       state, resumed: resumed, attention: attention, options: self, on: world)
     try world.agreed {
-      if let report { try printReport(self.report == .json ? report.json : report.text) }
+      if let report {
+        try printReport(
+          self.report == .json ? jsonLine(report) : report.fields.text(under: report.pattern))
+      }
     }
     let failure = report?.failure
     guard try world.broadcast(failure == nil ? 0 : 1, from: 0) == 0 else {
@@ -124,7 +127,7 @@ extension StreamCommand: DistributedCommand {
     return StreamedDilatedAttention(
       DilatedPattern(
         branches: dilated.branches, headOffset: headOffset, queryHeads: shape.queryHeads,
-        isCausal: causal),
+        isCausal: masks.choice.isCausal),
       shape: shape, tokens: input.tokens, scale: scale, windowTokens: window,
       team: ThreadTeam(threads: threads))
   }
