@@ -53,7 +53,7 @@ extension Cluster {
     let alone =
       flops
       / (kernel.flopsPerSecond(
-        tokens: Double(problem.tokens), pass, isMasked: problem.isCausal) * Double(threads))
+        tokens: Double(problem.tokens), pass, isMasked: problem.pattern.isCausal) * Double(threads))
     let efficiency = alone / (Double(ranks) * seconds)
     let sharded = problem.sharded(ranks: ranks)
     return Prediction(

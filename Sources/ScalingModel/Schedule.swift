@@ -56,7 +56,7 @@ struct Schedule {
     bytes: TokenBytes, pass: AttentionPass, flowsPerHost: Double?, on cluster: Cluster
   ) {
     let work = VisitWork(
-      counts: counts, layout: problem.layout, isCausal: problem.isCausal)
+      counts: counts, layout: problem.layout, isCausal: problem.pattern.isCausal)
     let ranks = counts.count
     let heads = Double(shape.queryHeads * shape.batch)
     let flops = shape.flopsPerPair(pass) * heads
@@ -74,7 +74,7 @@ struct Schedule {
       },
       own: counts.indices.map {
         work.pairs(rank: $0, owner: $0)
-          * secondsOfPair(tokens: Double(counts[$0]), isMasked: problem.isCausal)
+          * secondsOfPair(tokens: Double(counts[$0]), isMasked: problem.pattern.isCausal)
       }, overhead: cluster.visitSeconds)
 
     // Of each group, what goes to the next and over which link.

@@ -18,7 +18,7 @@ struct ReplayTests {
   func replay(layout: Layout, isCausal: Bool, ranks: Int, bytesPerSecond: Double) throws {
     let problem = DenseProblem(
       shape: AttentionShape(batch: 1, queryHeads: 4, kvHeads: 4, headDim: 16, valueHeadDim: 16),
-      tokens: 4001, layout: layout, isCausal: isCausal)
+      tokens: 4001, layout: layout, pattern: isCausal ? .causal : .full)
     let machines = Cluster(
       kernel: KernelCurve(flopsPerSecond: 1e9),
       network: Link(latency: 1e-3, bytesPerSecond: bytesPerSecond),

@@ -22,7 +22,7 @@ struct RingStepsTests {
   private func problem(_ tokens: Int, _ layout: Layout = .contiguous, isCausal: Bool = false)
     -> DenseProblem
   {
-    DenseProblem(shape: shape, tokens: tokens, layout: layout, isCausal: isCausal)
+    DenseProblem(shape: shape, tokens: tokens, layout: layout, pattern: isCausal ? .causal : .full)
   }
 
   /// Seconds that a rank computes on one block, and that the block travels at 1 GB/s.

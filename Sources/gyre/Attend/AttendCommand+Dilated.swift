@@ -18,7 +18,7 @@ extension AttendCommand {
     return try ShardedDilatedAttention(
       shape: input.shape, sharding: try sharding(tokens: input.tokens, ranks: ranks),
       branches: list.branches,
-      headOffset: dilation.headOffset ?? .modulo, isCausal: causal, scale: scale)
+      headOffset: dilation.headOffset ?? .modulo, isCausal: masks.choice.isCausal, scale: scale)
   }
 
   /// The closed form of dilated attention for the oracle, written out apart from the pattern.
@@ -27,7 +27,8 @@ extension AttendCommand {
     let heads = input.shape.queryHeads
     let isGrouped = dilation.headOffset == .grouped
     let reference = ReferenceDilation(
-      branches: list.branches.map { ($0.segmentLength, $0.dilationRate) }, isCausal: causal
+      branches: list.branches.map { ($0.segmentLength, $0.dilationRate) },
+      isCausal: masks.choice.isCausal
     ) { head, rate in
       isGrouped ? head / ((heads + rate - 1) / rate) : head % rate
     }

@@ -37,7 +37,10 @@ extension AttendCommand: DistributedCommand {
       own, plan: plan, options: self, findings: findings, on: world)
     // The report comes last: whatever becomes of it, the output is there.
     try world.agreed {
-      if let report { try printReport(self.report == .json ? report.json : report.text) }
+      if let report {
+        try printReport(
+          self.report == .json ? jsonLine(report) : report.fields.text(under: report.pattern))
+      }
     }
     if let failure = findings?.failure {
       throw AgreedFailure(
@@ -141,15 +144,12 @@ extension AttendCommand: DistributedCommand {
     return try AttentionInput(safetensors: input, gradients: gradients, options: files)
   }
 
-  /// How far past its own position a query sees under `--causal`.
-  private func causalOffset(_ input: AttentionInput) -> Int { input.keyTokens - input.tokens }
-
   private func describe(_ input: AttentionInput, ranks: Int) throws -> ShardedAttention {
     ShardedAttention(
       shape: input.shape,
       queries: try sharding(tokens: input.tokens, ranks: ranks),
       keys: try sharding(tokens: input.keyTokens, ranks: ranks),
-      pattern: causal ? CausalPattern(offset: causalOffset(input)) : FullPattern(),
+      pattern: masks.choice.pattern(tokens: input.tokens, keyTokens: input.keyTokens),
       scale: scale, wire: wire ?? WireType(input.keyValueType), accumulation: accumulation)
   }
 
@@ -176,9 +176,8 @@ extension AttendCommand: DistributedCommand {
 
   /// The mask for the oracle, written out apart from the kernels' pattern.
   private func bias(_ input: AttentionInput) -> (Int, Int, Int) -> Double {
-    if let dilated = dilatedBias(input) { return dilated }
-    let offset = causalOffset(input)
-    return causal ? { i, j, _ in j <= i + offset ? 0 : -.infinity } : { _, _, _ in 0 }
+    dilatedBias(input)
+      ?? masks.choice.bias(tokens: input.tokens, keyTokens: input.keyTokens)
   }
 
   /// Refuses to pass on a result in which finite inputs have overflowed single precision.

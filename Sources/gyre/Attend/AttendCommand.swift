@@ -87,12 +87,8 @@ struct AttendCommand: ParsableCommand {
       """)
   var gradients = false
 
-  @Flag(
-    help: """
-      A query sees the keys up to its own position, aligned at the bottom right where there are \
-      more keys than queries.
-      """)
-  var causal = false
+  @OptionGroup(title: "Masks")
+  var masks: PatternOptions
 
   @Option(
     help: """
@@ -281,7 +277,7 @@ struct AttendCommand: ParsableCommand {
   }
 
   /// The layout asked for, or the one that balances the work.
-  var chosenLayout: Layout { layout ?? (causal ? .zigzag : .contiguous) }
+  var chosenLayout: Layout { layout ?? masks.choice.usualLayout }
 }
 
 /// What rank 0 prints.

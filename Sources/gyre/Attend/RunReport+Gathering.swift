@@ -43,7 +43,7 @@ extension RunReport {
   static func gather(
     _ own: RankReport, plan: AttendPlan, options: AttendCommand, findings: Findings?,
     on world: borrowing Communicator
-  ) throws -> RunReport? {
+  ) throws -> WithPattern<RunReport>? {
     let numbers = try world.gather(own.numbers, at: 0)
     let hosts = try world.gather(Array(MPIEnvironment.processorName.utf8), at: 0)
     guard let numbers, let hosts else { return nil }
@@ -60,11 +60,11 @@ extension RunReport {
     let backward = options.gradients ? plan.backward : nil
     let seconds = largest(\.seconds)
     let flops = ranks.map(\.flops).reduce(0, +)
-    return RunReport(
+    let report = RunReport(
       ranks: ranks.count, batch: problem.shape.batch, tokens: problem.queries.tokens,
       keyTokens: problem.keys.tokens, queryHeads: problem.shape.queryHeads,
       kvHeads: problem.shape.kvHeads, headDim: problem.shape.headDim,
-      valueHeadDim: problem.shape.valueHeadDim, causal: options.causal,
+      valueHeadDim: problem.shape.valueHeadDim,
       layout: problem.queries.layout.rawValue,
       wire: problem.wire.rawValue, threads: options.threads,
       gradients: options.gradients, reproducible: options.reproducible,
@@ -86,5 +86,6 @@ extension RunReport {
       maxGradientError: Nullable(value: findings?.gradients?.maxError),
       gradientTolerance: Nullable(value: findings?.gradients?.tolerance),
       dilated: Nullable(value: plan.dilated), perRank: ranks)
+    return WithPattern(options.masks.choice, report)
   }
 }

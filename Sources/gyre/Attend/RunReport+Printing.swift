@@ -1,13 +1,12 @@
-extension RunReport {
-  /// One JSON object on one line.
-  var json: String { get throws { try jsonLine(self) } }
+import Attention
 
+extension RunReport {
   /// A table with a line for each rank, and a summary.
-  var text: String {
-    ([heading, ""] + [table(rows), ""] + summary).joined(separator: "\n")
+  func text(under pattern: PatternChoice) -> String {
+    ([heading(pattern), ""] + [table(rows), ""] + summary).joined(separator: "\n")
   }
 
-  private var heading: String {
+  private func heading(_ pattern: PatternChoice) -> String {
     let length =
       keyTokens == tokens
       ? "\(grouped(tokens)) tokens"
@@ -17,7 +16,7 @@ extension RunReport {
       ? "head dim \(headDim)" : "head dim \(headDim), values \(valueHeadDim)"
     let sequences = batch == 1 ? "" : "\(batch) sequences of "
     let kind = dilated.value == nil ? "attention" : "dilated attention"
-    return "\(causal ? "Causal" : "Full") \(kind): \(sequences)\(length), "
+    return "\(capitalized("\(pattern)")) \(kind): \(sequences)\(length), "
       + "\(queryHeads) query head\(queryHeads == 1 ? "" : "s"), "
       + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims), \(wire) on the wire; "
       + "\(gradients ? "forward and backward; " : "")\(layout) layout on \(ranks) rank\(ranks == 1 ? "" : "s")"

@@ -36,7 +36,6 @@ struct RunReport: Encodable {
   let kvHeads: Int
   let headDim: Int
   let valueHeadDim: Int
-  let causal: Bool
   let layout: String
   let wire: String
   let threads: Int

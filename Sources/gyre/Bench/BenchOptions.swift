@@ -6,21 +6,6 @@ enum KernelPass: String, CaseIterable, Encodable {
   case forward, backward
 }
 
-/// `--causal both|true|false`.
-enum CausalChoice: String, CaseIterable, ExpressibleByArgument {
-  case both
-  case yes = "true"
-  case no = "false"
-
-  var values: [Bool] {
-    switch self {
-    case .both: [false, true]
-    case .yes: [true]
-    case .no: [false]
-    }
-  }
-}
-
 /// Refuses numbers of heads that cannot be, or whose sizes no integer holds.
 func requireHeads(_ heads: Int, _ kvHeads: Int?) throws {
   let most = 1 << 16

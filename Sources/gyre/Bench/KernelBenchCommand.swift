@@ -44,8 +44,7 @@ struct KernelBenchCommand: ParsableCommand {
   @Option(help: "KV heads.")
   var kvHeads = 2
 
-  @Option(help: "With a causal mask, without, or both.")
-  var causal = CausalChoice.both
+  @OptionGroup(title: "Masks") var masks: PatternListOptions
 
   @Option(
     name: .customLong("dtype"),
@@ -93,14 +92,14 @@ struct KernelBenchCommand: ParsableCommand {
     for pass in passes {
       for headDim in headDims {
         for tokens in tokens {
-          for isCausal in causal.values {
+          for pattern in masks.choices(usual: .both) {
             for dtype in dtypes {
               for threads in threads {
                 let problem = KernelBenchProblem(
                   shape: AttentionShape(
                     batch: 1, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
                     valueHeadDim: valueHeadDim ?? headDim),
-                  tokens: tokens, queries: queries ?? tokens, isCausal: isCausal, dtype: dtype,
+                  tokens: tokens, queries: queries ?? tokens, choice: pattern, dtype: dtype,
                   threads: threads, accumulation: reproducible ? .reproducible : .fast)
                 results.append(try problem.measure(pass, repeats: repeats, memory))
               }

@@ -7,7 +7,7 @@ struct KernelBenchProblem {
   let tokens: Int
   /// The last tokens of the sequence.
   let queries: Int
-  let isCausal: Bool
+  let choice: PatternChoice
   let dtype: WireType
   let threads: Int
   let accumulation: Accumulation
@@ -15,7 +15,7 @@ struct KernelBenchProblem {
   private var keyRun: PositionRange { PositionRange(0..<tokens) }
   private var queryRun: PositionRange { PositionRange(0..<queries) }
   private var pattern: any AttentionPattern {
-    isCausal ? CausalPattern(offset: tokens - queries) : FullPattern()
+    choice.pattern(tokens: queries, keyTokens: tokens)
   }
   private var scale: Double { 1 / Double(shape.headDim).squareRoot() }
   private var team: ThreadTeam { ThreadTeam(threads: threads) }
@@ -41,16 +41,17 @@ struct KernelBenchProblem {
     let rate = Double(measured.pairs * pass.flopsPerPair(shape)) / times.median
     let bytes = KeyValueBlock.byteCount(keys: tokens, shape: shape, elementType: dtype)
     let bytesPerSecond = Double(bytes) / times.median
-    return KernelBenchResult(
+    let fields = KernelBenchFields(
       pass: pass, headDim: shape.headDim, valueHeadDim: shape.valueHeadDim, tokens: tokens,
       queries: queries,
-      queryHeads: shape.queryHeads, kvHeads: shape.kvHeads, causal: isCausal, dtype: dtype.rawValue,
+      queryHeads: shape.queryHeads, kvHeads: shape.kvHeads, dtype: dtype.rawValue,
       threads: threads, reproducible: accumulation == .reproducible, seconds: times.median,
       secondsLow: times.interval.lowerBound, secondsHigh: times.interval.upperBound,
       spread: times.spread, flopsPerSecond: rate, fmaPeakFlopsPerSecond: peaks.median,
       fractionOfPeak: rate / (peaks.median * Double(threads)), bytesPerSecond: bytesPerSecond,
       memoryBandwidthBytesPerSecond: bandwidths.median,
       fractionOfBandwidth: bytesPerSecond / bandwidths.median)
+    return WithPattern(choice, fields)
   }
 
   // MARK: Passes

@@ -1,10 +1,11 @@
-extension KernelBenchResult: BenchResult {
+import Attention
+
+extension KernelBenchFields: PatternedFields {
   static let benchmark = "kernel"
 
-  static let keys = [
-    "pass", "headDim", "tokens", "queries", "queryHeads", "kvHeads", "causal", "dtype", "threads",
-    "reproducible", "valueHeadDim",
-  ]
+  static let keys =
+    ["pass", "headDim", "tokens", "queries", "queryHeads", "kvHeads"] + PatternChoice.fields
+    + ["dtype", "threads", "reproducible", "valueHeadDim"]
 
   static let figures = [
     "seconds", "secondsLow", "secondsHigh", "spread", "flopsPerSecond", "fmaPeakFlopsPerSecond",
@@ -15,7 +16,9 @@ extension KernelBenchResult: BenchResult {
     // Where memory limits any of them.
     let showsBandwidth = results.contains { $0.queries <= 16 }
     return [header + (showsBandwidth ? bandwidthHeader : [])]
-      + results.map { $0.cells + (showsBandwidth ? $0.bandwidthCells : []) }
+      + results.map {
+        $0.fields.cells(under: $0.pattern) + (showsBandwidth ? $0.fields.bandwidthCells : [])
+      }
   }
 
   private static let header = [
@@ -31,10 +34,9 @@ extension KernelBenchResult: BenchResult {
   static func remarks(on results: [KernelBenchResult]) -> [String] {
     [Spread.remark(results.map(\.spread))].compactMap { $0 }
   }
-
-  private var cells: [String] {
+  private func cells(under pattern: PatternChoice) -> [String] {
     [
-      pass.rawValue, causal ? "causal" : "full", headDims(headDim, valueHeadDim), grouped(tokens),
+      pass.rawValue, "\(pattern)", headDims(headDim, valueHeadDim), grouped(tokens),
       "\(queryHeads)/\(kvHeads)", dtype, "\(threads)", reproducible ? "reproducible" : "fast",
       "\(threeDigits(seconds * 1e3)) ms", "\(fixed(spread * 100, 1)) %",
       threeDigits(flopsPerSecond / 1e9), threeDigits(fmaPeakFlopsPerSecond / 1e9),

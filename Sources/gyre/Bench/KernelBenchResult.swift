@@ -1,5 +1,10 @@
+import Attention
+
 /// One row of the kernel benchmark.
-struct KernelBenchResult: Encodable {
+typealias KernelBenchResult = WithPattern<KernelBenchFields>
+
+/// What such a row has besides the masks.
+struct KernelBenchFields: Encodable {
   let pass: KernelPass
   let headDim: Int
   let valueHeadDim: Int
@@ -7,7 +12,6 @@ struct KernelBenchResult: Encodable {
   let queries: Int
   let queryHeads: Int
   let kvHeads: Int
-  let causal: Bool
   let dtype: String
   let threads: Int
   let reproducible: Bool

@@ -5,7 +5,7 @@ import MPI
 struct LongNetBench {
   let shape: AttentionShape
   let pass: KernelPass
-  let isCausal: Bool
+  let pattern: PatternChoice
   let threads: Int
   let clock: BenchClock
 
@@ -39,12 +39,12 @@ struct LongNetBench {
     for tokens in tokens {
       let list = try branches(tokens)
       let problem = LongNetBenchProblem(
-        shape: shape, tokens: tokens, branches: list, isCausal: isCausal, threads: threads)
+        shape: shape, tokens: tokens, branches: list, pattern: pattern, threads: threads)
       contestants.append(
         Contestant(tokens: tokens, branches: list, try problem.prepared(pass, on: world)))
       if tokens <= denseLimit {
         let problem = KernelBenchProblem(
-          shape: shape, tokens: tokens, queries: tokens, isCausal: isCausal, dtype: .f32,
+          shape: shape, tokens: tokens, queries: tokens, choice: pattern, dtype: .f32,
           threads: threads, accumulation: .fast)
         contestants.append(Contestant(tokens: tokens, branches: nil, problem.prepared(pass)))
       }
@@ -79,11 +79,11 @@ struct LongNetBench {
   ) -> LongNetBenchResult {
     let flops = flops(contestant)
     let rate = flops / contestant.times.median
-    return LongNetBenchResult(
+    let fields = LongNetBenchFields(
       pass: pass, tokens: contestant.tokens,
       attention: contestant.isDense ? .dense : .dilated,
       branches: contestant.branches?.description, headDim: shape.headDim,
-      queryHeads: shape.queryHeads, kvHeads: shape.kvHeads, causal: isCausal, threads: threads,
+      queryHeads: shape.queryHeads, kvHeads: shape.kvHeads, threads: threads,
       clock: clock,
       seconds: contestant.times.median, secondsLow: contestant.times.interval.lowerBound,
       secondsHigh: contestant.times.interval.upperBound, spread: contestant.times.spread,
@@ -93,6 +93,7 @@ struct LongNetBench {
         flops / self.flops($0) / contestant.times.medianRatio(to: $0.times)
       },
       timeRatio: before.map { contestant.times.medianRatio(to: $0.times) })
+    return WithPattern(pattern, fields)
   }
 
   /// Useful ones, in floating point since they may exceed an integer.

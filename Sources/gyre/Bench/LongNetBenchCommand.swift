@@ -48,8 +48,7 @@ struct LongNetBenchCommand: ParsableCommand {
   @Option(help: "KV heads. (default: as many as there are query heads)")
   var kvHeads: Int?
 
-  @Option(help: "With a causal mask, without, or both.")
-  var causal = CausalChoice.both
+  @OptionGroup(title: "Masks") var masks: PatternListOptions
 
   @Option(
     help: "Numbers of threads, joined by commas. (default: 1)",
@@ -102,13 +101,13 @@ extension LongNetBenchCommand: DistributedCommand {
     var results: [LongNetBenchResult] = []
     for pass in passes {
       for headDim in headDims {
-        for isCausal in causal.values {
+        for pattern in masks.choices(usual: .both) {
           for threads in threads {
             let bench = LongNetBench(
               shape: AttentionShape(
                 batch: 1, queryHeads: heads, kvHeads: kvHeads ?? heads, headDim: headDim,
                 valueHeadDim: headDim),
-              pass: pass, isCausal: isCausal, threads: threads, clock: clock)
+              pass: pass, pattern: pattern, threads: threads, clock: clock)
             results += try bench.measure(
               tokens: tokens, denseLimit: denseLimit, repeats: repeats, on: alone,
               branches: branches)

@@ -9,7 +9,7 @@ struct LongNetBenchProblem {
   let shape: AttentionShape
   let tokens: Int
   let branches: DilatedBranchList
-  let isCausal: Bool
+  let pattern: PatternChoice
   let threads: Int
 
   private var inputs: BenchInputs { BenchInputs(shape: shape, tokens: tokens, queryTokens: tokens) }
@@ -21,7 +21,7 @@ struct LongNetBenchProblem {
   ) throws -> any BenchPass {
     let sharding = Sharding(.contiguous, tokens: tokens, ranks: 1)
     let problem = try ShardedDilatedAttention(
-      shape: shape, sharding: sharding, branches: branches.branches, isCausal: isCausal)
+      shape: shape, sharding: sharding, branches: branches.branches, isCausal: pattern.isCausal)
     var options = DilatedAttention.Options()
     options.team = ThreadTeam(threads: threads)
     options.gradients = pass == .backward

@@ -1,5 +1,10 @@
+import Attention
+
 /// One row of the LongNet benchmark.
-struct LongNetBenchResult {
+typealias LongNetBenchResult = WithPattern<LongNetBenchFields>
+
+/// What such a row has besides the masks.
+struct LongNetBenchFields {
   let pass: KernelPass
   let tokens: Int
   let attention: AttentionKind
@@ -8,7 +13,6 @@ struct LongNetBenchResult {
   let headDim: Int
   let queryHeads: Int
   let kvHeads: Int
-  let causal: Bool
   let threads: Int
   let clock: BenchClock
   /// The median.
@@ -38,13 +42,12 @@ struct LongNetBenchResult {
   }
 }
 
-extension LongNetBenchResult: BenchResult {
+extension LongNetBenchFields: PatternedFields {
   static let benchmark = "longnet"
 
-  static let keys = [
-    "pass", "tokens", "attention", "branches", "headDim", "queryHeads", "kvHeads", "causal",
-    "threads", "clock",
-  ]
+  static let keys =
+    ["pass", "tokens", "attention", "branches", "headDim", "queryHeads", "kvHeads"]
+    + PatternChoice.fields + ["threads", "clock"]
 
   static let figures = [
     "seconds", "secondsLow", "secondsHigh", "spread", "pairs", "flops", "flopsPerSecond",
@@ -66,7 +69,7 @@ extension LongNetBenchResult: BenchResult {
     return [header]
       + results.map { result in
         [
-          result.pass.rawValue, result.causal ? "causal" : "full", "\(result.headDim)",
+          result.pass.rawValue, "\(result.pattern)", "\(result.headDim)",
           "\(result.threads)", grouped(result.tokens), result.attention.rawValue,
           result.shortBranches, "\(threeDigits(result.seconds * 1e3)) ms",
           "\(fixed(result.spread * 100, 1)) %", result.timeRatio.map { fixed($0, 2) } ?? "",
@@ -77,7 +80,7 @@ extension LongNetBenchResult: BenchResult {
   }
 
   /// The first and the last branch.
-  private var shortBranches: String {
+  fileprivate var shortBranches: String {
     guard let list = branches?.split(separator: ","), let first = list.first, let last = list.last
     else { return "" }
     return switch list.count {

@@ -23,7 +23,7 @@ struct MeasuredKernel {
       for isMasked in [false, true] {
         let points = kernels.filter {
           HeadDims($0) == nearest && $0.fields["pass"]?.string == pass.name
-            && $0.fields["causal"]?.bool == isMasked
+            && PatternChoice($0) == (isMasked ? .causal : .full)
         }.compactMap { row in
           row.positive("tokens").flatMap { tokens in
             row.positive("flopsPerSecond").map {

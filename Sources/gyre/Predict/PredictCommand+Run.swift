@@ -116,13 +116,13 @@ extension PredictCommand {
       valueHeadDim: valueHeadDim ?? headDim)
   }
 
-  private var chosenLayout: Layout { layout ?? (causal ? .zigzag : .contiguous) }
+  private var chosenLayout: Layout { layout ?? masks.choice.usualLayout }
 
   private func tokens(ranks: Int) -> Int { tokens ?? (tokensPerRank ?? 1) * ranks }
 
   private func denseProblem(ranks: Int) -> DenseProblem {
     DenseProblem(
-      shape: shape, tokens: tokens(ranks: ranks), layout: chosenLayout, isCausal: causal,
+      shape: shape, tokens: tokens(ranks: ranks), layout: chosenLayout, pattern: masks.choice,
       wire: wire)
   }
 
@@ -134,7 +134,7 @@ extension PredictCommand {
       let layout = layout ?? .contiguous
       let problem = try ShardedDilatedAttention(
         shape: shape, sharding: Sharding(layout, tokens: tokens, ranks: ranks),
-        branches: dilated.branches, isCausal: causal)
+        branches: dilated.branches, isCausal: masks.choice.isCausal)
       return placement.compactMap { name in
         name.placement.map { placement in
           let prediction = showingProgress {
@@ -161,16 +161,17 @@ extension PredictCommand {
     _ prediction: Prediction, _ pass: KernelPass, by transport: String, tokens: Int,
     _ layout: Layout
   ) -> PredictResult {
-    PredictResult(
+    let fields = PredictFields(
       pass: pass.rawValue, transport: transport, ranks: prediction.ranks, hosts: prediction.hosts,
       threads: machines.threads, tokens: tokens, queryHeads: heads, kvHeads: kvHeads ?? heads,
-      headDim: headDim, valueHeadDim: shape.valueHeadDim, causal: causal, layout: layout.rawValue,
+      headDim: headDim, valueHeadDim: shape.valueHeadDim, layout: layout.rawValue,
       wire: wire.rawValue,
       seconds: prediction.seconds, computeSeconds: prediction.computeSeconds,
       exposedSeconds: prediction.exposedSeconds, imbalanceSeconds: prediction.imbalanceSeconds,
       bytesSentPerRank: prediction.bytesSentPerRank, residentBytes: prediction.residentBytes,
       flops: prediction.flops, flopsPerSecond: prediction.flops / prediction.seconds,
       efficiency: prediction.efficiency, limit: prediction.limit.rawValue)
+    return WithPattern(masks.choice, fields)
   }
 }
 

@@ -73,8 +73,8 @@ struct PredictCommand: ParsableCommand {
     help: ArgumentHelp("Head dim of the values. (default: the head dim)", valueName: "n"))
   var valueHeadDim: Int?
 
-  @Flag(help: "A query sees the keys up to its own position.")
-  var causal = false
+  @OptionGroup(title: "Masks")
+  var masks: PatternOptions
 
   @Option(
     help: "Which rank holds which tokens. (default: zigzag with --causal, contiguous without)")

@@ -1,4 +1,5 @@
 import Attention
+import FoundationEssentials
 import ScalingModel
 import SequenceParallel
 import Sharding
@@ -28,7 +29,7 @@ struct RunKey {
       // Files of earlier versions had one head dim.
       let valueHeadDim = row.fields["valueHeadDim"] == nil
         ? headDim : number("valueHeadDim", 1...AttentionShape.largestHeadDim),
-      let isCausal = row.fields["causal"]?.bool,
+      let pattern = PatternChoice(row),
       let layout = row.fields["layout"]?.string.flatMap(Layout.init(rawValue:)),
       let wire = row.fields["wire"]?.string.flatMap(WireType.init(rawValue:)),
       let pass = row.fields["pass"]?.string.flatMap(KernelPass.init(rawValue:)),
@@ -41,12 +42,22 @@ struct RunKey {
       shape: AttentionShape(
         batch: 1, queryHeads: queryHeads, kvHeads: kvHeads, headDim: headDim,
         valueHeadDim: valueHeadDim),
-      tokens: tokens, layout: layout, isCausal: isCausal, wire: wire)
+      tokens: tokens, layout: layout, pattern: pattern, wire: wire)
     self.ranks = ranks
     self.hosts = hosts
     threads = number("threads", 1...1024) ?? 1
     self.pass = pass.pass
     self.transport = transport
     transportName = transport.name
+  }
+}
+
+extension PatternChoice {
+  /// That of a row of a results file; nil where the row does not say.
+  init?(_ row: ResultRow) {
+    guard let fields = try? jsonLine(JSONValue.object(row.fields)),
+      let choice = try? JSONDecoder().decode(PatternChoice.self, from: Data(fields.utf8))
+    else { return nil }
+    self = choice
   }
 }

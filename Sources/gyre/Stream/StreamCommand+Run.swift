@@ -22,7 +22,10 @@ extension StreamCommand: DistributedCommand {
     let report = try StreamReport.gather(
       state, resumed: resumed, attention: attention, options: self, on: world)
     try world.agreed {
-      if let report { try printReport(self.report == .json ? report.json : report.text) }
+      if let report {
+        try printReport(
+          self.report == .json ? jsonLine(report) : report.fields.text(under: report.pattern))
+      }
     }
     let failure = report?.failure
     guard try world.broadcast(failure == nil ? 0 : 1, from: 0) == 0 else {
@@ -117,7 +120,7 @@ extension StreamCommand: DistributedCommand {
     do throws(DilatedProblemError) {
       return try StreamedDilatedAttention(
         shape: input.shape, tokens: input.tokens, branches: dilated.branches,
-        headOffset: headOffset, isCausal: causal, scale: scale, windowTokens: window,
+        headOffset: headOffset, isCausal: masks.choice.isCausal, scale: scale, windowTokens: window,
         team: ThreadTeam(threads: threads))
     } catch {
       // Branches and windows are there, so that only the window can be too long.

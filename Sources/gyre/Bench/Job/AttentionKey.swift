@@ -4,6 +4,8 @@ import Sharding
 
 /// What attention a row is about: the fields that such rows of all benchmarks have.
 struct AttentionKey: Encodable {
+  /// Its fields stand beside those that are named below.
+  let pattern: PatternChoice
   let pass: KernelPass
   let ranks: Int
   let hosts: Int
@@ -16,7 +18,6 @@ struct AttentionKey: Encodable {
   let kvHeads: Int
   let headDim: Int
   let valueHeadDim: Int
-  let causal: Bool
   let layout: String
   /// As it was asked for.
   let transport: String
@@ -24,10 +25,16 @@ struct AttentionKey: Encodable {
   /// What was taken, where it was not named; no key.
   let chosenTransport: String
 
-  static let names = [
-    "pass", "ranks", "hosts", "threads", "tokens", "tokensPerRank", "queryHeads", "kvHeads",
-    "headDim", "causal", "layout", "transport", "wire", "valueHeadDim",
-  ]
+  private enum CodingKeys: CodingKey {
+    case pass, ranks, hosts, threads, tokens, tokensPerRank, queryHeads, kvHeads, headDim
+    case valueHeadDim, layout, transport, wire, chosenTransport
+  }
+
+  static let names =
+    [
+      "pass", "ranks", "hosts", "threads", "tokens", "tokensPerRank", "queryHeads", "kvHeads",
+      "headDim",
+    ] + PatternChoice.fields + ["layout", "transport", "wire", "valueHeadDim"]
 
   static let header = [
     "pass", "mask", "by", "layout", "wire", "head dim", "tokens", "hosts", "ranks",
@@ -35,7 +42,7 @@ struct AttentionKey: Encodable {
 
   var cells: [String] {
     [
-      pass.rawValue, causal ? "causal" : "full",
+      pass.rawValue, "\(pattern)",
       transport == chosenTransport ? transport : "\(transport): \(chosenTransport)", layout, wire,
       headDims(headDim, valueHeadDim), grouped(tokens), "\(hosts)", "\(ranks)",
     ]
@@ -43,7 +50,7 @@ struct AttentionKey: Encodable {
 
   /// The row in a few words, where several are spoken of.
   var words: String {
-    "\(pass), \(causal ? "causal" : "full"), \(transport), \(wire), \(grouped(tokens)) tokens, "
+    "\(pass), \(pattern), \(transport), \(wire), \(grouped(tokens)) tokens, "
       + counted(ranks, "rank")
   }
 
@@ -61,7 +68,7 @@ struct AttentionKey: Encodable {
     kvHeads = attention.shape.kvHeads
     headDim = attention.shape.headDim
     valueHeadDim = attention.shape.valueHeadDim
-    causal = attention.isCausal
+    pattern = attention.pattern
     layout = attention.layout.rawValue
     transport = attention.transport.name
     wire = "\(attention.wire)"
@@ -82,7 +89,7 @@ protocol AttentionFigures: Encodable {
   static func remarks(on results: [AttentionResult<Self>]) -> [String]
 }
 
-/// A row: one object with the fields of both.
+/// A row: one object with the fields of all.
 struct AttentionResult<Figures: AttentionFigures>: BenchResult {
   let key: AttentionKey
   let figures: Figures
@@ -101,6 +108,7 @@ struct AttentionResult<Figures: AttentionFigures>: BenchResult {
 
   func encode(to encoder: any Encoder) throws {
     try key.encode(to: encoder)
+    try key.pattern.encode(to: encoder)
     try figures.encode(to: encoder)
   }
 }

@@ -26,8 +26,7 @@ struct AttentionOptions: ParsableArguments {
     help: ArgumentHelp("Head dim of the values. (default: the head dim)", valueName: "n"))
   var valueHeadDim: Int?
 
-  @Option(help: "With a causal mask, without, or both.")
-  var causal = CausalChoice.yes
+  @OptionGroup var masks: PatternListOptions
 
   @Option(
     name: .customLong("layout"),
@@ -76,15 +75,15 @@ struct AttentionOptions: ParsableArguments {
   func cases(by transport: TransportChoice) -> [AttentionCase] {
     let transports = transports ?? [TransportArgument(transport)]
     return headDims.flatMap { headDim in
-      causal.values.flatMap { isCausal in
-        (layouts ?? [isCausal ? .zigzag : .contiguous]).flatMap { layout in
+      masks.choices(usual: .yes).flatMap { pattern in
+        (layouts ?? [pattern.usualLayout]).flatMap { layout in
           transports.flatMap { transport in
             wires.map { wire in
               AttentionCase(
                 shape: AttentionShape(
                   batch: 1, queryHeads: heads, kvHeads: kvHeads ?? heads, headDim: headDim,
                   valueHeadDim: valueHeadDim ?? headDim),
-                isCausal: isCausal, layout: layout, transport: transport, wire: wire,
+                pattern: pattern, layout: layout, transport: transport, wire: wire,
                 threads: threads)
             }
           }
@@ -107,7 +106,7 @@ private func parseTransports(_ text: String) throws -> [TransportArgument] {
 /// Attention over sequences of any length on any number of ranks.
 struct AttentionCase {
   let shape: AttentionShape
-  let isCausal: Bool
+  let pattern: PatternChoice
   let layout: Layout
   let transport: TransportArgument
   let wire: WireType
@@ -118,7 +117,7 @@ struct AttentionCase {
     let sharding = Sharding(layout, tokens: tokens, ranks: ranks)
     return ShardedAttention(
       shape: shape, queries: sharding, keys: sharding,
-      pattern: isCausal ? CausalPattern() : FullPattern(), wire: wire)
+      pattern: pattern.pattern(tokens: tokens, keyTokens: tokens), wire: wire)
   }
 }
 
