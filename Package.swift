@@ -157,6 +157,8 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "ShardingTests", dependencies: ["Sharding", "Tensors"], swiftSettings: settings),
+    // What the sources and Docs promise about each other.
+    .testTarget(name: "StructureTests", swiftSettings: settings),
     .testTarget(
       name: "TensorsTests", dependencies: ["Tensors", "TestSupport"], swiftSettings: settings),
   ]
