@@ -1,7 +1,9 @@
+import Jobs
 import Attention
 import AttentionReference
 import Glibc
 import MPI
+import Reporting
 import SequenceParallel
 import Tensors
 
@@ -10,7 +12,7 @@ extension AttendCommand {
   func dilatedPattern(_ input: AttentionInput) throws -> DilatedPattern? {
     guard let list = dilation.dilated else { return nil }
     guard input.tokens == input.keyTokens else {
-      throw ArgumentError(
+      throw UserError.usage(
         "Dilated attention is of a sequence to itself, and there are \(input.tokens) queries and "
           + "\(input.keyTokens) keys; give as many of both.")
     }

@@ -1,4 +1,5 @@
 import Attention
+import Reporting
 import SequenceParallel
 import Sharding
 

@@ -1,6 +1,9 @@
 import Attention
 import Glibc
+import Hosts
+import Jobs
 import MPI
+import Reporting
 import SequenceParallel
 import Tensors
 
@@ -62,9 +65,9 @@ extension StreamCommand: DistributedCommand {
             + "are too large for single precision; make --scale or the inputs smaller.")
       }
       state.outputDigest.add(output, window: window)
-      state.seconds += seconds(.now - start)
-      state.readSeconds += seconds(attention.timing.reading - before.reading)
-      state.computeSeconds += seconds(attention.timing.computing - before.computing)
+      state.seconds += (ContinuousClock.now - start).inSeconds
+      state.readSeconds += (attention.timing.reading - before.reading).inSeconds
+      state.computeSeconds += (attention.timing.computing - before.computing).inSeconds
       state.pairs += attention.pairs(ofWindow: window)
       state.tokens += positions.count * attention.shape.batch
       state.windows += 1
@@ -107,7 +110,7 @@ extension StreamCommand: DistributedCommand {
     guard let input else { throw UserError("There is no input.") }
     let opened = try AttentionInput(safetensors: input, gradients: false, options: files)
     guard opened.tokens == opened.keyTokens else {
-      throw ArgumentError(
+      throw UserError.usage(
         "'\(input)': there are \(opened.tokens) queries and \(opened.keyTokens) keys; dilated "
           + "attention is of a sequence over itself, so give as many of both.")
     }
@@ -121,7 +124,7 @@ extension StreamCommand: DistributedCommand {
     let most =
       Double(window) * Double(input.tokens) * Double(shape.batch * shape.queryHeads)
     guard most < 0x1p61 else {
-      throw ArgumentError(
+      throw UserError.usage(
         "--window is \(window), too long for \(input.tokens) tokens; make it shorter.")
     }
     return StreamedDilatedAttention(

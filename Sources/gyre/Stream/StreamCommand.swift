@@ -1,5 +1,7 @@
 import ArgumentParser
 import Attention
+import BuildStamp
+import Settings
 import Tensors
 
 /// `gyre stream`: options and what can be said about them without looking at any file.
@@ -135,7 +137,7 @@ struct StreamCommand: ParsableCommand {
       "--seed": "\(seed)", "--dilated": "\(dilated)", "--head-offset": "\(headOffset)",
       "--scale": scale.map { "\($0)" } ?? "1/√headDim",
       "--window": "\(window)", "--verify": "\(verify)", "ranks": "\(ranks)",
-      "gyre": "\(Gyre.version) \(InstructionSet.name)",
+      "gyre": "\(BuildStamp.version) \(InstructionSet.name)",
     ].merging(masks.choice.options) { $1 }
   }
 }

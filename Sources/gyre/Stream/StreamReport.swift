@@ -1,6 +1,8 @@
 import Attention
+import Doctor
 import FoundationEssentials
 import MPI
+import Reporting
 import SequenceParallel
 
 /// What one rank did, in all runs together.

@@ -1,3 +1,4 @@
+import Doctor
 import SequenceParallel
 
 /// What a rank has done so far: all that a checkpoint has to remember.
