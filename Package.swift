@@ -55,11 +55,37 @@ let package = Package(
     .executableTarget(
       name: "gyre",
       dependencies: [
+        "Benchmarks", "Plots", "Doctor", "Settings", "Results", "Jobs", "Hosts", "Reporting",
         "MPI", "Sharding", "Tensors", "Attention", "AttentionReference", "SequenceParallel",
         "LongNet", "ScalingModel", "BuildStamp",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),
+
+    // What its verbs need, testable without it.
+    .target(
+      name: "Benchmarks",
+      dependencies: [
+        "Results", "Jobs", "Hosts", "Reporting", "MPI", "Sharding", "Tensors", "Attention",
+        "SequenceParallel", "LongNet", "BuildStamp",
+      ],
+      swiftSettings: settings),
+    .target(
+      name: "Plots", dependencies: ["Results", "Reporting", "Tensors"], swiftSettings: settings),
+    .target(
+      name: "Doctor",
+      dependencies: ["Jobs", "Hosts", "Reporting", "MPI", "Attention", "BuildStamp"],
+      swiftSettings: settings),
+    .target(
+      name: "Settings",
+      dependencies: [
+        "Reporting", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: settings),
+    .target(name: "Results", dependencies: ["Reporting"], swiftSettings: settings),
+    .target(name: "Jobs", dependencies: ["Reporting", "MPI"], swiftSettings: settings),
+    .target(name: "Hosts", dependencies: ["Reporting"], swiftSettings: settings),
+    .target(name: "Reporting", swiftSettings: settings),
 
     // The commit that is built, in a module of its own, so that another compiles nothing else.
     .target(name: "BuildStamp", swiftSettings: settings, plugins: ["StampCommit"]),
@@ -129,8 +155,14 @@ let package = Package(
       dependencies: ["AttentionReference"],
       swiftSettings: settings),
     .testTarget(
-      name: "GyreTests", dependencies: ["MPI", "Tensors", "TestSupport", "gyre"],
+      name: "GyreTests", dependencies: ["Hosts", "MPI", "Tensors", "TestSupport", "gyre"],
       swiftSettings: settings),
+    .testTarget(
+      name: "BenchmarksTests", dependencies: ["Benchmarks", "Hosts"], swiftSettings: settings),
+    .testTarget(
+      name: "DoctorTests", dependencies: ["Doctor", "Hosts", "MPI"], swiftSettings: settings),
+    .testTarget(name: "HostsTests", dependencies: ["Hosts"], swiftSettings: settings),
+    .testTarget(name: "ResultsTests", dependencies: ["Results"], swiftSettings: settings),
     .testTarget(
       name: "LaunchTests",
       dependencies: ["TestSupport", "gyre", "mpi-checks", "training-step", "sliding-window"],

@@ -18,6 +18,11 @@ enum Terminal {
     return terminal >= 0 ? terminal : nil
   }
 
+  /// The same for rank 0 of a job; nil on the others.
+  static func forProgress(of world: borrowing Communicator) -> Int32? {
+    world.rank == 0 ? openForProgress() : nil
+  }
+
   private static func isTerminal(_ path: String) -> Bool {
     let descriptor = unsafe open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC)
     guard descriptor >= 0 else { return false }

@@ -1,8 +1,10 @@
+import Jobs
 import Attention
 import AttentionReference
 import Glibc
 import LongNet
 import MPI
+import Reporting
 import SequenceParallel
 
 extension AttendCommand {
@@ -11,7 +13,7 @@ extension AttendCommand {
     _ input: AttentionInput, _ list: DilatedBranchList, ranks: Int
   ) throws -> ShardedDilatedAttention {
     guard input.tokens == input.keyTokens else {
-      throw ArgumentError(
+      throw UserError.usage(
         "Dilated attention is of a sequence to itself, and there are \(input.tokens) queries and "
           + "\(input.keyTokens) keys; give as many of both.")
     }

@@ -1,7 +1,11 @@
 import Attention
+import Doctor
 import Glibc
+import Hosts
+import Jobs
 import LongNet
 import MPI
+import Reporting
 import SequenceParallel
 import Sharding
 import Tensors
@@ -162,14 +166,14 @@ extension AttendCommand: DistributedCommand {
         chosenLayout, tokens: tokens, ranks: ranks, granularity: accumulation.granularity)
     }
     guard weights.count == ranks else {
-      throw ArgumentError(
+      throw UserError.usage(
         "--weights has \(weights.count) numbers for \(ranks) ranks; give one for each rank.")
     }
     guard
       let sharding = Sharding(
         chosenLayout, tokens: tokens, weights: weights, granularity: accumulation.granularity)
     else {
-      throw ArgumentError("--weights cannot be used with --layout \(chosenLayout).")
+      throw UserError.usage("--weights cannot be used with --layout \(chosenLayout).")
     }
     return sharding
   }

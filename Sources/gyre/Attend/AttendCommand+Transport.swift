@@ -1,4 +1,6 @@
 import Attention
+import Hosts
+import Jobs
 import MPI
 import SequenceParallel
 import Sharding

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Attention
+import Settings
 import Sharding
 import Tensors
 
@@ -278,11 +279,6 @@ struct AttendCommand: ParsableCommand {
 
   /// The layout asked for, or the one that balances the work.
   var chosenLayout: Layout { layout ?? masks.choice.usualLayout }
-}
-
-/// What rank 0 prints.
-enum ReportFormat: String, CaseIterable, ExpressibleByArgument {
-  case text, json
 }
 
 /// Refuses names that promise another format; names without an ending promise none.

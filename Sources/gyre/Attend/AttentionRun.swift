@@ -1,5 +1,6 @@
 import Attention
 import MPI
+import Reporting
 import SequenceParallel
 import Tensors
 

@@ -1,5 +1,6 @@
 import Attention
 import MPI
+import Reporting
 import SequenceParallel
 import Sharding
 
@@ -9,12 +10,12 @@ extension RankReport {
     rank: Int, tokens: Int, flops: Double, forward: Duration, backward: Duration, timing: Timing,
     traffic: Traffic
   ) {
-    let computing = gyre.seconds(timing.computing)
+    let computing = timing.computing.inSeconds
     self.init(
-      rank: rank, tokens: tokens, seconds: gyre.seconds(forward + backward),
-      forwardSeconds: gyre.seconds(forward), backwardSeconds: gyre.seconds(backward),
+      rank: rank, tokens: tokens, seconds: (forward + backward).inSeconds,
+      forwardSeconds: forward.inSeconds, backwardSeconds: backward.inSeconds,
       computeSeconds: computing,
-      waitSeconds: gyre.seconds(timing.waiting), flops: flops,
+      waitSeconds: timing.waiting.inSeconds, flops: flops,
       flopsPerSecond: computing > 0 ? flops / computing : 0,
       bytesSent: traffic.bytesSent, messagesSent: traffic.messagesSent)
   }

@@ -1,4 +1,5 @@
 import Attention
+import Reporting
 
 extension RunReport {
   /// A table with a line for each rank, and a summary.

@@ -1,6 +1,7 @@
 import Attention
 import FoundationEssentials
 import MPI
+import Reporting
 import SequenceParallel
 import Sharding
 
@@ -78,14 +79,4 @@ struct RunReport: Encodable {
   /// Null unless attention is dilated.
   let dilated: Nullable<DilatedReport>
   let perRank: [RankReport]
-}
-
-/// A value that is encoded as null when there is none, instead of being left out.
-struct Nullable<Value: Encodable>: Encodable {
-  let value: Value?
-
-  func encode(to encoder: any Encoder) throws {
-    var container = encoder.singleValueContainer()
-    if let value { try container.encode(value) } else { try container.encodeNil() }
-  }
 }

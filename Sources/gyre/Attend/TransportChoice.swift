@@ -1,6 +1,7 @@
 import ArgumentParser
 import Attention
 import MPI
+import Reporting
 import SequenceParallel
 
 /// The names of transports on the command line.

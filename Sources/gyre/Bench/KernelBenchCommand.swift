@@ -1,5 +1,9 @@
 import ArgumentParser
 import Attention
+import Benchmarks
+import Reporting
+import Results
+import Settings
 import Tensors
 
 /// `gyre bench kernel`: the kernel on one process, against the multiply–add peak of a core.
@@ -108,7 +112,8 @@ struct KernelBenchCommand: ParsableCommand {
         }
       }
     }
-    let environment = BenchEnvironment.current(threads: threads.max() ?? 1)
+    let environment = BenchEnvironment.current(
+      threads: threads.max() ?? 1, linkRate: LinkRate.announced)
     try printReport(BenchReport(results, in: environment).text(table))
   }
 }

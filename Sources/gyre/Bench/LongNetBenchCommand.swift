@@ -1,6 +1,12 @@
+import Jobs
 import ArgumentParser
 import Attention
+import Benchmarks
+import LongNet
 import MPI
+import Reporting
+import Results
+import Settings
 
 /// `gyre bench longnet`: dilated attention against dense attention as sequences grow.
 struct LongNetBenchCommand: ParsableCommand {
@@ -110,12 +116,13 @@ extension LongNetBenchCommand: DistributedCommand {
               pass: pass, pattern: pattern, threads: threads, clock: clock)
             results += try bench.measure(
               tokens: tokens, denseLimit: denseLimit, repeats: repeats, on: alone,
-              branches: branches)
+              branches: { try branches(tokens: $0).branches })
           }
         }
       }
     }
-    let environment = BenchEnvironment.current(threads: threads.max() ?? 1)
+    let environment = BenchEnvironment.current(
+      threads: threads.max() ?? 1, linkRate: LinkRate.announced)
     try alone.printReport(BenchReport(results, in: environment).text(table))
   }
 }

@@ -1,4 +1,6 @@
 import Attention
+import Reporting
+import Results
 import ScalingModel
 
 /// What gyre bench kernel has found out about the speed of a thread.

@@ -1,4 +1,7 @@
 import Attention
+import Benchmarks
+import Reporting
+import Results
 import ScalingModel
 
 /// Predictions against runs that were measured, those that the model was fitted to and others.

@@ -1,6 +1,10 @@
 import ArgumentParser
 import Attention
+import Benchmarks
 import LongNet
+import Plots
+import Reporting
+import Results
 import ScalingModel
 import SequenceParallel
 import Sharding
@@ -10,7 +14,9 @@ extension PredictCommand {
     var files = RunFiles(settings: layers)
     for path in machines.results + check + fit { try files.read(path, as: "the results file") }
     let picture = try output.map {
-      try Picture($0).prepared(in: &files, keep: keep, existing: overwriting.existing)
+      try Picture($0).prepared(keep: keep) {
+        try files.write($0, as: "--output", existing: overwriting.existing)
+      }
     }
     let replayFolder = try simgrid.map {
       try ReplayFolder($0, processes: counts[0], in: &files, existing: overwriting.existing)

@@ -1,8 +1,12 @@
 import ArgumentParser
 import Attention
+import Benchmarks
 import LongNet
+import Plots
+import Reporting
 import ScalingModel
 import SequenceParallel
+import Settings
 import Sharding
 
 /// `gyre predict`: what jobs take on machines that are not here.
@@ -170,7 +174,7 @@ struct PredictCommand: ParsableCommand {
     guard sweep == (output != nil), sweep || !keep else {
       throw ValidationError("--sweep draws into --output; give both.")
     }
-    if let output { _ = try Picture(output) }
+    if let output { _ = try asOption { try Picture(output) } }
     guard !sweep || (ranks ?? hosts).map({ $0.count == 1 }) ?? true else {
       throw ValidationError("--sweep goes up to one number of ranks or hosts; give the largest.")
     }

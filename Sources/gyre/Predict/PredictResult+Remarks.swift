@@ -1,4 +1,5 @@
 import Attention
+import Reporting
 import ScalingModel
 
 extension PredictFields {

@@ -1,4 +1,6 @@
 import Attention
+import Benchmarks
+import Reporting
 import ScalingModel
 
 /// One row of a prediction.

@@ -1,5 +1,7 @@
 import ArgumentParser
 import Attention
+import Benchmarks
+import Reporting
 import SequenceParallel
 
 /// A transport on the command line of gyre predict.

@@ -1,5 +1,8 @@
 import Attention
+import Benchmarks
 import FoundationEssentials
+import Reporting
+import Results
 import ScalingModel
 import SequenceParallel
 import Sharding

@@ -1,4 +1,6 @@
 import Attention
+import Reporting
+import Results
 import ScalingModel
 
 /// What runs of gyre bench strong and weak let on about the machines, where nothing else tells.

@@ -1,6 +1,8 @@
 import ArgumentParser
 import Attention
+import BuildStamp
 import LongNet
+import Settings
 import Tensors
 
 /// `gyre stream`: options and what can be said about them without looking at any file.
@@ -136,7 +138,7 @@ struct StreamCommand: ParsableCommand {
       "--seed": "\(seed)", "--dilated": "\(dilated)", "--head-offset": "\(headOffset)",
       "--scale": scale.map { "\($0)" } ?? "1/√headDim",
       "--window": "\(window)", "--verify": "\(verify)", "ranks": "\(ranks)",
-      "gyre": "\(Gyre.version) \(InstructionSet.name)",
+      "gyre": "\(BuildStamp.version) \(InstructionSet.name)",
     ].merging(masks.choice.options) { $1 }
   }
 }

@@ -1,4 +1,5 @@
 import Attention
+import Reporting
 
 extension StreamReport {
 

@@ -1,7 +1,9 @@
 import Attention
+import Doctor
 import FoundationEssentials
 import LongNet
 import MPI
+import Reporting
 import SequenceParallel
 
 /// What one rank did, in all runs together.

@@ -1,0 +1,43 @@
+package import Attention
+package import MPI
+package import SequenceParallel
+package import Sharding
+
+/// Attention over sequences of any length on any number of ranks.
+package struct AttentionCase {
+  /// Settles how blocks get to some ranks, and what that is called; called by all of them together.
+  package typealias Choice = (
+    _ problem: ShardedAttention, _ topology: Topology, _ gradients: Bool,
+    _ members: borrowing Communicator
+  ) throws -> (transport: Transport, name: String)
+
+  package let shape: AttentionShape
+  package let pattern: PatternChoice
+  package let layout: Layout
+  package let wire: WireType
+  package let threads: Int
+  /// The transport as it was asked for.
+  package let transportName: String
+  let chooseTransport: Choice
+
+  package init(
+    shape: AttentionShape, pattern: PatternChoice, layout: Layout, wire: WireType, threads: Int,
+    transportName: String, chooseTransport: @escaping Choice
+  ) {
+    self.shape = shape
+    self.pattern = pattern
+    self.layout = layout
+    self.wire = wire
+    self.threads = threads
+    self.transportName = transportName
+    self.chooseTransport = chooseTransport
+  }
+
+  /// What is computed.
+  package func problem(tokens: Int, ranks: Int) -> ShardedAttention {
+    let sharding = Sharding(layout, tokens: tokens, ranks: ranks)
+    return ShardedAttention(
+      shape: shape, queries: sharding, keys: sharding,
+      pattern: pattern.pattern(tokens: tokens, keyTokens: tokens), wire: wire)
+  }
+}
