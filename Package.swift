@@ -37,7 +37,7 @@ if Context.environment["CI"] != nil {
 /// What other packages can use: all as the product `Gyre`, or each by itself.
 ///
 /// Open MPI is needed only with `MPI` and `SequenceParallel`.
-let modules = ["Tensors", "Sharding", "Attention", "MPI", "SequenceParallel"]
+let modules = ["Tensors", "Sharding", "Compute", "Attention", "MPI", "SequenceParallel"]
 
 let package = Package(
   name: "gyre",
@@ -74,7 +74,8 @@ let package = Package(
     .target(
       name: "ScalingModel", dependencies: ["SequenceParallel", "Sharding", "Attention"],
       swiftSettings: settings),
-    .target(name: "Attention", dependencies: ["Tensors"], swiftSettings: settings),
+    .target(name: "Attention", dependencies: ["Compute", "Tensors"], swiftSettings: settings),
+    .target(name: "Compute", dependencies: ["Tensors"], swiftSettings: settings),
     .target(name: "AttentionReference", swiftSettings: settings),
     .target(name: "Sharding", dependencies: ["Tensors"], swiftSettings: settings),
     .target(
@@ -116,6 +117,8 @@ let package = Package(
       name: "AttentionTests",
       dependencies: ["Attention", "AttentionReference", "Sharding", "Tensors"],
       swiftSettings: settings),
+    .testTarget(
+      name: "ComputeTests", dependencies: ["Compute", "Tensors"], swiftSettings: settings),
     .testTarget(
       name: "AttentionReferenceTests",
       dependencies: ["AttentionReference"],

@@ -51,7 +51,7 @@ public struct DilatedAttention: ~Copyable {
   /// Connects the ranks, called by all of them together.
   ///
   /// - Precondition: the problem's pattern is a ``DilatedPattern``, queries and keys are sharded
-  ///   alike, and it is computed in `Float` by ``Accumulation/fast``.
+  ///   alike, it has no score rule, and it is computed in `Float` by ``Accumulation/fast``.
   public init(
     _ problem: ShardedAttention, placement: Placement, options: Options = Options(),
     on world: borrowing Communicator
@@ -59,6 +59,7 @@ public struct DilatedAttention: ~Copyable {
     precondition(
       problem.wire == .f32 && problem.accumulation == .fast && world.size == problem.ranks,
       "rows travel as Float, and are added as they come")
+    precondition(problem.scoreRule == nil, "dilated attention has no score rule")
     self.problem = problem
     self.placement = placement
     self.options = options

@@ -98,7 +98,8 @@ extension AttendCommand: DistributedCommand {
     var engine = try connect(attention, transport, options, on: world)
     try world.agreed {
       try engine.withOwnBlock { block in
-        try attention.load(keys: input.k, values: input.v, rank: world.rank, into: &block)
+        try attention.load(
+          keys: input.k, values: input.v, rank: world.rank, into: &block, team: options.team)
       }
     }
 
@@ -113,17 +114,19 @@ extension AttendCommand: DistributedCommand {
     _ result: borrowing PassResult, _ attention: ShardedAttention, _ input: AttentionInput,
     on world: borrowing Communicator
   ) throws -> Findings {
-    let output = try SampledCheck(of: attention, bias: bias(input))
-      .run(result.output, q: input.q, k: input.k, v: input.v, on: world)
+    let output = try SampledCheck(
+      of: attention, scoreRule: scoreRule.reference, bias: bias(input)
+    ).run(result.output, q: input.q, k: input.k, v: input.v, on: world)
     let gradients: SampledCheck.Finding? =
       switch result.gradients {
       case .some where dilation.isDetached: nil
       case .some(let gradients):
         try input.outputGradient.map {
-          try SampledGradientCheck(of: attention, bias: bias(input))
-            .run(
-              gradients, result.output, q: input.q, k: input.k, v: input.v, outputGradient: $0,
-              on: world)
+          try SampledGradientCheck(
+            of: attention, scoreRule: scoreRule.reference, bias: bias(input)
+          ).run(
+            gradients, result.output, q: input.q, k: input.k, v: input.v, outputGradient: $0,
+            on: world)
         }
       case .none: nil
       }
@@ -153,7 +156,7 @@ extension AttendCommand: DistributedCommand {
       shape: input.shape,
       queries: try sharding(tokens: input.tokens, ranks: ranks),
       keys: try sharding(tokens: input.keyTokens, ranks: ranks),
-      pattern: dilated ?? dense,
+      pattern: dilated ?? dense, scoreRule: scoreRule.rule,
       scale: scale, wire: dilated != nil ? .f32 : wire ?? WireType(input.keyValueType),
       accumulation: accumulation)
   }

@@ -65,6 +65,7 @@ extension RunReport {
       keyTokens: attention.keys.tokens, queryHeads: attention.shape.queryHeads,
       kvHeads: attention.shape.kvHeads, headDim: attention.shape.headDim,
       valueHeadDim: attention.shape.valueHeadDim, causal: options.causal,
+      softcap: Nullable(value: options.scoreRule.softcap),
       layout: attention.queries.layout.rawValue,
       wire: attention.wire.rawValue, threads: options.threads,
       gradients: options.gradients, reproducible: options.reproducible,

@@ -37,6 +37,8 @@ struct RunReport: Encodable {
   let headDim: Int
   let valueHeadDim: Int
   let causal: Bool
+  /// The limit of scores; null if they stay as they are.
+  let softcap: Nullable<Double>
   let layout: String
   let wire: String
   let threads: Int

@@ -11,12 +11,15 @@ struct KernelBenchProblem {
   let dtype: WireType
   let threads: Int
   let accumulation: Accumulation
+  /// The limit of scores; nil if they stay as they are.
+  var softcap: Float?
 
   private var keyRun: PositionRange { PositionRange(0..<tokens) }
   private var queryRun: PositionRange { PositionRange(0..<queries) }
   private var pattern: any AttentionPattern {
     isCausal ? CausalPattern(offset: tokens - queries) : FullPattern()
   }
+  private var scoreRule: (any ScoreRule)? { softcap.map { SoftCap(limit: $0) } }
   private var scale: Double { 1 / Double(shape.headDim).squareRoot() }
   private var team: ThreadTeam { ThreadTeam(threads: threads) }
 
@@ -45,7 +48,9 @@ struct KernelBenchProblem {
       pass: pass, headDim: shape.headDim, valueHeadDim: shape.valueHeadDim, tokens: tokens,
       queries: queries,
       queryHeads: shape.queryHeads, kvHeads: shape.kvHeads, causal: isCausal, dtype: dtype.rawValue,
-      threads: threads, reproducible: accumulation == .reproducible, seconds: times.median,
+      threads: threads, reproducible: accumulation == .reproducible,
+      softcap: Nullable(value: softcap.map(Double.init)),
+      seconds: times.median,
       secondsLow: times.interval.lowerBound, secondsHigh: times.interval.upperBound,
       spread: times.spread, flopsPerSecond: rate, fmaPeakFlopsPerSecond: peaks.median,
       fractionOfPeak: rate / (peaks.median * Double(threads)), bytesPerSecond: bytesPerSecond,
@@ -77,7 +82,7 @@ struct KernelBenchProblem {
   ) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
       shape: shape, tokens: self.queries, scale: scale, pattern: pattern,
-      accumulation: accumulation, team: team)
+      scoreRule: scoreRule, accumulation: accumulation, team: team)
     accumulator.attend(queries, to: block)
     return accumulator.finish()
   }
@@ -89,7 +94,7 @@ struct KernelBenchProblem {
     var gradient = KeyValueGradient(shape: shape, keys: tokens, accumulation: accumulation)
     var accumulator = BackwardAccumulator(
       shape: shape, output: output, outputGradient: outputGradient, scale: scale,
-      pattern: pattern, accumulation: accumulation, team: team)
+      pattern: pattern, scoreRule: scoreRule, accumulation: accumulation, team: team)
     accumulator.attend(
       queries, outputGradient: outputGradient, to: block, addingTo: &gradient)
     _ = accumulator.finish()

@@ -3,7 +3,7 @@ extension KernelBenchResult: BenchResult {
 
   static let keys = [
     "pass", "headDim", "tokens", "queries", "queryHeads", "kvHeads", "causal", "dtype", "threads",
-    "reproducible", "valueHeadDim",
+    "reproducible", "valueHeadDim", "softcap",
   ]
 
   static let figures = [
@@ -34,7 +34,8 @@ extension KernelBenchResult: BenchResult {
 
   private var cells: [String] {
     [
-      pass.rawValue, causal ? "causal" : "full", headDims(headDim, valueHeadDim), grouped(tokens),
+      pass.rawValue, (causal ? "causal" : "full") + (softcap.value == nil ? "" : ", capped"),
+      headDims(headDim, valueHeadDim), grouped(tokens),
       "\(queryHeads)/\(kvHeads)", dtype, "\(threads)", reproducible ? "reproducible" : "fast",
       "\(threeDigits(seconds * 1e3)) ms", "\(fixed(spread * 100, 1)) %",
       threeDigits(flopsPerSecond / 1e9), threeDigits(fmaPeakFlopsPerSecond / 1e9),

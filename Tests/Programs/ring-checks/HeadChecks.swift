@@ -159,7 +159,7 @@ func checkSeveralLayers(_ world: borrowing Communicator) throws {
     options.backwardRoute = route
     var engine = try DistributedAttention(
       attention, transport: transport, options: options, on: world)
-    func pack(_ layer: Problem) throws {
+    func pack(_ layer: Problem, _ engine: inout DistributedAttention) throws {
       try engine.withOwnBlock { block in
         try attention.load(keys: layer.k, values: layer.v, rank: world.rank, into: &block)
       }
@@ -169,16 +169,16 @@ func checkSeveralLayers(_ world: borrowing Communicator) throws {
         passes, expected[index], attention, rank: world.rank, tolerance: 1e-5,
         gradientTolerance: 1e-4, "\(transport), layer \(index)")
     }
-    try pack(layers[0])
+    try pack(layers[0], &engine)
     let output = try engine.forward(queries)
-    try pack(layers[1])
+    try pack(layers[1], &engine)
     let otherOutput = try engine.forward(otherQueries)
     // A rank may pack what it has packed already, and the others need not.
-    if world.rank == 0 { try pack(layers[1]) }
+    if world.rank == 0 { try pack(layers[1], &engine) }
     let otherGradients = try engine.backward(
       otherQueries, output: otherOutput,
       outputGradient: layers[1].outputGradient.read(shard: otherQueries.runs))
-    try pack(layers[0])
+    try pack(layers[0], &engine)
     let gradients = try engine.backward(
       queries, output: output,
       outputGradient: layers[0].outputGradient.read(shard: queries.runs))
