@@ -37,7 +37,9 @@ if Context.environment["CI"] != nil {
 /// What other packages can use: all as the product `Gyre`, or each by itself.
 ///
 /// Open MPI is needed only with `MPI`, `SequenceParallel` and `LongNet`.
-let modules = ["Tensors", "Sharding", "Attention", "MPI", "SequenceParallel", "LongNet"]
+let modules = [
+  "Tensors", "Sharding", "Compute", "Attention", "MPI", "SequenceParallel", "LongNet",
+]
 
 let package = Package(
   name: "gyre",
@@ -107,7 +109,8 @@ let package = Package(
     .target(
       name: "ScalingModel", dependencies: ["SequenceParallel", "LongNet", "Sharding", "Attention"],
       swiftSettings: settings),
-    .target(name: "Attention", dependencies: ["Tensors"], swiftSettings: settings),
+    .target(name: "Attention", dependencies: ["Compute", "Tensors"], swiftSettings: settings),
+    .target(name: "Compute", dependencies: ["Tensors"], swiftSettings: settings),
     .target(name: "AttentionReference", swiftSettings: settings),
     .target(name: "Sharding", dependencies: ["Tensors"], swiftSettings: settings),
     .target(
@@ -150,6 +153,8 @@ let package = Package(
       name: "AttentionTests",
       dependencies: ["Attention", "AttentionReference", "Sharding", "Tensors"],
       swiftSettings: settings),
+    .testTarget(
+      name: "ComputeTests", dependencies: ["Compute", "Tensors"], swiftSettings: settings),
     .testTarget(
       name: "AttentionReferenceTests",
       dependencies: ["AttentionReference"],

@@ -26,6 +26,7 @@ public struct DistributedAttention: ~Copyable {
   /// This rank.
   let rank: Int
   private let engine: any AttentionEngine
+  private let team: ThreadTeam
 
   /// How a computation runs, apart from what it computes.
   public struct Options {
@@ -77,6 +78,7 @@ public struct DistributedAttention: ~Copyable {
       options.backwardRoute, transport: transport, topology: topology)
     engine = try Self.engine(
       problem, transport, decision.route, maker: maker, options: options, on: world)
+    team = options.team
     self.problem = problem
     self.transport = transport
     rank = world.rank
@@ -128,7 +130,8 @@ public struct DistributedAttention: ~Copyable {
   ///   - keys: `[batch, keys of the shard, kvHeads, headDim]`, in the order of its runs.
   ///   - values: `[batch, keys of the shard, kvHeads, valueHeadDim]`.
   public mutating func pack(keys: borrowing Tensor<Float>, values: borrowing Tensor<Float>) {
-    withOwnBlock { $0.pack(keys: keys, values: values) }
+    let team = team
+    withOwnBlock { $0.pack(keys: keys, values: values, team: team) }
   }
 
   // MARK: Passes

@@ -75,8 +75,8 @@ extension ShardedAttention {
     guard let shape = grid.shares(of: shape)[column].shape else { return nil }
     return ShardedAttention(
       shape: shape, queries: queries.grouped(by: grid.columns),
-      keys: keys.grouped(by: grid.columns), pattern: pattern, scale: scale, wire: wire,
-      accumulation: accumulation)
+      keys: keys.grouped(by: grid.columns), pattern: pattern, scoreRule: scoreRule,
+      scale: scale, wire: wire, accumulation: accumulation)
   }
 
   /// Who meets which block on a column's ring.

@@ -1,5 +1,5 @@
-import AttentionReference
 public import Attention
+public import AttentionReference
 public import MPI
 import Sharding
 import Tensors
@@ -32,6 +32,7 @@ public struct SampledCheck {
   }
 
   private let attention: any ShardedProblem
+  private let scoreRule: (any ReferenceScoreRule)?
   private let bias: (_ query: Int, _ key: Int, _ head: Int) -> Double
   let samples: [SampledToken]
 
@@ -40,12 +41,17 @@ public struct SampledCheck {
   /// - Parameters:
   ///   - attention: the problem that was solved.
   ///   - rows: the most rows to check.
+  ///   - scoreRule: the twin of the problem's score rule; nil if it has none.
   ///   - bias: the mask as a plain function, added to the score: 0, a bias, or −∞.
   public init(
     of attention: some ShardedProblem, rows: Int = 32,
+    scoreRule: (any ReferenceScoreRule)? = nil,
     bias: @escaping (_ query: Int, _ key: Int, _ head: Int) -> Double
   ) {
+    precondition(
+      (scoreRule == nil) == (attention.scoreRule == nil), "the oracle has another score rule")
     self.attention = attention
+    self.scoreRule = scoreRule
     self.bias = bias
     samples = SampledToken.choose(
       rows: rows, batch: attention.shape.batch, tokens: attention.queries.tokens)
@@ -155,8 +161,11 @@ public struct SampledCheck {
             let added = bias(position, key, head)
             if added == -.infinity { continue }
             let kvRow = token * shape.kvHeads + head * shape.kvHeads / shape.queryHeads
+            let plain = scale * dot(query, keys.vector(kvRow, count: shape.headDim))
             let score =
-              scale * dot(query, keys.vector(kvRow, count: shape.headDim)) + added
+              added
+              + (scoreRule?.score(
+                plain, batch: batch, query: position, key: key, head: head) ?? plain)
             largestScores[index] = max(largestScores[index], abs(score))
             reference.add(score: score, value: values.vector(kvRow, count: shape.valueHeadDim))
           }

@@ -5,7 +5,7 @@ import Sharding
 import Tensors
 
 /// The sums of the chain rule through the softmax: with `p_ij = exp(s_ij − lse_i)` and
-/// `Δ_i = do_i·o_i`, `dv_j = Σ_i p_ij do_i`, and of `ds_ij = scale · p_ij (do_i·v_j − Δ_i)`,
+/// `Δ_i = do_i·o_i`, `dv_j = Σ_i p_ij do_i`, and of `ds_ij = scale · p_ij (do_i·v_j − Δ_i) f′_ij`,
 /// `dq_i = Σ_j ds_ij k_j` and `dk_j = Σ_i ds_ij q_i`.
 extension SampledGradientCheck {
   /// The gradients of sampled queries over this rank's keys, `[positions][queryHeads][headDim]`.
@@ -37,8 +37,10 @@ extension SampledGradientCheck {
           let kvRow = token * shape.kvHeads + head * shape.kvHeads / shape.queryHeads
           let key = keys.vector(kvRow, count: shape.headDim)
           let value = values.vector(kvRow, count: shape.valueHeadDim)
-          let weight = exp(scale * dot(query, key) + added - row.logSumExp)
-          let scoreGradient = scale * weight * (dot(rowGradient, value) - delta)
+          let (score, slope) = changed(
+            scale * dot(query, key), batch, positions[sample], position, head)
+          let weight = exp(score + added - row.logSumExp)
+          let scoreGradient = scale * slope * weight * (dot(rowGradient, value) - delta)
           dq.add(scoreGradient, times: key, to: index)
         }
       }
@@ -91,10 +93,13 @@ extension SampledGradientCheck {
             if added == -.infinity { continue }
             let key = keys[sample].vector(kvHead, count: shape.headDim)
             let value = values[sample].vector(kvHead, count: shape.valueHeadDim)
-            let score = scale * dot(query, key) + added
+            let (plain, slope) = changed(
+              scale * dot(query, key), batch, position, positions[sample], head)
+            let score = plain + added
             largestScore = max(largestScore, abs(score))
             let weight = exp(score - lse)
-            let scoreGradient = scale * weight * (dot(rowGradient, value) - delta)
+            let scoreGradient =
+              scale * slope * weight * (dot(rowGradient, value) - delta)
             dk.add(scoreGradient, times: query, to: sample * shape.kvHeads + kvHead)
             dv.add(weight, times: rowGradient, to: sample * shape.kvHeads + kvHead)
           }
@@ -102,5 +107,16 @@ extension SampledGradientCheck {
       }
     }
     return (dk, dv, largestScore)
+  }
+
+  /// A scaled score after the rule, and the derivative.
+  private func changed(
+    _ s: Double, _ batch: Int, _ query: Int, _ key: Int, _ head: Int
+  ) -> (score: Double, slope: Double) {
+    guard let scoreRule else { return (s, 1) }
+    return (
+      scoreRule.score(s, batch: batch, query: query, key: key, head: head),
+      scoreRule.slope(s, batch: batch, query: query, key: key, head: head)
+    )
   }
 }

@@ -1,4 +1,5 @@
 public import Attention
+public import AttentionReference
 public import MPI
 import Sharding
 import Tensors
@@ -14,6 +15,7 @@ import Tensors
 /// travelled.
 public struct SampledGradientCheck {
   let attention: any ShardedProblem
+  let scoreRule: (any ReferenceScoreRule)?
   let bias: (_ query: Int, _ key: Int, _ head: Int) -> Double
   /// Knows the sampled queries and their exact rows.
   private let forward: SampledCheck
@@ -24,14 +26,17 @@ public struct SampledGradientCheck {
   /// - Parameters:
   ///   - attention: the problem that was solved.
   ///   - rows: the most queries to check, and the most keys.
+  ///   - scoreRule: the twin of the problem's score rule; nil if it has none.
   ///   - bias: the mask as a plain function, added to the score: 0, a bias, or −∞.
   public init(
     of attention: some ShardedProblem, rows: Int = 16,
+    scoreRule: (any ReferenceScoreRule)? = nil,
     bias: @escaping (_ query: Int, _ key: Int, _ head: Int) -> Double
   ) {
     self.attention = attention
+    self.scoreRule = scoreRule
     self.bias = bias
-    forward = SampledCheck(of: attention, rows: rows, bias: bias)
+    forward = SampledCheck(of: attention, rows: rows, scoreRule: scoreRule, bias: bias)
     keys = SampledToken.choose(
       rows: rows, batch: attention.shape.batch, tokens: attention.keys.tokens)
   }

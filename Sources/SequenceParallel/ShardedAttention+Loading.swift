@@ -32,16 +32,17 @@ extension ShardedAttention {
   ///   - valueSource: `[batch, keyTokens, kvHeads, valueHeadDim]`.
   ///   - rank: whose shard.
   ///   - block: a block of the rank's keys, to be filled.
+  ///   - team: packs.
   /// - Throws: what a source throws, and ``WireRangeError``.
   public func load(
     keys keySource: some TokenRows, values valueSource: some TokenRows, rank: Int,
-    into block: inout KeyValueBlock
+    into block: inout KeyValueBlock, team: ThreadTeam = ThreadTeam(threads: 1)
   ) throws {
     try forEachPiece(of: keySource, "k", rank: rank) { rows, batch, run, start in
-      block.packKeys(rows, batch: batch, run: run, from: start)
+      block.packKeys(rows, batch: batch, run: run, from: start, team: team)
     }
     try forEachPiece(of: valueSource, "v", rank: rank) { rows, batch, run, start in
-      block.packValues(rows, batch: batch, run: run, from: start)
+      block.packValues(rows, batch: batch, run: run, from: start, team: team)
     }
   }
 

@@ -4,7 +4,7 @@ import Tensors
 
 /// What is to be computed, and which rank holds what of it.
 ///
-/// `o_i = Σ_j softmax_j(scale · q_i·k_j + bias_ij) v_j` over all keys of all ranks. It is a value
+/// `o_i = Σ_j softmax_j(f(scale · q_i·k_j) + bias_ij) v_j` over all keys of all ranks. It is a value
 /// that every rank has for itself; ``DistributedAttention`` computes it.
 public struct ShardedAttention: ShardedProblem {
   /// The dimensions of the problem.
@@ -15,6 +15,8 @@ public struct ShardedAttention: ShardedProblem {
   public let keys: Sharding
   /// What a query sees.
   public let pattern: any AttentionPattern
+  /// What becomes of scaled scores, f; nil if they stay as they are.
+  public let scoreRule: (any ScoreRule)?
   /// Multiplies `q·k`.
   public let scale: Double
   /// The type in which keys and values travel.
@@ -25,6 +27,7 @@ public struct ShardedAttention: ShardedProblem {
   /// Describes the problem; all ranks must give the same values.
   ///
   /// - Parameters:
+  ///   - scoreRule: what becomes of scaled scores; nil if they stay as they are.
   ///   - scale: multiplies `q·k`; nil is 1/√headDim.
   ///   - wire: the type in which keys and values travel and are held; queries, scores, accumulators
   ///     and gradients are `Float` always.
@@ -32,7 +35,8 @@ public struct ShardedAttention: ShardedProblem {
   ///     transport and thread count; both shardings then need its granularity.
   public init(
     shape: AttentionShape, queries: Sharding, keys: Sharding, pattern: any AttentionPattern,
-    scale: Double? = nil, wire: WireType = .f32, accumulation: Accumulation = .fast
+    scoreRule: (any ScoreRule)? = nil, scale: Double? = nil, wire: WireType = .f32,
+    accumulation: Accumulation = .fast
   ) {
     precondition(queries.ranks == keys.ranks, "queries and keys are sharded among the same ranks")
     precondition(
@@ -42,6 +46,7 @@ public struct ShardedAttention: ShardedProblem {
     self.queries = queries
     self.keys = keys
     self.pattern = pattern
+    self.scoreRule = scoreRule
     self.scale = scale ?? 1 / Double(shape.headDim).squareRoot()
     self.wire = wire
     self.accumulation = accumulation

@@ -1,3 +1,5 @@
+import Compute
+
 /// The sizes that decide speed and nothing else.
 ///
 /// - The *register tile* is 6 rows × 2 vectors: 12 accumulators, 2 loads and 1 broadcast fill 15 of
@@ -10,9 +12,9 @@
 ///   450 KiB at head dim 128.
 enum TileSizes {
   /// Rows of a register tile.
-  @inline(__always) static var registerRows: Int { 6 }
+  @inline(__always) static var registerRows: Int { RegisterTile.height }
   /// Columns of a register tile, keys of a K panel, columns of a V panel.
-  @inline(__always) static var panelWidth: Int { 2 * Vector.width }
+  @inline(__always) static var panelWidth: Int { RegisterTile.width }
   /// Query rows of a tile; a multiple of ``registerRows``.
   @inline(__always) static var queries: Int { 144 }
   /// Keys of a tile; a multiple of ``panelWidth``.

@@ -11,10 +11,12 @@ package struct KernelBenchProblem {
   let dtype: WireType
   let threads: Int
   let accumulation: Accumulation
+  /// The limit of scores; nil if they stay as they are.
+  let softcap: Float?
 
   package init(
     shape: AttentionShape, tokens: Int, queries: Int, choice: PatternChoice, dtype: WireType,
-    threads: Int, accumulation: Accumulation
+    threads: Int, accumulation: Accumulation, softcap: Float? = nil
   ) {
     self.shape = shape
     self.tokens = tokens
@@ -23,6 +25,7 @@ package struct KernelBenchProblem {
     self.dtype = dtype
     self.threads = threads
     self.accumulation = accumulation
+    self.softcap = softcap
   }
 
   private var keyRun: PositionRange { PositionRange(0..<tokens) }
@@ -30,6 +33,7 @@ package struct KernelBenchProblem {
   private var pattern: any AttentionPattern {
     choice.pattern(tokens: queries, keyTokens: tokens)
   }
+  private var scoreRule: (any ScoreRule)? { softcap.map { SoftCap(limit: $0) } }
   private var scale: Double { 1 / Double(shape.headDim).squareRoot() }
   private var team: ThreadTeam { ThreadTeam(threads: threads) }
 
@@ -58,7 +62,8 @@ package struct KernelBenchProblem {
       pass: pass, headDim: shape.headDim, valueHeadDim: shape.valueHeadDim, tokens: tokens,
       queries: queries,
       queryHeads: shape.queryHeads, kvHeads: shape.kvHeads, dtype: dtype.rawValue,
-      threads: threads, reproducible: accumulation == .reproducible, seconds: times.median,
+      threads: threads, reproducible: accumulation == .reproducible,
+      softcap: Nullable(value: softcap.map(Double.init)), seconds: times.median,
       secondsLow: times.interval.lowerBound, secondsHigh: times.interval.upperBound,
       spread: times.spread, flopsPerSecond: rate, fmaPeakFlopsPerSecond: peaks.median,
       fractionOfPeak: rate / (peaks.median * Double(threads)), bytesPerSecond: bytesPerSecond,
@@ -91,7 +96,7 @@ package struct KernelBenchProblem {
   ) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
       shape: shape, tokens: self.queries, scale: scale, pattern: pattern,
-      accumulation: accumulation, team: team)
+      scoreRule: scoreRule, accumulation: accumulation, team: team)
     accumulator.attend(queries, to: block)
     return accumulator.finish()
   }
@@ -103,7 +108,7 @@ package struct KernelBenchProblem {
     var gradient = KeyValueGradient(shape: shape, keys: tokens, accumulation: accumulation)
     var accumulator = BackwardAccumulator(
       shape: shape, output: output, outputGradient: outputGradient, scale: scale,
-      pattern: pattern, accumulation: accumulation, team: team)
+      pattern: pattern, scoreRule: scoreRule, accumulation: accumulation, team: team)
     accumulator.attend(
       queries, outputGradient: outputGradient, to: block, addingTo: &gradient)
     _ = accumulator.finish()

@@ -6,7 +6,7 @@ extension KernelBenchFields: PatternedFields {
 
   package static let keys =
     ["pass", "headDim", "tokens", "queries", "queryHeads", "kvHeads"] + PatternChoice.fields
-    + ["dtype", "threads", "reproducible", "valueHeadDim"]
+    + ["dtype", "threads", "reproducible", "valueHeadDim", "softcap"]
 
   package static let figures = [
     "seconds", "secondsLow", "secondsHigh", "spread", "flopsPerSecond", "fmaPeakFlopsPerSecond",
@@ -37,9 +37,11 @@ extension KernelBenchFields: PatternedFields {
   package static func remarks(on results: [KernelBenchResult]) -> [String] {
     [Spread.remark(results.map(\.spread))].compactMap { $0 }
   }
+
   private func cells(under pattern: PatternChoice) -> [String] {
     [
-      pass.rawValue, "\(pattern)", headDims(headDim, valueHeadDim), grouped(tokens),
+      pass.rawValue, "\(pattern)" + (softcap.value == nil ? "" : ", capped"),
+      headDims(headDim, valueHeadDim), grouped(tokens),
       "\(queryHeads)/\(kvHeads)", dtype, "\(threads)", reproducible ? "reproducible" : "fast",
       "\(threeDigits(seconds * 1e3)) ms", "\(fixed(spread * 100, 1)) %",
       threeDigits(flopsPerSecond / 1e9), threeDigits(fmaPeakFlopsPerSecond / 1e9),

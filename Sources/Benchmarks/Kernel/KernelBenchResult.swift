@@ -15,6 +15,8 @@ package struct KernelBenchFields: Encodable {
   let dtype: String
   let threads: Int
   let reproducible: Bool
+  /// The limit of scores; null if they stay as they are.
+  let softcap: Nullable<Double>
   /// The median.
   let seconds: Double
   /// The bounds of its confidence interval.

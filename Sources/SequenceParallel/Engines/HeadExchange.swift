@@ -21,6 +21,7 @@ final class HeadExchange: AttentionEngine {
   private let queryCounts: [Int]
   private let keyCounts: [Int]
   private let group: HeadGroup
+  private let team: ThreadTeam
   private let ownBlock: AlignedBuffer<UInt8>
   private var isPacked = false
   /// This rank's heads for the tokens of the row; nil if it has no heads.
@@ -36,6 +37,7 @@ final class HeadExchange: AttentionEngine {
     shares = grid.shares(of: problem.shape)
     (row, column) = grid.place(of: world.rank)
     rank = world.rank
+    team = options.team
     let members = grid.members(ofRow: row)
     queryCounts = members.map { problem.queries.tokenCount(of: $0) }
     keyCounts = members.map { problem.keys.tokenCount(of: $0) }
@@ -112,7 +114,8 @@ final class HeadExchange: AttentionEngine {
     }
     let own = try collectKeyGradients()
     let gradients = AttentionGradients(
-      dq: try toTokens("dq", dq, headDim: shape.headDim), dk: own.dk(), dv: own.dv())
+      dq: try toTokens("dq", dq, headDim: shape.headDim), dk: own.dk(team: team),
+      dv: own.dv(team: team))
     takeTime()
     return gradients
   }
@@ -167,7 +170,7 @@ final class HeadExchange: AttentionEngine {
         var part = unsafe KeyValueGradient(
           shape: inner.problem.shape, keys: keys, memory: outgoing[index],
           accumulation: accumulation)
-        part.add(row, keys: end..<end + keys, firstKVHead: 0)
+        part.add(row, keys: end..<end + keys, firstKVHead: 0, team: team)
         end += keys
       }
     }
@@ -178,7 +181,8 @@ final class HeadExchange: AttentionEngine {
       guard let shape = share.shape else { continue }
       let part = unsafe KeyValueGradient(
         shape: shape, keys: keyCounts[column], memory: incoming[index], accumulation: accumulation)
-      sum.add(part, keys: 0..<keyCounts[column], firstKVHead: share.kvHeads.lowerBound)
+      sum.add(
+        part, keys: 0..<keyCounts[column], firstKVHead: share.kvHeads.lowerBound, team: team)
     }
     return sum
   }

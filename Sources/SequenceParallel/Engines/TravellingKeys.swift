@@ -34,7 +34,8 @@ final class TravellingKeys: AttentionEngine {
   ) throws(MPIError) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
       shape: problem.shape, tokens: queries.tokens, scale: problem.scale,
-      pattern: problem.pattern, accumulation: problem.accumulation, team: team)
+      pattern: problem.pattern, scoreRule: problem.scoreRule, accumulation: problem.accumulation,
+      team: team)
     timing = try stream.run(results: nil) { visit, poll in
       let block = unsafe problem.block(of: visit.owner, at: visit.block)
       accumulator.attend(queries, to: block) { scores in
@@ -55,7 +56,7 @@ final class TravellingKeys: AttentionEngine {
     let dq = try queryGradients(
       queries, output: output, outputGradient: outputGradient, progress: progress)
     let own = ownGradient
-    return AttentionGradients(dq: dq, dk: own.dk(), dv: own.dv())
+    return AttentionGradients(dq: dq, dk: own.dk(team: team), dv: own.dv(team: team))
   }
 
   /// The backward pass, which leaves what it finds out about this rank's keys in ``ownGradient``.
@@ -69,9 +70,10 @@ final class TravellingKeys: AttentionEngine {
     try stream.reserveResults(problem.travellingKeys(.backward).results)
     var accumulator = BackwardAccumulator(
       shape: problem.shape, output: output, outputGradient: outputGradient, scale: problem.scale,
-      pattern: problem.pattern, accumulation: problem.accumulation, team: team)
+      pattern: problem.pattern, scoreRule: problem.scoreRule, accumulation: problem.accumulation,
+      team: team)
     let prepared = ContinuousClock.now - start
-    timing = try stream.run(results: problem.gradientSums) { visit, poll in
+    timing = try stream.run(results: problem.gradientSums(team)) { visit, poll in
       let block = unsafe problem.block(of: visit.owner, at: visit.block)
       var gradient = unsafe problem.gradient(of: visit.owner, at: visit.result)
       accumulator.attend(
@@ -114,15 +116,15 @@ extension ShardedAttention {
       shape: shape, keys: keys.tokenCount(of: owner), memory: memory, accumulation: accumulation)
   }
 
-  fileprivate var gradientSums: ResultOperations {
+  fileprivate func gradientSums(_ team: ThreadTeam) -> ResultOperations {
     unsafe ResultOperations(
       clear: { owner, memory in
         var gradient = unsafe gradient(of: owner, at: memory)
-        gradient.clear()
+        gradient.clear(team: team)
       },
       add: { owner, memory, other in
         var gradient = unsafe gradient(of: owner, at: memory)
-        unsafe gradient.add(self.gradient(of: owner, at: other))
+        unsafe gradient.add(self.gradient(of: owner, at: other), team: team)
       })
   }
 }

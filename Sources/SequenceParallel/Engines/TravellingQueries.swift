@@ -9,6 +9,7 @@ final class TravellingQueries: AttentionEngine {
   private let problem: ShardedAttention
   private let maker: StreamMaker
   private let computation: BlockComputation
+  private let team: ThreadTeam
   private let world: Communicator
   private let forwardStream: (any BlockStream)?
   /// Made when it is first needed.
@@ -32,9 +33,10 @@ final class TravellingQueries: AttentionEngine {
   ) throws(MPIError) {
     self.problem = problem
     self.maker = maker
+    self.team = team
     computation = BlockComputation(
       shape: problem.shape, scale: problem.scale, pattern: problem.pattern,
-      accumulation: problem.accumulation, team: team)
+      scoreRule: problem.scoreRule, accumulation: problem.accumulation, team: team)
     self.world = try world.duplicate()
     if forward == .queries {
       forwardStream = try maker.stream(of: problem.travellingQueries(.forward), on: world)
@@ -79,10 +81,10 @@ final class TravellingQueries: AttentionEngine {
     let start = ContinuousClock.now
     try stream.reserveResults(problem.travellingQueries(.forward).results)
     var own = unsafe problem.queryBlock(of: world.rank, .forward, at: stream.ownBlock)
-    own.load(queries)
+    own.load(queries, team: team)
     let prepared = ContinuousClock.now - start
     let block = unsafe problem.block(of: world.rank, at: ownBlock)
-    timing = try stream.run(results: problem.partialSums) { visit, poll in
+    timing = try stream.run(results: problem.partialSums(team)) { visit, poll in
       let queries = unsafe problem.queryBlock(of: visit.owner, .forward, at: visit.block)
       var partial = unsafe problem.partial(of: visit.owner, at: visit.result)
       computation.attend(queries, to: block, addingTo: &partial, part: visit.part) { scores in
@@ -91,7 +93,8 @@ final class TravellingQueries: AttentionEngine {
       }
     }
     let end = ContinuousClock.now
-    let output = unsafe problem.partial(of: world.rank, at: stream.ownResult).output()
+    var partial = unsafe problem.partial(of: world.rank, at: stream.ownResult)
+    let output = partial.output(team: team)
     timing.computing += prepared + (ContinuousClock.now - end)
     return output
   }
@@ -113,12 +116,12 @@ final class TravellingQueries: AttentionEngine {
     guard let stream = backwardStream else { preconditionFailure("no stream") }
     try stream.reserveResults(blocks.results)
     var own = unsafe problem.queryBlock(of: world.rank, .backward, at: stream.ownBlock)
-    own.load(queries, output: output, outputGradient: outputGradient)
+    own.load(queries, output: output, outputGradient: outputGradient, team: team)
     let block = unsafe problem.block(of: world.rank, at: ownBlock)
     var gradient = KeyValueGradient(
       shape: problem.shape, keys: block.keyCount, accumulation: problem.accumulation)
     let prepared = ContinuousClock.now - start
-    timing = try stream.run(results: problem.queryGradientSums) { visit, poll in
+    timing = try stream.run(results: problem.queryGradientSums(team)) { visit, poll in
       let queries = unsafe problem.queryBlock(of: visit.owner, .backward, at: visit.block)
       var dq = unsafe problem.queryGradient(of: visit.owner, at: visit.result)
       computation.addGradients(
@@ -129,9 +132,10 @@ final class TravellingQueries: AttentionEngine {
       }
     }
     timing.computing += prepared
-    let dq = unsafe problem.queryGradient(of: world.rank, at: stream.ownResult)
+    var dq = unsafe problem.queryGradient(of: world.rank, at: stream.ownResult)
     return AttentionGradients(
-      dq: dq.dq(scale: problem.scale), dk: gradient.dk(), dv: gradient.dv())
+      dq: dq.dq(scale: problem.scale, team: team), dk: gradient.dk(team: team),
+      dv: gradient.dv(team: team))
   }
 
   func close() throws(MPIError) {
@@ -169,27 +173,27 @@ extension ShardedAttention {
       accumulation: accumulation)
   }
 
-  fileprivate var partialSums: ResultOperations {
+  fileprivate func partialSums(_ team: ThreadTeam) -> ResultOperations {
     unsafe ResultOperations(
       clear: { owner, memory in
         var partial = unsafe partial(of: owner, at: memory)
-        partial.clear()
+        partial.clear(team: team)
       },
       add: { owner, memory, other in
         var partial = unsafe partial(of: owner, at: memory)
-        unsafe partial.add(self.partial(of: owner, at: other))
+        unsafe partial.add(self.partial(of: owner, at: other), team: team)
       })
   }
 
-  fileprivate var queryGradientSums: ResultOperations {
+  fileprivate func queryGradientSums(_ team: ThreadTeam) -> ResultOperations {
     unsafe ResultOperations(
       clear: { owner, memory in
         var gradient = unsafe queryGradient(of: owner, at: memory)
-        gradient.clear()
+        gradient.clear(team: team)
       },
       add: { owner, memory, other in
         var gradient = unsafe queryGradient(of: owner, at: memory)
-        unsafe gradient.add(self.queryGradient(of: owner, at: other))
+        unsafe gradient.add(self.queryGradient(of: owner, at: other), team: team)
       })
   }
 }

@@ -119,17 +119,19 @@ extension AttendCommand: DistributedCommand {
     _ result: borrowing PassResult, _ problem: some ShardedProblem, _ input: AttentionInput,
     on world: borrowing Communicator
   ) throws -> Findings {
-    let output = try SampledCheck(of: problem, bias: bias(input))
-      .run(result.output, q: input.q, k: input.k, v: input.v, on: world)
+    let output = try SampledCheck(
+      of: problem, scoreRule: scoreRule.reference, bias: bias(input)
+    ).run(result.output, q: input.q, k: input.k, v: input.v, on: world)
     let gradients: SampledCheck.Finding? =
       switch result.gradients {
       case .some where dilation.isDetached: nil
       case .some(let gradients):
         try input.outputGradient.map {
-          try SampledGradientCheck(of: problem, bias: bias(input))
-            .run(
-              gradients, result.output, q: input.q, k: input.k, v: input.v, outputGradient: $0,
-              on: world)
+          try SampledGradientCheck(
+            of: problem, scoreRule: scoreRule.reference, bias: bias(input)
+          ).run(
+            gradients, result.output, q: input.q, k: input.k, v: input.v, outputGradient: $0,
+            on: world)
         }
       case .none: nil
       }
@@ -154,7 +156,8 @@ extension AttendCommand: DistributedCommand {
       queries: try sharding(tokens: input.tokens, ranks: ranks),
       keys: try sharding(tokens: input.keyTokens, ranks: ranks),
       pattern: masks.choice.pattern(tokens: input.tokens, keyTokens: input.keyTokens),
-      scale: scale, wire: wire ?? WireType(input.keyValueType), accumulation: accumulation)
+      scoreRule: scoreRule.rule, scale: scale, wire: wire ?? WireType(input.keyValueType),
+      accumulation: accumulation)
   }
 
   private var accumulation: Accumulation { reproducible ? .reproducible : .fast }

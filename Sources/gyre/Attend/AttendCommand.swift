@@ -111,6 +111,9 @@ struct AttendCommand: ParsableCommand {
     help: ArgumentHelp("Multiplies q·k. (default: 1/√headDim)", valueName: "x"))
   var scale: Double?
 
+  @OptionGroup
+  var scoreRule: ScoreRuleOptions
+
   @Flag(
     help: """
       The same bits for every number of ranks, layout, transport and number of threads. Shards are \
@@ -234,6 +237,11 @@ struct AttendCommand: ParsableCommand {
         throw ValidationError(
           "--reproducible cannot be used with --dilated: its results depend on the number of ranks "
             + "in their last bits; leave one of them out.")
+      }
+      if scoreRule.softcap != nil {
+        throw ValidationError(
+          "--softcap cannot be used with --dilated, whose scores stay as they are; leave one of "
+            + "them out.")
       }
       if let wire, wire != .f32 {
         throw ValidationError("--dilated sends rows as f32; leave --wire \(wire) out.")

@@ -15,11 +15,12 @@ extension RunReport {
     let dims =
       valueHeadDim == headDim
       ? "head dim \(headDim)" : "head dim \(headDim), values \(valueHeadDim)"
+    let cap = softcap.value.map { ", scores capped at ±\($0)" } ?? ""
     let sequences = batch == 1 ? "" : "\(batch) sequences of "
     let kind = dilated.value == nil ? "attention" : "dilated attention"
     return "\(capitalized("\(pattern)")) \(kind): \(sequences)\(length), "
       + "\(queryHeads) query head\(queryHeads == 1 ? "" : "s"), "
-      + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims), \(wire) on the wire; "
+      + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims)\(cap), \(wire) on the wire; "
       + "\(gradients ? "forward and backward; " : "")\(layout) layout on \(ranks) rank\(ranks == 1 ? "" : "s")"
       + (threads == 1 ? "" : " of \(threads) threads")
       + (dilated.value.map { ", placement \($0.placement) (\($0.placementReason))." }

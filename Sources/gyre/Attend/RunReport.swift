@@ -37,6 +37,8 @@ struct RunReport: Encodable {
   let kvHeads: Int
   let headDim: Int
   let valueHeadDim: Int
+  /// The limit of scores; null if they stay as they are.
+  let softcap: Nullable<Double>
   let layout: String
   let wire: String
   let threads: Int

@@ -65,6 +65,9 @@ struct KernelBenchCommand: ParsableCommand {
   @Flag(help: "Add up so that order cannot matter.")
   var reproducible = false
 
+  @OptionGroup
+  var scoreRule: ScoreRuleOptions
+
   @Option(help: "How often each is measured.")
   var repeats = 9
 
@@ -104,7 +107,8 @@ struct KernelBenchCommand: ParsableCommand {
                     batch: 1, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
                     valueHeadDim: valueHeadDim ?? headDim),
                   tokens: tokens, queries: queries ?? tokens, choice: pattern, dtype: dtype,
-                  threads: threads, accumulation: reproducible ? .reproducible : .fast)
+                  threads: threads, accumulation: reproducible ? .reproducible : .fast,
+                  softcap: scoreRule.softcap.map { Float($0) })
                 results.append(try problem.measure(pass, repeats: repeats, memory))
               }
             }

@@ -15,8 +15,16 @@ struct Problem {
   let v: MemoryRows
   let outputGradient: MemoryRows
   let scale: Double
+  /// What becomes of scores, for the kernels and for the oracle.
+  let scoreRule: (any ScoreRule)?
+  let referenceRule: (any ReferenceScoreRule)?
 
-  init(shape: AttentionShape, tokens: Int, keyTokens: Int, logits: Float, seed: UInt64) {
+  init(
+    shape: AttentionShape, tokens: Int, keyTokens: Int, logits: Float, seed: UInt64,
+    scoreRule: (any ScoreRule)? = nil, referenceRule: (any ReferenceScoreRule)? = nil
+  ) {
+    self.scoreRule = scoreRule
+    self.referenceRule = referenceRule
     self.shape = shape
     self.tokens = tokens
     self.keyTokens = keyTokens
@@ -38,6 +46,7 @@ struct Problem {
     oracle.batch = shape.batch
     oracle.queryHeads = shape.queryHeads
     oracle.kvHeads = shape.kvHeads
+    oracle.scoreRule = referenceRule
     return oracle
   }
 
@@ -76,7 +85,7 @@ struct Problem {
       shape: shape,
       queries: Sharding(layout, tokens: tokens, ranks: ranks, granularity: unit),
       keys: Sharding(layout, tokens: keyTokens, ranks: ranks, granularity: unit),
-      pattern: pattern, wire: wire, accumulation: accumulation)
+      pattern: pattern, scoreRule: scoreRule, wire: wire, accumulation: accumulation)
   }
 
   /// Runs both passes on this rank's shard.

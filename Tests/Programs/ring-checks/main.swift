@@ -15,6 +15,7 @@ let cases: [String: (borrowing Communicator) throws -> Void] = [
   "routes": checkRoutes,
   "parts": checkParts,
   "bits": checkBits,
+  "score-rule": checkScoreRule,
   "head-traffic": checkHeadTraffic,
   "several-layers": checkSeveralLayers,
   "mesh-refusal": checkMeshRefusal,
