@@ -23,7 +23,7 @@ public struct MPIError: Error, Sendable, Hashable, CustomStringConvertible {
   public var description: String { "\(function): \(text) [\(errorClass)]" }
 
   /// A failure found by this module rather than reported by MPI.
-  init(_ errorClass: ErrorClass, function: String, _ text: String) {
+  package init(_ errorClass: ErrorClass, function: String, _ text: String) {
     self.code = 0
     self.errorClass = errorClass
     self.function = function
