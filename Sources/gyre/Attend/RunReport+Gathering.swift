@@ -65,7 +65,7 @@ extension RunReport {
       keyTokens: attention.keys.tokens, queryHeads: attention.shape.queryHeads,
       kvHeads: attention.shape.kvHeads, headDim: attention.shape.headDim,
       valueHeadDim: attention.shape.valueHeadDim, causal: options.causal,
-      layout: attention.queries.layout.rawValue,
+      layout: attention.queries.layout?.rawValue ?? "explicit",
       wire: attention.wire.rawValue, threads: options.threads,
       gradients: options.gradients, reproducible: options.reproducible,
       transport: dilated == nil ? choice.transport.name : "exchange",
