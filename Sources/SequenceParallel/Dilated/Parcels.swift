@@ -53,8 +53,11 @@ final class Parcels {
 
   /// Starts to send and to receive.
   func begin(tag: Int, on world: borrowing Communicator) throws(MPIError) {
-    try unsafe exchange.begin(
-      sending: outgoingParts, receiving: incomingParts, tag: tag, on: world)
+    // Both are of memory that this holds.
+    try exchange.begin(
+      sending: unsafe outgoingParts.map { unsafe Piece(unowned: $0) },
+      receiving: unsafe incomingParts.map { unsafe Piece(unowned: $0) }, tag: tag,
+      on: MPIWire(world.shared()))
   }
 
   /// For each rank, where what it is to get is to be written.

@@ -22,11 +22,11 @@ final class TravellingKeys: AttentionEngine {
   var traffic: Traffic { stream.traffic }
 
   /// Where this rank's own block lies.
-  var ownBlock: UnsafeMutableRawBufferPointer { unsafe stream.ownBlock }
+  var ownBlock: Piece { stream.ownBlock }
 
   func packOwnBlock(_ body: (inout KeyValueBlock) throws -> Void) rethrows {
-    var block = unsafe problem.block(of: rank, at: stream.ownBlock)
-    try body(&block)
+    var block = problem.block(of: rank, at: stream.ownBlock)
+    try body(&block.value)
   }
 
   func forward(
@@ -36,8 +36,8 @@ final class TravellingKeys: AttentionEngine {
       shape: problem.shape, tokens: queries.tokens, scale: problem.scale,
       pattern: problem.pattern, accumulation: problem.accumulation, team: team)
     timing = try stream.run(results: nil) { visit, poll in
-      let block = unsafe problem.block(of: visit.owner, at: visit.block)
-      accumulator.attend(queries, to: block) { scores in
+      let block = problem.block(of: visit.owner, at: visit.block)
+      accumulator.attend(queries, to: block.value) { scores in
         progress(scores)
         poll()
       }
@@ -55,7 +55,7 @@ final class TravellingKeys: AttentionEngine {
     let dq = try queryGradients(
       queries, output: output, outputGradient: outputGradient, progress: progress)
     let own = ownGradient
-    return AttentionGradients(dq: dq, dk: own.dk(), dv: own.dv())
+    return AttentionGradients(dq: dq, dk: own.value.dk(), dv: own.value.dv())
   }
 
   /// The backward pass, which leaves what it finds out about this rank's keys in ``ownGradient``.
@@ -72,10 +72,11 @@ final class TravellingKeys: AttentionEngine {
       pattern: problem.pattern, accumulation: problem.accumulation, team: team)
     let prepared = ContinuousClock.now - start
     timing = try stream.run(results: problem.gradientSums) { visit, poll in
-      let block = unsafe problem.block(of: visit.owner, at: visit.block)
-      var gradient = unsafe problem.gradient(of: visit.owner, at: visit.result)
+      let block = problem.block(of: visit.owner, at: visit.block)
+      var gradient = problem.gradient(of: visit.owner, at: visit.result)
       accumulator.attend(
-        queries, outputGradient: outputGradient, to: block, addingTo: &gradient, part: visit.part
+        queries, outputGradient: outputGradient, to: block.value, addingTo: &gradient.value,
+        part: visit.part
       ) { scores in
         progress(scores)
         poll()
@@ -87,42 +88,23 @@ final class TravellingKeys: AttentionEngine {
 
   /// The gradients of this rank's keys and values after a backward pass, until the next one; they
   /// lie in the engine's memory.
-  var ownGradient: KeyValueGradient {
-    unsafe problem.gradient(of: rank, at: stream.ownResult)
-  }
+  var ownGradient: Lent<KeyValueGradient> { problem.gradient(of: rank, at: stream.ownResult) }
 
   func close() throws(MPIError) {
     try stream.close()
   }
 }
 
-/// Blocks and gradients as they lie in the memory of a stream, which outlives them.
 extension ShardedAttention {
-  @unsafe
-  func block(
-    of owner: Int, at memory: UnsafeMutableRawBufferPointer
-  ) -> KeyValueBlock {
-    unsafe KeyValueBlock(
-      shape: shape, elementType: wire, runs: keys.shards[owner], memory: memory)
-  }
-
-  @unsafe
-  fileprivate func gradient(
-    of owner: Int, at memory: UnsafeMutableRawBufferPointer
-  ) -> KeyValueGradient {
-    unsafe KeyValueGradient(
-      shape: shape, keys: keys.tokenCount(of: owner), memory: memory, accumulation: accumulation)
-  }
-
   fileprivate var gradientSums: ResultOperations {
-    unsafe ResultOperations(
+    ResultOperations(
       clear: { owner, memory in
-        var gradient = unsafe gradient(of: owner, at: memory)
-        gradient.clear()
+        var gradient = gradient(of: owner, at: memory)
+        gradient.value.clear()
       },
       add: { owner, memory, other in
-        var gradient = unsafe gradient(of: owner, at: memory)
-        unsafe gradient.add(self.gradient(of: owner, at: other))
+        var gradient = gradient(of: owner, at: memory)
+        gradient.value.add(self.gradient(of: owner, at: other).value)
       })
   }
 }

@@ -1,11 +1,11 @@
-import MPI
+package import MPI
 
 /// Bytes that change hands between pairs of ranks, in the background.
 ///
 /// Every rank knows what every other has for it, so no sizes are told. Unlike
 /// `Communicator.allToAll` it does not wait, and its messages are counted as traffic. Those that
 /// are on their way at a time have tags of their own.
-final class PeerExchange {
+package final class PeerExchange {
   private let name: String
   private let firstRank: Int
   private let timeline: Timeline?
@@ -14,7 +14,7 @@ final class PeerExchange {
   /// - Parameters:
   ///   - name: what travels, for a timeline.
   ///   - firstRank: what number rank 0 has there.
-  init(_ name: String, firstRank: Int = 0, timeline: Timeline? = nil) {
+  package init(_ name: String, firstRank: Int = 0, timeline: Timeline? = nil) {
     self.name = name
     self.firstRank = firstRank
     self.timeline = timeline
@@ -29,38 +29,30 @@ final class PeerExchange {
   ///   - outgoing: a part for each rank; empty ones are not sent.
   ///   - incoming: room for what each rank has for this one, of the size that it sends.
   ///   - tag: of all messages of the exchange.
-  @unsafe
-  func begin(
-    sending outgoing: [UnsafeMutableRawBufferPointer],
-    receiving incoming: [UnsafeMutableRawBufferPointer], tag: Int = 0,
-    on world: borrowing Communicator
+  package func begin(
+    sending outgoing: [Piece], receiving incoming: [Piece], tag: Int = 0, on wire: any Wire
   ) throws(MPIError) {
-    let size = world.size
-    let rank = world.rank
-    unsafe precondition(outgoing.count == size && incoming.count == size, "a part for each rank")
+    let (size, rank) = (wire.size, wire.rank)
+    precondition(outgoing.count == size && incoming.count == size, "a part for each rank")
     // Each rank starts with its neighbours, so that not all send to rank 0 first.
-    for peer in (1..<max(size, 1)).map({ (rank - $0 + size) % size }) {
-      if unsafe incoming[peer].isEmpty { continue }
+    for peer in (1..<max(size, 1)).map({ (rank - $0 + size) % size })
+    where incoming[peer].byteCount > 0 {
       let transfer = Transfer("receive \(name)", timeline)
-      unsafe transfer.receive(
-        into: incoming[peer], of: firstRank + peer, from: peer, tag: tag, on: world)
+      transfer.receive(
+        into: [incoming[peer]], of: firstRank + peer, from: peer, tag: tag, on: wire)
       transfers.append(transfer)
     }
-    for peer in (1..<max(size, 1)).map({ (rank + $0) % size }) {
-      if unsafe outgoing[peer].isEmpty { continue }
+    for peer in (1..<max(size, 1)).map({ (rank + $0) % size })
+    where outgoing[peer].byteCount > 0 {
       let transfer = Transfer("send \(name)", timeline)
-      try unsafe transfer.send(
-        outgoing[peer], of: firstRank + rank, to: peer, tag: tag, on: world)
+      try transfer.send([outgoing[peer]], of: firstRank + rank, to: peer, tag: tag, on: wire)
       transfers.append(transfer)
     }
-    unsafe precondition(outgoing[rank].count == incoming[rank].count, "the own part's size")
-    if unsafe incoming[rank].baseAddress != outgoing[rank].baseAddress {
-      unsafe incoming[rank].copyMemory(from: UnsafeRawBufferPointer(outgoing[rank]))
-    }
+    incoming[rank].copy(from: outgoing[rank])
   }
 
   /// Moves the exchange on; answers whether it is over.
-  func isFinished() throws(MPIError) -> Bool {
+  package func isFinished() throws(MPIError) -> Bool {
     var isOver = true
     for transfer in transfers where try !transfer.isFinished() { isOver = false }
     return isOver
