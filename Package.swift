@@ -139,6 +139,10 @@ let package = Package(
       name: "TestSupport",
       dependencies: [.product(name: "Subprocess", package: "swift-subprocess")],
       path: "Tests/TestSupport", swiftSettings: settings),
+    // Streams of blocks without mpirun: every rank a thread of one process.
+    .target(
+      name: "Loopback", dependencies: ["MPI", "SequenceParallel"], path: "Tests/Loopback",
+      swiftSettings: settings),
     .executableTarget(
       name: "mpi-checks", dependencies: ["MPI"], path: "Tests/Programs/mpi-checks",
       swiftSettings: settings),
@@ -185,7 +189,8 @@ let package = Package(
     .testTarget(
       name: "SequenceParallelTests",
       dependencies: [
-        "SequenceParallel", "Attention", "Sharding", "Tensors", "TestSupport", "ring-checks",
+        "SequenceParallel", "Attention", "AttentionReference", "Loopback", "MPI", "Sharding",
+        "Tensors", "TestSupport", "ring-checks",
       ],
       swiftSettings: settings),
     .testTarget(

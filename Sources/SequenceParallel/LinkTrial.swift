@@ -1,6 +1,5 @@
 import Glibc
 package import MPI
-import Tensors
 
 /// Messages of one size among ranks, sent as streams and exchanges send theirs, to measure links.
 package final class LinkTrial {
@@ -16,18 +15,17 @@ package final class LinkTrial {
 
   /// How a rank waits.
   package enum Waiting: Hashable, Sendable {
-    /// As a stream does, which polls as fast as it can at first.
+    /// As a stream does, which looks as fast as it can at first.
     case polling
-    /// Asleep for 50 µs between polls, much as a rank that computes polls between tiles: processor
-    /// time is then that of the transfers and not of waiting for them.
+    /// Asleep for 50 µs between looks, so that processor time is that of the transfers and not of
+    /// waiting for them; a rank that computes looks less often, every 200 µs.
     case napping
   }
 
   private let pattern: Pattern
-  private let byteCount: Int
-  private let communicator: Communicator
-  private let outgoing: AlignedBuffer<UInt8>
-  private let incoming: AlignedBuffer<UInt8>
+  private let wire: MPIWire
+  private let outgoing: Piece
+  private let incoming: [Piece]
 
   /// Makes the memory, called by all ranks of the communicator together: that of one message to send,
   /// and of one from each other rank.
@@ -35,16 +33,16 @@ package final class LinkTrial {
     _ pattern: Pattern, byteCount: Int, on communicator: borrowing Communicator
   ) throws(MPIError) {
     self.pattern = pattern
-    self.byteCount = byteCount
-    self.communicator = try communicator.duplicate()
-    outgoing = AlignedBuffer(zeros: byteCount)
-    incoming = AlignedBuffer(
-      zeros: byteCount * (pattern == .exchange ? max(1, communicator.size - 1) : 1))
+    wire = try MPIWire(duplicating: communicator)
+    outgoing = StreamMemory.pieces(sizes: [byteCount])[0]
+    incoming = StreamMemory.pieces(
+      sizes: [Int](
+        repeating: byteCount, count: pattern == .exchange ? max(1, communicator.size - 1) : 1))
   }
 
   /// Sends and receives once, called by all ranks together.
   package func run(_ waiting: Waiting = .polling) throws(MPIError) {
-    let (rank, size) = (communicator.rank, communicator.size)
+    let (rank, size) = (wire.rank, wire.size)
     switch pattern {
     case .pingPong:
       try move(to: rank == 0 ? [1] : [], from: rank == 1 ? [0] : [], waiting)
@@ -60,20 +58,15 @@ package final class LinkTrial {
   private func move(
     to receivers: [Int], from senders: [Int], _ waiting: Waiting
   ) throws(MPIError) {
-    let nothing = unsafe UnsafeMutableRawBufferPointer(start: nil, count: 0)
-    var sent = unsafe [UnsafeMutableRawBufferPointer](
-      repeating: nothing, count: communicator.size)
-    var received = unsafe sent
-    for rank in receivers { unsafe sent[rank] = outgoing.unsafeMutableBytes }
-    for (index, rank) in senders.enumerated() {
-      unsafe received[rank] = UnsafeMutableRawBufferPointer(
-        rebasing: incoming.unsafeMutableBytes[index * byteCount..<(index + 1) * byteCount])
-    }
+    var sent = [Piece](repeating: .nothing, count: wire.size)
+    var received = sent
+    for rank in receivers { sent[rank] = outgoing }
+    for (rank, piece) in zip(senders, incoming) { received[rank] = piece }
     let exchange = PeerExchange("a measurement")
-    try unsafe exchange.begin(sending: sent, receiving: received, on: communicator)
+    try exchange.begin(sending: sent, receiving: received, on: wire)
     switch waiting {
     case .polling:
-      try communicator.wait(for: "a measurement of the link") { () throws(MPIError) in
+      try wire.wait(for: "a measurement of the link") { () throws(MPIError) in
         try exchange.isFinished()
       }
     case .napping:

@@ -22,7 +22,7 @@ final class HeadExchange: AttentionEngine {
   private let keyCounts: [Int]
   private let group: HeadGroup
   private let team: ThreadTeam
-  private let ownBlock: AlignedBuffer<UInt8>
+  private let ownBlock: Piece
   private var isPacked = false
   /// This rank's heads for the tokens of the row; nil if it has no heads.
   private let inner: (problem: ShardedAttention, engine: TravellingKeys)?
@@ -42,7 +42,7 @@ final class HeadExchange: AttentionEngine {
     queryCounts = members.map { problem.queries.tokenCount(of: $0) }
     keyCounts = members.map { problem.keys.tokenCount(of: $0) }
     group = try HeadGroup(grid, timeline: options.timeline, on: world)
-    ownBlock = AlignedBuffer(zeros: problem.blockBytes[rank])
+    ownBlock = StreamMemory.pieces(sizes: [problem.blockBytes[rank]])[0]
     let part = problem.part(column: column, of: grid)
     guard let ring = try world.split(color: part == nil ? nil : column, key: row), let part else {
       inner = nil
@@ -58,8 +58,8 @@ final class HeadExchange: AttentionEngine {
 
   func packOwnBlock(_ body: (inout KeyValueBlock) throws -> Void) rethrows {
     isPacked = true
-    var block = unsafe wholeBlock
-    try body(&block)
+    var block = wholeBlock
+    try body(&block.value)
   }
 
   func close() throws(MPIError) {
@@ -127,62 +127,54 @@ final class HeadExchange: AttentionEngine {
 
   // MARK: Keys and values
 
-  @unsafe
-  private var wholeBlock: KeyValueBlock {
-    unsafe KeyValueBlock(
-      shape: problem.shape, elementType: problem.wire, runs: problem.keys.shards[rank],
-      memory: ownBlock.unsafeMutableBytes)
-  }
+  private var wholeBlock: Lent<KeyValueBlock> { problem.block(of: rank, at: ownBlock) }
 
   /// Gives each rank of the row its heads of the own block, and puts what comes in together to the
   /// block of the row.
   private func exchangeBlocks() throws(MPIError) {
     guard try group.anyone(isPacked) else { return }
     isPacked = false
-    let outgoing = PartBuffer(
+    let outgoing = StreamMemory.pieces(
       sizes: shares.map { $0.blockBytes(keys: keyCounts[column], wire: problem.wire) })
-    let whole = unsafe wholeBlock
-    for (index, share) in shares.enumerated() {
-      unsafe whole.copy(kvHeads: share.kvHeads, to: outgoing[index])
+    let whole = wholeBlock
+    for (share, piece) in zip(shares, outgoing) {
+      whole.copy(kvHeads: share.kvHeads, to: piece)
     }
-    let row = unsafe inner?.engine.ownBlock ?? UnsafeMutableRawBufferPointer(start: nil, count: 0)
+    let row = inner?.engine.ownBlock ?? .nothing
     var end = 0
-    let incoming = unsafe keyCounts.map { keys in
+    let incoming = keyCounts.map { keys in
       let start = end
       end += shares[column].blockBytes(keys: keys, wire: problem.wire)
-      return unsafe UnsafeMutableRawBufferPointer(rebasing: row[start..<end])
+      return row[start..<end]
     }
-    try unsafe group.exchange("block", sending: outgoing.all, receiving: incoming)
+    try group.exchange("block", sending: outgoing, receiving: incoming)
   }
 
   /// Gives each rank of the row the gradients of its keys, and adds up what comes in, in the order
   /// of the columns: a KV head that two of them read comes from both.
   private func collectKeyGradients() throws(MPIError) -> KeyValueGradient {
     let accumulation = problem.accumulation
-    let outgoing = PartBuffer(
+    let outgoing = StreamMemory.pieces(
       sizes: keyCounts.map { shares[column].gradientBytes(keys: $0, accumulation) })
-    let incoming = PartBuffer(
+    let incoming = StreamMemory.pieces(
       sizes: shares.map { $0.gradientBytes(keys: keyCounts[column], accumulation) })
     if let inner {
       let row = inner.engine.ownGradient
       var end = 0
       for (index, keys) in keyCounts.enumerated() {
-        var part = unsafe KeyValueGradient(
-          shape: inner.problem.shape, keys: keys, memory: outgoing[index],
-          accumulation: accumulation)
-        part.add(row, keys: end..<end + keys, firstKVHead: 0, team: team)
+        var part = inner.problem.gradient(keys: keys, at: outgoing[index])
+        part.value.add(row.value, keys: end..<end + keys, firstKVHead: 0, team: team)
         end += keys
       }
     }
-    try unsafe group.exchange("dk, dv", sending: outgoing.all, receiving: incoming.all)
+    try group.exchange("dk, dv", sending: outgoing, receiving: incoming)
     var sum = KeyValueGradient(
       shape: problem.shape, keys: keyCounts[column], accumulation: accumulation)
     for (index, share) in shares.enumerated() {
-      guard let shape = share.shape else { continue }
-      let part = unsafe KeyValueGradient(
-        shape: shape, keys: keyCounts[column], memory: incoming[index], accumulation: accumulation)
+      guard let part = problem.gradient(of: share, keys: keyCounts[column], at: incoming[index])
+      else { continue }
       sum.add(
-        part, keys: 0..<keyCounts[column], firstKVHead: share.kvHeads.lowerBound, team: team)
+        part.value, keys: 0..<keyCounts[column], firstKVHead: share.kvHeads.lowerBound, team: team)
     }
     return sum
   }

@@ -22,11 +22,11 @@ final class TravellingKeys: AttentionEngine {
   var traffic: Traffic { stream.traffic }
 
   /// Where this rank's own block lies.
-  var ownBlock: UnsafeMutableRawBufferPointer { unsafe stream.ownBlock }
+  var ownBlock: Piece { stream.ownBlock }
 
   func packOwnBlock(_ body: (inout KeyValueBlock) throws -> Void) rethrows {
-    var block = unsafe problem.block(of: rank, at: stream.ownBlock)
-    try body(&block)
+    var block = problem.block(of: rank, at: stream.ownBlock)
+    try body(&block.value)
   }
 
   func forward(
@@ -37,8 +37,8 @@ final class TravellingKeys: AttentionEngine {
       pattern: problem.pattern, scoreRule: problem.scoreRule, accumulation: problem.accumulation,
       team: team)
     timing = try stream.run(results: nil) { visit, poll in
-      let block = unsafe problem.block(of: visit.owner, at: visit.block)
-      accumulator.attend(queries, to: block) { scores in
+      let block = problem.block(of: visit.owner, at: visit.block)
+      accumulator.attend(queries, to: block.value) { scores in
         progress(scores)
         poll()
       }
@@ -56,7 +56,7 @@ final class TravellingKeys: AttentionEngine {
     let dq = try queryGradients(
       queries, output: output, outputGradient: outputGradient, progress: progress)
     let own = ownGradient
-    return AttentionGradients(dq: dq, dk: own.dk(team: team), dv: own.dv(team: team))
+    return AttentionGradients(dq: dq, dk: own.value.dk(team: team), dv: own.value.dv(team: team))
   }
 
   /// The backward pass, which leaves what it finds out about this rank's keys in ``ownGradient``.
@@ -74,10 +74,11 @@ final class TravellingKeys: AttentionEngine {
       team: team)
     let prepared = ContinuousClock.now - start
     timing = try stream.run(results: problem.gradientSums(team)) { visit, poll in
-      let block = unsafe problem.block(of: visit.owner, at: visit.block)
-      var gradient = unsafe problem.gradient(of: visit.owner, at: visit.result)
+      let block = problem.block(of: visit.owner, at: visit.block)
+      var gradient = problem.gradient(of: visit.owner, at: visit.result)
       accumulator.attend(
-        queries, outputGradient: outputGradient, to: block, addingTo: &gradient, part: visit.part
+        queries, outputGradient: outputGradient, to: block.value, addingTo: &gradient.value,
+        part: visit.part
       ) { scores in
         progress(scores)
         poll()
@@ -89,42 +90,23 @@ final class TravellingKeys: AttentionEngine {
 
   /// The gradients of this rank's keys and values after a backward pass, until the next one; they
   /// lie in the engine's memory.
-  var ownGradient: KeyValueGradient {
-    unsafe problem.gradient(of: rank, at: stream.ownResult)
-  }
+  var ownGradient: Lent<KeyValueGradient> { problem.gradient(of: rank, at: stream.ownResult) }
 
   func close() throws(MPIError) {
     try stream.close()
   }
 }
 
-/// Blocks and gradients as they lie in the memory of a stream, which outlives them.
 extension ShardedAttention {
-  @unsafe
-  func block(
-    of owner: Int, at memory: UnsafeMutableRawBufferPointer
-  ) -> KeyValueBlock {
-    unsafe KeyValueBlock(
-      shape: shape, elementType: wire, runs: keys.shards[owner], memory: memory)
-  }
-
-  @unsafe
-  fileprivate func gradient(
-    of owner: Int, at memory: UnsafeMutableRawBufferPointer
-  ) -> KeyValueGradient {
-    unsafe KeyValueGradient(
-      shape: shape, keys: keys.tokenCount(of: owner), memory: memory, accumulation: accumulation)
-  }
-
   fileprivate func gradientSums(_ team: ThreadTeam) -> ResultOperations {
-    unsafe ResultOperations(
+    ResultOperations(
       clear: { owner, memory in
-        var gradient = unsafe gradient(of: owner, at: memory)
-        gradient.clear(team: team)
+        var gradient = gradient(of: owner, at: memory)
+        gradient.value.clear(team: team)
       },
       add: { owner, memory, other in
-        var gradient = unsafe gradient(of: owner, at: memory)
-        unsafe gradient.add(self.gradient(of: owner, at: other), team: team)
+        var gradient = gradient(of: owner, at: memory)
+        gradient.value.add(self.gradient(of: owner, at: other).value, team: team)
       })
   }
 }

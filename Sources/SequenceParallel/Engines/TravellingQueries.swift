@@ -19,7 +19,7 @@ final class TravellingQueries: AttentionEngine {
   /// Whether keys travel in the backward pass.
   private let keysTravelBackward: Bool
   /// This rank's own keys and values, unless they are in a stream.
-  private let ownKeys: AlignedBuffer<UInt8>
+  private let ownKeys: Piece
   private(set) var timing = Timing()
 
   /// Connects the ranks, called by all of them together.
@@ -48,10 +48,10 @@ final class TravellingQueries: AttentionEngine {
       keys = TravellingKeys(
         problem, stream: try maker.stream(of: problem.travellingKeys(.forward), on: world),
         team: team, rank: world.rank)
-      ownKeys = AlignedBuffer(zeros: 0)
+      ownKeys = .nothing
     } else {
       keys = nil
-      ownKeys = AlignedBuffer(zeros: problem.blockBytes[world.rank])
+      ownKeys = StreamMemory.pieces(sizes: [problem.blockBytes[world.rank]])[0]
     }
   }
 
@@ -61,13 +61,11 @@ final class TravellingQueries: AttentionEngine {
   }
 
   func packOwnBlock(_ body: (inout KeyValueBlock) throws -> Void) rethrows {
-    var block = unsafe problem.block(of: world.rank, at: ownBlock)
-    try body(&block)
+    var block = problem.block(of: world.rank, at: ownBlock)
+    try body(&block.value)
   }
 
-  private var ownBlock: UnsafeMutableRawBufferPointer {
-    unsafe keys?.ownBlock ?? ownKeys.unsafeMutableBytes
-  }
+  private var ownBlock: Piece { keys?.ownBlock ?? ownKeys }
 
   func forward(
     _ queries: borrowing QueryShard, progress: (_ scores: Int) -> Void
@@ -80,21 +78,23 @@ final class TravellingQueries: AttentionEngine {
     }
     let start = ContinuousClock.now
     try stream.reserveResults(problem.travellingQueries(.forward).results)
-    var own = unsafe problem.queryBlock(of: world.rank, .forward, at: stream.ownBlock)
-    own.load(queries, team: team)
+    var own = problem.queryBlock(of: world.rank, .forward, at: stream.ownBlock)
+    own.value.load(queries, team: team)
     let prepared = ContinuousClock.now - start
-    let block = unsafe problem.block(of: world.rank, at: ownBlock)
+    let block = problem.block(of: world.rank, at: ownBlock)
     timing = try stream.run(results: problem.partialSums(team)) { visit, poll in
-      let queries = unsafe problem.queryBlock(of: visit.owner, .forward, at: visit.block)
-      var partial = unsafe problem.partial(of: visit.owner, at: visit.result)
-      computation.attend(queries, to: block, addingTo: &partial, part: visit.part) { scores in
+      let queries = problem.queryBlock(of: visit.owner, .forward, at: visit.block)
+      var partial = problem.partial(of: visit.owner, at: visit.result)
+      computation.attend(
+        queries.value, to: block.value, addingTo: &partial.value, part: visit.part
+      ) { scores in
         progress(scores)
         poll()
       }
     }
     let end = ContinuousClock.now
-    var partial = unsafe problem.partial(of: world.rank, at: stream.ownResult)
-    let output = partial.output(team: team)
+    var partial = problem.partial(of: world.rank, at: stream.ownResult)
+    let output = partial.value.output(team: team)
     timing.computing += prepared + (ContinuousClock.now - end)
     return output
   }
@@ -115,26 +115,26 @@ final class TravellingQueries: AttentionEngine {
     if backwardStream == nil { backwardStream = try maker.stream(of: blocks, on: world) }
     guard let stream = backwardStream else { preconditionFailure("no stream") }
     try stream.reserveResults(blocks.results)
-    var own = unsafe problem.queryBlock(of: world.rank, .backward, at: stream.ownBlock)
-    own.load(queries, output: output, outputGradient: outputGradient, team: team)
-    let block = unsafe problem.block(of: world.rank, at: ownBlock)
+    var own = problem.queryBlock(of: world.rank, .backward, at: stream.ownBlock)
+    own.value.load(queries, output: output, outputGradient: outputGradient, team: team)
+    let block = problem.block(of: world.rank, at: ownBlock)
     var gradient = KeyValueGradient(
-      shape: problem.shape, keys: block.keyCount, accumulation: problem.accumulation)
+      shape: problem.shape, keys: block.value.keyCount, accumulation: problem.accumulation)
     let prepared = ContinuousClock.now - start
     timing = try stream.run(results: problem.queryGradientSums(team)) { visit, poll in
-      let queries = unsafe problem.queryBlock(of: visit.owner, .backward, at: visit.block)
-      var dq = unsafe problem.queryGradient(of: visit.owner, at: visit.result)
+      let queries = problem.queryBlock(of: visit.owner, .backward, at: visit.block)
+      var dq = problem.queryGradient(of: visit.owner, at: visit.result)
       computation.addGradients(
-        queries, and: block, to: &dq, and: &gradient, part: visit.part
+        queries.value, and: block.value, to: &dq.value, and: &gradient, part: visit.part
       ) { scores in
         progress(scores)
         poll()
       }
     }
     timing.computing += prepared
-    var dq = unsafe problem.queryGradient(of: world.rank, at: stream.ownResult)
+    var dq = problem.queryGradient(of: world.rank, at: stream.ownResult)
     return AttentionGradients(
-      dq: dq.dq(scale: problem.scale, team: team), dk: gradient.dk(team: team),
+      dq: dq.value.dq(scale: problem.scale, team: team), dk: gradient.dk(team: team),
       dv: gradient.dv(team: team))
   }
 
@@ -145,55 +145,28 @@ final class TravellingQueries: AttentionEngine {
   }
 }
 
-/// Queries and what is found out about them as they lie in the memory of a stream, which outlives
-/// them.
 extension ShardedAttention {
-  @unsafe
-  fileprivate func queryBlock(
-    of owner: Int, _ pass: AttentionPass, at memory: UnsafeMutableRawBufferPointer
-  ) -> QueryBlock {
-    unsafe QueryBlock(shape: shape, runs: queries.shards[owner], pass: pass, memory: memory)
-  }
-
-  @unsafe
-  fileprivate func partial(
-    of owner: Int, at memory: UnsafeMutableRawBufferPointer
-  ) -> ForwardPartial {
-    unsafe ForwardPartial(
-      shape: shape, tokens: queries.tokenCount(of: owner), memory: memory,
-      accumulation: accumulation)
-  }
-
-  @unsafe
-  fileprivate func queryGradient(
-    of owner: Int, at memory: UnsafeMutableRawBufferPointer
-  ) -> QueryGradient {
-    unsafe QueryGradient(
-      shape: shape, tokens: queries.tokenCount(of: owner), memory: memory,
-      accumulation: accumulation)
-  }
-
   fileprivate func partialSums(_ team: ThreadTeam) -> ResultOperations {
-    unsafe ResultOperations(
+    ResultOperations(
       clear: { owner, memory in
-        var partial = unsafe partial(of: owner, at: memory)
-        partial.clear(team: team)
+        var partial = partial(of: owner, at: memory)
+        partial.value.clear(team: team)
       },
       add: { owner, memory, other in
-        var partial = unsafe partial(of: owner, at: memory)
-        unsafe partial.add(self.partial(of: owner, at: other), team: team)
+        var partial = partial(of: owner, at: memory)
+        partial.value.add(self.partial(of: owner, at: other).value, team: team)
       })
   }
 
   fileprivate func queryGradientSums(_ team: ThreadTeam) -> ResultOperations {
-    unsafe ResultOperations(
+    ResultOperations(
       clear: { owner, memory in
-        var gradient = unsafe queryGradient(of: owner, at: memory)
-        gradient.clear(team: team)
+        var gradient = queryGradient(of: owner, at: memory)
+        gradient.value.clear(team: team)
       },
       add: { owner, memory, other in
-        var gradient = unsafe queryGradient(of: owner, at: memory)
-        unsafe gradient.add(self.queryGradient(of: owner, at: other), team: team)
+        var gradient = queryGradient(of: owner, at: memory)
+        gradient.value.add(self.queryGradient(of: owner, at: other).value, team: team)
       })
   }
 }

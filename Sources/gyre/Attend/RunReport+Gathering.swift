@@ -67,7 +67,7 @@ extension RunReport {
       kvHeads: problem.shape.kvHeads, headDim: problem.shape.headDim,
       valueHeadDim: problem.shape.valueHeadDim,
       softcap: Nullable(value: options.scoreRule.softcap),
-      layout: problem.queries.layout.rawValue,
+      layout: problem.queries.layout?.rawValue ?? "explicit",
       wire: problem.wire.rawValue, threads: options.threads,
       gradients: options.gradients, reproducible: options.reproducible,
       transport: plan.transport.name, transportReason: plan.transport.reason,

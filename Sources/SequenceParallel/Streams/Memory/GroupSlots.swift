@@ -4,7 +4,6 @@
 /// the slots that it carries: two places a slot, so that a block can come in while the one before
 /// is computed on. Results have parts of the same form, with two more places a slot for what is to
 /// be added: from the group before, and from the last group that saw the own block.
-@safe
 struct GroupSlots {
   private let schedule: RingSchedule
   private let group: Int
@@ -13,8 +12,7 @@ struct GroupSlots {
   /// Room for a block of any owner.
   private let room: Int
   private let places: Places
-  /// The members' parts.
-  private let parts: [UnsafeMutableRawBufferPointer]
+  private let memory: StreamMemory
 
   /// What a slot has room for.
   struct Places {
@@ -35,17 +33,17 @@ struct GroupSlots {
 
   /// - Parameters:
   ///   - sizes: for each owner, the bytes of its block or result.
-  ///   - parts: for each member of the group, at least ``byteCount(of:schedule:sizes:places:)``.
+  ///   - memory: what the group shares, with a part of
+  ///     ``byteCount(of:schedule:sizes:places:)`` for each member.
   init(
-    schedule: RingSchedule, group: Int, sizes: [Int], places: Places,
-    parts: [UnsafeMutableRawBufferPointer]
+    schedule: RingSchedule, group: Int, sizes: [Int], places: Places, memory: StreamMemory
   ) {
     self.places = places
     self.schedule = schedule
     self.group = group
     self.sizes = sizes
     room = Self.room(sizes)
-    unsafe self.parts = parts
+    self.memory = memory
   }
 
   /// The bytes of a rank's part.
@@ -59,35 +57,26 @@ struct GroupSlots {
   private static func room(_ sizes: [Int]) -> Int { aligned(sizes.max() ?? 0) }
 
   /// What lies in a slot at a turn.
-  func bytes(slot: Int, turn: Int, owner: Int) -> UnsafeMutableRawBufferPointer {
+  func piece(slot: Int, turn: Int, owner: Int) -> Piece {
     turn == 0
-      ? unsafe slice(parts[slot], from: 0, count: sizes[owner])
-      : unsafe place(turn % places.alternating, slot: slot, owner: owner)
+      ? memory.piece(of: slot, 0..<sizes[owner])
+      : place(turn % places.alternating, slot: slot, owner: owner)
   }
 
   /// Where what the groups before have found out comes in.
-  func incoming(slot: Int, owner: Int) -> UnsafeMutableRawBufferPointer {
-    unsafe place(places.alternating, slot: slot, owner: owner)
+  func incoming(slot: Int, owner: Int) -> Piece {
+    place(places.alternating, slot: slot, owner: owner)
   }
 
   /// Where what all groups have found out about an own block comes in.
-  func homecoming(slot: Int, owner: Int) -> UnsafeMutableRawBufferPointer {
-    unsafe place(places.alternating + 1, slot: slot, owner: owner)
+  func homecoming(slot: Int, owner: Int) -> Piece {
+    place(places.alternating + 1, slot: slot, owner: owner)
   }
 
-  private func place(_ place: Int, slot: Int, owner: Int) -> UnsafeMutableRawBufferPointer {
+  private func place(_ place: Int, slot: Int, owner: Int) -> Piece {
     let members = schedule.groups[group]
     let (index, member) = slot.quotientAndRemainder(dividingBy: members.count)
     let start = aligned(sizes[members[member]]) + (index * places.count + place) * room
-    return unsafe slice(parts[member], from: start, count: sizes[owner])
-  }
-
-  private func slice(
-    _ bytes: UnsafeMutableRawBufferPointer, from start: Int, count: Int
-  ) -> UnsafeMutableRawBufferPointer {
-    unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[start..<start + count])
+    return memory.piece(of: member, start..<start + sizes[owner])
   }
 }
-
-/// The next multiple of a cache line: nothing that is written by different ranks shares one.
-func aligned(_ bytes: Int) -> Int { (bytes + 63) / 64 * 64 }

@@ -29,34 +29,26 @@ package final class PeerExchange {
   ///   - outgoing: a part for each rank; empty ones are not sent.
   ///   - incoming: room for what each rank has for this one, of the size that it sends.
   ///   - tag: of all messages of the exchange.
-  @unsafe
   package func begin(
-    sending outgoing: [UnsafeMutableRawBufferPointer],
-    receiving incoming: [UnsafeMutableRawBufferPointer], tag: Int = 0,
-    on world: borrowing Communicator
+    sending outgoing: [Piece], receiving incoming: [Piece], tag: Int = 0, on wire: any Wire
   ) throws(MPIError) {
-    let size = world.size
-    let rank = world.rank
-    unsafe precondition(outgoing.count == size && incoming.count == size, "a part for each rank")
+    let (size, rank) = (wire.size, wire.rank)
+    precondition(outgoing.count == size && incoming.count == size, "a part for each rank")
     // Each rank starts with its neighbours, so that not all send to rank 0 first.
-    for peer in (1..<max(size, 1)).map({ (rank - $0 + size) % size }) {
-      if unsafe incoming[peer].isEmpty { continue }
+    for peer in (1..<max(size, 1)).map({ (rank - $0 + size) % size })
+    where incoming[peer].byteCount > 0 {
       let transfer = Transfer("receive \(name)", timeline)
-      unsafe transfer.receive(
-        into: incoming[peer], of: firstRank + peer, from: peer, tag: tag, on: world)
+      transfer.receive(
+        into: [incoming[peer]], of: firstRank + peer, from: peer, tag: tag, on: wire)
       transfers.append(transfer)
     }
-    for peer in (1..<max(size, 1)).map({ (rank + $0) % size }) {
-      if unsafe outgoing[peer].isEmpty { continue }
+    for peer in (1..<max(size, 1)).map({ (rank + $0) % size })
+    where outgoing[peer].byteCount > 0 {
       let transfer = Transfer("send \(name)", timeline)
-      try unsafe transfer.send(
-        outgoing[peer], of: firstRank + rank, to: peer, tag: tag, on: world)
+      try transfer.send([outgoing[peer]], of: firstRank + rank, to: peer, tag: tag, on: wire)
       transfers.append(transfer)
     }
-    unsafe precondition(outgoing[rank].count == incoming[rank].count, "the own part's size")
-    if unsafe incoming[rank].baseAddress != outgoing[rank].baseAddress {
-      unsafe incoming[rank].copyMemory(from: UnsafeRawBufferPointer(outgoing[rank]))
-    }
+    incoming[rank].copy(from: outgoing[rank])
   }
 
   /// Moves the exchange on; answers whether it is over.
