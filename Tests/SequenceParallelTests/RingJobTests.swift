@@ -6,7 +6,7 @@ struct RingJobTests {
   @Test(
     "check on ranks",
     arguments: [
-      "grid", "transports", "large-blocks", "traffic", "routes", "bits", "head-traffic",
+      "grid", "transports", "large-blocks", "traffic", "routes", "route-traffic", "route-refusal", "bits", "head-traffic",
       "several-layers", "mesh-refusal", "sampled-check", "sampled-gradient-check", "dilated",
       "dilated-long", "dilated-detached",
     ],

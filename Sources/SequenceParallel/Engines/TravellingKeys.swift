@@ -4,7 +4,7 @@ import Sharding
 import Tensors
 
 /// Queries stay; blocks of keys and values pass by, and their gradients follow them home.
-final class TravellingKeys: AttentionEngine {
+final class TravellingKeys: PassEngine {
   private let problem: ShardedAttention
   private let team: ThreadTeam
   private let rank: Int
@@ -21,12 +21,11 @@ final class TravellingKeys: AttentionEngine {
 
   var traffic: Traffic { stream.traffic }
 
-  /// Where this rank's own block lies.
-  var ownBlock: UnsafeMutableRawBufferPointer { unsafe stream.ownBlock }
-
-  func packOwnBlock(_ body: (inout KeyValueBlock) throws -> Void) rethrows {
-    var block = unsafe problem.block(of: rank, at: stream.ownBlock)
-    try body(&block)
+  /// Copies this rank's own block to where the stream begins, unless it lies there.
+  @unsafe
+  func takeOwnBlock(from memory: UnsafeMutableRawBufferPointer) {
+    if unsafe memory.baseAddress == stream.ownBlock.baseAddress { return }
+    unsafe stream.ownBlock.copyMemory(from: UnsafeRawBufferPointer(memory))
   }
 
   func forward(
@@ -48,25 +47,16 @@ final class TravellingKeys: AttentionEngine {
     return output
   }
 
-  func backward(
-    _ queries: borrowing QueryShard, output: borrowing AttentionOutput,
-    outputGradient: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void
-  ) throws(MPIError) -> AttentionGradients {
-    let dq = try queryGradients(
-      queries, output: output, outputGradient: outputGradient, progress: progress)
-    let own = ownGradient
-    return AttentionGradients(dq: dq, dk: own.dk(), dv: own.dv())
-  }
-
-  /// The backward pass, which leaves what it finds out about this rank's keys in ``ownGradient``.
-  ///
-  /// - Returns: `dq`.
   func queryGradients(
     _ queries: borrowing QueryShard, output: borrowing AttentionOutput,
     outputGradient: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void
   ) throws(MPIError) -> Tensor<Float> {
     let start = ContinuousClock.now
-    try stream.reserveResults(problem.travellingKeys(.backward).results)
+    try stream.reserveResults(
+      problem.keys.tokenCounts.map {
+        KeyValueGradient.byteCount(
+          keys: $0, shape: problem.shape, accumulation: problem.accumulation)
+      })
     var accumulator = BackwardAccumulator(
       shape: problem.shape, output: output, outputGradient: outputGradient, scale: problem.scale,
       pattern: problem.pattern, accumulation: problem.accumulation, team: team)
@@ -85,9 +75,7 @@ final class TravellingKeys: AttentionEngine {
     return accumulator.finish()
   }
 
-  /// The gradients of this rank's keys and values after a backward pass, until the next one; they
-  /// lie in the engine's memory.
-  var ownGradient: KeyValueGradient {
+  func ownGradient() -> KeyValueGradient {
     unsafe problem.gradient(of: rank, at: stream.ownResult)
   }
 
@@ -107,7 +95,7 @@ extension ShardedAttention {
   }
 
   @unsafe
-  fileprivate func gradient(
+  func gradient(
     of owner: Int, at memory: UnsafeMutableRawBufferPointer
   ) -> KeyValueGradient {
     unsafe KeyValueGradient(

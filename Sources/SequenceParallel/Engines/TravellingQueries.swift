@@ -3,85 +3,49 @@ import MPI
 import Sharding
 import Tensors
 
-/// Keys and values stay; blocks of queries pass by in one pass or both, and what is found out about
-/// them follows them home: outputs not yet divided by their row sums, or gradients.
-final class TravellingQueries: AttentionEngine {
+/// Keys and values stay; blocks of queries pass by in one pass, and what is found out about them
+/// follows them home: outputs not yet divided by their row sums, or gradients.
+final class TravellingQueries: PassEngine {
   private let problem: ShardedAttention
-  private let maker: StreamMaker
   private let computation: BlockComputation
-  private let world: Communicator
-  private let forwardStream: (any BlockStream)?
-  /// Made when it is first needed.
-  private var backwardStream: (any BlockStream)?
-  /// What has the passes in which keys travel; nil if there are none.
-  private let keys: TravellingKeys?
-  /// Whether keys travel in the backward pass.
-  private let keysTravelBackward: Bool
-  /// This rank's own keys and values, unless they are in a stream.
-  private let ownKeys: AlignedBuffer<UInt8>
+  private let rank: Int
+  private let stream: any BlockStream
+  private let keys: OwnKeys
+  /// That of the keys, in a backward pass.
+  private var gradientMemory = AlignedBuffer<UInt8>(zeros: 0)
   private(set) var timing = Timing()
 
-  /// Connects the ranks, called by all of them together.
-  ///
   /// - Parameters:
-  ///   - routes: what travels in which pass, queries in one at least.
-  ///   - world: the ranks of the problem.
+  ///   - stream: of blocks of the problem's queries, as they are in the pass that is to be run.
+  ///   - keys: this rank's own.
   init(
-    _ problem: ShardedAttention, forward: BackwardRoute, backward: BackwardRoute,
-    maker: StreamMaker, team: ThreadTeam, on world: borrowing Communicator
-  ) throws(MPIError) {
+    _ problem: ShardedAttention, stream: any BlockStream, keys: OwnKeys, team: ThreadTeam,
+    rank: Int
+  ) {
     self.problem = problem
-    self.maker = maker
+    self.stream = stream
+    self.keys = keys
+    self.rank = rank
     computation = BlockComputation(
       shape: problem.shape, scale: problem.scale, pattern: problem.pattern,
       accumulation: problem.accumulation, team: team)
-    self.world = try world.duplicate()
-    if forward == .queries {
-      forwardStream = try maker.stream(of: problem.travellingQueries(.forward), on: world)
-    } else {
-      forwardStream = nil
-    }
-    keysTravelBackward = backward == .keys
-    if forward == .keys || backward == .keys {
-      keys = TravellingKeys(
-        problem, stream: try maker.stream(of: problem.travellingKeys(.forward), on: world),
-        team: team, rank: world.rank)
-      ownKeys = AlignedBuffer(zeros: 0)
-    } else {
-      keys = nil
-      ownKeys = AlignedBuffer(zeros: problem.blockBytes[world.rank])
-    }
   }
 
-  var traffic: Traffic {
-    (forwardStream?.traffic ?? .zero) + (backwardStream?.traffic ?? .zero)
-      + (keys?.traffic ?? .zero)
-  }
-
-  func packOwnBlock(_ body: (inout KeyValueBlock) throws -> Void) rethrows {
-    var block = unsafe problem.block(of: world.rank, at: ownBlock)
-    try body(&block)
-  }
-
-  private var ownBlock: UnsafeMutableRawBufferPointer {
-    unsafe keys?.ownBlock ?? ownKeys.unsafeMutableBytes
-  }
+  var traffic: Traffic { stream.traffic }
 
   func forward(
     _ queries: borrowing QueryShard, progress: (_ scores: Int) -> Void
   ) throws(MPIError) -> AttentionOutput {
-    guard let stream = forwardStream else {
-      guard let keys else { preconditionFailure("nothing travels forward") }
-      let output = try keys.forward(queries, progress: progress)
-      timing = keys.timing
-      return output
-    }
     let start = ContinuousClock.now
-    try stream.reserveResults(problem.travellingQueries(.forward).results)
-    var own = unsafe problem.queryBlock(of: world.rank, .forward, at: stream.ownBlock)
+    try stream.reserveResults(
+      problem.queries.tokenCounts.map {
+        ForwardPartial.byteCount(
+          tokens: $0, shape: problem.shape, accumulation: problem.accumulation)
+      })
+    var own = unsafe problem.queryBlock(of: rank, .forward, at: stream.ownBlock)
     own.load(queries)
     let prepared = ContinuousClock.now - start
-    let block = unsafe problem.block(of: world.rank, at: ownBlock)
+    let block = unsafe problem.block(of: rank, at: keys.bytes)
     timing = try stream.run(results: problem.partialSums) { visit, poll in
       let queries = unsafe problem.queryBlock(of: visit.owner, .forward, at: visit.block)
       var partial = unsafe problem.partial(of: visit.owner, at: visit.result)
@@ -91,32 +55,31 @@ final class TravellingQueries: AttentionEngine {
       }
     }
     let end = ContinuousClock.now
-    let output = unsafe problem.partial(of: world.rank, at: stream.ownResult).output()
+    let output = unsafe problem.partial(of: rank, at: stream.ownResult).output()
     timing.computing += prepared + (ContinuousClock.now - end)
     return output
   }
 
-  func backward(
+  func queryGradients(
     _ queries: borrowing QueryShard, output: borrowing AttentionOutput,
     outputGradient: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void
-  ) throws(MPIError) -> AttentionGradients {
-    if keysTravelBackward {
-      guard let keys else { preconditionFailure("nothing travels backward") }
-      let gradients = try keys.backward(
-        queries, output: output, outputGradient: outputGradient, progress: progress)
-      timing = keys.timing
-      return gradients
-    }
+  ) throws(MPIError) -> Tensor<Float> {
     let start = ContinuousClock.now
-    let blocks = problem.travellingQueries(.backward)
-    if backwardStream == nil { backwardStream = try maker.stream(of: blocks, on: world) }
-    guard let stream = backwardStream else { preconditionFailure("no stream") }
-    try stream.reserveResults(blocks.results)
-    var own = unsafe problem.queryBlock(of: world.rank, .backward, at: stream.ownBlock)
+    try stream.reserveResults(
+      problem.queries.tokenCounts.map {
+        QueryGradient.byteCount(
+          tokens: $0, shape: problem.shape, accumulation: problem.accumulation)
+      })
+    var own = unsafe problem.queryBlock(of: rank, .backward, at: stream.ownBlock)
     own.load(queries, output: output, outputGradient: outputGradient)
-    let block = unsafe problem.block(of: world.rank, at: ownBlock)
-    var gradient = KeyValueGradient(
-      shape: problem.shape, keys: block.keyCount, accumulation: problem.accumulation)
+    let block = unsafe problem.block(of: rank, at: keys.bytes)
+    if gradientMemory.count == 0 {
+      gradientMemory = AlignedBuffer(
+        zeros: KeyValueGradient.byteCount(
+          keys: block.keyCount, shape: problem.shape, accumulation: problem.accumulation))
+    }
+    var gradient = ownGradient()
+    gradient.clear()
     let prepared = ContinuousClock.now - start
     timing = try stream.run(results: problem.queryGradientSums) { visit, poll in
       let queries = unsafe problem.queryBlock(of: visit.owner, .backward, at: visit.block)
@@ -129,16 +92,14 @@ final class TravellingQueries: AttentionEngine {
       }
     }
     timing.computing += prepared
-    let dq = unsafe problem.queryGradient(of: world.rank, at: stream.ownResult)
-    return AttentionGradients(
-      dq: dq.dq(scale: problem.scale), dk: gradient.dk(), dv: gradient.dv())
+    return unsafe problem.queryGradient(of: rank, at: stream.ownResult).dq(scale: problem.scale)
   }
 
-  func close() throws(MPIError) {
-    try forwardStream?.close()
-    try backwardStream?.close()
-    try keys?.close()
+  func ownGradient() -> KeyValueGradient {
+    unsafe problem.gradient(of: rank, at: gradientMemory.unsafeMutableBytes)
   }
+
+  func close() throws(MPIError) { try stream.close() }
 }
 
 /// Queries and what is found out about them as they lie in the memory of a stream, which outlives

@@ -49,9 +49,4 @@ public struct ShardedAttention: Sendable {
 
   /// How many ranks share the work.
   public var ranks: Int { queries.ranks }
-
-  /// Whether the queries of a rank see any of the keys of an owner.
-  func sees(rank: Int, owner: Int) -> Bool {
-    pattern.reaches(keys: keys.shards[owner], queries: queries.shards[rank])
-  }
 }

@@ -1,13 +1,7 @@
 import Attention
 
-/// What travels in the backward pass.
-///
-/// Bytes of a token and hop, of the wire type's width `w` (with two scales more for int8): keys and
-/// values take `kvHeads · (headDim + valueHeadDim) · w` and their gradients
-/// `kvHeads · (headDim + valueHeadDim) · 4`; queries, gradients of outputs and three numbers a row
-/// `queryHeads · (headDim + valueHeadDim + 3) · 4` and their gradients `queryHeads · headDim · 4`. So
-/// queries are less where every query head has its own keys in single precision, and keys where
-/// query heads share them.
+/// What is asked of the backward pass: the forward pass's way, with keys or queries on it, or a route
+/// of its own.
 public enum BackwardRoute: Hashable, Sendable {
   /// Keys and values, and their gradients after them.
   case keys
@@ -15,46 +9,55 @@ public enum BackwardRoute: Hashable, Sendable {
   case queries
   /// Whichever is fewer bytes.
   case automatic
+  /// Another route; it shares heads as the forward pass does.
+  case route(Route)
 }
 
-/// What travels in the backward pass, and why.
+/// What travels where in the backward pass, and why.
 public struct BackwardDecision: Hashable, Sendable {
-  /// Not `automatic`.
-  public let route: BackwardRoute
+  /// Of the backward pass.
+  public let route: Route
   /// Why, in a few words.
   public let reason: String
+
+  /// What travels.
+  public var travelling: Travelling { route.travelling }
 }
 
-extension ShardedAttention {
+extension RoutePlanner {
   /// Decides what travels in the backward pass; every rank finds the same.
   ///
   /// The bytes are those that all ranks together would send, without what a mask saves. Where nothing
-  /// is sent, as in shared memory, keys travel.
+  /// is sent, as in shared memory, keys travel. Queries are less where every query head has its own
+  /// keys in single precision, and keys where query heads share them
+  /// (``TravellingBytes``).
   ///
   /// - Parameters:
-  ///   - route: what is asked for.
-  ///   - topology: that of ``Transport/hierarchical``; others need none.
-  /// - Complexity: O(P²) questions about shards.
-  public func backwardDecision(
-    _ route: BackwardRoute, transport: Transport, topology: Topology
-  ) -> BackwardDecision {
-    if route != .automatic { return BackwardDecision(route: route, reason: "asked for") }
-    if transport == .query {
-      return BackwardDecision(route: .queries, reason: "as in the forward pass")
+  ///   - asked: what is asked for.
+  ///   - forward: the route of the forward pass, which can serve these ranks.
+  /// - Complexity: O(P).
+  public func backwardDecision(_ asked: BackwardRoute, after forward: Route) -> BackwardDecision {
+    func keys(_ reason: String) -> BackwardDecision {
+      BackwardDecision(route: forward.with(.keys), reason: reason)
     }
-    if let grid = grid(of: transport), grid.columns > 1 {
-      return BackwardDecision(route: .keys, reason: "ranks share the heads")
+    switch asked {
+    case .keys: return keys("asked for")
+    case .queries: return BackwardDecision(route: forward.with(.queries), reason: "asked for")
+    case .route(let route): return BackwardDecision(route: route, reason: "asked for")
+    case .automatic: break
     }
-    guard transport != .shared, let groups = try? transport.groups(topology, ranks: ranks) else {
-      return BackwardDecision(route: .keys, reason: "nothing is sent")
+    if forward.travelling == .queries {
+      return BackwardDecision(route: forward, reason: "as in the forward pass")
     }
-    let keys = travellingKeys(.backward).bytesSent(by: transport, groups: groups)
-    let queries = travellingQueries(.backward).bytesSent(by: transport, groups: groups)
-    if max(keys, queries) == 0 {
-      return BackwardDecision(route: .keys, reason: "nothing is sent")
-    }
-    return keys <= queries
-      ? BackwardDecision(route: .keys, reason: "\(keys) bytes, not \(queries)")
-      : BackwardDecision(route: .queries, reason: "\(queries) bytes, not \(keys)")
+    guard let grid = try? forward.grid(ranks: problem.ranks) else { return keys("nothing is sent") }
+    if grid.columns > 1, grid.rows == 1 { return keys("ranks share the heads") }
+    let ofKeys = traffic(on: forward, .backward).bytesSentByAll
+    let ofQueries = traffic(on: forward.with(.queries), .backward).bytesSentByAll
+    if max(ofKeys, ofQueries) == 0 { return keys("nothing is sent") }
+    let (bytes, others) = (Int(exactly: ofKeys) ?? .max, Int(exactly: ofQueries) ?? .max)
+    return ofKeys <= ofQueries
+      ? keys("\(bytes) bytes, not \(others)")
+      : BackwardDecision(
+        route: forward.with(.queries), reason: "\(others) bytes, not \(bytes)")
   }
 }

@@ -17,6 +17,9 @@ final class DirectStream: BlockStream {
   private var results: DirectResults?
 
   private static let blockTag = 0
+  /// Room for results, each as large as the largest: the own one, the sum of others' parts of it, a
+  /// part that comes in, and two on their way to others.
+  static let resultPlaces = 5
 
   /// Makes the memory, called by all ranks together.
   ///
@@ -177,7 +180,7 @@ private final class DirectResults {
     places = Dictionary(uniqueKeysWithValues: owners.enumerated().map { ($1, $0 % 2) })
     outgoing = (0..<2).map { _ in Transfer("send result", timeline) }
     incoming = Transfer("receive result", timeline)
-    memory = AlignedBuffer(zeros: 5 * aligned(sizes.max() ?? 0))
+    memory = AlignedBuffer(zeros: DirectStream.resultPlaces * aligned(sizes.max() ?? 0))
   }
 
   var own: UnsafeMutableRawBufferPointer { unsafe bytes(0, of: rank) }

@@ -14,18 +14,23 @@ extension AttendCommand: DistributedCommand {
     if world.rank == 0, let note = input.layoutNote { printError("gyre: \(note)") }
     let attention = try world.agreed { try describe(input, ranks: world.size) }
     let topology = try topology(of: world)
-    let choice = try choose(attention, topology, on: world)
-    try world.agreed {
-      try choice.transport.check(
-        ranks: world.size, topology: topology, backwardRoute: requestedRoute)
-    }
     let pattern = attention.pattern as? DilatedPattern
+    // What fits nowhere cannot even be planned.
+    try checkMemory(attention.leastBytes(rank: world.rank), on: world)
     // Dilated attention has a way of its own.
-    let backward =
-      pattern == nil
-      ? attention.backwardDecision(
-        requestedRoute, transport: choice.transport, topology: topology) : nil
-    try checkMemory(attention, choice.transport, backward, on: world)
+    let planner = pattern == nil ? RoutePlanner(attention, topology: topology) : nil
+    let choice = try choose(planner, shape: attention.shape, topology, on: world)
+    try world.agreed {
+      try choice.route.check(
+        ranks: world.size, topology: topology, backward: requestedBackwardRoute)
+    }
+    let backward = requestedBackwardRoute.flatMap {
+      planner?.backwardDecision($0, after: choice.route)
+    }
+    try checkMemory(
+      planner?.residentBytes(on: choice.route, backward: backward?.route)[world.rank]
+        ?? DilatedAttention.residentBytes(attention, rank: world.rank, gradients: gradients),
+      on: world)
     let dilated = try pattern.map { try place(attention, $0, topology, on: world) }
     let writer = try output.map {
       try OutputFile(
@@ -37,7 +42,7 @@ extension AttendCommand: DistributedCommand {
       if let dilated {
         try computeDilated(attention, input, dilated.placement, on: world)
       } else {
-        try compute(attention, input, choice.transport, topology, on: world)
+        try compute(attention, input, choice.route, topology, on: world)
       }
     try world.agreed { try checkOverflow(of: result, attention, rank: world.rank) }
     let findings = try verify ? check(result, attention, input, on: world) : nil
@@ -51,7 +56,7 @@ extension AttendCommand: DistributedCommand {
     var own = result.report
     own.peakResidentBytes = ProcessMemory.peakResidentBytes
     let report = try RunReport.gather(
-      own, attention: attention, choice: choice, backward: gradients ? backward : nil,
+      own, attention: attention, choice: choice, backward: backward,
       options: self, findings: findings, dilated: dilated?.report, on: world)
     // The report comes last: whatever becomes of it, the output is there.
     try world.agreed {
@@ -84,7 +89,7 @@ extension AttendCommand: DistributedCommand {
 
   /// Loads this rank's shard and runs the passes.
   private func compute(
-    _ attention: ShardedAttention, _ input: AttentionInput, _ transport: Transport,
+    _ attention: ShardedAttention, _ input: AttentionInput, _ route: Route,
     _ topology: Topology, on world: borrowing Communicator
   ) throws -> PassResult {
     let queries = try world.agreed { try attention.loadQueries(input.q, rank: world.rank) }
@@ -93,9 +98,9 @@ extension AttendCommand: DistributedCommand {
     options.team = ThreadTeam(threads: threads)
     options.topology = topology
     options.overlaps = overlap
-    options.backwardRoute = requestedRoute
+    options.backwardRoute = requestedBackwardRoute ?? .automatic
     options.timeline = trace.map { _ in Timeline() }
-    var engine = try connect(attention, transport, options, on: world)
+    var engine = try connect(attention, route, options, on: world)
     try world.agreed {
       try engine.withOwnBlock { block in
         try attention.load(keys: input.k, values: input.v, rank: world.rank, into: &block)
@@ -105,7 +110,7 @@ extension AttendCommand: DistributedCommand {
     return try measure(
       DenseRun(
         attention: engine, queries: queries,
-        pairs: attention.computedPairs(rank: world.rank, transport: transport)),
+        pairs: attention.computedPairs(rank: world.rank, route: route)),
       shape: attention.shape, outputGradient: outputGradient, timeline: options.timeline, on: world)
   }
 

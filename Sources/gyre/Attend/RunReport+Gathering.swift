@@ -68,10 +68,11 @@ extension RunReport {
       layout: attention.queries.layout.rawValue,
       wire: attention.wire.rawValue, threads: options.threads,
       gradients: options.gradients, reproducible: options.reproducible,
-      transport: dilated == nil ? choice.transport.name : "exchange",
+      transport: dilated == nil ? choice.route.description : "exchange",
+      travel: Nullable(value: dilated == nil ? choice.route.travelling.rawValue : nil),
       transportReason: dilated == nil
         ? choice.reason : "rows go where the placement computes them",
-      backwardRoute: Nullable(value: backward?.route.name),
+      backwardRoute: Nullable(value: backward?.name),
       backwardRouteReason: Nullable(value: backward?.reason),
       seconds: seconds, forwardSeconds: largest(\.forwardSeconds),
       backwardSeconds: largest(\.backwardSeconds), flops: flops,

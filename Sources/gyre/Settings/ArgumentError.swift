@@ -23,7 +23,7 @@ func exitCode(of error: any Error) -> Int32 {
   let isUsage =
     switch error {
     // A transport that these ranks cannot form, a wire type too narrow for these numbers.
-    case is ArgumentError, is ValidationError, is TransportError, is WireRangeError: true
+    case is ArgumentError, is ValidationError, is RouteError, is WireRangeError: true
     default: false
     }
   return isUsage ? usageExitCode : EXIT_FAILURE

@@ -173,6 +173,6 @@ extension Problem {
       queries, keys: keys, values: values, output: output, outputGradient: outputGradient)
     return Passes(
       output: output, gradients: gradients, forwardTraffic: forwardTraffic,
-      backwardTraffic: engine.traffic - forwardTraffic, route: .keys)
+      backwardTraffic: engine.traffic - forwardTraffic, backward: .keys)
   }
 }

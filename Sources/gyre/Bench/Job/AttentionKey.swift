@@ -49,7 +49,7 @@ struct AttentionKey: Encodable {
 
   init(
     _ pass: KernelPass, _ attention: AttentionCase, _ problem: ShardedAttention,
-    transport chosen: Transport, hosts: Int
+    route: Route, hosts: Int
   ) {
     self.pass = pass
     ranks = problem.ranks
@@ -65,7 +65,7 @@ struct AttentionKey: Encodable {
     layout = attention.layout.rawValue
     transport = attention.transport.name
     wire = "\(attention.wire)"
-    chosenTransport = chosen.name
+    chosenTransport = "\(route)"
   }
 }
 

@@ -42,8 +42,9 @@ struct AttentionOptions: ParsableArguments {
   @Option(
     name: .customLong("transport"),
     help: """
-      Transports, of ring, shared, hierarchical, allgather, query, heads, mesh, mesh:AxB and auto. \
-      (default: auto, as attend; of overlap and memory: ring)
+      Transports, of ring, shared, hierarchical, allgather, query, heads, mesh, mesh:AxB and auto, or \
+      of these with what travels, as hierarchical+queries and mesh:2x4+allgather. (default: auto, as \
+      attend; of overlap and memory: ring)
       """,
     completion: TransportArgument.defaultCompletionKind, transform: parseTransports)
   var transports: [TransportArgument]?
@@ -73,8 +74,8 @@ struct AttentionOptions: ParsableArguments {
   /// Every combination but of passes.
   ///
   /// - Parameter transport: that where none is named.
-  func cases(by transport: TransportChoice) -> [AttentionCase] {
-    let transports = transports ?? [TransportArgument(transport)]
+  func cases(by transport: TransportArgument) -> [AttentionCase] {
+    let transports = transports ?? [transport]
     return headDims.flatMap { headDim in
       causal.values.flatMap { isCausal in
         (layouts ?? [isCausal ? .zigzag : .contiguous]).flatMap { layout in
@@ -120,9 +121,4 @@ struct AttentionCase {
       shape: shape, queries: sharding, keys: sharding,
       pattern: isCausal ? CausalPattern() : FullPattern(), wire: wire)
   }
-}
-
-extension TransportArgument {
-  /// As it was asked for.
-  var name: String { mesh.map { "\(choice.rawValue):\($0)" } ?? choice.rawValue }
 }

@@ -8,7 +8,7 @@ final class AttentionSetup {
   let problem: ShardedAttention
   private let attention: AttentionCase
   /// That of the ranks that take part, known to rank 0.
-  private let transport: Transport
+  private let route: Route
   private let hosts: Int
   /// The bytes that the tensors of a rank take at most by the formula.
   let residentBytes: Double
@@ -38,10 +38,10 @@ final class AttentionSetup {
     }
     // Those who take no part have to know what there is to wait for.
     let hasParts = try world.broadcast(
-      choice?.transport.hasParts(ranks: ranks) == true ? 1 : 0, from: 0)
+      choice?.route.hasParts(ranks: ranks) == true ? 1 : 0, from: 0)
     let measured = parts.filter { hasParts == 1 || !$0.isControl }
     try Self.checkMemory(
-      problem, choice?.transport, trials: measured.count, gradients: gradients, on: world)
+      problem, choice, trials: measured.count, gradients: gradients, on: world)
     let trials = try world.agreed {
       try group.onMembers { members in
         guard let choice else { preconditionFailure("a member has a transport") }
@@ -49,8 +49,8 @@ final class AttentionSetup {
         var trials: [TrialPart: AttentionTrial] = [:]
         for part in measured {
           trials[part] = try AttentionTrial(
-            problem, inputs, transport: choice.transport, part: part,
-            threads: attention.threads, topology: choice.topology, on: members)
+            problem, inputs, route: choice.route, part: part,
+            threads: attention.threads, topology: choice.planner.topology, on: members)
         }
         if gradients { try trials[.all]?.prepareBackward() }
         return trials
@@ -60,18 +60,9 @@ final class AttentionSetup {
     self.problem = problem
     self.group = group
     self.trials = trials ?? [:]
-    transport = choice?.transport ?? .ring
-    hosts = choice?.topology.nodes.count ?? 0
-    residentBytes =
-      choice.map { choice in
-        let route = problem.backwardDecision(
-          .automatic, transport: choice.transport, topology: choice.topology
-        ).route
-        return (0..<ranks).map {
-          problem.residentBytes(
-            rank: $0, transport: choice.transport, gradients: gradients, backwardRoute: route)
-        }.max() ?? 0
-      } ?? 0
+    route = choice?.route ?? .ring
+    hosts = choice?.planner.topology.nodes.count ?? 0
+    residentBytes = choice?.residentBytes(gradients: gradients).max() ?? 0
     for pass in passes {
       for part in measured {
         let trial = self.trials[part]
@@ -98,7 +89,7 @@ final class AttentionSetup {
 
   /// What a row of a pass is about, on rank 0.
   func key(_ pass: KernelPass) -> AttentionKey {
-    AttentionKey(pass, attention, problem, transport: transport, hosts: hosts)
+    AttentionKey(pass, attention, problem, route: route, hosts: hosts)
   }
 
   /// Useful floating-point operations of a pass, of all ranks.
@@ -112,34 +103,43 @@ final class AttentionSetup {
     for part in TrialPart.allCases { try trials[part]?.close() }
   }
 
+  /// A route, and all that is known of routes.
+  private struct Choice {
+    let route: Route
+    let planner: RoutePlanner
+
+    /// For each rank, the bytes of its tensors.
+    func residentBytes(gradients: Bool) -> [Double] {
+      planner.residentBytes(
+        on: route,
+        backward: gradients ? planner.backwardDecision(.automatic, after: route).route : nil)
+    }
+  }
+
   private static func choose(
     _ attention: AttentionCase, _ problem: ShardedAttention, gradients: Bool,
     on members: borrowing Communicator
-  ) throws -> (transport: Transport, topology: Topology) {
+  ) throws -> Choice {
     let topology = try Topology(of: members)
-    let asked = attention.transport.choice.resolved(
-      topology, mesh: attention.transport.mesh, shape: problem.shape)
+    let planner = RoutePlanner(problem, topology: topology)
+    let backward: BackwardRoute? = gradients ? .automatic : nil
     let choice =
-      try asked
+      try attention.transport.resolved(topology, shape: problem.shape)
       ?? (members.size == 1
         ? ChosenTransport(.ring)
         : ChosenTransport(
-          cheapestFor: problem, topology, gradients: gradients, threads: attention.threads,
-          on: members))
-    try choice.transport.check(ranks: members.size, topology: topology)
-    return (choice.transport, topology)
+          cheapestBy: planner, backward: backward, threads: attention.threads, on: members))
+    try choice.route.check(ranks: members.size, topology: topology, backward: backward)
+    return Choice(route: choice.route, planner: planner)
   }
 
   /// Refuses what the hosts cannot hold.
   private static func checkMemory(
-    _ problem: ShardedAttention, _ transport: Transport?, trials: Int, gradients: Bool,
+    _ problem: ShardedAttention, _ choice: Choice?, trials: Int, gradients: Bool,
     on world: borrowing Communicator
   ) throws {
     let mine =
-      transport.map {
-        problem.residentBytes(rank: world.rank, transport: $0, gradients: gradients)
-          * Double(trials)
-      } ?? 0
+      choice.map { $0.residentBytes(gradients: gradients)[world.rank] * Double(trials) } ?? 0
     let here = try world.splitByNode().allReduce(mine, with: .sum)
     try world.agreed {
       try HostMemory.current.require(

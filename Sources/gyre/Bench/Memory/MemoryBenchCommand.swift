@@ -41,7 +41,7 @@ extension MemoryBenchCommand: DistributedCommand {
     let rankCounts = try counts.counts(on: world)
     var results: [AttentionResult<MemoryFigures>] = []
     for pass in attention.passes {
-      for attention in attention.cases(by: .ring) {
+      for attention in attention.cases(by: TransportArgument(named: "ring")) {
         // The smallest shards first: a peak that cannot be set back would hide them.
         for ranks in rankCounts.reversed() {
           for tokens in tokens {

@@ -36,7 +36,7 @@ extension OverlapBenchCommand: DistributedCommand {
         "a single rank transfers nothing; start bench overlap with mpirun -n 2 or more.")
     }
     let environment = try BenchEnvironment.gather(threads: attention.threads, on: world)
-    let comparisons = attention.cases(by: .ring).flatMap { attention in
+    let comparisons = attention.cases(by: TransportArgument(named: "ring")).flatMap { attention in
       tokens.map { (attention, $0) }
     }
     var progress = rounds.progress(comparisons: comparisons.count, on: world)
