@@ -49,7 +49,7 @@ try withMPI { world in
   let keys = try random(problem.keyShape, number: 1).read(shard: runs)
   let values = try random(problem.valueShape, number: 2).read(shard: runs)
 
-  var attention = try DistributedAttention(problem, transport: .ring, on: world)
+  var attention = try DistributedAttention(problem, route: .ring, on: world)
   attention.pack(keys: keys, values: values)
   let output = try attention.forward(QueryShard(queries, runs: runs))
   let error = try largestError(output.o, problem, runs)

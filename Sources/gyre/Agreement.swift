@@ -110,8 +110,8 @@ extension ValidationError: ExitCoded {
   package var exitCode: Int32 { usageExitCode }
 }
 
-/// A transport that these ranks cannot form.
-extension TransportError: ExitCoded {
+/// A route that these ranks cannot form.
+extension RouteError: ExitCoded {
   package var exitCode: Int32 { usageExitCode }
 }
 

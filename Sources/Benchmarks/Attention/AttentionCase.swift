@@ -5,11 +5,10 @@ package import Sharding
 
 /// Attention over sequences of any length on any number of ranks.
 package struct AttentionCase {
-  /// Settles how blocks get to some ranks, and what that is called; called by all of them together.
+  /// Settles the route of some ranks, called by all of them together.
   package typealias Choice = (
-    _ problem: ShardedAttention, _ topology: Topology, _ gradients: Bool,
-    _ members: borrowing Communicator
-  ) throws -> (transport: Transport, name: String)
+    _ planner: RoutePlanner, _ gradients: Bool, _ members: borrowing Communicator
+  ) throws -> Route
 
   package let shape: AttentionShape
   package let pattern: PatternChoice
@@ -18,11 +17,11 @@ package struct AttentionCase {
   package let threads: Int
   /// The transport as it was asked for.
   package let transportName: String
-  let chooseTransport: Choice
+  let chooseRoute: Choice
 
   package init(
     shape: AttentionShape, pattern: PatternChoice, layout: Layout, wire: WireType, threads: Int,
-    transportName: String, chooseTransport: @escaping Choice
+    transportName: String, chooseRoute: @escaping Choice
   ) {
     self.shape = shape
     self.pattern = pattern
@@ -30,7 +29,7 @@ package struct AttentionCase {
     self.wire = wire
     self.threads = threads
     self.transportName = transportName
-    self.chooseTransport = chooseTransport
+    self.chooseRoute = chooseRoute
   }
 
   /// What is computed.

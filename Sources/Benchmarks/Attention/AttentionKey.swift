@@ -58,7 +58,7 @@ struct AttentionKey: Encodable {
 
   init(
     _ pass: KernelPass, _ attention: AttentionCase, _ problem: ShardedAttention,
-    transport chosen: String, hosts: Int
+    route: Route, hosts: Int
   ) {
     self.pass = pass
     ranks = problem.ranks
@@ -74,7 +74,7 @@ struct AttentionKey: Encodable {
     layout = attention.layout.rawValue
     transport = attention.transportName
     wire = "\(attention.wire)"
-    chosenTransport = chosen
+    chosenTransport = "\(route)"
   }
 }
 

@@ -11,7 +11,7 @@ final class AttentionSetup {
   let problem: ShardedAttention
   private let attention: AttentionCase
   /// That of the ranks that take part, known to rank 0.
-  private let transport: String
+  private let route: Route
   private let hosts: Int
   /// The bytes that the tensors of a rank take at most by the formula.
   let residentBytes: Double
@@ -41,10 +41,10 @@ final class AttentionSetup {
     }
     // Those who take no part have to know what there is to wait for.
     let hasParts = try world.broadcast(
-      choice?.transport.hasParts(ranks: ranks) == true ? 1 : 0, from: 0)
+      choice?.route.hasParts(ranks: ranks) == true ? 1 : 0, from: 0)
     let measured = parts.filter { hasParts == 1 || !$0.isControl }
     try Self.checkMemory(
-      problem, choice?.transport, trials: measured.count, gradients: gradients, on: world)
+      problem, choice, trials: measured.count, gradients: gradients, on: world)
     let trials = try world.agreed {
       try group.onMembers { members in
         guard let choice else { preconditionFailure("a member has a transport") }
@@ -52,8 +52,8 @@ final class AttentionSetup {
         var trials: [TrialPart: AttentionTrial] = [:]
         for part in measured {
           trials[part] = try AttentionTrial(
-            problem, inputs, transport: choice.transport, part: part,
-            threads: attention.threads, topology: choice.topology, on: members)
+            problem, inputs, route: choice.route, part: part,
+            threads: attention.threads, topology: choice.planner.topology, on: members)
         }
         if gradients { try trials[.all]?.prepareBackward() }
         return trials
@@ -63,18 +63,9 @@ final class AttentionSetup {
     self.problem = problem
     self.group = group
     self.trials = trials ?? [:]
-    transport = choice?.name ?? ""
-    hosts = choice?.topology.nodes.count ?? 0
-    residentBytes =
-      choice.map { choice in
-        let route = problem.backwardDecision(
-          .automatic, transport: choice.transport, topology: choice.topology
-        ).route
-        return (0..<ranks).map {
-          problem.residentBytes(
-            rank: $0, transport: choice.transport, gradients: gradients, backwardRoute: route)
-        }.max() ?? 0
-      } ?? 0
+    route = choice?.route ?? .ring
+    hosts = choice?.planner.topology.nodes.count ?? 0
+    residentBytes = choice?.residentBytes(gradients: gradients).max() ?? 0
     for pass in passes {
       for part in measured {
         let trial = self.trials[part]
@@ -101,7 +92,7 @@ final class AttentionSetup {
 
   /// What a row of a pass is about, on rank 0.
   func key(_ pass: KernelPass) -> AttentionKey {
-    AttentionKey(pass, attention, problem, transport: transport, hosts: hosts)
+    AttentionKey(pass, attention, problem, route: route, hosts: hosts)
   }
 
   /// Useful floating-point operations of a pass, of all ranks.
@@ -115,25 +106,35 @@ final class AttentionSetup {
     for part in TrialPart.allCases { try trials[part]?.close() }
   }
 
+  /// A route, and all that is known of routes.
+  private struct Choice {
+    let route: Route
+    let planner: RoutePlanner
+
+    /// For each rank, the bytes of its tensors.
+    func residentBytes(gradients: Bool) -> [Double] {
+      planner.residentBytes(
+        on: route,
+        backward: gradients ? planner.backwardDecision(.automatic, after: route).route : nil)
+    }
+  }
+
   private static func choose(
     _ attention: AttentionCase, _ problem: ShardedAttention, gradients: Bool,
     on members: borrowing Communicator
-  ) throws -> (transport: Transport, name: String, topology: Topology) {
-    let topology = try Topology(of: members)
-    let chosen = try attention.chooseTransport(problem, topology, gradients, members)
-    return (chosen.transport, chosen.name, topology)
+  ) throws -> Choice {
+    let planner = RoutePlanner(problem, topology: try Topology(of: members))
+    return Choice(
+      route: try attention.chooseRoute(planner, gradients, members), planner: planner)
   }
 
   /// Refuses what the hosts cannot hold.
   private static func checkMemory(
-    _ problem: ShardedAttention, _ transport: Transport?, trials: Int, gradients: Bool,
+    _ problem: ShardedAttention, _ choice: Choice?, trials: Int, gradients: Bool,
     on world: borrowing Communicator
   ) throws {
     let mine =
-      transport.map {
-        problem.residentBytes(rank: world.rank, transport: $0, gradients: gradients)
-          * Double(trials)
-      } ?? 0
+      choice.map { $0.residentBytes(gradients: gradients)[world.rank] * Double(trials) } ?? 0
     let here = try world.splitByNode().allReduce(mine, with: .sum)
     try world.agreed {
       try HostMemory.current.require(

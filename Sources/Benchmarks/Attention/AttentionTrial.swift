@@ -49,7 +49,7 @@ final class AttentionTrial {
 
   /// Connects the ranks and loads keys and values, called by all of them together.
   init(
-    _ problem: ShardedAttention, _ inputs: TrialInputs, transport: Transport, part: TrialPart,
+    _ problem: ShardedAttention, _ inputs: TrialInputs, route: Route, part: TrialPart,
     threads: Int, topology: Topology, on world: borrowing Communicator
   ) throws {
     self.inputs = inputs
@@ -58,11 +58,9 @@ final class AttentionTrial {
     options.topology = topology
     options.overlaps = part != .withoutOverlap
     options.part = part == .computing ? .computing : part == .transfers ? .transfers : .all
-    options.backwardRoute = transport == .query ? .queries : .automatic
     var attention: DistributedAttention
     do {
-      attention = try DistributedAttention(
-        problem, transport: transport, options: options, on: world)
+      attention = try DistributedAttention(problem, route: route, options: options, on: world)
     } catch let error as MPIError where error.errorClass == .sharedMemory {
       throw UserError("\(error); or use --transport ring.")
     }

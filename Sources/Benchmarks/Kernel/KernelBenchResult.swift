@@ -1,3 +1,4 @@
+import Reporting
 package import Attention
 
 /// One row of the kernel benchmark.

@@ -1,4 +1,5 @@
 package import Attention
+package import LongNet
 package import MPI
 
 /// Dilated and dense attention at several numbers of tokens, measured in turn.

@@ -87,14 +87,19 @@ extension AttendCommand: DistributedCommand {
     }
     let problem = try world.agreed { try describe(input, ranks: world.size) }
     let topology = try topology(of: world)
-    let choice = try choose(problem, topology, on: world)
+    // What fits nowhere cannot even be planned.
+    try checkMemory(problem.leastBytes(rank: world.rank), on: world)
+    let planner = RoutePlanner(problem, topology: topology)
+    let choice = try choose(planner, on: world)
     try world.agreed {
-      try choice.transport.check(
-        ranks: world.size, topology: topology, backwardRoute: requestedRoute)
+      try choice.route.check(
+        ranks: world.size, topology: topology, backward: requestedBackwardRoute)
     }
-    let backward = problem.backwardDecision(
-      requestedRoute, transport: choice.transport, topology: topology)
-    try checkMemory(problem, choice.transport, backward, on: world)
+    let backward = requestedBackwardRoute.map {
+      planner.backwardDecision($0, after: choice.route)
+    }
+    try checkMemory(
+      planner.residentBytes(on: choice.route, backward: backward?.route)[world.rank], on: world)
     return .dense(problem, choice, backward)
   }
 
@@ -106,7 +111,7 @@ extension AttendCommand: DistributedCommand {
     switch plan {
     case .dense(let problem, let choice, _):
       return try compute(input, of: problem, timeline, on: world) {
-        try connect(problem, choice.transport, timeline, on: world)
+        try connect(problem, choice.route, timeline, on: world)
       }
     case .dilated(let problem, let placement, _):
       return try compute(input, of: problem, timeline, on: world) {

@@ -1,4 +1,5 @@
 import Attention
+import Jobs
 import MPI
 import Reporting
 import SequenceParallel

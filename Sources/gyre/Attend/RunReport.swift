@@ -47,6 +47,8 @@ struct RunReport: Encodable {
   /// Whether the bits do not depend on ranks, layout, transport and threads.
   let reproducible: Bool
   let transport: String
+  /// What travelled in the forward pass, keys or queries; null if attention was dilated.
+  let travel: Nullable<String>
   let transportReason: String
   /// What travelled in the backward pass, kv or query, and why; null without gradients.
   let backwardRoute: Nullable<String>

@@ -43,8 +43,9 @@ struct AttentionOptions: ParsableArguments {
   @Option(
     name: .customLong("transport"),
     help: """
-      Transports, of ring, shared, hierarchical, allgather, query, heads, mesh, mesh:AxB and auto. \
-      (default: auto, as attend; of overlap and memory: ring)
+      Transports, of ring, shared, hierarchical, allgather, query, heads, mesh, mesh:AxB and auto, or \
+      of these with what travels, as hierarchical+queries and mesh:2x4+allgather. (default: auto, as \
+      attend; of overlap and memory: ring)
       """,
     completion: TransportArgument.defaultCompletionKind, transform: parseTransports)
   var transports: [TransportArgument]?
@@ -74,8 +75,8 @@ struct AttentionOptions: ParsableArguments {
   /// Every combination but of passes.
   ///
   /// - Parameter transport: that where none is named.
-  func cases(by transport: TransportChoice) -> [AttentionCase] {
-    let transports = transports ?? [TransportArgument(transport)]
+  func cases(by transport: TransportArgument) -> [AttentionCase] {
+    let transports = transports ?? [transport]
     var cases: [AttentionCase] = []
     for headDim in headDims {
       for pattern in masks.choices(usual: .yes) {
@@ -102,9 +103,8 @@ struct AttentionOptions: ParsableArguments {
         valueHeadDim: valueHeadDim ?? headDim),
       pattern: pattern, layout: layout, wire: wire, threads: threads,
       transportName: transport.name
-    ) { problem, topology, gradients, members in
-      try transport.settled(
-        problem, topology, gradients: gradients, threads: threads, on: members)
+    ) { planner, gradients, members in
+      try transport.settled(by: planner, gradients: gradients, threads: threads, on: members)
     }
   }
 }
@@ -120,22 +120,17 @@ private func parseTransports(_ text: String) throws -> [TransportArgument] {
 }
 
 extension TransportArgument {
-  /// As it was asked for.
-  var name: String { mesh.map { "\(choice.rawValue):\($0)" } ?? choice.rawValue }
-
-  /// The transport asked for, or the one that should take least time, called by all ranks together.
+  /// The route asked for, or the one that should take least time, called by all ranks together.
   fileprivate func settled(
-    _ problem: ShardedAttention, _ topology: Topology, gradients: Bool, threads: Int,
-    on members: borrowing Communicator
-  ) throws -> (transport: Transport, name: String) {
-    let asked = choice.resolved(topology, mesh: mesh, shape: problem.shape)
+    by planner: RoutePlanner, gradients: Bool, threads: Int, on members: borrowing Communicator
+  ) throws -> Route {
+    let backward: BackwardRoute? = gradients ? .automatic : nil
     let chosen =
-      try asked
+      try resolved(planner.topology, shape: planner.problem.shape)
       ?? (members.size == 1
         ? ChosenTransport(.ring)
-        : ChosenTransport(
-          cheapestFor: problem, topology, gradients: gradients, threads: threads, on: members))
-    try chosen.transport.check(ranks: members.size, topology: topology)
-    return (chosen.transport, chosen.transport.name)
+        : ChosenTransport(cheapestBy: planner, backward: backward, threads: threads, on: members))
+    try chosen.route.check(ranks: members.size, topology: planner.topology, backward: backward)
+    return chosen.route
   }
 }

@@ -44,7 +44,7 @@ extension MemoryBenchCommand: DistributedCommand {
     let environment = try BenchEnvironment.gather(
       threads: attention.threads, linkRate: LinkRate.announced, on: world)
     let rankCounts = try counts.counts(on: world)
-    let bench = MemoryBench(cases: attention.cases(by: .ring), passes: attention.passes)
+    let bench = MemoryBench(cases: attention.cases(by: TransportArgument(named: "ring")), passes: attention.passes)
     let results = try bench.measure(tokens: tokens, rankCounts: rankCounts, on: world)
     try world.printReport(BenchReport(results, in: environment).text(table))
   }

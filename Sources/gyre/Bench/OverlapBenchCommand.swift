@@ -43,7 +43,7 @@ extension OverlapBenchCommand: DistributedCommand {
     let environment = try BenchEnvironment.gather(
       threads: attention.threads, linkRate: LinkRate.announced, on: world)
     let bench = OverlapBench(
-      cases: attention.cases(by: .ring), passes: attention.passes, rounds: rounds.rounds)
+      cases: attention.cases(by: TransportArgument(named: "ring")), passes: attention.passes, rounds: rounds.rounds)
     let results = try bench.measure(
       tokens: tokens, progressOn: Terminal.forProgress(of: world), on: world)
     try world.printReport(BenchReport(results, in: environment).text(table))

@@ -44,7 +44,7 @@ struct ModelCheck {
       return Run(
         row: row, key: key,
         measured: MeasuredRun(
-          problem: key.problem, ranks: key.ranks, transport: key.transport, pass: key.pass,
+          problem: key.problem, ranks: key.ranks, route: key.route, pass: key.pass,
           cluster: Self.cluster(described.cluster, of: row, key), seconds: seconds))
     }
     fitted = try fitting.compactMap(run)

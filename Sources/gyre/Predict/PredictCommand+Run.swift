@@ -38,9 +38,9 @@ extension PredictCommand {
     }
     let ranks = counts[0]
     if let replayFolder,
-      let transport = transports[0].transport(ranks: ranks, ranksPerHost: ranksPerHost)
+      let route = transports[0].route(ranks: ranks, ranksPerHost: ranksPerHost)
     {
-      try Replay(denseProblem(ranks: ranks), ranks: ranks, transport: transport, on: cluster)
+      try Replay(denseProblem(ranks: ranks), ranks: ranks, route: route, on: cluster)
         .write(to: replayFolder)
     }
     let guesses =
@@ -57,7 +57,7 @@ extension PredictCommand {
   private var unserved: String? {
     guard dilated == nil, case .named(let transports) = transport ?? .all else { return nil }
     let sentences = transports.compactMap { kind -> String? in
-      let missing = counts.filter { kind.transport(ranks: $0, ranksPerHost: ranksPerHost) == nil }
+      let missing = counts.filter { kind.route(ranks: $0, ranksPerHost: ranksPerHost) == nil }
       guard !missing.isEmpty else { return nil }
       return "\(kind.limits(ranksPerHost: ranksPerHost)), and not \(listed(missing.map(grouped)))"
     }
@@ -152,12 +152,12 @@ extension PredictCommand {
     }
     let problem = denseProblem(ranks: ranks)
     return transports.compactMap { kind -> PredictResult? in
-      guard let transport = kind.transport(ranks: ranks, ranksPerHost: ranksPerHost) else {
+      guard let route = kind.route(ranks: ranks, ranksPerHost: ranksPerHost) else {
         return nil
       }
       let prediction = showingProgress {
         cluster.predict(
-          problem, ranks: ranks, transport: transport, pass: pass.pass, progress: $0)
+          problem, ranks: ranks, route: route, pass: pass.pass, progress: $0)
       }
       return result(prediction, pass, by: kind.name, tokens: tokens, chosenLayout)
     }

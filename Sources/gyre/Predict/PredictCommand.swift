@@ -97,7 +97,7 @@ struct PredictCommand: ParsableCommand {
     help: ArgumentHelp(
       """
       Transports, of ring, shared, hierarchical, query, heads and mesh:AxB, where B grows with the \
-      ranks; or all that the hosts have; or auto, the fastest of those. (default: ring; with --sweep \
+      ranks, or of these with what travels, as hierarchical+queries; or all that the hosts have; or auto, the fastest of those. (default: ring; with --sweep \
       ring, heads and what --ranks-per-host adds)
       """,
       valueName: "list|all|auto"),
@@ -237,7 +237,7 @@ struct PredictCommand: ParsableCommand {
   private func checkTransports(_ ranks: [Int]) throws {
     guard dilated == nil, check.isEmpty,
       !transports.contains(where: { kind in
-        ranks.contains { kind.transport(ranks: $0, ranksPerHost: ranksPerHost) != nil }
+        ranks.contains { kind.route(ranks: $0, ranksPerHost: ranksPerHost) != nil }
       })
     else { return }
     let able = [PredictedTransport.ring, .query, .heads].map(\.name).joined(separator: ", ")

@@ -14,7 +14,7 @@ struct RunKey {
   let hosts: Int
   let threads: Int
   let pass: AttentionPass
-  let transport: Transport
+  let route: Route
   /// Its name, which is that of the transport that was taken.
   let transportName: String
 
@@ -38,8 +38,8 @@ struct RunKey {
       let pass = row.fields["pass"]?.string.flatMap(KernelPass.init(rawValue:)),
       // Where auto was asked for, what it came to.
       let name = row.fields["chosenTransport"]?.string ?? row.fields["transport"]?.string,
-      let transport = try? PredictedTransport.parse(name).first?
-        .transport(ranks: ranks, ranksPerHost: (ranks + hosts - 1) / hosts)
+      let route = try? PredictedTransport.parse(name).first?
+        .route(ranks: ranks, ranksPerHost: (ranks + hosts - 1) / hosts)
     else { return nil }
     problem = DenseProblem(
       shape: AttentionShape(
@@ -50,8 +50,8 @@ struct RunKey {
     self.hosts = hosts
     threads = number("threads", 1...1024) ?? 1
     self.pass = pass.pass
-    self.transport = transport
-    transportName = transport.name
+    self.route = route
+    transportName = "\(route)"
   }
 }
 

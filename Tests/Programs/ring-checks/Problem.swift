@@ -90,13 +90,13 @@ struct Problem {
 
   /// Runs both passes on this rank's shard.
   func run(
-    _ attention: ShardedAttention, _ transport: Transport = .ring,
+    _ attention: ShardedAttention, _ route: Route = .ring,
     options: DistributedAttention.Options = .init(), on world: borrowing Communicator
   ) throws -> Passes {
     let queries = try attention.loadQueries(q, rank: world.rank)
     let outputGradient = try outputGradient.read(shard: queries.runs)
     var engine = try DistributedAttention(
-      attention, transport: transport, options: options, on: world)
+      attention, route: route, options: options, on: world)
     try engine.withOwnBlock { block in
       try attention.load(keys: k, values: v, rank: world.rank, into: &block)
     }
@@ -104,11 +104,11 @@ struct Problem {
     let forwardTraffic = engine.traffic
     let gradients = try engine.backward(queries, output: output, outputGradient: outputGradient)
     let backwardTraffic = engine.traffic - forwardTraffic
-    let route = engine.backwardDecision.route
+    let backward = engine.backwardDecision.travelling
     try engine.close()
     return Passes(
       output: output, gradients: gradients, forwardTraffic: forwardTraffic,
-      backwardTraffic: backwardTraffic, route: route)
+      backwardTraffic: backwardTraffic, backward: backward)
   }
 
   /// Throws unless this rank's rows are the oracle's, each tensor within its tolerance times
@@ -218,8 +218,8 @@ struct Passes: ~Copyable {
   let gradients: AttentionGradients
   let forwardTraffic: Traffic
   let backwardTraffic: Traffic
-  /// What travelled backward, where there is a choice.
-  var route: BackwardRoute?
+  /// What travelled backward.
+  let backward: Travelling
 
   /// All that they gave.
   var bits: [UInt32] {

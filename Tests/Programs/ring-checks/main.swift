@@ -13,6 +13,8 @@ let cases: [String: (borrowing Communicator) throws -> Void] = [
   "dilated-long": checkLongDilated,
   "dilated-detached": checkDetachedGradients,
   "routes": checkRoutes,
+  "route-traffic": checkRouteTraffic,
+  "route-refusal": checkRouteRefusal,
   "parts": checkParts,
   "bits": checkBits,
   "score-rule": checkScoreRule,

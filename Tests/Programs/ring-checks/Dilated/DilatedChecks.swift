@@ -187,6 +187,6 @@ extension Problem {
     try engine.close()
     return Passes(
       output: output, gradients: gradients, forwardTraffic: forwardTraffic,
-      backwardTraffic: backwardTraffic, route: .keys)
+      backwardTraffic: backwardTraffic, backward: .keys)
   }
 }

@@ -78,9 +78,4 @@ extension ShardedAttention {
       keys: keys.grouped(by: grid.columns), pattern: pattern, scoreRule: scoreRule,
       scale: scale, wire: wire, accumulation: accumulation)
   }
-
-  /// Who meets which block on a column's ring.
-  func ringSchedule() -> RingSchedule {
-    RingSchedule(groups: (0..<ranks).map { [$0] }, sees: sees)
-  }
 }

@@ -52,8 +52,4 @@ public struct ShardedAttention: ShardedProblem {
     self.accumulation = accumulation
   }
 
-  /// Whether the queries of a rank see any of the keys of an owner.
-  func sees(rank: Int, owner: Int) -> Bool {
-    pattern.reaches(keys: keys.shards[owner], queries: queries.shards[rank])
-  }
 }
