@@ -29,11 +29,15 @@ struct MeetingsTests {
     }
   }
 
-  /// Knows nothing, but where it is asked about single runs.
-  private struct Unsure: AttentionPattern {
+  /// Squares of four by four positions, seen or not without a system; knows nothing of larger ones.
+  private struct Squares: AttentionPattern {
     func coverage(keys: PositionRange, queries: PositionRange) -> Coverage {
-      keys.isContiguous && keys.count > 4 || queries.count > 4
-        ? .some : (keys.start + queries.start) % 3 == 0 ? .some : .none
+      guard let firstKey = keys.first, let lastKey = keys.last, let first = queries.first,
+        let last = queries.last
+      else { return .none }
+      let (key, query) = (firstKey / 4, first / 4)
+      if lastKey / 4 != key || last / 4 != query { return .some }
+      return (7 * key + 3 * query + key * query) % 5 < 2 ? .all : .none
     }
 
     func fill(
@@ -67,7 +71,7 @@ struct MeetingsTests {
   private let patterns: [any AttentionPattern] = [
     FullPattern(), CausalPattern(), CausalPattern(offset: -9), CausalPattern(offset: 30),
     Window(width: 5, isCausal: true), Window(width: 17, isCausal: false),
-    Window(width: 40, isCausal: true), Unsure(),
+    Window(width: 40, isCausal: true), Squares(),
   ]
 
   @Test(

@@ -4,7 +4,7 @@
 /// ``travelling`` set to `.queries` sends queries from host to host. ``check(ranks:topology:)`` says
 /// which combinations make no sense, and why.
 ///
-/// A route of one's own is a ``Delivery``, in a file of its own (`Docs/Extend-Route.md`).
+/// A way that is not there yet is a ``Delivery`` in a file of its own (`Docs/Extend-Route.md`).
 public struct Route: Hashable, Sendable {
   /// What goes to the other side of attention; that stays.
   public var travelling: Travelling

@@ -15,7 +15,7 @@ func checkRouteTraffic(_ world: borrowing Communicator) throws {
     for mask in MaskCase.all(tokens: tokens, keyTokens: keyTokens) {
       for (turn, layout) in Layout.allCases.enumerated() {
         for (index, (route, backward)) in ways(ranks: ranks).enumerated()
-        where (index + turn + tokens) % 2 == 0 {
+        where (index + turn + tokens) % 4 == 0 {
           let accumulation: Accumulation = index % 3 == 0 ? .reproducible : .fast
           let attention = problem.attention(
             mask.pattern, layout: layout, ranks: ranks, wire: WireType.allCases[index % 4],
