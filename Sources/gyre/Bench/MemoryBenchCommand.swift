@@ -45,7 +45,11 @@ extension MemoryBenchCommand: DistributedCommand {
       threads: attention.threads, linkRate: LinkRate.announced, on: world)
     let rankCounts = try counts.counts(on: world)
     let bench = MemoryBench(cases: attention.cases(by: .ring), passes: attention.passes)
-    let results = try bench.measure(tokens: tokens, rankCounts: rankCounts, on: world)
-    try world.printReport(BenchReport(results, in: environment).text(table))
+    var printer = RowPrinter<AttentionResult<MemoryFigures>>(table, environment)
+    try bench.measure(
+      tokens: tokens, rankCounts: rankCounts, cores: environment.coresOfJob,
+      progressOn: Terminal.forProgress(of: world), on: world
+    ) { try printer.add($0, on: world) }
+    try printer.finish(on: world)
   }
 }

@@ -44,8 +44,11 @@ extension OverlapBenchCommand: DistributedCommand {
       threads: attention.threads, linkRate: LinkRate.announced, on: world)
     let bench = OverlapBench(
       cases: attention.cases(by: .ring), passes: attention.passes, rounds: rounds.rounds)
-    let results = try bench.measure(
-      tokens: tokens, progressOn: Terminal.forProgress(of: world), on: world)
-    try world.printReport(BenchReport(results, in: environment).text(table))
+    var printer = RowPrinter<AttentionResult<OverlapFigures>>(table, environment)
+    try bench.measure(
+      tokens: tokens, cores: environment.coresOfJob, progressOn: Terminal.forProgress(of: world),
+      on: world
+    ) { try printer.add($0, on: world) }
+    try printer.finish(on: world)
   }
 }
