@@ -171,6 +171,7 @@ let package = Package(
     .testTarget(
       name: "DoctorTests", dependencies: ["Doctor", "Hosts", "MPI"], swiftSettings: settings),
     .testTarget(name: "HostsTests", dependencies: ["Hosts"], swiftSettings: settings),
+    .testTarget(name: "ReportingTests", dependencies: ["Reporting"], swiftSettings: settings),
     .testTarget(name: "ResultsTests", dependencies: ["Results"], swiftSettings: settings),
     .testTarget(
       name: "LaunchTests",

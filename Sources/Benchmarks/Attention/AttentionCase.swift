@@ -39,4 +39,8 @@ package struct AttentionCase {
       shape: shape, queries: sharding, keys: sharding,
       pattern: pattern.pattern(tokens: tokens, keyTokens: tokens), wire: wire)
   }
+  /// Useful floating-point operations of a pass over a whole sequence.
+  func flops(_ pass: KernelPass, tokens: Int) -> Double {
+    pattern.pairs(tokens: tokens) * Double(shape.queryHeads * pass.flopsPerPair(shape))
+  }
 }

@@ -10,7 +10,7 @@ import Results
 package struct BenchEnvironment: BenchSetting {
   let processor: String
   /// Of this host, as far as the job may use them.
-  let cores: Int
+  package let cores: Int
   let memoryBytes: Int
   let instructionSet: String
   let kernel: String
@@ -109,6 +109,11 @@ package struct BenchEnvironment: BenchSetting {
 }
 
 extension BenchEnvironment {
+  /// The cores of all hosts, of those that are emulated on one machine that machine's.
+  package var coresOfJob: Int {
+    machines == 1 ? cores : hosts.reduce(0) { $0 + $1.cores }
+  }
+
   /// One line.
   package var description: String {
     let compiled = instructionSet.isEmpty ? "" : ", compiled for \(instructionSet)"

@@ -38,9 +38,22 @@ package struct KernelBenchProblem {
   private var scale: Double { 1 / Double(shape.headDim).squareRoot() }
   private var team: ThreadTeam { ThreadTeam(threads: threads) }
 
+  /// About how long a pass takes.
+  ///
+  /// - Parameter speed: of this machine.
+  func seconds(_ pass: KernelPass, _ speed: EstimatedSpeed) -> Double {
+    // A sequence's last queries see all that the whole would see but for the pairs before them.
+    let visible = choice.pairs(tokens: tokens) - choice.pairs(tokens: tokens - queries)
+    let seen = queries == tokens ? visible : min(visible, Double(queries) * Double(tokens))
+    return speed.seconds(
+      flops: seen * Double(shape.queryHeads * pass.flopsPerPair(shape)), threads: threads)
+  }
+
   /// Measures a pass, the multiply–add peak of a core and the memory bandwidth in turn.
-  package func measure(
-    _ pass: KernelPass, repeats: Int, _ memory: borrowing MemoryBandwidth
+  ///
+  /// - Parameter roundIsOver: called for every round, and the one that warms up.
+  func measure(
+    _ pass: KernelPass, repeats: Int, _ memory: borrowing MemoryBandwidth, roundIsOver: () -> Void
   ) throws -> KernelBenchResult {
     let measured = prepared(pass)
     var times = Samples()
@@ -51,6 +64,7 @@ package struct KernelBenchProblem {
       let bandwidth = memory.bytesPerSecond(team: team)
       let peak = MultiplyAddPeak.flopsPerSecond()
       let elapsed = try BenchClock.wall.seconds(measured.run)
+      roundIsOver()
       if round == 0 { continue }
       times.append(elapsed)
       peaks.append(peak)

@@ -18,6 +18,13 @@ final class LinkContest {
   private static let workSeconds = 10e-3
   private static let mostRepeats = 1000
 
+  /// About how long a round takes.
+  static func seconds(_ kind: LinkResult.Kind, bytes: Int, ranks: Int) -> Double {
+    // As memory or a fast network carries them, there and back or to all others.
+    let once = Double(bytes) * Double(kind == .exchange ? ranks - 1 : 2) / 1e9
+    return max(once, sampleSeconds) + max(once, workSeconds)
+  }
+
   /// Makes the memory, called by all ranks of the job together.
   init(
     _ kind: LinkResult.Kind, _ group: RankGroup, bytes: Int, topology: Topology,

@@ -20,6 +20,26 @@ package struct LongNetBench {
     self.clock = clock
   }
 
+  /// About how long all rounds take.
+  ///
+  /// - Parameter cores: of this process.
+  package func seconds(
+    tokens: [Int], denseLimit: Int, repeats: Int, cores: Int,
+    branches: (_ tokens: Int) throws -> [DilatedBranch]
+  ) rethrows -> Double {
+    let pairs = try tokens.reduce(0.0) { sum, tokens in
+      let dilated = try branches(tokens).reduce(0.0) { sum, branch in
+        let length = Double(min(branch.segmentLength, tokens))
+        let rows = (length / Double(branch.dilationRate)).rounded(.up)
+        return sum + Double(tokens) / length * rows * rows / (pattern.isCausal ? 2 : 1)
+      }
+      return sum + dilated + (tokens <= denseLimit ? pattern.pairs(tokens: tokens) : 0)
+    }
+    return Double(repeats + 1)
+      * EstimatedSpeed(cores: cores).seconds(
+        flops: pairs * Double(shape.queryHeads * pass.flopsPerPair(shape)), threads: threads)
+  }
+
   /// One thing that is measured.
   private final class Contestant {
     let tokens: Int
@@ -41,10 +61,12 @@ package struct LongNetBench {
   /// - Parameters:
   ///   - tokens: ascending.
   ///   - denseLimit: the most tokens for dense attention.
+  ///   - contestantIsOver: called for every one of a round, and of the one that warms up, with its part
+  ///     of the whole.
   ///   - branches: of dilated attention over so many tokens.
   package func measure(
     tokens: [Int], denseLimit: Int, repeats: Int, on world: borrowing Communicator,
-    branches: (_ tokens: Int) throws -> [DilatedBranch]
+    contestantIsOver: (_ part: Double) -> Void, branches: (_ tokens: Int) throws -> [DilatedBranch]
   ) throws -> [LongNetBenchResult] {
     var contestants: [Contestant] = []
     for tokens in tokens {
@@ -60,12 +82,14 @@ package struct LongNetBench {
         contestants.append(Contestant(tokens: tokens, branches: nil, problem.prepared(pass)))
       }
     }
+    let allFlops = contestants.reduce(0) { $0 + flops($1) }
     var peaks = Samples()
     // The first round warms caches and threads up and is not counted.
     for round in 0...repeats {
       for contestant in contestants {
         let peak = clock.multiplyAddPeak()
         let seconds = try clock.seconds(contestant.pass.run)
+        contestantIsOver(flops(contestant) / (allFlops * Double(repeats + 1)))
         if round == 0 { continue }
         peaks.append(peak)
         contestant.times.append(seconds)

@@ -1,5 +1,5 @@
 package import MPI
-import Reporting
+package import Reporting
 
 /// Attention with its transfers, without them, and the transfers alone, measured in turn.
 package struct OverlapBench {
@@ -15,24 +15,35 @@ package struct OverlapBench {
 
   /// Measures one sequence after the other, called by all ranks of the job together.
   ///
-  /// - Parameter tokens: of each sequence.
-  /// - Returns: rows on rank 0, nothing elsewhere.
+  /// - Parameters:
+  ///   - tokens: of each sequence.
+  ///   - cores: of the job.
+  ///   - place: where somebody watches; nil on all ranks but 0.
+  ///   - emit: takes the rows of a sequence, on rank 0; called by all ranks.
   package func measure(
-    tokens: [Int], progressOn terminal: Int32?, on world: borrowing Communicator
-  ) throws -> [AttentionResult<OverlapFigures>] {
-    let comparisons = cases.flatMap { attention in tokens.map { (attention, $0) } }
-    var progress = rounds.progress(comparisons: comparisons.count, on: terminal)
-    defer { progress.clear() }
-    var results: [AttentionResult<OverlapFigures>] = []
-    for (attention, tokens) in comparisons {
+    tokens: [Int], cores: Int, progressOn place: ProgressPlace?,
+    on world: borrowing Communicator, emit: ([AttentionResult<OverlapFigures>]) throws -> Void
+  ) throws {
+    let all = cases.flatMap { attention in tokens.map { (attention, $0) } }
+    let (speed, ranks) = (EstimatedSpeed(cores: cores), world.size)
+    // Three of the four parts compute.
+    let roundSeconds = all.map { attention, tokens in
+      passes.reduce(0) {
+        $0 + 3
+          * speed.seconds(
+            flops: attention.flops($1, tokens: tokens), ranks: ranks, threads: attention.threads)
+      }
+    }
+    var comparisons = Comparisons("overlap", rounds, roundSeconds: roundSeconds, on: place)
+    for (attention, tokens) in all where try comparisons.hasTime(on: world) {
       let setup = try AttentionSetup(
-        attention, tokens: tokens, ranks: world.size, passes: passes, parts: TrialPart.allCases,
+        attention, tokens: tokens, ranks: ranks, passes: passes, parts: TrialPart.allCases,
         on: world)
-      try rounds.run(setup.all, progress: &progress, on: world)
-      if world.rank == 0 { results += passes.compactMap { result($0, setup) } }
+      try comparisons.run(setup.all, on: world)
+      try emit(world.rank > 0 ? [] : passes.compactMap { result($0, setup) })
       try setup.close()
     }
-    return results
+    comparisons.finish()
   }
 
   private func result(

@@ -1,5 +1,5 @@
 package import MPI
-import Reporting
+package import Reporting
 import SequenceParallel
 
 /// The same attention on several numbers of ranks, measured in turn.
@@ -21,32 +21,50 @@ package struct ScalingBench {
 
   /// Measures one sequence after the other, called by all ranks of the job together.
   ///
-  /// - Parameter tokens: of each sequence, for a number of ranks.
-  /// - Returns: rows on rank 0, nothing elsewhere.
+  /// - Parameters:
+  ///   - name: of the benchmark.
+  ///   - tokens: of each sequence, for a number of ranks.
+  ///   - cores: of the job.
+  ///   - place: where somebody watches; nil on all ranks but 0.
+  ///   - emit: takes the rows of a sequence, on rank 0; called by all ranks.
   package func measure(
-    tokens: [(_ ranks: Int) -> Int], progressOn terminal: Int32?,
-    on world: borrowing Communicator
-  ) throws -> [AttentionResult<ScalingFigures>] {
-    var progress = rounds.progress(comparisons: cases.count * tokens.count, on: terminal)
-    defer { progress.clear() }
-    var results: [AttentionResult<ScalingFigures>] = []
-    for attention in cases {
-      for tokens in tokens {
-        let setups = try rankCounts.map { ranks in
-          try AttentionSetup(
-            attention, tokens: tokens(ranks), ranks: ranks, passes: passes,
-            parts: [.all, .computing], on: world)
-        }
-        try rounds.run(setups.flatMap(\.all), progress: &progress, on: world)
-        if world.rank == 0 {
-          results += passes.flatMap { pass in
+    _ name: String, tokens: [(_ ranks: Int) -> Int], cores: Int, progressOn place: ProgressPlace?,
+    on world: borrowing Communicator, emit: ([AttentionResult<ScalingFigures>]) throws -> Void
+  ) throws {
+    let all = cases.flatMap { attention in tokens.map { (attention, $0) } }
+    let speed = EstimatedSpeed(cores: cores)
+    var comparisons = Comparisons(
+      name, rounds, roundSeconds: all.map { roundSeconds($0, $1, speed) }, on: place)
+    for (attention, tokens) in all where try comparisons.hasTime(on: world) {
+      let setups = try rankCounts.map { ranks in
+        try AttentionSetup(
+          attention, tokens: tokens(ranks), ranks: ranks, passes: passes,
+          parts: [.all, .computing], on: world)
+      }
+      try comparisons.run(setups.flatMap(\.all), on: world)
+      try emit(
+        world.rank > 0
+          ? []
+          : passes.flatMap { pass in
             setups.compactMap { result(pass, $0, baseline: setups[0]) }
-          }
-        }
-        for setup in setups { try setup.close() }
+          })
+      for setup in setups { try setup.close() }
+    }
+    comparisons.finish()
+  }
+
+  /// About how long a round takes: each pass on all numbers of ranks, with transfers and without.
+  private func roundSeconds(
+    _ attention: AttentionCase, _ tokens: (_ ranks: Int) -> Int, _ speed: EstimatedSpeed
+  ) -> Double {
+    rankCounts.reduce(0) { sum, ranks in
+      passes.reduce(sum) {
+        $0 + 2
+          * speed.seconds(
+            flops: attention.flops($1, tokens: tokens(ranks)), ranks: ranks,
+            threads: attention.threads)
       }
     }
-    return results
   }
 
   private func result(

@@ -6,6 +6,7 @@ import SequenceParallel
 /// joined by `+`, as in `hierarchical+queries` and `mesh:2x4+allgather`.
 struct TransportArgument: Hashable, ExpressibleByArgument {
   static let auto = TransportArgument(isAuto: true)
+  static let ring = TransportArgument(named: "ring")
 
   private(set) var isAuto = false
   /// Whether ranks stand in a grid, as a word of its own.

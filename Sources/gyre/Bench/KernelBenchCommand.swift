@@ -1,6 +1,7 @@
 import ArgumentParser
 import Attention
 import Benchmarks
+import Glibc
 import Reporting
 import Results
 import Settings
@@ -94,8 +95,18 @@ struct KernelBenchCommand: ParsableCommand {
   }
 
   func run() throws {
-    var results: [KernelBenchResult] = []
-    let memory = MemoryBandwidth()
+    let environment = BenchEnvironment.current(
+      threads: threads.max() ?? 1, linkRate: LinkRate.announced)
+    var printer = RowPrinter<KernelBenchResult>(table, environment)
+    try KernelBench(runs, repeats: repeats).measure(
+      cores: environment.cores, progressOn: Terminal.openForProgress() ?? .log(STDERR_FILENO)
+    ) { try printer.add([$0]) }
+    try printer.finish()
+  }
+
+  /// Every combination.
+  private var runs: [(pass: KernelPass, problem: KernelBenchProblem)] {
+    var runs: [(pass: KernelPass, problem: KernelBenchProblem)] = []
     for pass in passes {
       for headDim in headDims {
         for tokens in tokens {
@@ -109,15 +120,13 @@ struct KernelBenchCommand: ParsableCommand {
                   tokens: tokens, queries: queries ?? tokens, choice: pattern, dtype: dtype,
                   threads: threads, accumulation: reproducible ? .reproducible : .fast,
                   softcap: scoreRule.softcap.map { Float($0) })
-                results.append(try problem.measure(pass, repeats: repeats, memory))
+                runs.append((pass, problem))
               }
             }
           }
         }
       }
     }
-    let environment = BenchEnvironment.current(
-      threads: threads.max() ?? 1, linkRate: LinkRate.announced)
-    try printReport(BenchReport(results, in: environment).text(table))
+    return runs
   }
 }

@@ -43,8 +43,10 @@ extension LinkBenchCommand: DistributedCommand {
     }
     let environment = try BenchEnvironment.gather(
       threads: 1, linkRate: LinkRate.announced, on: world)
-    let results = try LinkBench(bytes: bytes, rounds: rounds.rounds)
-      .measure(progressOn: Terminal.forProgress(of: world), on: world)
-    try world.printReport(BenchReport(results, in: environment).text(table))
+    var printer = RowPrinter<LinkResult>(table, environment)
+    try LinkBench(bytes: bytes, rounds: rounds.rounds).measure(
+      progressOn: Terminal.forProgress(of: world), on: world
+    ) { try printer.add($0, on: world) }
+    try printer.finish(on: world)
   }
 }

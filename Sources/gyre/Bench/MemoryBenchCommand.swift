@@ -44,8 +44,12 @@ extension MemoryBenchCommand: DistributedCommand {
     let environment = try BenchEnvironment.gather(
       threads: attention.threads, linkRate: LinkRate.announced, on: world)
     let rankCounts = try counts.counts(on: world)
-    let bench = MemoryBench(cases: attention.cases(by: TransportArgument(named: "ring")), passes: attention.passes)
-    let results = try bench.measure(tokens: tokens, rankCounts: rankCounts, on: world)
-    try world.printReport(BenchReport(results, in: environment).text(table))
+    let bench = MemoryBench(cases: attention.cases(by: .ring), passes: attention.passes)
+    var printer = RowPrinter<AttentionResult<MemoryFigures>>(table, environment)
+    try bench.measure(
+      tokens: tokens, rankCounts: rankCounts, cores: environment.coresOfJob,
+      progressOn: Terminal.forProgress(of: world), on: world
+    ) { try printer.add($0, on: world) }
+    try printer.finish(on: world)
   }
 }

@@ -43,9 +43,12 @@ extension OverlapBenchCommand: DistributedCommand {
     let environment = try BenchEnvironment.gather(
       threads: attention.threads, linkRate: LinkRate.announced, on: world)
     let bench = OverlapBench(
-      cases: attention.cases(by: TransportArgument(named: "ring")), passes: attention.passes, rounds: rounds.rounds)
-    let results = try bench.measure(
-      tokens: tokens, progressOn: Terminal.forProgress(of: world), on: world)
-    try world.printReport(BenchReport(results, in: environment).text(table))
+      cases: attention.cases(by: .ring), passes: attention.passes, rounds: rounds.rounds)
+    var printer = RowPrinter<AttentionResult<OverlapFigures>>(table, environment)
+    try bench.measure(
+      tokens: tokens, cores: environment.coresOfJob, progressOn: Terminal.forProgress(of: world),
+      on: world
+    ) { try printer.add($0, on: world) }
+    try printer.finish(on: world)
   }
 }

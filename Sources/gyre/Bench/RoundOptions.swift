@@ -13,8 +13,12 @@ struct RoundOptions: ParsableArguments {
       """)
   var precision = 0.05
 
-  @Option(help: "End a comparison after so many seconds, with the round.")
-  var seconds = 60.0
+  @Option(
+    help: """
+      The seconds that the whole command may take. Comparisons share them alike, each gets a round that \
+      counts, and those that nothing is left for are left out. (default: 60 for each comparison)
+      """)
+  var seconds: Double?
 
   func validate() throws {
     guard (1...1000).contains(repeats) else {
@@ -23,7 +27,7 @@ struct RoundOptions: ParsableArguments {
     guard precision >= 0, precision.isFinite else {
       throw ValidationError("--precision is \(precision); give a part of 1, for example 0.05.")
     }
-    guard seconds > 0 else {
+    if let seconds, !(seconds > 0 && seconds.isFinite) {
       throw ValidationError("--seconds is \(seconds); give more than 0.")
     }
   }

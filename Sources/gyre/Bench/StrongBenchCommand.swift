@@ -53,7 +53,10 @@ func runScaling(
   let bench = ScalingBench(
     cases: attention.cases(by: .auto), passes: attention.passes, rounds: rounds.rounds,
     rankCounts: try counts.counts(on: world))
-  let results = try bench.measure(
-    tokens: tokens, progressOn: Terminal.forProgress(of: world), on: world)
-  try world.printReport(BenchReport(results, in: environment, of: benchmark).text(table))
+  var printer = RowPrinter<AttentionResult<ScalingFigures>>(table, environment, of: benchmark)
+  try bench.measure(
+    benchmark, tokens: tokens, cores: environment.coresOfJob,
+    progressOn: Terminal.forProgress(of: world), on: world
+  ) { try printer.add($0, on: world) }
+  try printer.finish(on: world)
 }
