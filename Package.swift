@@ -37,7 +37,9 @@ if Context.environment["CI"] != nil {
 /// What other packages can use: all as the product `Gyre`, or each by itself.
 ///
 /// Open MPI is needed only with `MPI` and `SequenceParallel`.
-let modules = ["Tensors", "Sharding", "Compute", "Attention", "MPI", "SequenceParallel"]
+let modules = [
+  "Tensors", "Sharding", "Compute", "Attention", "AttentionReference", "MPI", "SequenceParallel",
+]
 
 let package = Package(
   name: "gyre",
@@ -99,6 +101,14 @@ let package = Package(
       dependencies: ["MPI", "Sharding", "Tensors", "Attention", "SequenceParallel"],
       path: "Examples/SlidingWindow", swiftSettings: settings),
 
+    // Docs/Extend-ScoreRule.md.
+    .executableTarget(
+      name: "linear-bias",
+      dependencies: [
+        "MPI", "Sharding", "Tensors", "Attention", "AttentionReference", "SequenceParallel",
+      ],
+      path: "Examples/LinearBias", swiftSettings: settings),
+
     // Tests. Distributed ones start programs of their own under mpirun.
     .target(
       name: "TestSupport",
@@ -128,7 +138,9 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "LaunchTests",
-      dependencies: ["TestSupport", "gyre", "mpi-checks", "training-step", "sliding-window"],
+      dependencies: [
+        "TestSupport", "gyre", "mpi-checks", "training-step", "sliding-window", "linear-bias",
+      ],
       swiftSettings: settings),
     .testTarget(
       name: "MPITests", dependencies: ["MPI", "TestSupport", "mpi-checks"],
