@@ -38,7 +38,8 @@ if Context.environment["CI"] != nil {
 ///
 /// Open MPI is needed only with `MPI`, `SequenceParallel` and `LongNet`.
 let modules = [
-  "Tensors", "Sharding", "Compute", "Attention", "MPI", "SequenceParallel", "LongNet",
+  "Tensors", "Sharding", "Compute", "Attention", "AttentionReference", "MPI", "SequenceParallel",
+  "LongNet",
 ]
 
 let package = Package(
@@ -134,6 +135,14 @@ let package = Package(
       dependencies: ["MPI", "Sharding", "Tensors", "Attention", "SequenceParallel"],
       path: "Examples/SlidingWindow", swiftSettings: settings),
 
+    // Docs/Extend-ScoreRule.md.
+    .executableTarget(
+      name: "linear-bias",
+      dependencies: [
+        "MPI", "Sharding", "Tensors", "Attention", "AttentionReference", "SequenceParallel",
+      ],
+      path: "Examples/LinearBias", swiftSettings: settings),
+
     // Tests. Distributed ones start programs of their own under mpirun.
     .target(
       name: "TestSupport",
@@ -175,7 +184,9 @@ let package = Package(
     .testTarget(name: "ResultsTests", dependencies: ["Results"], swiftSettings: settings),
     .testTarget(
       name: "LaunchTests",
-      dependencies: ["TestSupport", "gyre", "mpi-checks", "training-step", "sliding-window"],
+      dependencies: [
+        "TestSupport", "gyre", "mpi-checks", "training-step", "sliding-window", "linear-bias",
+      ],
       swiftSettings: settings),
     .testTarget(
       name: "LongNetTests",

@@ -2,7 +2,7 @@
 //
 //     mpirun --oversubscribe -n 3 .build/release/sliding-window
 //
-// Docs/Library.md goes through it.
+// Docs/Extend-Pattern.md goes through it.
 
 import Attention
 import Foundation
@@ -54,7 +54,8 @@ try withMPI { world in
   let output = try attention.forward(QueryShard(queries, runs: runs))
   let error = try largestError(output.o, problem, runs)
 
-  // What each rank has found goes to rank 0, in a buffer that a transfer owns while it is under way.
+  // What each rank has found goes to rank 0, in a buffer that a transfer owns while it is under
+  // way.
   var found = MessageBuffer(repeating: 0.0, count: 2)
   var numbers = found.mutableSpan
   numbers[0] = error

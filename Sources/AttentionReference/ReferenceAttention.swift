@@ -1,9 +1,8 @@
 /// Attention as it is defined, in `Double`: every score of a row at once, no tiles, no threads.
 ///
 /// This is the oracle. It shares no code with the kernels, and is as short as it can be so that it
-/// can be checked by eye against
-/// `o_i = Σ_j softmax_j(f(scale · q_i·k_j) + bias_ij) v_j`,
-/// `lse_i = ln Σ_j exp(f(scale · q_i·k_j) + bias_ij)`, with `f(s) = s` unless there is a score rule.
+/// can be checked by eye against `o_i = Σ_j softmax_j(f(scale · q_i·k_j) + bias_ij) v_j`, `lse_i =
+/// ln Σ_j exp(f(scale · q_i·k_j) + bias_ij)`, with `f(s) = s` unless there is a score rule.
 public struct ReferenceAttention: Sendable {
   /// Independent sequences.
   public var batch = 1

@@ -173,8 +173,8 @@ struct Uniform {
   }
 }
 
-/// Whether arrays are equal; as a function, so that a failing test does not spend minutes on finding
-/// out where they differ.
+/// Whether arrays are equal; as a function, so that a failing test does not spend minutes on
+/// finding out where they differ.
 func same<Element: Equatable>(_ a: [Element], _ b: [Element]) -> Bool { a == b }
 
 /// The largest difference, relative to `1 + max|expected|`; equal infinities differ by nothing, and

@@ -110,7 +110,8 @@ extension KeyValueBlock {
 }
 
 extension PanelLayout {
-  /// Writes rows `start ..< start + rowCount` of the run into their places, rounded as `elementType` does.
+  /// Writes rows `start ..< start + rowCount` of the run into their places, rounded as
+  /// `elementType` does.
   @unsafe
   fileprivate func scatter(
     rows: UnsafePointer<Float>, stride: Int, rowCount: Int, from start: Int,

@@ -10,8 +10,8 @@ public import Tensors
 /// keys of a head, then `[keys]` for its values. Each run of positions is packed by itself; a tile
 /// never spans two runs.
 ///
-/// The owner packs once. A block lies in memory of its own, or in memory that a transfer fills: whoever
-/// computes on what has come looks at it as a block for as long as that takes.
+/// The owner packs once. A block lies in memory of its own, or in memory that a transfer fills:
+/// whoever computes on what has come looks at it as a block for as long as that takes.
 public struct KeyValueBlock: ~Copyable {
   /// The dimensions of the problem.
   public let shape: AttentionShape

@@ -19,8 +19,8 @@ public struct QueryBlock: ~Copyable {
 
   private let storage: AlignedBuffer<UInt8>
 
-  /// Takes a block, or room for one, in memory that somebody else owns and keeps for as long as this
-  /// value lives.
+  /// Takes a block, or room for one, in memory that somebody else owns and keeps for as long as
+  /// this value lives.
   ///
   /// - Parameter memory: at least ``byteCount(tokens:shape:pass:)``, aligned to 64 bytes.
   @unsafe
@@ -101,7 +101,8 @@ public struct QueryBlock: ~Copyable {
     unsafe grid(outputGradientRows, width: shape.valueHeadDim)
   }
 
-  /// The three numbers a row of a block of the backward pass: the log-sum-exp, its remainder, and Δ.
+  /// The three numbers a row of a block of the backward pass: the log-sum-exp, its remainder, and
+  /// Δ.
   @unsafe public var statisticGrids: [RowGrid] {
     let statistics = unsafe statistics
     return unsafe [statistics.lse, statistics.lseRemainder, statistics.delta].map {

@@ -175,7 +175,8 @@ struct BackwardTile: ~Copyable {
     }
   }
 
-  /// Adds the gradients of the keys and values to rows of `dk` and `dv`, once all queries have been.
+  /// Adds the gradients of the keys and values to rows of `dk` and `dv`, once all queries have
+  /// been.
   ///
   /// - Parameters:
   ///   - dkRows: row `key` lies at `key · dkStride`.

@@ -3,11 +3,11 @@ import Tensors
 
 /// The state of one tile of queries while tiles of keys stream past it: online softmax.
 ///
-/// For each row, `rowMax` is the largest score so far, rounded up to an integer, `rowSum` the sum of
-/// `2^(score − rowMax)`, and `outputs` the same sum weighted by the values. A tile of keys is taken in three passes:
-/// scores, weights, outputs. Scores are in base 2: the softmax scale times log₂e is folded into the
-/// queries when they are packed. After some tiles the state is added to sums outside, which lose
-/// nothing however many there are, and the rows start anew.
+/// For each row, `rowMax` is the largest score so far, rounded up to an integer, `rowSum` the sum
+/// of `2^(score − rowMax)`, and `outputs` the same sum weighted by the values. A tile of keys is
+/// taken in three passes: scores, weights, outputs. Scores are in base 2: the softmax scale times
+/// log₂e is folded into the queries when they are packed. After some tiles the state is added to
+/// sums outside, which lose nothing however many there are, and the rows start anew.
 ///
 /// Source: Dao 2023, FlashAttention-2, Algorithm 1.
 struct ForwardTile: ~Copyable {

@@ -15,7 +15,8 @@ struct TileRule {
   ///   - scores: row `r` lies at `r · stride`.
   ///   - keys: which of the keys the columns are.
   ///   - queries: which of the queries the rows are.
-  ///   - slopes: takes the derivatives, rows one after the other as wide as a panel; nil if they are not wanted.
+  ///   - slopes: takes the derivatives, rows one after the other as wide as a panel; nil if they
+  ///     are not wanted.
   @unsafe
   func apply(
     to scores: UnsafeMutablePointer<Float>, stride: Int, keys columns: Range<Int>,

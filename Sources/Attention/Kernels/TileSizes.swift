@@ -29,15 +29,16 @@ enum TileSizes {
   /// Floats between rows of its weights.
   @inline(__always) static var backwardStride: Int { backwardKeys + 16 }
 
-  /// Keys whose results are summed plainly before they are added to a row's state with what rounding
-  /// takes; a multiple of ``keys``.
+  /// Keys whose results are summed plainly before they are added to a row's state with what
+  /// rounding takes; a multiple of ``keys``.
   ///
   /// Adding so after each tile would cost some percent.
   @inline(__always) static var fastLeaf: Int { 16 * keys }
-  /// Likewise, tiles of queries whose contributions to the gradients of a key are, and tiles of keys
-  /// whose contributions to those of a query.
+  /// Likewise, tiles of queries whose contributions to the gradients of a key are, and tiles of
+  /// keys whose contributions to those of a query.
   @inline(__always) static var backwardTilesAtOnce: Int { 16 }
-  /// Tiles of keys that are so few that what they contribute is added to a query's gradients at once.
+  /// Tiles of keys that are so few that what they contribute is added to a query's gradients at
+  /// once.
   @inline(__always) static var fewBackwardTiles: Int { 4 }
 
   /// Tokens of a leaf of reproducible sums; a multiple of ``keys``, ``backwardKeys`` and

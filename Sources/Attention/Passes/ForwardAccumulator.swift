@@ -4,10 +4,11 @@ import Tensors
 /// The forward pass of a rank's queries: blocks of keys and values are taken in, in any order, and
 /// the result is exact softmax attention over all of them.
 ///
-/// The state of a query row is `(rowMax, rowSum, output)`, a ``ForwardPartial``; a block is merged into
-/// it by online softmax, with what rounding takes from the sums kept beside them, so that their error does not
-/// grow with the number of keys. Memory is the output twice, three floats a row, and a few hundred
-/// KiB a thread; reproducible sums take 16 bytes for a number of the output and 32 more a row.
+/// The state of a query row is `(rowMax, rowSum, output)`, a ``ForwardPartial``; a block is merged
+/// into it by online softmax, with what rounding takes from the sums kept beside them, so that
+/// their error does not grow with the number of keys. Memory is the output twice, three floats a
+/// row, and a few hundred KiB a thread; reproducible sums take 16 bytes for a number of the output
+/// and 32 more a row.
 public struct ForwardAccumulator: ~Copyable {
   /// The dimensions of the problem.
   public var shape: AttentionShape { computation.shape }

@@ -2,8 +2,8 @@ public import Compute
 
 /// Keeps scores between −X and X: `f(s) = X tanh(s / X)`, `f′(s) = 1 − tanh²(s / X)`.
 ///
-/// Small scores stay as they are, large ones come near the limit. The scores of a row then differ by 2X
-/// at most, and no key is ever without weight.
+/// Small scores stay as they are, large ones come near the limit. The scores of a row then differ
+/// by 2X at most, and no key is ever without weight.
 ///
 /// Cost: one hyperbolic tangent a score, 11 multiply–adds and a division for each vector of them.
 ///

@@ -3,8 +3,9 @@ import Tensors
 
 /// Adds a term to sums and to what rounding has taken from them so far.
 ///
-/// The sums are off by their own rounding then, however many terms there are; added plainly, each term
-/// adds an error of its own. Terms are best sums already: this costs four times a plain addition.
+/// The sums are off by their own rounding then, however many terms there are; added plainly, each
+/// term adds an error of its own. Terms are best sums already: this costs four times a plain
+/// addition.
 ///
 /// Source: Kahan 1965; Higham 2002, Accuracy and Stability of Numerical Algorithms, section 4.3.
 @inline(__always)

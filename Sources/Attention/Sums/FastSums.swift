@@ -2,12 +2,12 @@ import Compute
 import Glibc
 import Tensors
 
-/// Sums in `Float`, in the order in which terms come, with what rounding takes from them beside them
-/// while terms are added; where sums of others join, they do plainly.
+/// Sums in `Float`, in the order in which terms come, with what rounding takes from them beside
+/// them while terms are added; where sums of others join, they do plainly.
 ///
-/// Partial results are outputs `[batch, tokens, queryHeads, valueHeadDim]`, not divided by the row sums,
-/// then maxima in base 2 and row sums, both `[batch, queryHeads, tokens]`. Maxima are rounded up to
-/// integers, so that all factors between results are powers of two, which round nothing.
+/// Partial results are outputs `[batch, tokens, queryHeads, valueHeadDim]`, not divided by the row
+/// sums, then maxima in base 2 and row sums, both `[batch, queryHeads, tokens]`. Maxima are rounded
+/// up to integers, so that all factors between results are powers of two, which round nothing.
 enum FastSums: SumKind {
   static var granularity: Int { 1 }
   static var leaf: Int { TileSizes.fastLeaf }
@@ -150,8 +150,8 @@ enum FastSums: SumKind {
     }
   }
 
-  /// Divides outputs by their row sums in place, and makes the maxima log-sum-exps, the sums what rounding
-  /// took from these.
+  /// Divides outputs by their row sums in place, and makes the maxima log-sum-exps, the sums what
+  /// rounding took from these.
   static func divide(_ tokens: Range<Int>, of results: ResultRows) {
     let shape = unsafe results.shape
     unsafe shape.forEachRow(tokens: results.tokens, in: tokens) { row, first in

@@ -1,11 +1,12 @@
 public import Compute
 import Tensors
 
-/// What some of the keys do to the outputs of one shard's queries, to be merged with what others do:
-/// the state of online softmax, `(rowMax, rowSum, output)` a row, the output not divided by the row sum.
+/// What some of the keys do to the outputs of one shard's queries, to be merged with what others
+/// do: the state of online softmax, `(rowMax, rowSum, output)` a row, the output not divided by the
+/// row sum.
 ///
-/// It is one piece of memory, its own or one that travels. What rounding takes from sums while keys are
-/// added here is kept beside that memory: each rank that a row visits rounds it once.
+/// It is one piece of memory, its own or one that travels. What rounding takes from sums while keys
+/// are added here is kept beside that memory: each rank that a row visits rounds it once.
 public struct ForwardPartial: ~Copyable {
   /// The dimensions of the problem.
   public let shape: AttentionShape
@@ -61,8 +62,8 @@ public struct ForwardPartial: ~Copyable {
     precondition(byteCount <= lent.byteCount, "no room for the outputs")
   }
 
-  /// The bytes of the results of `tokens` queries: a row of `valueHeadDim + 2` numbers of 4 bytes, or
-  /// of `valueHeadDim + 1` of 16 and 16 more.
+  /// The bytes of the results of `tokens` queries: a row of `valueHeadDim + 2` numbers of 4 bytes,
+  /// or of `valueHeadDim + 1` of 16 and 16 more.
   public static func byteCount(
     tokens: Int, shape: AttentionShape, accumulation: Accumulation = .fast
   ) -> Int {
@@ -128,8 +129,8 @@ public struct ForwardPartial: ~Copyable {
       lse: lse, lseRemainder: lseRemainder)
   }
 
-  /// Divides by the row sums in place: what is there then are outputs and log-sum-exps, and no longer
-  /// results that can be merged.
+  /// Divides by the row sums in place: what is there then are outputs and log-sum-exps, and no
+  /// longer results that can be merged.
   ///
   /// - Precondition: contributions are added by ``Accumulation/fast``.
   public mutating func divide(team: ThreadTeam = ThreadTeam(threads: 1)) {

@@ -100,8 +100,8 @@ public struct KeyValueGradient: ~Copyable {
 
   // MARK: Rows
 
-  /// The rows of `dk`, to move some of them, if contributions are added by ``Accumulation/fast``; valid
-  /// for as long as the memory is.
+  /// The rows of `dk`, to move some of them, if contributions are added by ``Accumulation/fast``;
+  /// valid for as long as the memory is.
   @unsafe public var keyGrid: RowGrid { unsafe grid(keyRows) }
 
   /// The rows of `dv`, likewise.

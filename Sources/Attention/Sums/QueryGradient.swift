@@ -4,7 +4,8 @@ public import Tensors
 /// The gradients of one shard's queries, to which every rank whose keys they see adds.
 ///
 /// They are rows of sums in one piece of memory, its own or one that travels, not yet multiplied by
-/// the scale. What rounding takes from sums while keys are gone through here is kept beside that memory.
+/// the scale. What rounding takes from sums while keys are gone through here is kept beside that
+/// memory.
 public struct QueryGradient: ~Copyable {
   /// The dimensions of the problem.
   public let shape: AttentionShape
@@ -113,8 +114,8 @@ public struct QueryGradient: ~Copyable {
       times: Double(Float(scale)), to: rows.floats, by: accumulation.kind, team: team)
   }
 
-  /// The rows, to move some of them, if contributions are added by ``Accumulation/fast``; valid for as
-  /// long as the memory is.
+  /// The rows, to move some of them, if contributions are added by ``Accumulation/fast``; valid for
+  /// as long as the memory is.
   @unsafe public var grid: RowGrid {
     unsafe RowGrid(
       tokensFirst: fastRows.floats, tokens: tokens, heads: shape.queryHeads, width: shape.headDim)

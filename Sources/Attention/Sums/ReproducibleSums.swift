@@ -2,11 +2,11 @@ import Compute
 import Glibc
 import Tensors
 
-/// Sums in integers that do not depend on the order of their terms, which are those of one leaf each:
-/// see ``ReproducibleRows``.
+/// Sums in integers that do not depend on the order of their terms, which are those of one leaf
+/// each: see ``ReproducibleRows``.
 ///
-/// Partial results are `[batch, queryHeads, tokens]` rows of outputs, then as many of one row sum. Both are
-/// sums of numbers times powers of two, so that there is no maximum to be kept.
+/// Partial results are `[batch, queryHeads, tokens]` rows of outputs, then as many of one row sum.
+/// Both are sums of numbers times powers of two, so that there is no maximum to be kept.
 enum ReproducibleSums: SumKind {
   static var granularity: Int { TileSizes.leaf }
   static var leaf: Int { TileSizes.leaf }

@@ -3,17 +3,18 @@ import Tensors
 
 /// A kind of sums: how what blocks contribute is added up.
 ///
-/// A kind is one file. All else asks ``Accumulation/kind``, for some rows or a leaf at a time, and never
-/// which kind it is. There are two things to add up, both in one piece of memory, which can travel:
-/// rows of sums, which are gradients, and partial results of queries, `(rowMax, rowSum, output)`,
-/// whose merge is associative and commutative.
+/// A kind is one file. All else asks ``Accumulation/kind``, for some rows or a leaf at a time, and
+/// never which kind it is. There are two things to add up, both in one piece of memory, which can
+/// travel: rows of sums, which are gradients, and partial results of queries, `(rowMax, rowSum,
+/// output)`, whose merge is associative and commutative.
 protocol SumKind: Sendable {
   /// Tokens at multiples of which shards are divided.
   static var granularity: Int { get }
-  /// Keys whose results are summed in `Float` by themselves before they join a partial result; a multiple of
-  /// ``TileSizes/keys``.
+  /// Keys whose results are summed in `Float` by themselves before they join a partial result; a
+  /// multiple of ``TileSizes/keys``.
   static var leaf: Int { get }
-  /// Whether rounding takes something from sums, which is kept beside their memory where they are added to.
+  /// Whether rounding takes something from sums, which is kept beside their memory where they are
+  /// added to.
   static var hasRemainders: Bool { get }
 
   // MARK: Rows of sums
@@ -49,12 +50,13 @@ protocol SumKind: Sendable {
   /// Merges results of the same queries over other keys, for some tokens of `[batch, tokens]`.
   static func merge(_ tokens: Range<Int>, of others: ResultRows, into results: ResultRows)
 
-  /// Writes the log-sum-exps of some tokens of `[batch, tokens]`; what is left is good for ``writeOutputs(_:of:to:)``
-  /// alone, and needs no remainders.
+  /// Writes the log-sum-exps of some tokens of `[batch, tokens]`; what is left is good for
+  /// ``writeOutputs(_:of:to:)`` alone, and needs no remainders.
   static func writeLogSumExps(
     _ tokens: Range<Int>, of results: ResultRows, to target: LogSumExpRows)
 
-  /// Writes outputs divided by their row sums, `[batch, tokens, queryHeads, valueHeadDim]`, to memory of zeros.
+  /// Writes outputs divided by their row sums, `[batch, tokens, queryHeads, valueHeadDim]`, to
+  /// memory of zeros.
   @unsafe static func writeOutputs(
     _ tokens: Range<Int>, of results: ResultRows, to target: UnsafeMutablePointer<Float>)
 
@@ -105,8 +107,8 @@ struct LogSumExpRows: @unchecked Sendable {
 }
 
 extension AttentionShape {
-  /// Calls `body` for every head of some tokens of `[batch, tokens]`, with the index of the row's state,
-  /// `[batch, queryHeads, tokens]`, and of the first element of its output.
+  /// Calls `body` for every head of some tokens of `[batch, tokens]`, with the index of the row's
+  /// state, `[batch, queryHeads, tokens]`, and of the first element of its output.
   @inline(__always)
   func forEachRow(
     tokens: Int, in part: Range<Int>, _ body: (_ row: Int, _ first: Int) -> Void

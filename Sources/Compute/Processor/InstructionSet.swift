@@ -16,7 +16,8 @@ public enum InstructionSet {
   #else
     /// The name by which compilers know it; empty if it was left to the compiler.
     public static let name = ""
-    /// The features that it takes for granted, as Linux names them; unknown if left to the compiler.
+    /// The features that it takes for granted, as Linux names them; unknown if left to the
+    /// compiler.
     public static let features: [String] = []
   #endif
 
@@ -24,8 +25,8 @@ public enum InstructionSet {
   private static let level4 =
     level3 + ["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]
 
-  /// The highest set that this package can be built for and a processor has; nil where it has none or
-  /// tells no features, as on arm64.
+  /// The highest set that this package can be built for and a processor has; nil where it has none
+  /// or tells no features, as on arm64.
   ///
   /// - Parameter cpuinfo: the text of `/proc/cpuinfo`.
   public static func best(cpuinfo: String) -> String? {

@@ -4,9 +4,9 @@ extension PackedMatrix {
   /// Computes `C = A · B`, or `C += A · B`, with this matrix for B.
   ///
   /// A tile of rows of A is packed into scratch once for some panels of B; both of its parts that a
-  /// panel meets lie in the second-level cache, the part of the panel in the first. Sums are in `Float`,
-  /// in stretches of ``ProductPass/steps`` that are added up one after the other: the same bits for any
-  /// number of threads.
+  /// panel meets lie in the second-level cache, the part of the panel in the first. Sums are in
+  /// `Float`, in stretches of ``ProductPass/steps`` that are added up one after the other: the same
+  /// bits for any number of threads.
   ///
   /// - Parameters:
   ///   - a: `[rows, depth]`, row-major.
@@ -14,7 +14,8 @@ extension PackedMatrix {
   ///   - c: `[rows, columns]`, row-major.
   ///   - adding: whether what is in `c` is kept and added to.
   ///   - poll: as in ``ThreadTeam/run(_:poll:)``, with multiply–adds.
-  /// - Complexity: `2 · rows · depth · columns` floating-point operations, shared among the threads.
+  /// - Complexity: `2 · rows · depth · columns` floating-point operations, shared among the
+  ///   threads.
   public func multiply(
     _ a: borrowing Span<Float>, rows: Int, into c: inout MutableSpan<Float>, adding: Bool = false,
     team: ThreadTeam = ThreadTeam(threads: 1), poll: (_ work: Int) -> Void = { _ in }

@@ -3,8 +3,8 @@
 /// Its width `W` is that of a panel: two vectors, ``width``.
 ///
 /// Every dense product is this one micro-kernel: rows of activations times a panel of weights, rows
-/// of queries times a panel of keys, rows of weights times a panel of values. Each step loads one row
-/// of a panel, broadcasts one element of each of six rows, and makes twelve multiply–adds.
+/// of queries times a panel of keys, rows of weights times a panel of values. Each step loads one
+/// row of a panel, broadcasts one element of each of six rows, and makes twelve multiply–adds.
 ///
 /// Cost: `12 · Vector.width · 2` floating-point operations a step, near the multiply–add peak of a
 /// core where the panel lies in its first-level cache.
@@ -40,8 +40,8 @@ public struct RegisterTile {
     guard steps > 0 else { return }
     var row = unsafe rows
     var column = unsafe panel
-    var left = steps
-    // A loop over a range, inlined in another module, jumps twice a step.
+    // A place to end at, not a count, of which the compiler makes one jump a step in any module.
+    let end = unsafe panel + steps * Self.width
     repeat {
       let first = unsafe Vector(loading: column, at: 0)
       let second = unsafe Vector(loading: column, at: Vector.width)
@@ -65,8 +65,7 @@ public struct RegisterTile {
       f1.addProduct(factor, second)
       unsafe row += stepStride
       unsafe column += Self.width
-      left -= 1
-    } while left > 0
+    } while unsafe column != end
   }
 
   /// Stores the tile with its rows `stride` floats apart.

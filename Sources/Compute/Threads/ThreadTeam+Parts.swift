@@ -1,12 +1,13 @@
 extension ThreadTeam {
-  /// Numbers that one thread goes through about as fast as others can be woken up: 64 KiB of `Float`.
+  /// Numbers that one thread goes through about as fast as others can be woken up: 64 KiB of
+  /// `Float`.
   public static var smallestPart: Int { 1 << 14 }
 
   /// Calls `body` with ranges that together are `0..<count`, on all threads.
   ///
-  /// For passes over memory that does not fit caches: sums, copies, packing. Ranges do not depend on
-  /// the number of threads, so results are the same bits for any, and what is too short to share is
-  /// done by the caller without a word to the others.
+  /// For passes over memory that does not fit caches: sums, copies, packing. Ranges do not depend
+  /// on the number of threads, so results are the same bits for any, and what is too short to share
+  /// is done by the caller without a word to the others.
   ///
   /// - Parameters:
   ///   - count: elements, which may be rows.

@@ -1,11 +1,11 @@
 /// The hyperbolic tangent, lane by lane.
 ///
-/// It is a quotient of polynomials `x · p(x²) / q(x²)` where `|x|` is below 8, and past that ±1, from
-/// which it does not differ in `Float`. The relative error is at most 3·10⁻⁷, also next to 0, where
-/// the way by exponentials would lose all digits. NaN becomes a number.
+/// It is a quotient of polynomials `x · p(x²) / q(x²)` where `|x|` is below 8, and past that ±1,
+/// from which it does not differ in `Float`. The relative error is at most 3·10⁻⁷, also next to 0,
+/// where the way by exponentials would lose all digits. NaN becomes a number.
 ///
-/// Source: the coefficients of Eigen's `generic_fast_tanh_float`, a minimax fit, with equal constant
-/// terms: they differed by 1.3·10⁻⁷, and so did the slope at 0 from 1.
+/// Source: the coefficients of Eigen's `generic_fast_tanh_float`, a minimax fit, with equal
+/// constant terms: they differed by 1.3·10⁻⁷, and so did the slope at 0 from 1.
 @inlinable @inline(__always)
 public func tanh(_ x: Vector) -> Vector {
   let bound: Float = 7.998_811_7
