@@ -6,8 +6,9 @@ struct RingJobTests {
   @Test(
     "check on ranks",
     arguments: [
-      "grid", "transports", "large-blocks", "traffic", "routes", "bits", "head-traffic",
-      "several-layers", "mesh-refusal", "sampled-check", "sampled-gradient-check", "dilated",
+      "grid", "transports", "large-blocks", "traffic", "routes", "route-traffic", "route-refusal",
+      "bits", "score-rule", "head-traffic", "several-layers", "mesh-refusal", "sampled-check",
+      "sampled-gradient-check", "dilated",
       "dilated-long", "dilated-detached",
     ],
     [1, 2, 3, 4, 5, 7, 8])

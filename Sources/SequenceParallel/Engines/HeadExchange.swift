@@ -3,8 +3,8 @@ import MPI
 import Sharding
 import Tensors
 
-/// Ranks of a row exchange tokens for heads, each column computes its heads on a ring, and what it
-/// finds out goes back to the tokens' owners.
+/// Ranks of a row exchange tokens for heads, each column computes its heads on a route of its own, and
+/// what it finds out goes back to the tokens' owners.
 ///
 /// An engine keeps nothing of a pass but the packed blocks, so that any number of layers can share
 /// it: queries travel in the backward pass again, with outputs and their gradients. Blocks are
@@ -21,21 +21,29 @@ final class HeadExchange: AttentionEngine {
   private let queryCounts: [Int]
   private let keyCounts: [Int]
   private let group: HeadGroup
+  private let team: ThreadTeam
   private let ownBlock: Piece
   private var isPacked = false
   /// This rank's heads for the tokens of the row; nil if it has no heads.
-  private let inner: (problem: ShardedAttention, engine: TravellingKeys)?
+  private let inner: RoutedAttention?
   private(set) var timing = Timing()
 
   /// Connects the ranks of rows and of columns, called by all ranks together.
+  ///
+  /// - Parameters:
+  ///   - planner: of the problem of all ranks.
+  ///   - forward: the route of the forward pass inside a column.
+  ///   - backward: that of the backward pass.
   init(
-    _ problem: ShardedAttention, grid: HeadGrid, options: DistributedAttention.Options,
-    on world: borrowing Communicator
+    _ planner: RoutePlanner, grid: HeadGrid, forward: Route, backward: Route,
+    options: DistributedAttention.Options, on world: borrowing Communicator
   ) throws(MPIError) {
+    let problem = planner.problem
     self.problem = problem
     shares = grid.shares(of: problem.shape)
     (row, column) = grid.place(of: world.rank)
     rank = world.rank
+    team = options.team
     let members = grid.members(ofRow: row)
     queryCounts = members.map { problem.queries.tokenCount(of: $0) }
     keyCounts = members.map { problem.keys.tokenCount(of: $0) }
@@ -46,13 +54,12 @@ final class HeadExchange: AttentionEngine {
       inner = nil
       return
     }
-    let stream = try RotatingStream(
-      schedule: part.ringSchedule(), sizes: part.blockBytes, overlaps: options.overlaps,
-      timeline: options.timeline, on: ring)
-    inner = (part, TravellingKeys(part, stream: stream, team: options.team, rank: row))
+    inner = try RoutedAttention(
+      RoutePlanner(part, topology: planner.topology.column(column, of: grid)), forward: forward,
+      backward: backward, options: options, on: ring)
   }
 
-  var traffic: Traffic { group.traffic + (inner?.engine.traffic ?? .zero) }
+  var traffic: Traffic { group.traffic + (inner?.traffic ?? .zero) }
 
   func packOwnBlock(_ body: (inout KeyValueBlock) throws -> Void) rethrows {
     isPacked = true
@@ -61,7 +68,7 @@ final class HeadExchange: AttentionEngine {
   }
 
   func close() throws(MPIError) {
-    try inner?.engine.close()
+    try inner?.close()
   }
 
   // MARK: Passes
@@ -74,7 +81,7 @@ final class HeadExchange: AttentionEngine {
     let q = try toHeads("q", queries.tensor, headDim: problem.shape.headDim)
     let output: AttentionOutput
     if let inner {
-      output = try inner.engine.forward(
+      output = try inner.forward(
         QueryShard(q, runs: inner.problem.queries.shards[row]), progress: progress)
     } else {
       output = AttentionOutput(
@@ -103,7 +110,7 @@ final class HeadExchange: AttentionEngine {
     let lseRemainder = try statesToHeads("lse", output.lseRemainder)
     let dq: Tensor<Float>
     if let inner {
-      dq = try inner.engine.queryGradients(
+      dq = try inner.queryGradients(
         QueryShard(q, runs: inner.problem.queries.shards[row]),
         output: AttentionOutput(o: o, lse: lse, lseRemainder: lseRemainder),
         outputGradient: innerGradient, progress: progress)
@@ -112,13 +119,14 @@ final class HeadExchange: AttentionEngine {
     }
     let own = try collectKeyGradients()
     let gradients = AttentionGradients(
-      dq: try toTokens("dq", dq, headDim: shape.headDim), dk: own.dk(), dv: own.dv())
+      dq: try toTokens("dq", dq, headDim: shape.headDim), dk: own.dk(team: team),
+      dv: own.dv(team: team))
     takeTime()
     return gradients
   }
 
   private func takeTime() {
-    timing = inner?.engine.timing ?? Timing()
+    timing = inner?.timing ?? Timing()
     timing.waiting += group.waiting
   }
 
@@ -137,7 +145,7 @@ final class HeadExchange: AttentionEngine {
     for (share, piece) in zip(shares, outgoing) {
       whole.copy(kvHeads: share.kvHeads, to: piece)
     }
-    let row = inner?.engine.ownBlock ?? .nothing
+    let row = inner?.ownBlock ?? .nothing
     var end = 0
     let incoming = keyCounts.map { keys in
       let start = end
@@ -156,11 +164,11 @@ final class HeadExchange: AttentionEngine {
     let incoming = StreamMemory.pieces(
       sizes: shares.map { $0.gradientBytes(keys: keyCounts[column], accumulation) })
     if let inner {
-      let row = inner.engine.ownGradient
+      let row = inner.ownGradient()
       var end = 0
       for (index, keys) in keyCounts.enumerated() {
         var part = inner.problem.gradient(keys: keys, at: outgoing[index])
-        part.value.add(row.value, keys: end..<end + keys, firstKVHead: 0)
+        part.value.add(row.value, keys: end..<end + keys, firstKVHead: 0, team: team)
         end += keys
       }
     }
@@ -170,7 +178,8 @@ final class HeadExchange: AttentionEngine {
     for (index, share) in shares.enumerated() {
       guard let part = problem.gradient(of: share, keys: keyCounts[column], at: incoming[index])
       else { continue }
-      sum.add(part.value, keys: 0..<keyCounts[column], firstKVHead: share.kvHeads.lowerBound)
+      sum.add(
+        part.value, keys: 0..<keyCounts[column], firstKVHead: share.kvHeads.lowerBound, team: team)
     }
     return sum
   }

@@ -4,7 +4,7 @@ import Sharding
 import Tensors
 
 /// Queries stay; blocks of keys and values pass by, and their gradients follow them home.
-final class TravellingKeys: AttentionEngine {
+final class TravellingKeys: PassEngine {
   private let problem: ShardedAttention
   private let team: ThreadTeam
   private let rank: Int
@@ -21,20 +21,16 @@ final class TravellingKeys: AttentionEngine {
 
   var traffic: Traffic { stream.traffic }
 
-  /// Where this rank's own block lies.
-  var ownBlock: Piece { stream.ownBlock }
-
-  func packOwnBlock(_ body: (inout KeyValueBlock) throws -> Void) rethrows {
-    var block = problem.block(of: rank, at: stream.ownBlock)
-    try body(&block.value)
-  }
+  /// Copies this rank's own block to where the stream begins, unless it lies there.
+  func takeOwnBlock(from piece: Piece) { stream.ownBlock.copy(from: piece) }
 
   func forward(
     _ queries: borrowing QueryShard, progress: (_ scores: Int) -> Void
   ) throws(MPIError) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
       shape: problem.shape, tokens: queries.tokens, scale: problem.scale,
-      pattern: problem.pattern, accumulation: problem.accumulation, team: team)
+      pattern: problem.pattern, scoreRule: problem.scoreRule, accumulation: problem.accumulation,
+      team: team)
     timing = try stream.run(results: nil) { visit, poll in
       let block = problem.block(of: visit.owner, at: visit.block)
       accumulator.attend(queries, to: block.value) { scores in
@@ -48,30 +44,22 @@ final class TravellingKeys: AttentionEngine {
     return output
   }
 
-  func backward(
-    _ queries: borrowing QueryShard, output: borrowing AttentionOutput,
-    outputGradient: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void
-  ) throws(MPIError) -> AttentionGradients {
-    let dq = try queryGradients(
-      queries, output: output, outputGradient: outputGradient, progress: progress)
-    let own = ownGradient
-    return AttentionGradients(dq: dq, dk: own.value.dk(), dv: own.value.dv())
-  }
-
-  /// The backward pass, which leaves what it finds out about this rank's keys in ``ownGradient``.
-  ///
-  /// - Returns: `dq`.
   func queryGradients(
     _ queries: borrowing QueryShard, output: borrowing AttentionOutput,
     outputGradient: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void
   ) throws(MPIError) -> Tensor<Float> {
     let start = ContinuousClock.now
-    try stream.reserveResults(problem.travellingKeys(.backward).results)
+    try stream.reserveResults(
+      problem.keys.tokenCounts.map {
+        KeyValueGradient.byteCount(
+          keys: $0, shape: problem.shape, accumulation: problem.accumulation)
+      })
     var accumulator = BackwardAccumulator(
       shape: problem.shape, output: output, outputGradient: outputGradient, scale: problem.scale,
-      pattern: problem.pattern, accumulation: problem.accumulation, team: team)
+      pattern: problem.pattern, scoreRule: problem.scoreRule, accumulation: problem.accumulation,
+      team: team)
     let prepared = ContinuousClock.now - start
-    timing = try stream.run(results: problem.gradientSums) { visit, poll in
+    timing = try stream.run(results: problem.gradientSums(team)) { visit, poll in
       let block = problem.block(of: visit.owner, at: visit.block)
       var gradient = problem.gradient(of: visit.owner, at: visit.result)
       accumulator.attend(
@@ -86,9 +74,7 @@ final class TravellingKeys: AttentionEngine {
     return accumulator.finish()
   }
 
-  /// The gradients of this rank's keys and values after a backward pass, until the next one; they
-  /// lie in the engine's memory.
-  var ownGradient: Lent<KeyValueGradient> { problem.gradient(of: rank, at: stream.ownResult) }
+  func ownGradient() -> Lent<KeyValueGradient> { problem.gradient(of: rank, at: stream.ownResult) }
 
   func close() throws(MPIError) {
     try stream.close()
@@ -96,15 +82,15 @@ final class TravellingKeys: AttentionEngine {
 }
 
 extension ShardedAttention {
-  fileprivate var gradientSums: ResultOperations {
+  fileprivate func gradientSums(_ team: ThreadTeam) -> ResultOperations {
     ResultOperations(
       clear: { owner, memory in
         var gradient = gradient(of: owner, at: memory)
-        gradient.value.clear()
+        gradient.value.clear(team: team)
       },
       add: { owner, memory, other in
         var gradient = gradient(of: owner, at: memory)
-        gradient.value.add(self.gradient(of: owner, at: other).value)
+        gradient.value.add(self.gradient(of: owner, at: other).value, team: team)
       })
   }
 }

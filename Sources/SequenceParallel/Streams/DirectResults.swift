@@ -21,6 +21,14 @@ final class DirectResults {
 
   private static let tag = 1
 
+  /// The tokens whose results there is room for: the own ones, those of others' parts of them and of
+  /// one part that comes in; and of two owners, on their way to them.
+  ///
+  /// - Parameters:
+  ///   - own: those of the rank.
+  ///   - most: the most of any rank.
+  static func tokens(own: Double, most: Double) -> Double { 3 * own + 2 * most }
+
   /// - Parameters:
   ///   - sizes: for each owner, the bytes of its result.
   ///   - owners: the other ranks whose blocks this one sees, in the order of its visits.

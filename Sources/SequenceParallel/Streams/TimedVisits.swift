@@ -3,8 +3,7 @@ import MPI
 /// The visits of a rank to blocks, one after the other, and where their time goes.
 struct TimedVisits {
   private(set) var timing = Timing()
-  private var pace: PollPace
-  private let looks: Bool
+  private var poller: TransferPoller
   private let timeline: Timeline?
 
   /// - Parameters:
@@ -12,8 +11,7 @@ struct TimedVisits {
   ///   - looks: false never looks while it computes.
   ///   - timeline: where spans are noted.
   init(interval: Duration, looks: Bool, timeline: Timeline?) {
-    pace = PollPace(interval: interval)
-    self.looks = looks
+    poller = TransferPoller(isOn: looks, interval: interval)
     self.timeline = timeline
   }
 
@@ -31,12 +29,8 @@ struct TimedVisits {
     let start = ContinuousClock.now
     try wait()
     let ready = ContinuousClock.now
-    var failure: MPIError?
-    compute(visit) {
-      guard looks, pace.isDue() else { return }
-      do throws(MPIError) { try look() } catch { failure = failure ?? error }
-    }
-    if let failure { throw failure }
+    compute(visit) { poller.poll(look) }
+    try poller.throwFailure()
     let end = ContinuousClock.now
     timing.waiting += ready - start
     timing.computing += end - ready

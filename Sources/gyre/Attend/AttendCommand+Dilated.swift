@@ -1,22 +1,26 @@
+import Jobs
 import Attention
 import AttentionReference
 import Glibc
+import LongNet
 import MPI
+import Reporting
 import SequenceParallel
-import Tensors
 
 extension AttendCommand {
-  /// What dilated attention computes; nil if attention is not dilated.
-  func dilatedPattern(_ input: AttentionInput) throws -> DilatedPattern? {
-    guard let list = dilation.dilated else { return nil }
+  /// What dilated attention computes.
+  func describeDilated(
+    _ input: AttentionInput, _ list: DilatedBranchList, ranks: Int
+  ) throws -> ShardedDilatedAttention {
     guard input.tokens == input.keyTokens else {
-      throw ArgumentError(
+      throw UserError.usage(
         "Dilated attention is of a sequence to itself, and there are \(input.tokens) queries and "
           + "\(input.keyTokens) keys; give as many of both.")
     }
-    return DilatedPattern(
-      branches: list.branches, headOffset: dilation.headOffset ?? .modulo,
-      queryHeads: input.shape.queryHeads, isCausal: causal)
+    return try ShardedDilatedAttention(
+      shape: input.shape, sharding: try sharding(tokens: input.tokens, ranks: ranks),
+      branches: list.branches,
+      headOffset: dilation.headOffset ?? .modulo, isCausal: masks.choice.isCausal, scale: scale)
   }
 
   /// The closed form of dilated attention for the oracle, written out apart from the pattern.
@@ -25,7 +29,8 @@ extension AttendCommand {
     let heads = input.shape.queryHeads
     let isGrouped = dilation.headOffset == .grouped
     let reference = ReferenceDilation(
-      branches: list.branches.map { ($0.segmentLength, $0.dilationRate) }, isCausal: causal
+      branches: list.branches.map { ($0.segmentLength, $0.dilationRate) },
+      isCausal: masks.choice.isCausal
     ) { head, rate in
       isGrouped ? head / ((heads + rate - 1) / rate) : head % rate
     }
@@ -34,20 +39,19 @@ extension AttendCommand {
 
   /// Chooses the placement, and explains it if that is asked for.
   func place(
-    _ attention: ShardedAttention, _ pattern: DilatedPattern, _ topology: Topology,
-    on world: borrowing Communicator
+    _ problem: ShardedDilatedAttention, _ topology: Topology, on world: borrowing Communicator
   ) throws -> (placement: Placement, report: DilatedReport) {
     let choice: (placement: Placement, reason: String)
     let summary: PlacementSummary
     if let placement = dilation.placement?.placement {
       choice = (placement, "asked for")
       summary = try PlacementSummary(
-        of: attention, placement: placement, gradients: gradients, on: world)
+        of: problem, placement: placement, gradients: gradients, on: world)
     } else {
       let speeds = try MeasuredSpeeds(
-        shape: attention.shape, team: ThreadTeam(threads: threads), topology: topology, on: world)
+        shape: problem.shape, team: ThreadTeam(threads: threads), topology: topology, on: world)
       let (cheapest, estimates) = try Placement.cheapest(
-        for: attention, gradients: gradients, speeds: speeds, on: world)
+        for: problem, gradients: gradients, speeds: speeds, on: world)
       let times = estimates.map { "\($0.0) \(formatSeconds($0.seconds))" }
       summary = cheapest
       choice = (estimates[0].0, "estimates: " + times.joined(separator: ", "))
@@ -55,7 +59,7 @@ extension AttendCommand {
     try world.agreed {
       guard dilation.explain, world.rank == 0 else { return }
       let explanation = PlacementExplanation(
-        pattern: pattern, attention: attention, placement: choice.placement, reason: choice.reason,
+        problem: problem, placement: choice.placement, reason: choice.reason,
         summary: summary, gradients: gradients)
       // A JSON report is to be the only thing on standard output.
       if report == .json {
@@ -67,32 +71,25 @@ extension AttendCommand {
     return (
       choice.placement,
       DilatedReport(
-        branches: dilation.dilated.map { "\($0)" } ?? "", headOffset: "\(pattern.headOffset)",
+        branches: dilation.dilated.map { "\($0)" } ?? "",
+        headOffset: "\(problem.pattern.headOffset)",
         placement: "\(choice.placement)", placementReason: choice.reason,
         branchWeightsGradient: dilation.isDetached ? "detached" : "exact",
         predictedBalance: summary.balance)
     )
   }
 
-  /// Loads this rank's shard and runs the passes of dilated attention.
-  func computeDilated(
-    _ attention: ShardedAttention, _ input: AttentionInput, _ placement: Placement,
+  /// Connects the ranks.
+  func connect(
+    _ problem: ShardedDilatedAttention, _ placement: Placement, _ timeline: Timeline?,
     on world: borrowing Communicator
-  ) throws -> PassResult {
-    let queries = try world.agreed { try attention.loadQueries(input.q, rank: world.rank) }
-    let keys = try world.agreed { try input.k.read(shard: queries.runs) }
-    let values = try world.agreed { try input.v.read(shard: queries.runs) }
-    let outputGradient = try world.agreed { try input.outputGradient?.read(shard: queries.runs) }
+  ) throws -> DilatedAttention {
     var options = DilatedAttention.Options()
     options.team = ThreadTeam(threads: threads)
     options.overlaps = overlap
-    options.timeline = trace.map { _ in Timeline() }
+    options.timeline = timeline
     options.gradients = gradients
     options.branchWeightsGradient = dilation.isDetached ? .detached : .exact
-    let engine = try DilatedAttention(
-      attention, placement: placement, options: options, on: world)
-    return try measure(
-      DilatedRun(attention: engine, queries: queries, keys: keys, values: values),
-      shape: attention.shape, outputGradient: outputGradient, timeline: options.timeline, on: world)
+    return try DilatedAttention(problem, placement: placement, options: options, on: world)
   }
 }

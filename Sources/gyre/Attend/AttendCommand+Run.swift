@@ -1,6 +1,11 @@
 import Attention
+import Doctor
 import Glibc
+import Hosts
+import Jobs
+import LongNet
 import MPI
+import Reporting
 import SequenceParallel
 import Sharding
 import Tensors
@@ -12,37 +17,19 @@ extension AttendCommand: DistributedCommand {
     try input.requireSameFiles(on: world)
     let traceTarget = try world.agreed { try world.rank == 0 ? claimFiles() : nil }
     if world.rank == 0, let note = input.layoutNote { printError("gyre: \(note)") }
-    let attention = try world.agreed { try describe(input, ranks: world.size) }
-    let topology = try topology(of: world)
-    let choice = try choose(attention, topology, on: world)
-    try world.agreed {
-      try choice.transport.check(
-        ranks: world.size, topology: topology, backwardRoute: requestedRoute)
-    }
-    let pattern = attention.pattern as? DilatedPattern
-    // Dilated attention has a way of its own.
-    let backward =
-      pattern == nil
-      ? attention.backwardDecision(
-        requestedRoute, transport: choice.transport, topology: topology) : nil
-    try checkMemory(attention, choice.transport, backward, on: world)
-    let dilated = try pattern.map { try place(attention, $0, topology, on: world) }
+    let plan = try plan(input, on: world)
+    let problem = plan.problem
     let writer = try output.map {
       try OutputFile(
-        path: $0, existing: overwriting.existing, attention: attention, gradients: gradients,
+        path: $0, existing: overwriting.existing, problem: problem, gradients: gradients,
         layout: files.layout, on: world)
     }
 
-    let result =
-      if let dilated {
-        try computeDilated(attention, input, dilated.placement, on: world)
-      } else {
-        try compute(attention, input, choice.transport, topology, on: world)
-      }
-    try world.agreed { try checkOverflow(of: result, attention, rank: world.rank) }
-    let findings = try verify ? check(result, attention, input, on: world) : nil
+    let result = try compute(plan, input, on: world)
+    try world.agreed { try checkOverflow(of: result, problem, rank: world.rank) }
+    let findings = try verify ? check(result, problem, input, on: world) : nil
     if findings?.failure == nil {
-      if let writer { try writer.write(result, attention: attention, on: world) }
+      if let writer { try writer.write(result, of: problem, on: world) }
       if let timeline = result.timeline {
         try TraceFile.write(timeline, to: traceTarget, on: world)
       }
@@ -51,11 +38,13 @@ extension AttendCommand: DistributedCommand {
     var own = result.report
     own.peakResidentBytes = ProcessMemory.peakResidentBytes
     let report = try RunReport.gather(
-      own, attention: attention, choice: choice, backward: gradients ? backward : nil,
-      options: self, findings: findings, dilated: dilated?.report, on: world)
+      own, plan: plan, options: self, findings: findings, on: world)
     // The report comes last: whatever becomes of it, the output is there.
     try world.agreed {
-      if let report { try printReport(self.report == .json ? report.json : report.text) }
+      if let report {
+        try printReport(
+          self.report == .json ? jsonLine(report) : report.fields.text(under: report.pattern))
+      }
     }
     if let failure = findings?.failure {
       throw AgreedFailure(
@@ -82,48 +71,72 @@ extension AttendCommand: DistributedCommand {
     }
   }
 
+  /// Finds out how what is asked for is computed, and whether there is room for it, called by all
+  /// ranks together.
+  private func plan(
+    _ input: AttentionInput, on world: borrowing Communicator
+  ) throws -> AttendPlan {
+    if let branches = dilation.dilated {
+      let problem = try world.agreed {
+        try describeDilated(input, branches, ranks: world.size)
+      }
+      try checkMemory(
+        problem.residentBytes(rank: world.rank, gradients: gradients), on: world)
+      let (placement, report) = try place(problem, topology(of: world), on: world)
+      return .dilated(problem, placement, report)
+    }
+    let problem = try world.agreed { try describe(input, ranks: world.size) }
+    let topology = try topology(of: world)
+    // What fits nowhere cannot even be planned.
+    try checkMemory(problem.leastBytes(rank: world.rank), on: world)
+    let planner = RoutePlanner(problem, topology: topology)
+    let choice = try choose(planner, on: world)
+    try world.agreed {
+      try choice.route.check(
+        ranks: world.size, topology: topology, backward: requestedBackwardRoute)
+    }
+    let backward = requestedBackwardRoute.map {
+      planner.backwardDecision($0, after: choice.route)
+    }
+    try checkMemory(
+      planner.residentBytes(on: choice.route, backward: backward?.route)[world.rank], on: world)
+    return .dense(problem, choice, backward)
+  }
+
   /// Loads this rank's shard and runs the passes.
   private func compute(
-    _ attention: ShardedAttention, _ input: AttentionInput, _ transport: Transport,
-    _ topology: Topology, on world: borrowing Communicator
+    _ plan: AttendPlan, _ input: AttentionInput, on world: borrowing Communicator
   ) throws -> PassResult {
-    let queries = try world.agreed { try attention.loadQueries(input.q, rank: world.rank) }
-    let outputGradient = try world.agreed { try input.outputGradient?.read(shard: queries.runs) }
-    var options = DistributedAttention.Options()
-    options.team = ThreadTeam(threads: threads)
-    options.topology = topology
-    options.overlaps = overlap
-    options.backwardRoute = requestedRoute
-    options.timeline = trace.map { _ in Timeline() }
-    var engine = try connect(attention, transport, options, on: world)
-    try world.agreed {
-      try engine.withOwnBlock { block in
-        try attention.load(keys: input.k, values: input.v, rank: world.rank, into: &block)
+    let timeline = trace.map { _ in Timeline() }
+    switch plan {
+    case .dense(let problem, let choice, _):
+      return try compute(input, of: problem, timeline, on: world) {
+        try connect(problem, choice.route, timeline, on: world)
+      }
+    case .dilated(let problem, let placement, _):
+      return try compute(input, of: problem, timeline, on: world) {
+        try connect(problem, placement, timeline, on: world)
       }
     }
-
-    return try measure(
-      DenseRun(
-        attention: engine, queries: queries,
-        pairs: attention.computedPairs(rank: world.rank, transport: transport)),
-      shape: attention.shape, outputGradient: outputGradient, timeline: options.timeline, on: world)
   }
 
   private func check(
-    _ result: borrowing PassResult, _ attention: ShardedAttention, _ input: AttentionInput,
+    _ result: borrowing PassResult, _ problem: some ShardedProblem, _ input: AttentionInput,
     on world: borrowing Communicator
   ) throws -> Findings {
-    let output = try SampledCheck(of: attention, bias: bias(input))
-      .run(result.output, q: input.q, k: input.k, v: input.v, on: world)
+    let output = try SampledCheck(
+      of: problem, scoreRule: scoreRule.reference, bias: bias(input)
+    ).run(result.output, q: input.q, k: input.k, v: input.v, on: world)
     let gradients: SampledCheck.Finding? =
       switch result.gradients {
       case .some where dilation.isDetached: nil
       case .some(let gradients):
         try input.outputGradient.map {
-          try SampledGradientCheck(of: attention, bias: bias(input))
-            .run(
-              gradients, result.output, q: input.q, k: input.k, v: input.v, outputGradient: $0,
-              on: world)
+          try SampledGradientCheck(
+            of: problem, scoreRule: scoreRule.reference, bias: bias(input)
+          ).run(
+            gradients, result.output, q: input.q, k: input.k, v: input.v, outputGradient: $0,
+            on: world)
         }
       case .none: nil
       }
@@ -142,55 +155,49 @@ extension AttendCommand: DistributedCommand {
     return try AttentionInput(safetensors: input, gradients: gradients, options: files)
   }
 
-  /// How far past its own position a query sees under `--causal`.
-  private func causalOffset(_ input: AttentionInput) -> Int { input.keyTokens - input.tokens }
-
   private func describe(_ input: AttentionInput, ranks: Int) throws -> ShardedAttention {
-    let dilated = try dilatedPattern(input)
-    let dense: any AttentionPattern =
-      causal ? CausalPattern(offset: causalOffset(input)) : FullPattern()
-    return ShardedAttention(
+    ShardedAttention(
       shape: input.shape,
       queries: try sharding(tokens: input.tokens, ranks: ranks),
       keys: try sharding(tokens: input.keyTokens, ranks: ranks),
-      pattern: dilated ?? dense,
-      scale: scale, wire: dilated != nil ? .f32 : wire ?? WireType(input.keyValueType),
+      pattern: masks.choice.pattern(tokens: input.tokens, keyTokens: input.keyTokens),
+      scoreRule: scoreRule.rule, scale: scale, wire: wire ?? WireType(input.keyValueType),
       accumulation: accumulation)
   }
 
   private var accumulation: Accumulation { reproducible ? .reproducible : .fast }
 
-  private func sharding(tokens: Int, ranks: Int) throws -> Sharding {
+  /// Which rank holds which tokens.
+  func sharding(tokens: Int, ranks: Int) throws -> Sharding {
     guard let weights else {
       return Sharding(
         chosenLayout, tokens: tokens, ranks: ranks, granularity: accumulation.granularity)
     }
     guard weights.count == ranks else {
-      throw ArgumentError(
+      throw UserError.usage(
         "--weights has \(weights.count) numbers for \(ranks) ranks; give one for each rank.")
     }
     guard
       let sharding = Sharding(
         chosenLayout, tokens: tokens, weights: weights, granularity: accumulation.granularity)
     else {
-      throw ArgumentError("--weights cannot be used with --layout \(chosenLayout).")
+      throw UserError.usage("--weights cannot be used with --layout \(chosenLayout).")
     }
     return sharding
   }
 
   /// The mask for the oracle, written out apart from the kernels' pattern.
   private func bias(_ input: AttentionInput) -> (Int, Int, Int) -> Double {
-    if let dilated = dilatedBias(input) { return dilated }
-    let offset = causalOffset(input)
-    return causal ? { i, j, _ in j <= i + offset ? 0 : -.infinity } : { _, _, _ in 0 }
+    dilatedBias(input)
+      ?? masks.choice.bias(tokens: input.tokens, keyTokens: input.keyTokens)
   }
 
   /// Refuses to pass on a result in which finite inputs have overflowed single precision.
   private func checkOverflow(
-    of result: borrowing PassResult, _ attention: ShardedAttention, rank: Int
+    of result: borrowing PassResult, _ problem: some ShardedProblem, rank: Int
   ) throws {
-    let queries = attention.queries.shards[rank]
-    let keys = attention.keys.shards[rank]
+    let queries = problem.queries.shards[rank]
+    let keys = problem.keys.shards[rank]
     try checkOverflow(of: result.output.o, "o", runs: queries)
     switch result.gradients {
     case .some(let gradients):
@@ -207,8 +214,8 @@ extension AttendCommand: DistributedCommand {
     guard let element = tensor.span.firstNonFiniteIndex else { return }
     let index = tensor.shape.index(ofFlat: element)
     throw UserError(
-      "\(name)\([index[0], runs.position(at: index[1]), index[2], index[3]]) is \(tensor.span[element]): "
-        + "the scores or values are too large for single precision; make --scale or the inputs "
+      "\(name)\([index[0], runs.position(at: index[1]), index[2], index[3]]) is "
+        + "\(tensor.span[element]): the scores or values are too large for single precision; make --scale or the inputs "
         + "smaller.")
   }
 }

@@ -1,6 +1,5 @@
 import ArgumentParser
-import Attention
-import SequenceParallel
+import LongNet
 
 /// The options of `gyre attend` for dilated attention.
 struct DilatedOptions: ParsableArguments {

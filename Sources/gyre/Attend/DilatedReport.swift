@@ -1,4 +1,6 @@
 import Attention
+import LongNet
+import Reporting
 import SequenceParallel
 import Sharding
 
@@ -16,12 +18,13 @@ struct DilatedReport: Encodable {
 
 /// What a placement comes to, as `--explain` prints it.
 struct PlacementExplanation {
-  let pattern: DilatedPattern
-  let attention: ShardedAttention
+  let problem: ShardedDilatedAttention
   let placement: Placement
   let reason: String
   let summary: PlacementSummary
   let gradients: Bool
+
+  private var pattern: DilatedPattern { problem.pattern }
 
   /// A heading, a line for each rank, and the balance.
   var text: String {
@@ -61,8 +64,8 @@ struct PlacementExplanation {
 
   /// The part of the pairs that dense attention would have.
   private func share(total: Int) -> Double {
-    let tokens = Double(attention.queries.tokens)
-    let heads = Double(attention.shape.queryHeads * attention.shape.batch)
+    let tokens = Double(problem.sharding.tokens)
+    let heads = Double(problem.shape.queryHeads * problem.shape.batch)
     let dense = pattern.isCausal ? tokens * (tokens + 1) / 2 : tokens * tokens
     return dense == 0 ? 0 : Double(total) / (dense * heads)
   }

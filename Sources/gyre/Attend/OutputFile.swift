@@ -1,5 +1,7 @@
+import Jobs
 import Attention
 import MPI
+import Reporting
 import SequenceParallel
 import Sharding
 import Tensors
@@ -16,21 +18,21 @@ struct OutputFile: ~Copyable {
 
   /// Creates the file on rank 0 and opens it on the others.
   init(
-    path: String, existing: OutputTarget.Existing, attention: ShardedAttention, gradients: Bool,
+    path: String, existing: OutputTarget.Existing, problem: some ShardedProblem, gradients: Bool,
     layout order: InputLayout, on world: borrowing Communicator
   ) throws {
     self.order = order
     let layout = try SafetensorsLayout(
       path: path,
       tensors: [
-        TensorDescription("o", .f32, order.fileShape(attention.outputShape)),
-        TensorDescription("lse", .f32, attention.logSumExpShape),
+        TensorDescription("o", .f32, order.fileShape(problem.outputShape)),
+        TensorDescription("lse", .f32, problem.logSumExpShape),
       ]
         + (gradients
           ? [
-            TensorDescription("dq", .f32, order.fileShape(attention.queryShape)),
-            TensorDescription("dk", .f32, order.fileShape(attention.keyShape)),
-            TensorDescription("dv", .f32, order.fileShape(attention.valueShape)),
+            TensorDescription("dq", .f32, order.fileShape(problem.queryShape)),
+            TensorDescription("dk", .f32, order.fileShape(problem.keyShape)),
+            TensorDescription("dv", .f32, order.fileShape(problem.valueShape)),
           ] : []))
     let token = String(try world.broadcast(Int.random(in: 0..<1 << 40), from: 0), radix: 36)
     var created: SafetensorsWriter? = try world.agreed {
@@ -50,10 +52,11 @@ struct OutputFile: ~Copyable {
 
   /// Writes this rank's rows, and gives the file its name when all ranks have.
   consuming func write(
-    _ result: borrowing PassResult, attention: ShardedAttention, on world: borrowing Communicator
+    _ result: borrowing PassResult, of problem: some ShardedProblem,
+    on world: borrowing Communicator
   ) throws {
-    let queries = attention.queries.shards[world.rank]
-    let keys = attention.keys.shards[world.rank]
+    let queries = problem.queries.shards[world.rank]
+    let keys = problem.keys.shards[world.rank]
     try world.agreed {
       try writeRows(of: result.output.o, as: "o", runs: queries)
       try writeColumns(of: result.output.lse, as: "lse", runs: queries)

@@ -1,5 +1,6 @@
 import Attention
 import MPI
+import Reporting
 import SequenceParallel
 import Sharding
 
@@ -9,12 +10,12 @@ extension RankReport {
     rank: Int, tokens: Int, flops: Double, forward: Duration, backward: Duration, timing: Timing,
     traffic: Traffic
   ) {
-    let computing = gyre.seconds(timing.computing)
+    let computing = timing.computing.inSeconds
     self.init(
-      rank: rank, tokens: tokens, seconds: gyre.seconds(forward + backward),
-      forwardSeconds: gyre.seconds(forward), backwardSeconds: gyre.seconds(backward),
+      rank: rank, tokens: tokens, seconds: (forward + backward).inSeconds,
+      forwardSeconds: forward.inSeconds, backwardSeconds: backward.inSeconds,
       computeSeconds: computing,
-      waitSeconds: gyre.seconds(timing.waiting), flops: flops,
+      waitSeconds: timing.waiting.inSeconds, flops: flops,
       flopsPerSecond: computing > 0 ? flops / computing : 0,
       bytesSent: traffic.bytesSent, messagesSent: traffic.messagesSent)
   }
@@ -41,11 +42,9 @@ extension RankReport {
 extension RunReport {
   /// Gathers the ranks' reports; nil on all ranks but 0.
   static func gather(
-    _ own: RankReport, attention: ShardedAttention,
-    choice: ChosenTransport, backward: BackwardDecision?,
-    options: AttendCommand, findings: Findings?, dilated: DilatedReport?,
+    _ own: RankReport, plan: AttendPlan, options: AttendCommand, findings: Findings?,
     on world: borrowing Communicator
-  ) throws -> RunReport? {
+  ) throws -> WithPattern<RunReport>? {
     let numbers = try world.gather(own.numbers, at: 0)
     let hosts = try world.gather(Array(MPIEnvironment.processorName.utf8), at: 0)
     guard let numbers, let hosts else { return nil }
@@ -58,20 +57,22 @@ extension RunReport {
       let mean = ranks.map(value).reduce(0, +) / Double(ranks.count)
       return mean > 0 ? largest(value) / mean : 1
     }
+    let problem = plan.problem
+    let backward = options.gradients ? plan.backward : nil
     let seconds = largest(\.seconds)
     let flops = ranks.map(\.flops).reduce(0, +)
-    return RunReport(
-      ranks: ranks.count, batch: attention.shape.batch, tokens: attention.queries.tokens,
-      keyTokens: attention.keys.tokens, queryHeads: attention.shape.queryHeads,
-      kvHeads: attention.shape.kvHeads, headDim: attention.shape.headDim,
-      valueHeadDim: attention.shape.valueHeadDim, causal: options.causal,
-      layout: attention.queries.layout?.rawValue ?? "explicit",
-      wire: attention.wire.rawValue, threads: options.threads,
+    let report = RunReport(
+      ranks: ranks.count, batch: problem.shape.batch, tokens: problem.queries.tokens,
+      keyTokens: problem.keys.tokens, queryHeads: problem.shape.queryHeads,
+      kvHeads: problem.shape.kvHeads, headDim: problem.shape.headDim,
+      valueHeadDim: problem.shape.valueHeadDim,
+      softcap: Nullable(value: options.scoreRule.softcap),
+      layout: problem.queries.layout?.rawValue ?? "explicit",
+      wire: problem.wire.rawValue, threads: options.threads,
       gradients: options.gradients, reproducible: options.reproducible,
-      transport: dilated == nil ? choice.transport.name : "exchange",
-      transportReason: dilated == nil
-        ? choice.reason : "rows go where the placement computes them",
-      backwardRoute: Nullable(value: backward?.route.name),
+      transport: plan.transport.name, travel: Nullable(value: plan.transport.travel),
+      transportReason: plan.transport.reason,
+      backwardRoute: Nullable(value: backward?.name),
       backwardRouteReason: Nullable(value: backward?.reason),
       seconds: seconds, forwardSeconds: largest(\.forwardSeconds),
       backwardSeconds: largest(\.backwardSeconds), flops: flops,
@@ -87,6 +88,7 @@ extension RunReport {
       checkedRows: findings?.output.rows ?? 0,
       maxGradientError: Nullable(value: findings?.gradients?.maxError),
       gradientTolerance: Nullable(value: findings?.gradients?.tolerance),
-      dilated: Nullable(value: dilated), perRank: ranks)
+      dilated: Nullable(value: plan.dilated), perRank: ranks)
+    return WithPattern(options.masks.choice, report)
   }
 }

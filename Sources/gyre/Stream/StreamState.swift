@@ -1,3 +1,5 @@
+import Doctor
+import LongNet
 import SequenceParallel
 
 /// What a rank has done so far: all that a checkpoint has to remember.

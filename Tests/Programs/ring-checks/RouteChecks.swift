@@ -54,15 +54,6 @@ private func checkQueryTraffic(_ world: borrowing Communicator) throws {
             traffic.messagesSent == hops + owners.count,
             "\(name): \(traffic.messagesSent) messages sent")
         }
-        // The schedule says so too.
-        let shards = (attention.queries.shards, attention.keys.shards)
-        let schedule = RingSchedule(groups: (0..<ranks).reversed().map { [$0] }) {
-          pattern.reaches(keys: shards.1[$0], queries: shards.0[$1])
-        }
-        let counts = (0..<ranks).map { 2 * 4 * attention.queries.tokenCount(of: $0) }
-        let scheduled = schedule.bytesSent(
-          by: world.rank, blocks: counts.map { $0 * 140 }, results: counts.map { $0 * 80 })
-        try require(scheduled == backward, "\(name): the schedule has \(scheduled) bytes")
       }
     }
   }
@@ -70,7 +61,7 @@ private func checkQueryTraffic(_ world: borrowing Communicator) throws {
 
 /// The automatic route is the one on which all ranks together send fewer bytes.
 private func checkAutomaticRoute(_ world: borrowing Communicator) throws {
-  var routes: Set<BackwardRoute> = []
+  var travelled: Set<Travelling> = []
   for (queryHeads, kvHeads) in [(4, 4), (4, 2), (4, 1)] {
     let shape = AttentionShape(
       batch: 1, queryHeads: queryHeads, kvHeads: kvHeads, headDim: 16, valueHeadDim: 16)
@@ -82,30 +73,32 @@ private func checkAutomaticRoute(_ world: borrowing Communicator) throws {
           let attention = problem.attention(
             CausalPattern(offset: keyTokens - tokens), layout: layout, ranks: world.size,
             wire: wire, accumulation: accumulation)
-          for transport in [Transport.ring, .hierarchical, .allgather, .shared] {
-            func bytes(_ route: BackwardRoute) throws -> (sum: Int, route: BackwardRoute?) {
+          var routes = [Route.ring, .hierarchical, .allgather, .shared]
+          if world.size % 2 == 0 { routes.append(.mesh(heads: 2, ring: world.size / 2)) }
+          for route in routes where world.size != 2 || route.heads == .nobody {
+            func bytes(_ backward: BackwardRoute) throws -> (sum: Int, travelling: Travelling) {
               var options = DistributedAttention.Options()
-              options.topology = Topology(
-                ranks: world.size, ranksPerNode: transport == .shared ? world.size : 2)
-              options.backwardRoute = route
-              let passes = try problem.run(attention, transport, options: options, on: world)
+              options.topology = topology(for: route, ranks: world.size)
+              options.backwardRoute = backward
+              let passes = try problem.run(attention, route, options: options, on: world)
               return (
-                try world.allReduce(passes.backwardTraffic.bytesSent, with: .sum), passes.route
+                try world.allReduce(passes.backwardTraffic.bytesSent, with: .sum), passes.backward
               )
             }
             let (keys, queries) = (try bytes(.keys), try bytes(.queries))
             let automatic = try bytes(.automatic)
             let expected = keys.sum <= queries.sum ? keys : queries
             try require(
-              automatic == expected && keys.route == .keys && queries.route == .queries,
-              "\(transport), \(layout), \(wire), \(shape): \(automatic), not \(expected)")
-            if let route = automatic.route { routes.insert(route) }
+              automatic == expected && keys.travelling == .keys
+                && queries.travelling == .queries,
+              "\(route), \(layout), \(wire), \(shape): \(automatic), not \(expected)")
+            travelled.insert(automatic.travelling)
           }
         }
       }
     }
   }
-  try require(routes.count == min(2, world.size), "only \(routes) came up")
+  try require(travelled.count == min(2, world.size), "only \(travelled) came up")
 }
 
 /// One query against many keys: its rank sends it round, and other ranks have none.
@@ -128,7 +121,7 @@ private func checkFewQueries(_ world: borrowing Communicator) throws {
   }
 }
 
-/// Reproducible: the same bits on every transport and route.
+/// Reproducible: the same bits on every route.
 private func checkRouteBits(_ world: borrowing Communicator) throws {
   let tokens = 2 * Accumulation.reproducible.granularity + 50
   let shape = AttentionShape(
@@ -138,13 +131,12 @@ private func checkRouteBits(_ world: borrowing Communicator) throws {
   let attention = problem.attention(
     CausalPattern(), layout: .zigzag, ranks: world.size, accumulation: .reproducible)
   var expected: [UInt32]?
-  for (transport, route) in ways(ranks: world.size) {
+  for (route, backward) in ways(ranks: world.size) {
     var options = DistributedAttention.Options()
-    options.topology = Topology(
-      ranks: world.size, ranksPerNode: transport == .shared ? world.size : 2)
-    options.backwardRoute = route
-    let bits = try problem.run(attention, transport, options: options, on: world).bits
-    if let expected { try require(bits == expected, "\(transport), \(route): other bits") }
+    options.topology = topology(for: route, ranks: world.size)
+    options.backwardRoute = backward
+    let bits = try problem.run(attention, route, options: options, on: world).bits
+    if let expected { try require(bits == expected, "\(route), \(backward): other bits") }
     expected = bits
   }
 }

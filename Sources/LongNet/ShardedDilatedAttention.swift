@@ -1,0 +1,92 @@
+public import Attention
+public import SequenceParallel
+public import Sharding
+
+/// Dilated attention that is to be computed, and which rank holds what of it.
+///
+/// Each branch cuts the sequence into segments of a *segment length*, and of each segment every row
+/// whose distance from the head's first one is a multiple of the *dilation rate* attends to every such
+/// row. Branches are merged by their softmax denominators. It is a value that every rank has for itself;
+/// ``DilatedAttention`` computes it.
+///
+/// Source: Ding et al. 2023, LongNet: Scaling Transformers to 1,000,000,000 Tokens, §2.
+public struct ShardedDilatedAttention: ShardedProblem {
+  /// The dimensions of the problem.
+  public let shape: AttentionShape
+  /// Which rank holds which tokens, of queries and keys alike.
+  public let sharding: Sharding
+  /// Branches, offsets and mask.
+  public let pattern: DilatedPattern
+  /// Multiplies `q·k`.
+  public let scale: Double
+
+  /// Describes the problem; all ranks must give the same values.
+  ///
+  /// - Parameters:
+  ///   - shape: heads and head dims.
+  ///   - sharding: which rank holds which tokens.
+  ///   - branches: what is merged, at least one.
+  ///   - headOffset: which rows a head selects.
+  ///   - isCausal: whether a query sees no later keys.
+  ///   - scale: multiplies `q·k`; nil is 1/√headDim.
+  /// - Throws: ``DilatedProblemError`` without a branch, and where there are more pairs than can be
+  ///   counted.
+  public init(
+    shape: AttentionShape, sharding: Sharding, branches: [DilatedBranch],
+    headOffset: HeadOffset = .modulo, isCausal: Bool, scale: Double? = nil
+  ) throws(DilatedProblemError) {
+    pattern = try DilatedPattern(
+      checking: branches, headOffset: headOffset, isCausal: isCausal, shape: shape,
+      tokens: sharding.tokens)
+    self.shape = shape
+    self.sharding = sharding
+    self.scale = scale ?? 1 / Double(shape.headDim).squareRoot()
+  }
+
+  /// Which rank holds which queries.
+  public var queries: Sharding { sharding }
+  /// Which rank owns which keys and values: those of its queries.
+  public var keys: Sharding { sharding }
+  /// Rows travel as they are.
+  public var wire: WireType { .f32 }
+  /// Outputs of branches are merged as they come home.
+  public var accumulation: Accumulation { .fast }
+}
+
+/// Dilated attention that cannot be described.
+public struct DilatedProblemError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// What is wrong and what to do, in one sentence.
+  public let description: String
+
+  init(_ description: String) {
+    self.description = description
+  }
+}
+
+extension DilatedPattern {
+  /// Refuses what could not be counted: pairs, and the bytes of the rows that they are between, are
+  /// integers everywhere.
+  init(
+    checking branches: [DilatedBranch], headOffset: HeadOffset, isCausal: Bool,
+    shape: AttentionShape, tokens: Int
+  ) throws(DilatedProblemError) {
+    guard !branches.isEmpty else {
+      throw DilatedProblemError("Dilated attention has no branches; give at least one.")
+    }
+    let heads = Double(shape.queryHeads) * Double(shape.batch)
+    let bytesPerRow = Double(4 * (2 * (shape.headDim + shape.valueHeadDim) + 3))
+    let (pairs, rows) = branches.reduce((0.0, 0.0)) { sum, branch in
+      let length = Double(min(branch.segmentLength, max(1, tokens)))
+      let rows = (length / Double(branch.dilationRate)).rounded(.up)
+      let segments = (Double(tokens) / length).rounded(.up)
+      return (sum.0 + segments * rows * rows * heads, sum.1 + segments * rows * heads)
+    }
+    guard max(pairs, rows * bytesPerRow) < 0x1p61 else {
+      throw DilatedProblemError(
+        "The branches let more pairs of \(tokens) tokens see each other than can be counted; give "
+          + "shorter segments, higher dilation rates or fewer tokens.")
+    }
+    self.init(
+      branches: branches, headOffset: headOffset, queryHeads: shape.queryHeads, isCausal: isCausal)
+  }
+}
