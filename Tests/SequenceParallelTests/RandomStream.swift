@@ -36,7 +36,7 @@ struct RandomStream {
       (0..<ranks).map { _ in Double.random(in: 0..<1, using: &random) < density }
     }
     sizes = (0..<ranks).map { _ in Int.random(in: 0...300, using: &random) }
-    resultSizes = (0..<ranks).map { _ in 4 * (ranks + Int.random(in: 0...20, using: &random)) }
+    resultSizes = (0..<ranks).map { _ in 4 * (ranks + 1 + Int.random(in: 0...20, using: &random)) }
     hasResults = Bool.random(using: &random)
     overlaps = Int.random(in: 0..<4, using: &random) > 0
     runs = Int.random(in: 1...3, using: &random)
@@ -86,20 +86,21 @@ struct RandomStream {
         poll()
       }
       guard hasResults else { return }
-      // Read, wait and write: whoever else adds meanwhile is lost.
-      let before = visit.result.word(rank)
+      // Read, wait and write: what anybody else adds to the same number meanwhile is lost.
+      let (own, all) = (visit.result.word(rank), visit.result.word(ranks))
       poll()
-      visit.result.setWord(rank, to: before + Int32(weight))
+      visit.result.setWord(rank, to: own + Int32(weight))
+      visit.result.setWord(ranks, to: all + Int32(weight))
     }
     if let fault { throw fault }
     try require(
       met == sees[rank].map { $0 ? Self.weight(of: .whole) : 0 },
       "rank \(rank) has met \(met)")
     guard hasResults else { return }
-    let found = (0..<ranks).map { stream.ownResult.word($0) }
-    try require(
-      found == sees.map { $0[rank] ? Int32(Self.weight(of: .whole)) : 0 },
-      "rank \(rank) gets \(found)")
+    // A number of each rank, and one to which all have added.
+    let found = (0...ranks).map { stream.ownResult.word($0) }
+    let wanted = sees.map { $0[rank] ? Int32(Self.weight(of: .whole)) : 0 }
+    try require(found == wanted + [wanted.reduce(0, +)], "rank \(rank) gets \(found)")
   }
 
   /// What a block holds, another in each run.
