@@ -63,7 +63,6 @@ func checkHeadTraffic(_ world: borrowing Communicator) throws {
   for columns in (2...8).filter({ ranks % $0 == 0 }) {
     let rows = ranks / columns
     let route: Route = rows == 1 ? .heads : .mesh(heads: columns, ring: rows)
-    let grid = HeadGrid(columns: columns, rows: rows)
     for (turn, (wire, width)) in widths.enumerated() {
       for divides in [true, false] {
         // Reproducible sums, of many tokens, on one wire a mesh.

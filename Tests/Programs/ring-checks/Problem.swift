@@ -1,4 +1,5 @@
 import Attention
+import AttentionReference
 import MPI
 import SequenceParallel
 import Sharding
