@@ -37,7 +37,10 @@ if Context.environment["CI"] != nil {
 /// What other packages can use: all as the product `Gyre`, or each by itself.
 ///
 /// Open MPI is needed only with `MPI`, `SequenceParallel` and `LongNet`.
-let modules = ["Tensors", "Sharding", "Attention", "MPI", "SequenceParallel", "LongNet"]
+let modules = [
+  "Tensors", "Sharding", "Compute", "Attention", "AttentionReference", "MPI", "SequenceParallel",
+  "LongNet",
+]
 
 let package = Package(
   name: "gyre",
@@ -55,11 +58,37 @@ let package = Package(
     .executableTarget(
       name: "gyre",
       dependencies: [
+        "Benchmarks", "Plots", "Doctor", "Settings", "Results", "Jobs", "Hosts", "Reporting",
         "MPI", "Sharding", "Tensors", "Attention", "AttentionReference", "SequenceParallel",
         "LongNet", "ScalingModel", "BuildStamp",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),
+
+    // What its verbs need, testable without it.
+    .target(
+      name: "Benchmarks",
+      dependencies: [
+        "Results", "Jobs", "Hosts", "Reporting", "MPI", "Sharding", "Tensors", "Attention",
+        "SequenceParallel", "LongNet", "BuildStamp",
+      ],
+      swiftSettings: settings),
+    .target(
+      name: "Plots", dependencies: ["Results", "Reporting", "Tensors"], swiftSettings: settings),
+    .target(
+      name: "Doctor",
+      dependencies: ["Jobs", "Hosts", "Reporting", "MPI", "Attention", "BuildStamp"],
+      swiftSettings: settings),
+    .target(
+      name: "Settings",
+      dependencies: [
+        "Reporting", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: settings),
+    .target(name: "Results", dependencies: ["Reporting"], swiftSettings: settings),
+    .target(name: "Jobs", dependencies: ["Reporting", "MPI"], swiftSettings: settings),
+    .target(name: "Hosts", dependencies: ["Reporting"], swiftSettings: settings),
+    .target(name: "Reporting", swiftSettings: settings),
 
     // The commit that is built, in a module of its own, so that another compiles nothing else.
     .target(name: "BuildStamp", swiftSettings: settings, plugins: ["StampCommit"]),
@@ -81,7 +110,8 @@ let package = Package(
     .target(
       name: "ScalingModel", dependencies: ["SequenceParallel", "LongNet", "Sharding", "Attention"],
       swiftSettings: settings),
-    .target(name: "Attention", dependencies: ["Tensors"], swiftSettings: settings),
+    .target(name: "Attention", dependencies: ["Compute", "Tensors"], swiftSettings: settings),
+    .target(name: "Compute", dependencies: ["Tensors"], swiftSettings: settings),
     .target(name: "AttentionReference", swiftSettings: settings),
     .target(name: "Sharding", dependencies: ["Tensors"], swiftSettings: settings),
     .target(
@@ -105,11 +135,23 @@ let package = Package(
       dependencies: ["MPI", "Sharding", "Tensors", "Attention", "SequenceParallel"],
       path: "Examples/SlidingWindow", swiftSettings: settings),
 
+    // Docs/Extend-ScoreRule.md.
+    .executableTarget(
+      name: "linear-bias",
+      dependencies: [
+        "MPI", "Sharding", "Tensors", "Attention", "AttentionReference", "SequenceParallel",
+      ],
+      path: "Examples/LinearBias", swiftSettings: settings),
+
     // Tests. Distributed ones start programs of their own under mpirun.
     .target(
       name: "TestSupport",
       dependencies: [.product(name: "Subprocess", package: "swift-subprocess")],
       path: "Tests/TestSupport", swiftSettings: settings),
+    // Streams of blocks without mpirun: every rank a thread of one process.
+    .target(
+      name: "Loopback", dependencies: ["MPI", "SequenceParallel"], path: "Tests/Loopback",
+      swiftSettings: settings),
     .executableTarget(
       name: "mpi-checks", dependencies: ["MPI"], path: "Tests/Programs/mpi-checks",
       swiftSettings: settings),
@@ -125,15 +167,26 @@ let package = Package(
       dependencies: ["Attention", "AttentionReference", "Sharding", "Tensors"],
       swiftSettings: settings),
     .testTarget(
+      name: "ComputeTests", dependencies: ["Compute", "Tensors"], swiftSettings: settings),
+    .testTarget(
       name: "AttentionReferenceTests",
       dependencies: ["AttentionReference"],
       swiftSettings: settings),
     .testTarget(
-      name: "GyreTests", dependencies: ["MPI", "Tensors", "TestSupport", "gyre"],
+      name: "GyreTests", dependencies: ["Hosts", "MPI", "Tensors", "TestSupport", "gyre"],
       swiftSettings: settings),
     .testTarget(
+      name: "BenchmarksTests", dependencies: ["Benchmarks", "Hosts"], swiftSettings: settings),
+    .testTarget(
+      name: "DoctorTests", dependencies: ["Doctor", "Hosts", "MPI"], swiftSettings: settings),
+    .testTarget(name: "HostsTests", dependencies: ["Hosts"], swiftSettings: settings),
+    .testTarget(name: "ReportingTests", dependencies: ["Reporting"], swiftSettings: settings),
+    .testTarget(name: "ResultsTests", dependencies: ["Results"], swiftSettings: settings),
+    .testTarget(
       name: "LaunchTests",
-      dependencies: ["TestSupport", "gyre", "mpi-checks", "training-step", "sliding-window"],
+      dependencies: [
+        "TestSupport", "gyre", "mpi-checks", "training-step", "sliding-window", "linear-bias",
+      ],
       swiftSettings: settings),
     .testTarget(
       name: "LongNetTests",
@@ -148,7 +201,8 @@ let package = Package(
     .testTarget(
       name: "SequenceParallelTests",
       dependencies: [
-        "SequenceParallel", "Attention", "Sharding", "Tensors", "TestSupport", "ring-checks",
+        "SequenceParallel", "Attention", "AttentionReference", "Loopback", "MPI", "Sharding",
+        "Tensors", "TestSupport", "ring-checks",
       ],
       swiftSettings: settings),
     .testTarget(
@@ -157,6 +211,8 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "ShardingTests", dependencies: ["Sharding", "Tensors"], swiftSettings: settings),
+    // What the sources and Docs promise about each other.
+    .testTarget(name: "StructureTests", swiftSettings: settings),
     .testTarget(
       name: "TensorsTests", dependencies: ["Tensors", "TestSupport"], swiftSettings: settings),
   ]

@@ -2,7 +2,7 @@
 //
 //     mpirun --oversubscribe -n 3 .build/release/sliding-window
 //
-// Docs/Library.md goes through it.
+// Docs/Extend-Pattern.md goes through it.
 
 import Attention
 import Foundation
@@ -49,12 +49,13 @@ try withMPI { world in
   let keys = try random(problem.keyShape, number: 1).read(shard: runs)
   let values = try random(problem.valueShape, number: 2).read(shard: runs)
 
-  var attention = try DistributedAttention(problem, transport: .ring, on: world)
+  var attention = try DistributedAttention(problem, route: .ring, on: world)
   attention.pack(keys: keys, values: values)
   let output = try attention.forward(QueryShard(queries, runs: runs))
   let error = try largestError(output.o, problem, runs)
 
-  // What each rank has found goes to rank 0, in a buffer that a transfer owns while it is under way.
+  // What each rank has found goes to rank 0, in a buffer that a transfer owns while it is under
+  // way.
   var found = MessageBuffer(repeating: 0.0, count: 2)
   var numbers = found.mutableSpan
   numbers[0] = error

@@ -28,7 +28,7 @@ try withMPI { world in
   var values = try random(problem.valueShape, number: 2).read(shard: runs)
   let target = wave(at: runs)
 
-  var attention = try DistributedAttention(problem, transport: .ring, on: world)
+  var attention = try DistributedAttention(problem, route: .ring, on: world)
   for step in 1...3 {
     attention.pack(keys: keys, values: values)
     let shard = QueryShard(queries, runs: runs)

@@ -99,15 +99,17 @@ remove_session() {
 # What a signal becomes on its way to mpirun, where that is another one. mpirun does not hear SIGQUIT.
 declare -A passed_as=([QUIT]=TERM)
 
-# run_job WORD…: runs an mpirun line and returns its exit code. mpirun's own messages are shortened,
-# and signals that this script gets are passed on to it; the last one is then in `told`.
+# run_beside WORD…: runs a command and returns its exit code. mpirun's own messages are shortened, and
+# signals that this script gets are passed on to it. Sets `told` to the last of those, `job` to its
+# process and `killed` to the shell's own word for the signal that ended it.
 #
-# mpirun has a process group of its own: a terminal would send Ctrl-C to it as well as to this
+# The command has a process group of its own: a terminal would send Ctrl-C to it as well as to this
 # script, and mpirun takes the second for the order to leave everything as it is.
-run_job() {
+run_beside() {
   told=
+  killed=
   # mpirun runs beside this script, which passes signals on and waits for the last line of stderr.
-  local errors filter job signal code=0
+  local errors filter signal code=0
   exec {errors}> >(
     trap '' HUP INT QUIT TERM USR1 USR2
     exec sed --unbuffered --file="$root/Launch/lib/mpirun-messages.sed" >&2
@@ -115,7 +117,7 @@ run_job() {
   filter=$!
   # Until the end stderr takes the shell's own word for a command that a signal has ended: mpirun's exit
   # code does not tell its own death from a rank's.
-  local note killed='' terminal
+  local note terminal
   note=$(mktemp 2>/dev/null) || note=
   exec {terminal}>&2 2>"${note:-/dev/null}"
   set -m
@@ -143,6 +145,14 @@ run_job() {
   fi
   wait "$filter" || true
   trap - TSTP
+  return "$code"
+}
+
+# run_job WORD…: runs an mpirun line beside this script, returns its exit code and explains it; leaves
+# `told` set.
+run_job() {
+  local job killed signal code=0
+  run_beside "$@" || code=$?
   remove_session "$job"
 
   # mpirun says which rank it was, but not always: a rank that dies early can go unmentioned.

@@ -99,6 +99,12 @@ install_test_packages() {
     printf '%s: the tests that need %s are skipped.\n' "$me" "${missing[*]}" >&2
 }
 
+# install_plot_packages: installs what gyre plot starts, as far as it can; everything else works without.
+install_plot_packages() {
+  have gnuplot || (install_packages gnuplot-nox) ||
+    printf '%s: gyre plot draws nothing until gnuplot is installed.\n' "${me:?}" >&2
+}
+
 # install_packages NAME…: installs Debian's or Ubuntu's packages of these names.
 install_packages() {
   local install="apt-get install -y --no-install-recommends $*"

@@ -3,9 +3,9 @@ import Glibc
 extension ReferenceAttention {
   /// Computes the gradients of `Σ do · o` by the chain rule through the softmax, score by score.
   ///
-  /// With `p_ij` the weights and `Δ_i = do_i · o_i`: `dv_j = Σ_i p_ij do_i`,
-  /// `ds_ij = p_ij (do_i · v_j − Δ_i)`, `dq_i = scale Σ_j ds_ij k_j`, `dk_j = scale Σ_i ds_ij q_i`;
-  /// a KV head's gradients are summed over the query heads that read it.
+  /// With `p_ij` the weights and `Δ_i = do_i · o_i`: `dv_j = Σ_i p_ij do_i`, `ds_ij = p_ij (do_i ·
+  /// v_j − Δ_i) f′_ij`, `dq_i = scale Σ_j ds_ij k_j`, `dk_j = scale Σ_i ds_ij q_i`; a KV head's
+  /// gradients are summed over the query heads that read it.
   ///
   /// - Parameters:
   ///   - q: `[batch, tokens, queryHeads, headDim]`.
@@ -38,13 +38,14 @@ extension ReferenceAttention {
             let value = ((b * keyTokens + j) * kvHeads + kvHead) * valueHeadDim
             var dot = 0.0
             for d in 0..<headDim { dot += q[query + d] * k[key + d] }
-            let weight = exp(scale * dot + added - lse[(b * queryHeads + h) * tokens + i])
+            let (score, slope) = changed(scale * dot, b, i, j, h)
+            let weight = exp(score + added - lse[(b * queryHeads + h) * tokens + i])
             var weightGradient = 0.0
             for d in 0..<valueHeadDim {
               weightGradient += outputGradient[output + d] * v[value + d]
               dv[value + d] += weight * outputGradient[output + d]
             }
-            let scoreGradient = weight * (weightGradient - delta) * scale
+            let scoreGradient = weight * (weightGradient - delta) * slope * scale
             for d in 0..<headDim {
               dq[query + d] += scoreGradient * k[key + d]
               dk[key + d] += scoreGradient * q[query + d]
@@ -54,5 +55,16 @@ extension ReferenceAttention {
       }
     }
     return (dq, dk, dv)
+  }
+
+  /// A scaled score after the rule, and the derivative.
+  private func changed(
+    _ s: Double, _ b: Int, _ i: Int, _ j: Int, _ h: Int
+  ) -> (score: Double, slope: Double) {
+    guard let scoreRule else { return (s, 1) }
+    return (
+      scoreRule.score(s, batch: b, query: i, key: j, head: h),
+      scoreRule.slope(s, batch: b, query: i, key: j, head: h)
+    )
   }
 }

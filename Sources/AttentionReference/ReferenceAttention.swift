@@ -1,8 +1,8 @@
 /// Attention as it is defined, in `Double`: every score of a row at once, no tiles, no threads.
 ///
 /// This is the oracle. It shares no code with the kernels, and is as short as it can be so that it
-/// can be checked by eye against
-/// `o_i = Σ_j softmax_j(scale · q_i·k_j + bias_ij) v_j`, `lse_i = ln Σ_j exp(scale · q_i·k_j + bias_ij)`.
+/// can be checked by eye against `o_i = Σ_j softmax_j(f(scale · q_i·k_j) + bias_ij) v_j`, `lse_i =
+/// ln Σ_j exp(f(scale · q_i·k_j) + bias_ij)`, with `f(s) = s` unless there is a score rule.
 public struct ReferenceAttention: Sendable {
   /// Independent sequences.
   public var batch = 1
@@ -20,6 +20,8 @@ public struct ReferenceAttention: Sendable {
   public var valueHeadDim: Int
   /// Multiplies `q·k`.
   public var scale: Double
+  /// f; nil if scores stay as they are.
+  public var scoreRule: (any ReferenceScoreRule)?
 
   /// Creates a problem with one sequence and one head, which the properties can widen.
   public init(tokens: Int, keyTokens: Int, headDim: Int, valueHeadDim: Int, scale: Double) {
@@ -61,7 +63,9 @@ public struct ReferenceAttention: Sendable {
             var dot = 0.0
             for d in 0..<headDim { dot += q[query + d] * k[key + d] }
             let value = ((b * keyTokens + j) * kvHeads + kvHead) * valueHeadDim
-            row.add(score: scale * dot + added, value: v[value..<value + valueHeadDim])
+            let score =
+              scoreRule?.score(scale * dot, batch: b, query: i, key: j, head: h) ?? scale * dot
+            row.add(score: score + added, value: v[value..<value + valueHeadDim])
           }
           let result = row.result
           let first = ((b * tokens + i) * queryHeads + h) * valueHeadDim

@@ -26,12 +26,12 @@ extension CommunicatorState {
   ) throws(MPIError) {
     var request: MPI_Request?
     try unsafe check(start(&request), function)
-    try WaitLoop.run(until: deadline, for: "\(function) of \(size) ranks") {
+    try WaitLoop.run(on: session, until: deadline, for: "\(function) of \(size) ranks") {
       () throws(MPIError) in
       session.inbox.match()
       var isDone: CInt = 0
       try unsafe check(MPI_Test(&request, &isDone, copenmpi_status_ignore()), function)
-      return isDone != 0 ? .finished : .none
+      return isDone != 0
     }
   }
 }

@@ -2,8 +2,8 @@ extension Communicator {
   /// Waits for something that is not the end of one transfer: several of them, or a word from
   /// another rank in shared memory.
   ///
-  /// Polls as all waits of this module do: first without a pause, then giving the core away, then
-  /// with short sleeps.
+  /// Looks as all waits of this module do: first without a pause, then giving the core away, then
+  /// with short sleeps; without a pause again when a piece of any message of this process has moved.
   ///
   /// - Parameters:
   ///   - what: completes the sentence "timed out waiting for …".
@@ -14,8 +14,6 @@ extension Communicator {
     for what: @autoclosure () -> String, deadline: ContinuousClock.Instant? = nil,
     until isOver: () throws(MPIError) -> Bool
   ) throws(MPIError) {
-    try WaitLoop.run(until: deadline, for: what()) { () throws(MPIError) in
-      try isOver() ? .finished : .none
-    }
+    try WaitLoop.run(on: state.session, until: deadline, for: what(), look: isOver)
   }
 }

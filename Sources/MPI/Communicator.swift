@@ -15,6 +15,9 @@ public struct Communicator: ~Copyable {
 
   init(_ state: CommunicatorState) { self.state = state }
 
+  /// The same communicator once more, for a type that keeps what it was lent: messages of both meet.
+  package func shared() -> Communicator { Communicator(state) }
+
   /// This process's number within the group, from 0 to ``size`` − 1.
   ///
   /// C: `MPI_Comm_rank`, MPI 3.1 §6.4.1.

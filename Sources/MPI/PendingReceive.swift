@@ -23,7 +23,7 @@ public struct PendingReceive<Buffer: TransferBuffer & ~Copyable>: ~Copyable {
   ///
   /// C: `MPI_Testsome`, MPI 3.1 §3.7.5.
   public borrowing func test() throws(MPIError) -> Bool {
-    return try requests.poll() == .finished
+    try requests.poll()
   }
 
   /// Waits until the whole message has arrived, and gives the buffer back.

@@ -26,7 +26,7 @@ public struct PendingSend<Buffer: TransferBuffer & ~Copyable>: ~Copyable {
   ///
   /// C: `MPI_Testsome`, MPI 3.1 §3.7.5.
   public borrowing func test() throws(MPIError) -> Bool {
-    return try requests.poll() == .finished
+    try requests.poll()
   }
 
   /// Waits until MPI has read the whole buffer, and gives it back.

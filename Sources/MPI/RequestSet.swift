@@ -95,34 +95,36 @@ final class RequestSet {
   func expect(_ messages: Int) { awaited += messages }
 
   /// Notes that one of the expected messages has come, and its receive has been posted.
-  func hasMet() { awaited -= 1 }
+  func hasMet() {
+    awaited -= 1
+    communicator.session.movements += 1
+  }
 
   /// Notes the first failure, which the next poll throws.
   func fail(_ error: MPIError) { failure = failure ?? error }
 
   // MARK: Completion
 
-  /// Moves all messages on, without blocking; throws the first failure.
+  /// Moves all messages on, without blocking; answers whether all are done, and throws the first
+  /// failure.
   ///
   /// C: `MPI_Testsome`, MPI 3.1 §3.7.5.
-  func poll() throws(MPIError) -> WaitLoop.Progress {
-    if isFinished && failure == nil { return .finished }
-    let before = active + awaited
+  func poll() throws(MPIError) -> Bool {
+    if isFinished && failure == nil { return true }
     communicator.session.inbox.match()
     reap()
     if let failure {
       _ = cancel()
       throw failure
     }
-    if isFinished { return .finished }
-    return active + awaited < before ? .some : .none
+    return isFinished
   }
 
   /// Waits for all messages, in the way of ``WaitLoop``.
   func wait(
     until deadline: ContinuousClock.Instant?, for what: @autoclosure () -> String
   ) throws(MPIError) {
-    try WaitLoop.run(until: deadline, for: what()) { () throws(MPIError) in try poll() }
+    try WaitLoop.run(on: communicator.session, until: deadline, for: what(), look: poll)
   }
 
   /// After a failure: takes back what no message has met yet, and answers whether the memory is free.
@@ -166,6 +168,7 @@ final class RequestSet {
       }
       if done <= 0 { return }
       active -= Int(done)
+      communicator.session.movements += Int(done)
       // A status has a code of its own only where the call as a whole said so.
       for slot in 0..<Int(done) where code == MPI_ERR_IN_STATUS {
         let own = unsafe statuses[slot].MPI_ERROR

@@ -80,13 +80,13 @@ public struct SharedCounters: ~Copyable {
   ) throws(MPIError) {
     if self.value(index) >= value { return }
     try WaitLoop.run(
-      until: deadline, for: "counter \(index), which is \(self.value(index)), to be \(value)",
-      in: "MPI_Iprobe"
+      on: communicator.session, until: deadline,
+      for: "counter \(index), which is \(self.value(index)), to be \(value)", in: "MPI_Iprobe"
     ) { () throws(MPIError) in
-      if self.value(index) >= value { return .finished }
+      if self.value(index) >= value { return true }
       try communicator.progress()
       try poll()
-      return .none
+      return false
     }
   }
 

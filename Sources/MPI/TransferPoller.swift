@@ -12,15 +12,21 @@
 /// try poller.throwFailure()
 /// ```
 public struct TransferPoller {
-  private static let interval = Duration.microseconds(200)
+  /// How long a rank computes before it looks again, unless it is told otherwise.
+  public static let usualInterval = Duration.microseconds(200)
+
+  private let interval: Duration
   private let isOn: Bool
   private var next = ContinuousClock.now
   private var failure: MPIError?
 
   /// Creates a poller that is due at once.
   ///
-  /// - Parameter isOn: false never looks, where all transfers end before computing.
-  public init(isOn: Bool = true) {
+  /// - Parameters:
+  ///   - isOn: false never looks, where all transfers end before computing.
+  ///   - interval: how long to compute before looking again.
+  public init(isOn: Bool = true, interval: Duration = usualInterval) {
+    self.interval = interval
     self.isOn = isOn
   }
 
@@ -32,7 +38,7 @@ public struct TransferPoller {
     guard isOn else { return }
     let now = ContinuousClock.now
     if now < next { return }
-    next = now + Self.interval
+    next = now + interval
     do throws(MPIError) {
       try advance()
     } catch {

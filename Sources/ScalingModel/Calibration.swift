@@ -9,7 +9,7 @@ public struct MeasuredRun: Sendable {
   /// By how many ranks.
   public let ranks: Int
   /// How blocks got to them.
-  public let transport: Transport
+  public let route: Route
   /// Which pass.
   public let pass: AttentionPass
   /// On what, before any fitting.
@@ -19,12 +19,12 @@ public struct MeasuredRun: Sendable {
 
   /// Takes a measurement.
   public init(
-    problem: DenseProblem, ranks: Int, transport: Transport, pass: AttentionPass,
+    problem: DenseProblem, ranks: Int, route: Route, pass: AttentionPass,
     cluster: Cluster, seconds: Double
   ) {
     self.problem = problem
     self.ranks = ranks
-    self.transport = transport
+    self.route = route
     self.pass = pass
     self.cluster = cluster
     self.seconds = seconds
@@ -33,7 +33,7 @@ public struct MeasuredRun: Sendable {
   /// What the model says it takes.
   public func predictedSeconds(_ calibration: Calibration = Calibration()) -> Double {
     calibration.applied(to: cluster)
-      .predict(problem, ranks: ranks, transport: transport, pass: pass).seconds
+      .predict(problem, ranks: ranks, route: route, pass: pass).seconds
   }
 }
 

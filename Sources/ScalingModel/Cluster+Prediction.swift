@@ -9,13 +9,19 @@ extension Cluster {
   /// share cores, everything that needs a core takes as much longer as there are, on the average of the
   /// pass, more threads at work than cores.
   ///
-  /// - Precondition: the transport can serve so many ranks; each has tokens.
+  /// - Parameters:
+  ///   - route: of the forward pass; backward, keys or queries travel on it, whichever is fewer bytes.
+  /// - Precondition: ``canPredict(_:)``, and the route can serve so many ranks; each has tokens.
   /// - Complexity: O(P²) for a ring; O(hosts · P) for `hierarchical`; O(P · B) for a mesh of A x B.
   public func predict(
-    _ problem: DenseProblem, ranks: Int, transport: Transport, pass: AttentionPass,
+    _ problem: DenseProblem, ranks: Int, route: Route, pass: AttentionPass,
     progress: (_ share: Double) -> Void = { _ in }
   ) -> Prediction {
-    let schedule = Schedule(problem, ranks: ranks, transport: transport, pass: pass, on: self)
+    let planner = RoutePlanner(
+      problem.sharded(ranks: ranks), topology: Topology(hosts: hostsOfRanks(ranks)))
+    let backward =
+      pass == .backward ? planner.backwardDecision(.automatic, after: route).route : nil
+    let schedule = Schedule(problem, planner, route: backward ?? route, pass: pass, on: self)
     var slowdown = 1.0
     var outcome = schedule.ring.run(slowdown: slowdown, progress: progress)
     for _ in 0..<(cores == nil ? 0 : 12) {
@@ -24,10 +30,14 @@ extension Cluster {
       slowdown = (slowdown + next) / 2
       outcome = schedule.ring.run(slowdown: slowdown)
     }
+    let memory = planner.residentBytes(on: route, backward: backward).max() ?? 0
     return prediction(
-      outcome, schedule, problem, ranks: ranks, transport: transport, pass: pass,
+      outcome, schedule, problem, ranks: ranks, residentBytes: memory, pass: pass,
       slowdown: slowdown)
   }
+
+  /// Whether the model knows how a route delivers blocks: round a ring of groups.
+  public static func canPredict(_ route: Route) -> Bool { route.delivery == .rotating }
 
   /// How many threads want a core, on the average of the pass, where they share them.
   private func threadsAtWork(
@@ -43,7 +53,7 @@ extension Cluster {
 
   private func prediction(
     _ outcome: RingSteps.Outcome, _ schedule: Schedule, _ problem: DenseProblem, ranks: Int,
-    transport: Transport, pass: AttentionPass, slowdown: Double
+    residentBytes: Double, pass: AttentionPass, slowdown: Double
   ) -> Prediction {
     let (exchange, pure) = (schedule.exchangeSeconds * slowdown, outcome.computing)
     let seconds = outcome.ends.reduce(0, max) + exchange + startUp
@@ -53,15 +63,13 @@ extension Cluster {
     let alone =
       flops
       / (kernel.flopsPerSecond(
-        tokens: Double(problem.tokens), pass, isMasked: problem.isCausal) * Double(threads))
+        tokens: Double(problem.tokens), pass, isMasked: problem.pattern.isCausal) * Double(threads))
     let efficiency = alone / (Double(ranks) * seconds)
-    let sharded = problem.sharded(ranks: ranks)
     return Prediction(
       ranks: ranks, hosts: hosts(ranks: ranks), seconds: seconds, computeSeconds: mean,
       exposedSeconds: max(0, seconds - (pure.max() ?? 0)),
       imbalanceSeconds: max(0, (pure.max() ?? 0) - mean), bytesSentPerRank: schedule.bytesSent,
-      residentBytes: sharded.residentBytes(
-        rank: 0, transport: transport, gradients: pass == .backward), flops: flops,
+      residentBytes: residentBytes, flops: flops,
       efficiency: efficiency,
       limit: limit(
         schedule, seconds: seconds, mean: mean, most: pure.max() ?? 0, exchange: exchange,

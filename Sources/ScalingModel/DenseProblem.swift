@@ -2,7 +2,7 @@ public import Attention
 public import SequenceParallel
 public import Sharding
 
-/// Dense self-attention over a sequence that ranks share: full, or causal.
+/// Dense self-attention over a sequence that ranks share.
 public struct DenseProblem: Hashable, Sendable {
   /// Heads and head dims.
   public let shape: AttentionShape
@@ -10,19 +10,20 @@ public struct DenseProblem: Hashable, Sendable {
   public let tokens: Int
   /// Which rank holds which.
   public let layout: Layout
-  /// Whether a query sees no key after itself.
-  public let isCausal: Bool
+  /// Which keys a query sees: all, or none after itself.
+  public let pattern: PatternChoice
   /// The type in which keys and values travel.
   public let wire: WireType
 
   /// Describes a problem.
   public init(
-    shape: AttentionShape, tokens: Int, layout: Layout, isCausal: Bool, wire: WireType = .f32
+    shape: AttentionShape, tokens: Int, layout: Layout, pattern: PatternChoice,
+    wire: WireType = .f32
   ) {
     self.shape = shape
     self.tokens = tokens
     self.layout = layout
-    self.isCausal = isCausal
+    self.pattern = pattern
     self.wire = wire
   }
 
@@ -31,13 +32,12 @@ public struct DenseProblem: Hashable, Sendable {
     let sharding = Sharding(layout, tokens: tokens, ranks: ranks)
     return ShardedAttention(
       shape: shape, queries: sharding, keys: sharding,
-      pattern: isCausal ? CausalPattern() : FullPattern(), wire: wire)
+      pattern: pattern.pattern(tokens: tokens, keyTokens: tokens), wire: wire)
   }
 
   /// Visible pairs of all heads and sequences.
   public var pairs: Double {
-    let n = Double(tokens)
-    return (isCausal ? n * (n + 1) / 2 : n * n) * Double(shape.queryHeads * shape.batch)
+    pattern.pairs(tokens: tokens) * Double(shape.queryHeads * shape.batch)
   }
 }
 

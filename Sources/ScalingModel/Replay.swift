@@ -23,16 +23,17 @@ public struct Replay {
 
   /// Describes a pass without noise, whose threads have cores of their own.
   ///
-  /// - Parameter transport: `ring`, `hierarchical` or `heads`.
+  /// - Parameter route: `ring`, `hierarchical` or `heads`.
   public init(
-    _ problem: DenseProblem, ranks: Int, transport: Transport, on cluster: Cluster
+    _ problem: DenseProblem, ranks: Int, route: Route, on cluster: Cluster
   ) {
-    let schedule = Schedule(
-      problem, ranks: ranks, transport: transport, pass: .forward, on: cluster)
     let places = cluster.hostsOfRanks(ranks)
+    let planner = RoutePlanner(
+      problem.sharded(ranks: ranks), topology: Topology(hosts: places))
+    let schedule = Schedule(problem, planner, route: route, pass: .forward, on: cluster)
     let count = cluster.hosts(ranks: ranks)
     platform = Self.platform(cluster, hosts: count)
-    if transport == .heads {
+    if route == .heads {
       hosts = places.map { "host-\($0)" }
       traces = Self.exchange(schedule, ranks: ranks)
     } else {

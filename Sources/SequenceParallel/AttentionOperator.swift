@@ -70,7 +70,7 @@ public protocol AttentionOperator: ~Copyable {
 
 extension DistributedAttention: AttentionOperator {
   /// The (query, key) pairs that this rank computes in a pass, over all its heads and sequences.
-  public var pairs: Int { problem.computedPairs(rank: rank, transport: transport) }
+  public var pairs: Int { problem.computedPairs(rank: rank, route: route) }
 
   /// Reads and packs this rank's own keys and values, piece by piece.
   ///

@@ -7,25 +7,26 @@ public import Tensors
 ///
 /// ```swift
 /// let problem = ShardedAttention(shape: shape, queries: shards, keys: shards, pattern: CausalPattern())
-/// var attention = try DistributedAttention(problem, transport: .ring, on: world)
+/// var attention = try DistributedAttention(problem, route: .ring, on: world)
 /// attention.pack(keys: k, values: v)                 // this rank's own rows
 /// let output = try attention.forward(q)
 /// let gradients = try attention.backward(q, output: output, outputGradient: dO)
 /// ```
 ///
 /// Memory is O(shard): the rank's queries and outputs, its block, and two more blocks that travel;
-/// ``Transport/heads`` has as much again for its share of the heads, and only
-/// ``Transport/allgather`` holds the blocks of all.
+/// ``Route/heads`` has as much again for its share of the heads, and only ``Route/allgather`` holds the
+/// blocks of all.
 public struct DistributedAttention: ~Copyable {
   /// What is computed.
   public let problem: ShardedAttention
-  /// How blocks move.
-  public let transport: Transport
-  /// What travels in the backward pass, and why.
+  /// What travels where in the forward pass.
+  public let route: Route
+  /// What travels where in the backward pass, and why.
   public let backwardDecision: BackwardDecision
   /// This rank.
   let rank: Int
   private let engine: any AttentionEngine
+  private let team: ThreadTeam
 
   /// How a computation runs, apart from what it computes.
   public struct Options {
@@ -35,9 +36,10 @@ public struct DistributedAttention: ~Copyable {
     public var topology: Topology?
     /// False ends all transfers before computing, which shows what overlap is worth.
     public var overlaps = true
-    /// What is done at all: anything but ``Part/all`` is for measuring, and its results are wrong.
-    public var part = Part.all
-    /// What travels in the backward pass.
+    /// What is done at all; for the package's own benchmarks, since the results of anything but
+    /// ``Part/all`` are wrong on purpose.
+    package var part = Part.all
+    /// What is asked of the backward pass.
     public var backwardRoute = BackwardRoute.automatic
     /// Where spans are noted.
     public var timeline: Timeline?
@@ -47,7 +49,7 @@ public struct DistributedAttention: ~Copyable {
   }
 
   /// What of a pass is done, to find out what takes how long.
-  public enum Part: Hashable, Sendable {
+  package enum Part: Hashable, Sendable {
     case all
     /// Every rank computes what it would, on its own memory in place of others' blocks.
     case computing
@@ -57,47 +59,34 @@ public struct DistributedAttention: ~Copyable {
 
   /// Connects the ranks, called by all of them together.
   ///
-  /// - Throws: `MPIError`, and ``TransportError`` on all ranks if the transport cannot serve them.
+  /// - Parameter route: of the forward pass.
+  /// - Throws: `MPIError`, and ``RouteError`` on all ranks if the route cannot serve them.
   public init(
-    _ problem: ShardedAttention, transport: Transport, options: Options = Options(),
+    _ problem: ShardedAttention, route: Route, options: Options = Options(),
     on world: borrowing Communicator
   ) throws {
     precondition(world.size == problem.ranks, "as many ranks as shards")
     let topology = try options.topology ?? Topology(of: world)
-    try transport.check(
-      ranks: world.size, topology: topology, backwardRoute: options.backwardRoute)
-    if options.part != .all, !transport.hasParts(ranks: world.size) {
-      throw TransportError(
+    try route.check(ranks: world.size, topology: topology, backward: options.backwardRoute)
+    if options.part != .all, !route.hasParts(ranks: world.size) {
+      throw RouteError(
         "Where ranks share heads, computing and transfers cannot be taken apart; choose another "
           + "transport.")
     }
-    let maker = StreamMaker(
-      transport, groups: try transport.groups(topology, ranks: world.size), options: options)
-    let decision = problem.backwardDecision(
-      options.backwardRoute, transport: transport, topology: topology)
-    engine = try Self.engine(
-      problem, transport, decision.route, maker: maker, options: options, on: world)
+    let planner = RoutePlanner(problem, topology: topology)
+    let decision = planner.backwardDecision(options.backwardRoute, after: route)
+    let grid = try route.grid(ranks: world.size)
+    engine =
+      grid.columns == 1
+      ? try RoutedAttention(
+        planner, forward: route, backward: decision.route, options: options, on: world)
+      : try HeadExchange(
+        planner, grid: grid, forward: route, backward: decision.route, options: options, on: world)
+    team = options.team
     self.problem = problem
-    self.transport = transport
+    self.route = route
     rank = world.rank
     backwardDecision = decision
-  }
-
-  private static func engine(
-    _ problem: ShardedAttention, _ transport: Transport, _ backwardRoute: BackwardRoute,
-    maker: StreamMaker, options: Options, on world: borrowing Communicator
-  ) throws -> any AttentionEngine {
-    if let grid = try transport.grid(ranks: world.size), grid.columns > 1 {
-      return try HeadExchange(problem, grid: grid, options: options, on: world)
-    }
-    let team = options.team
-    if transport == .query || backwardRoute == .queries {
-      return try TravellingQueries(
-        problem, forward: transport == .query ? .queries : .keys, backward: backwardRoute,
-        maker: maker, team: team, on: world)
-    }
-    let stream = try maker.stream(of: problem.travellingKeys(.forward), on: world)
-    return TravellingKeys(problem, stream: stream, team: team, rank: world.rank)
   }
 
   /// The point-to-point messages of this rank so far.
@@ -128,7 +117,8 @@ public struct DistributedAttention: ~Copyable {
   ///   - keys: `[batch, keys of the shard, kvHeads, headDim]`, in the order of its runs.
   ///   - values: `[batch, keys of the shard, kvHeads, valueHeadDim]`.
   public mutating func pack(keys: borrowing Tensor<Float>, values: borrowing Tensor<Float>) {
-    withOwnBlock { $0.pack(keys: keys, values: values) }
+    let team = team
+    withOwnBlock { $0.pack(keys: keys, values: values, team: team) }
   }
 
   // MARK: Passes
@@ -136,9 +126,9 @@ public struct DistributedAttention: ~Copyable {
   /// The forward pass, called by all ranks together.
   ///
   /// `2 · (headDim + valueHeadDim)` flops a visible pair of this rank's queries. With
-  /// ``Transport/ring`` each rank sends `(P − 1) · n · kvHeads · (headDim + valueHeadDim)` elements
+  /// ``Route/ring`` each rank sends `(P − 1) · n · kvHeads · (headDim + valueHeadDim)` elements
   /// of the wire type a batch, for shards of `n` keys, with two scales a key and head where it is
-  /// int8, or less where blocks are of no use. With ``Transport/heads`` it sends (P − 1)/P of its
+  /// int8, or less where blocks are of no use. With ``Route/heads`` it sends (P − 1)/P of its
   /// block and of its `4 · n · queryHeads · (headDim + valueHeadDim + 2)` bytes of queries and outputs.
   ///
   /// - Parameters:

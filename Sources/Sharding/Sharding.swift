@@ -5,14 +5,14 @@ public import Tensors
 /// Any number of tokens divides among any number of ranks; shards may be uneven or empty. A
 /// sharding is a value that every rank computes for itself, without communication.
 public struct Sharding: Hashable, Sendable {
-  /// How positions map to ranks.
-  public let layout: Layout
+  /// How positions map to ranks; nil where their shards were given one by one.
+  public let layout: Layout?
 
   /// Tokens in the whole sequence.
   public let tokens: Int
 
   /// For each rank, the runs of global positions that it holds, in ascending order unless the
-  /// sharding is ``grouped(by:)``.
+  /// sharding is ``grouped(by:)`` or its shards were given.
   ///
   /// There are no empty runs, so the list of a rank without tokens is empty.
   public let shards: [[PositionRange]]
@@ -66,7 +66,7 @@ public struct Sharding: Hashable, Sendable {
     self.shards = shards.map { Self.tokens($0, of: tokens, granularity: granularity) }
   }
 
-  private init(_ layout: Layout, tokens: Int, shards: [[PositionRange]]) {
+  init(_ layout: Layout?, tokens: Int, shards: [[PositionRange]]) {
     self.layout = layout
     self.tokens = tokens
     self.shards = shards
@@ -102,7 +102,7 @@ public struct Sharding: Hashable, Sendable {
   /// The rank that holds a position, and the position's index among those the rank holds.
   ///
   /// - Precondition: `position` lies within `0..<tokens`.
-  /// - Complexity: O(ranks).
+  /// - Complexity: O(runs).
   public func owner(of position: Int) -> (rank: Int, localIndex: Int) {
     for (rank, runs) in shards.enumerated() {
       var before = 0

@@ -1,44 +1,13 @@
 import ArgumentParser
 import Attention
+import Doctor
 import Glibc
+import Jobs
+import LongNet
 import MPI
-
-/// An error that every rank knows of: the job ends in order, and one rank has said why.
-struct AgreedFailure: Error {
-  /// What this rank is to print; nil if another rank does.
-  let message: String?
-  /// With what every rank exits.
-  var code = EXIT_FAILURE
-}
-
-/// A sentence for the user.
-struct UserError: Error, CustomStringConvertible {
-  let description: String
-
-  init(_ description: String) {
-    self.description = description
-  }
-}
-
-extension Communicator {
-  /// Runs what can fail on some ranks alone; if it fails on any, it fails on all, and the lowest
-  /// rank that failed says why, with its rank where the others could have gone on.
-  func agreed<Value: ~Copyable>(_ body: () throws -> Value) throws -> Value {
-    do {
-      return try agree(body)
-    } catch let error as MPIError {
-      throw error
-    } catch {
-      let failed = !(error is PeerFailure)
-      let failures = try allReduce(failed ? 1 : 0, with: .sum)
-      let lowest = try allReduce(failed ? rank : size, with: .min)
-      let code = Int32(try broadcast(Int(exitCode(of: error)), from: lowest))
-      guard rank == lowest else { throw AgreedFailure(message: nil, code: code) }
-      let place = failures == size ? "" : "rank \(rank) on \(MPIEnvironment.processorName): "
-      throw AgreedFailure(message: "gyre: \(place)\(error)", code: code)
-    }
-  }
-}
+import Reporting
+import SequenceParallel
+import Settings
 
 /// Refuses ranks that were started with different command lines.
 func agreeOnArguments(_ arguments: [String], on world: borrowing Communicator) throws {
@@ -134,4 +103,24 @@ private func finalCode(of error: any Error) -> Int32 {
 private func report(_ failure: ReportFailure) -> Int32 {
   printError("gyre: \(failure)")
   return EXIT_FAILURE
+}
+
+/// What the parser or `validate()` finds wrong with the command line.
+extension ValidationError: ExitCoded {
+  package var exitCode: Int32 { usageExitCode }
+}
+
+/// A route that these ranks cannot form.
+extension RouteError: ExitCoded {
+  package var exitCode: Int32 { usageExitCode }
+}
+
+/// A wire type too narrow for these numbers.
+extension WireRangeError: ExitCoded {
+  package var exitCode: Int32 { usageExitCode }
+}
+
+/// Branches with more pairs than can be counted.
+extension DilatedProblemError: ExitCoded {
+  package var exitCode: Int32 { usageExitCode }
 }

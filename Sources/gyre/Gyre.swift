@@ -1,7 +1,11 @@
 import ArgumentParser
 import BuildStamp
 import Glibc
+import Hosts
+import Jobs
 import MPI
+import Reporting
+import Settings
 
 /// The command.
 @main
@@ -23,10 +27,9 @@ struct Gyre: ParsableCommand {
       PlotCommand.self, PredictCommand.self, DoctorCommand.self,
     ])
 
-  static let version = "0.1.0"
-
   /// The version, and of what commit it was built.
-  static let build = version + (BuildStamp.commit.map { " (\(shortCommit($0)))" } ?? "")
+  static let build =
+    BuildStamp.version + (BuildStamp.commit.map { " (\(shortCommit($0)))" } ?? "")
 
   /// Parses, runs, and exits with the command's code.
   ///
@@ -48,7 +51,7 @@ struct Gyre: ParsableCommand {
     var layers = LayeredArguments()
     do {
       if arguments == [ManualSource.argument] {
-        try printReport(try ManualSource.description())
+        try printReport(try ManualSource.description(of: _dumpHelp()))
         return
       }
       if MPIEnvironment.isLaunchedByMPI {
@@ -113,12 +116,6 @@ struct Gyre: ParsableCommand {
       try command.run()
     }
   }
-}
-
-/// A commit in a few characters, and whether the source was modified.
-func shortCommit(_ commit: String) -> String {
-  let parts = commit.split(separator: "-", maxSplits: 1)
-  return ([parts.first?.prefix(9) ?? ""] + parts.dropFirst()).joined(separator: "-")
 }
 
 /// A command that all ranks of a job run together.

@@ -1,5 +1,7 @@
 import Attention
 import Glibc
+import Hosts
+import Reporting
 
 /// Says in one sentence that the processor lacks what the program was built for, and ends it.
 func requireInstructionSet() {
@@ -9,25 +11,4 @@ func requireInstructionSet() {
     "gyre: this program was built for \(InstructionSet.name), and this processor lacks "
       + "\(missing.joined(separator: ", ")); build it for this processor with GYRE_MARCH=native.")
   exit(EXIT_FAILURE)
-}
-
-/// The contents of a small file of the system; empty if it cannot be read.
-func text(ofFile path: String) -> String {
-  let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
-  guard descriptor >= 0 else { return "" }
-  defer { close(descriptor) }
-  var bytes: [UInt8] = []
-  var piece = [UInt8](repeating: 0, count: 4096)
-  while true {
-    let count = unsafe piece.withUnsafeMutableBytes {
-      unsafe read(descriptor, $0.baseAddress, $0.count)
-    }
-    guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
-    bytes += piece[..<count]
-  }
-}
-
-extension String {
-  /// What stands before the first end of a line.
-  var firstLine: String { String(prefix { !$0.isNewline }) }
 }

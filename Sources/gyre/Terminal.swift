@@ -1,5 +1,6 @@
 import Glibc
 import MPI
+import Reporting
 
 /// The terminal that somebody watches the job on.
 enum Terminal {
@@ -9,13 +10,18 @@ enum Terminal {
   /// mpirun's that is looked at, and the line is drawn on the terminal itself. `Launch/local`, which
   /// filters what mpirun says, tells by `GYRE_PROGRESS` what its own standard error is.
   ///
-  /// - Returns: a file descriptor to write to, or nil if nobody watches.
-  static func openForProgress() -> Int32? {
-    if isatty(STDERR_FILENO) == 1 { return STDERR_FILENO }
+  /// - Returns: the terminal, or nil if nobody watches.
+  static func openForProgress() -> ProgressPlace? {
+    if isatty(STDERR_FILENO) == 1 { return .terminal(STDERR_FILENO) }
     let isAnnounced = unsafe getenv("GYRE_PROGRESS") != nil
     guard isAnnounced || isTerminal("/proc/\(getppid())/fd/\(STDERR_FILENO)") else { return nil }
     let terminal = unsafe open("/dev/tty", O_WRONLY | O_NOCTTY | O_CLOEXEC)
-    return terminal >= 0 ? terminal : nil
+    return terminal >= 0 ? .terminal(terminal) : nil
+  }
+
+  /// Where rank 0 of a job tells how far a benchmark is, whoever may read it; nil on the others.
+  static func forProgress(of world: borrowing Communicator) -> ProgressPlace? {
+    world.rank == 0 ? openForProgress() ?? .log(STDERR_FILENO) : nil
   }
 
   private static func isTerminal(_ path: String) -> Bool {

@@ -27,7 +27,7 @@ extension Problem {
       pattern: pattern, queries: queries, blocks: blocks, elementType: elementType, team: team)
     var accumulator = BackwardAccumulator(
       shape: shape, output: output, outputGradient: gradient, scale: scale, pattern: pattern,
-      team: team)
+      scoreRule: scoreRule, team: team)
     var dk = [Float](repeating: .nan, count: k.count)
     var dv = [Float](repeating: .nan, count: v.count)
     for runs in blocks {

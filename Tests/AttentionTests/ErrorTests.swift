@@ -82,8 +82,8 @@ struct ErrorTests {
     "a row that has seen nothing yet, or never will, makes no NaN",
     arguments: [Float(1), 100], [0, 3])
   func unseen(logits: Float, fewRows: Int) {
-    // Every tile is asked for, whatever is in it: some rows see only keys past the first tiles, some
-    // only keys in them, and every fifth none.
+    // Every tile is asked for, whatever is in it: some rows see only keys past the first tiles,
+    // some only keys in them, and every fifth none.
     let mask = PredicateMask(knowsCoverage: false) { i, j in
       i % 5 == 2 ? false : i % 2 == 0 ? j >= 450 : j < 30
     }

@@ -23,7 +23,11 @@ struct Int8Tests {
   }
 
   private func bytes(_ block: borrowing KeyValueBlock) -> [UInt8] {
-    unsafe Array(block.unsafeBytes)
+    var bytes = [UInt8](repeating: 0, count: block.byteCount)
+    unsafe bytes.withUnsafeMutableBytes {
+      unsafe block.copy(kvHeads: 0..<block.shape.kvHeads, to: $0)
+    }
+    return bytes
   }
 
   /// The problem whose keys and values are what is left of them in int8.

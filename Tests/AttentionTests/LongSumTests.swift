@@ -3,8 +3,8 @@ import Foundation
 import Tensors
 import Testing
 
-/// One key far ahead of all others, which are equal: what sums over many keys lose shows here, and the
-/// answer has a closed form.
+/// One key far ahead of all others, which are equal: what sums over many keys lose shows here, and
+/// the answer has a closed form.
 struct SinkProblem {
   /// Where the key far ahead is.
   enum Place: CaseIterable { case first, middle, last }
@@ -76,8 +76,8 @@ struct SinkProblem {
     return Tensor(shape: [1, queries, 1, headDim], buffer: AlignedBuffer(copying: rows.span))
   }
 
-  /// The largest errors, of gradients relative to `1 + max|exact|` of each tensor and to each number
-  /// of `dv` and `dk` of a key that is not far ahead.
+  /// The largest errors, of gradients relative to `1 + max|exact|` of each tensor and to each
+  /// number of `dv` and `dk` of a key that is not far ahead.
   struct Errors {
     var o = 0.0
     var lse = 0.0
@@ -185,7 +185,8 @@ struct SinkProblem {
   }
 }
 
-/// `GYRE_LONG_SUMS` is the largest number of keys, or queries, for longer runs than a test should take.
+/// `GYRE_LONG_SUMS` is the largest number of keys, or queries, for longer runs than a test should
+/// take.
 @Suite("Sums over many keys and many queries")
 struct LongSumTests {
   static let lengths: [Int] = {

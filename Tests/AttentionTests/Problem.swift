@@ -8,6 +8,9 @@ struct Problem {
   var tokens: Int
   var keyTokens: Int
   var scale: Double
+  /// What becomes of scores, for the kernels and for the oracle.
+  var scoreRule: (any ScoreRule)?
+  var referenceRule: (any ReferenceScoreRule)?
   var q: [Float]
   var k: [Float]
   var v: [Float]
@@ -40,6 +43,7 @@ struct Problem {
     oracle.batch = shape.batch
     oracle.queryHeads = shape.queryHeads
     oracle.kvHeads = shape.kvHeads
+    oracle.scoreRule = referenceRule
     return oracle
   }
 
@@ -74,7 +78,7 @@ struct Problem {
   ) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
       shape: shape, tokens: tokens, scale: scale, pattern: pattern,
-      accumulation: accumulation, team: team)
+      scoreRule: scoreRule, accumulation: accumulation, team: team)
     for runs in blocks {
       accumulator.attend(
         queries, to: keyValueBlock(runs: runs, elementType: elementType), poll: poll)
@@ -169,8 +173,8 @@ struct Uniform {
   }
 }
 
-/// Whether arrays are equal; as a function, so that a failing test does not spend minutes on finding
-/// out where they differ.
+/// Whether arrays are equal; as a function, so that a failing test does not spend minutes on
+/// finding out where they differ.
 func same<Element: Equatable>(_ a: [Element], _ b: [Element]) -> Bool { a == b }
 
 /// The largest difference, relative to `1 + max|expected|`; equal infinities differ by nothing, and

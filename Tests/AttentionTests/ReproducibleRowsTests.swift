@@ -16,9 +16,10 @@ struct ReproducibleRowsTests {
   ///
   /// - Returns: the sums, and the integers that they are kept in.
   private func sum(_ terms: [Term], parts: Int = 1) -> (values: [Float], words: [Int64]) {
-    let partial = ReproducibleBuffer(rows: parts, columns: columns)
-    let total = ReproducibleBuffer(rows: 1, columns: columns)
-    let rows = unsafe partial.rows
+    let partial = buffer(rows: parts)
+    let total = buffer(rows: 1)
+    let rows = unsafe ReproducibleRows(partial.unsafeBaseAddress, rows: parts, columns: columns)
+    let totals = unsafe ReproducibleRows(total.unsafeBaseAddress, rows: 1, columns: columns)
     for (index, term) in terms.enumerated() {
       unsafe term.values.withUnsafeBufferPointer {
         guard let values = $0.baseAddress else { return }
@@ -27,12 +28,16 @@ struct ReproducibleRowsTests {
           values, panelStride: 2 * Vector.scalarCount, exponent: term.exponent, to: index % parts)
       }
     }
-    for part in 0..<parts { unsafe total.rows.add(row: part, of: rows, to: 0) }
+    for part in 0..<parts { unsafe totals.add(row: part, of: rows, to: 0) }
     var values = [Float](repeating: .nan, count: columns)
     unsafe values.withUnsafeMutableBufferPointer {
-      if let first = $0.baseAddress { unsafe total.rows.write(row: 0, times: 1, to: first) }
+      if let first = $0.baseAddress { unsafe totals.write(row: 0, times: 1, to: first) }
     }
-    return (values, (0..<total.words.count).map { total.words[$0] })
+    return (values, (0..<total.count).map { total[$0] })
+  }
+
+  private func buffer(rows: Int) -> AlignedBuffer<Int64> {
+    AlignedBuffer(zeros: ReproducibleRows.wordCount(rows: rows, columns: columns))
   }
 
   private func terms(_ count: Int, exponents: ClosedRange<Int>, seed: UInt64) -> [Term] {

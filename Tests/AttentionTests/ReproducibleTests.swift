@@ -46,7 +46,7 @@ extension Problem {
       let order = (0..<ranks).map { (rank + first + $0) % ranks }
       var forward = ForwardAccumulator(
         shape: shape, tokens: queries.tokens, scale: scale, pattern: pattern,
-        accumulation: accumulation, team: team)
+        scoreRule: scoreRule, accumulation: accumulation, team: team)
       for owner in order {
         forward.attend(
           queries, to: keyValueBlock(runs: keyShards[owner], elementType: elementType))
@@ -54,7 +54,7 @@ extension Problem {
       let output = forward.finish()
       var backward = BackwardAccumulator(
         shape: shape, output: output, outputGradient: outputGradient, scale: scale,
-        pattern: pattern, accumulation: accumulation, team: team)
+        pattern: pattern, scoreRule: scoreRule, accumulation: accumulation, team: team)
       for owner in order {
         let block = keyValueBlock(runs: keyShards[owner], elementType: elementType)
         if (rank + owner) % 2 == 0 {
@@ -251,36 +251,6 @@ struct ReproducibleTests {
         same && output.lse.span[row] == expected.lse[position],
         "position \(position) of \(run.count)", sourceLocation: sourceLocation)
     }
-  }
-
-  @Test("memory of gradients is used again for fewer keys")
-  func reuse() {
-    let problem = Problem(tokens: 1700, queryHeads: 2, kvHeads: 1, headDim: 12)
-    let expected = problem.results(CausalPattern())
-    let queries = problem.queryShard(runs: [PositionRange(0..<1700)])
-    let outputGradient = problem.outputGradientShard(runs: queries.runs)
-    let output = problem.forward(
-      pattern: CausalPattern(), queries: queries, blocks: [[PositionRange(0..<1700)]],
-      elementType: .f32, accumulation: .reproducible, team: ThreadTeam(threads: 1))
-    var backward = BackwardAccumulator(
-      shape: problem.shape, output: output, outputGradient: outputGradient,
-      scale: problem.scale, pattern: CausalPattern(), accumulation: .reproducible)
-    var gradient = KeyValueGradient(
-      shape: problem.shape, keys: 1536, capacity: 1600, accumulation: .reproducible)
-    var dk = [Float](repeating: .nan, count: problem.k.count)
-    for runs in [[PositionRange(0..<1536)], [PositionRange(1536..<1700)]] {
-      gradient.replaceKeyCount(runs[0].count)
-      gradient.clear()
-      #expect(
-        gradient.byteCount
-          == KeyValueGradient.byteCount(
-            keys: runs[0].count, shape: problem.shape, accumulation: .reproducible))
-      backward.attend(
-        queries, outputGradient: outputGradient,
-        to: problem.keyValueBlock(runs: runs, elementType: .f32), addingTo: &gradient)
-      problem.scatter(gradient.dk(), runs: runs, tokens: 1700, into: &dk)
-    }
-    #expect(dk == expected.dk)
   }
 
   @Test("shards that cut leaves are not accepted")

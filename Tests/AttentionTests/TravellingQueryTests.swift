@@ -14,7 +14,8 @@ extension Problem {
     elementType: WireType = .f32
   ) -> Results {
     let computation = BlockComputation(
-      shape: shape, scale: scale, pattern: pattern, accumulation: accumulation)
+      shape: shape, scale: scale, pattern: pattern, scoreRule: scoreRule,
+      accumulation: accumulation)
     let queries = queryShard(runs: queryRuns)
     let tokens = queries.tokens
     let block = Memory(QueryBlock.byteCount(tokens: tokens, shape: shape, pass: .backward))

@@ -190,7 +190,7 @@ struct PlotRefusalTests {
       "gnuplot", "#!/bin/sh\necho 'line 7: no such terminal' >&2\nexit 3\n")
     try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: fake)
     for (path, words) in [
-      ("/nonexistent", "apt-get install gnuplot-nox"), (folder.path, "line 7: no such terminal"),
+      ("/proc/none", "apt-get install gnuplot-nox"), (folder.path, "line 7: no such terminal"),
     ] {
       let before = folder.names
       let result = try await Command.run(

@@ -1,40 +1,10 @@
 import Foundation
 import TestSupport
 import Testing
-import gyre
 
 /// Tables that fit a terminal, and the columns that are asked for.
 @Suite("Tables")
 struct TableTests {
-  private let rows = [
-    ["pass", "mask", "ranks", "time", "spread", "sent"],
-    ["forward", "causal", "1", "10.0 ms", "1.0 %", "0 B"],
-    ["backward", "causal", "2", "20.0 ms", "2.0 %", "24.0 MiB"],
-  ]
-
-  private func fitted(_ width: Int?, _ rows: [[String]]? = nil) -> FittedTable {
-    FittedTable(rows ?? self.rows, keys: 3, dispensable: ["sent", "spread"], width: width)
-  }
-
-  @Test("what all rows have in common goes first, then what can be done without")
-  func fitting() {
-    #expect(fitted(nil).rows == rows && fitted(200).rows == rows && fitted(200).common == nil)
-    let narrow = fitted(50)
-    #expect(narrow.common == "In all rows: mask causal.")
-    #expect(
-      narrow.rows[0] == ["pass", "ranks", "time", "spread", "sent"] && narrow.leftOut.isEmpty)
-    let narrower = fitted(40)
-    #expect(
-      narrower.rows[0] == ["pass", "ranks", "time", "spread"] && narrower.leftOut == ["sent"])
-    #expect(
-      narrower.text.split(separator: "\n").dropFirst().prefix(3).allSatisfy { $0.count <= 40 })
-    #expect(narrower.text.hasSuffix("For want of room without sent; --columns all shows all."))
-    // What tells rows apart, and the time, stay however narrow it is.
-    #expect(fitted(5).rows[0] == ["pass", "ranks", "time"])
-    #expect(fitted(5, Array(rows.prefix(2))).rows[0] == ["ranks", "time"])
-    #expect(fitted(5, Array(rows.prefix(1))).rows[0] == ["pass", "mask", "ranks", "time"])
-  }
-
   private let job = [
     "predict", "--flops", "80G", "--network", "1gbit", "--tokens", "4K", "--ranks", "1,4",
   ]
@@ -132,11 +102,5 @@ struct TableTests {
         #expect(text.contains("default: "), "\(name): \(names) \(option)")
       }
     }
-  }
-
-  @Test("a wide spread is remarked on, a narrow one is not")
-  func spread() {
-    #expect(Spread.remark([0.01, 0.1]) == nil && Spread.remark([]) == nil)
-    #expect(Spread.remark([0.01, 1.01])?.hasPrefix("A spread of 101.0 %: ") == true)
   }
 }

@@ -54,8 +54,8 @@ import Testing
     (["down", "now"], "'now'"), (["run"], "--"), (["run", "--"], "after --"),
     (["run", "attend"], "run -- attend"), (["run", "--ranks-per-host", "0", "--", "x"], "--ranks"),
     (["run", "--map-by", "core", "--", "x"], "--map-by takes slot or node"),
-    (["run", "--program", "/nonexistent", "--"], "'/nonexistent'"),
-    (["run", "--counters", "/nonexistent/file", "--", "attend"], "'/nonexistent/file'"),
+    (["run", "--program", "/proc/none", "--"], "'/proc/none'"),
+    (["run", "--counters", "/proc/none/file", "--", "attend"], "'/proc/none/file'"),
     (["run", "--causal", "--", "attend"], "'--causal'"), ([], "up, run, status or down"),
     (["start"], "'start'"),
   ])

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The examples of Docs/Library.md: programs of their own on the library.
+/// The examples of Docs/Library.md and of the pages on extending: programs of their own on the library.
 @Suite(.timeLimit(.minutes(1))) struct LibraryExampleTests {
   /// What rank 0 prints, one loss a step.
   private func losses(ranks: Int) async throws -> [Double] {
@@ -27,21 +27,39 @@ import Testing
 
   /// What the page shows of the example is what is compiled and run, and what it prints.
   @Test func thePageShowsTheExampleAsItIs() async throws {
-    func text(_ path: String) throws -> String {
-      try String(contentsOf: Script.root.appending(path: path), encoding: .utf8)
-    }
     let page = try text("Docs/Library.md")
     let result = try await MPIJob.run(program: "training-step", ranks: 3)
     #expect(page.contains("```\n\(result.standardOutput)```"))
-    let example = Set(
-      try lines(
-        text("Examples/TrainingStep/main.swift") + text("Examples/SlidingWindow/main.swift")))
-    let fences = page.components(separatedBy: "```")
-    let excerpts = fences.filter { $0.hasPrefix("swift\n") && !$0.contains(".package(") }
-    #expect(excerpts.count >= 3)
-    for line in excerpts.flatMap({ lines($0).dropFirst() }) {
-      let isThere = example.contains(line)
-      #expect(isThere, "not in the example: \(line)")
+    for (page, examples, count) in [
+      ("Library", ["TrainingStep", "SlidingWindow"], 3), ("Extend-Pattern", ["SlidingWindow"], 1),
+      ("Extend-ScoreRule", ["LinearBias"], 4),
+    ] {
+      let example = Set(
+        try examples.flatMap { lines(try text("Examples/\($0)/main.swift")) })
+      let fences = try text("Docs/\(page).md").components(separatedBy: "```")
+      let excerpts = fences.filter { $0.hasPrefix("swift\n") && !$0.contains(".package(") }
+      #expect(excerpts.count >= count)
+      for line in excerpts.flatMap({ lines($0).dropFirst() }) {
+        let isThere = example.contains(line)
+        #expect(isThere, "\(page): not in the example: \(line)")
+      }
+    }
+  }
+
+  private func text(_ path: String) throws -> String {
+    try String(contentsOf: Script.root.appending(path: path), encoding: .utf8)
+  }
+
+  @Test func aScoreRuleOfOnesOwnPassesTheChecksOnAnyNumberOfRanks() async throws {
+    for ranks in [1, 2, 3] {
+      let result = try await MPIJob.run(program: "linear-bias", ranks: ranks)
+      #expect(result.isSuccess, "\(result)")
+      #expect(
+        result.standardOutput == """
+          32 rows: as exact as they should be
+          32 gradients: as exact as they should be
+
+          """, "\(result)")
     }
   }
 
@@ -63,10 +81,11 @@ import Testing
 
   /// Anybody can type what the page says, on however few cores, and root as it says of root.
   @Test func theCommandsOfThePageRun() async throws {
-    let page = try String(
-      contentsOf: Script.root.appending(path: "Docs/Library.md"), encoding: .utf8)
+    let page = try ["Library", "Extend-Pattern", "Extend-ScoreRule"].map {
+      try text("Docs/\($0).md")
+    }.joined()
     let commands = page.split(separator: "\n").filter { $0.hasPrefix("mpirun ") }
-    #expect(commands.count == 2)
+    #expect(commands.count == 3)
     let root = geteuid() == 0 ? "--allow-run-as-root " : ""
     for command in commands {
       let line = command.replacing(".build/release/", with: BuiltProducts.directory + "/")

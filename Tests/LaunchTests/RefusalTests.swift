@@ -77,7 +77,7 @@ import Testing
       naming: "GYRE_CORES")
   }
 
-  @Test(arguments: ["/nonexistent", "/tmp", "/etc/passwd"])
+  @Test(arguments: ["/proc/none", "/tmp", "/etc/passwd"])
   func aBinaryThatIsNone(path: String) throws {
     for (script, arguments) in [
       ("Launch/local", ["-n", "2", "attend"]), ("Launch/compare-peers", []),

@@ -17,7 +17,11 @@ enum Script {
   static let root = URL(filePath: #filePath)
     .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
-  /// Runs an executable to its end, with nothing on standard input.
+  /// What takes longer has gone wrong, on a busy machine too.
+  private static let limit = 300
+
+  /// Runs an executable to its end, with nothing on standard input, or kills it after five minutes
+  /// with all that it has started.
   ///
   /// `environment` is laid over the present one, from which everything that steers the scripts has
   /// been taken.
@@ -45,7 +49,13 @@ enum Script {
     process.standardOutput = try FileHandle(forWritingTo: outputURL)
     process.standardError = try FileHandle(forWritingTo: errorsURL)
     try withSignalsUnblocked { try process.run() }
+    let watchdog = DispatchSource.makeTimerSource()
+    let started = process.processIdentifier
+    watchdog.setEventHandler { Session.killTree(of: started) }
+    watchdog.schedule(deadline: .now() + .seconds(limit))
+    watchdog.resume()
     process.waitUntilExit()
+    watchdog.cancel()
 
     return Outcome(
       code: process.terminationStatus,

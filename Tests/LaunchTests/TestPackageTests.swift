@@ -2,10 +2,12 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Which packages `Launch/test` installs for tests alone, with `apt-get` only written down.
+/// Which packages are installed for tests and plots alone, with `apt-get` only written down.
 @Suite struct TestPackageTests {
   /// Runs the function on a machine that has none of the commands but those of a few folders.
-  private func install(user: Int, services: Bool) throws -> (Outcome, calls: String) {
+  private func install(
+    _ function: String = "install_test_packages", user: Int, services: Bool
+  ) throws -> (Outcome, calls: String) {
     let folder = try TemporaryFolder()
     var environment = try folder.shadowing(
       "apt-get", with: #"echo "apt-get $*" >> "${0%/*}/calls""#)
@@ -28,7 +30,7 @@ import Testing
         set -euo pipefail; me=Launch/x; . Launch/lib/setup.sh
         services_start() { \(services); }
         system_folders=
-        install_test_packages; echo on
+        \(function); echo on
         """,
       ], environment: environment)
     let calls = try String(contentsOf: folder.url.appending(path: "calls"), encoding: .utf8)
@@ -58,5 +60,14 @@ import Testing
     #expect(outcome.output == "on\n")
     #expect(calls == "")
     #expect(outcome.errors.contains("skipped"), "\(outcome.errors)")
+  }
+
+  /// `Launch/install` installs what `gyre plot` starts.
+  @Test(arguments: [(0, " gnuplot-nox\n", ""), (1000, "", "until gnuplot is installed")])
+  func plotsGetTheirProgram(user: Int, calls: String, errors: String) throws {
+    let (outcome, made) = try install("install_plot_packages", user: user, services: false)
+    #expect(outcome.output == "on\n", "\(outcome.errors)")
+    #expect(calls.isEmpty ? made.isEmpty : made.hasSuffix(calls), "\(made)")
+    #expect(errors.isEmpty || outcome.errors.contains(errors), "\(outcome.errors)")
   }
 }

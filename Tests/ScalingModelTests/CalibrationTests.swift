@@ -19,12 +19,12 @@ struct CalibrationTests {
     machines.sharesCores = true
     let problem = DenseProblem(
       shape: AttentionShape(batch: 1, queryHeads: 4, kvHeads: 4, headDim: 64, valueHeadDim: 64),
-      tokens: tokens, layout: .contiguous, isCausal: false)
+      tokens: tokens, layout: .contiguous, pattern: .full)
     let seconds = truth(machines).predict(
-      problem, ranks: ranks, transport: .ring, pass: pass
+      problem, ranks: ranks, route: .ring, pass: pass
     ).seconds
     return MeasuredRun(
-      problem: problem, ranks: ranks, transport: .ring, pass: pass, cluster: machines,
+      problem: problem, ranks: ranks, route: .ring, pass: pass, cluster: machines,
       seconds: seconds)
   }
 

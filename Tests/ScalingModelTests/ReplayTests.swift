@@ -18,14 +18,14 @@ struct ReplayTests {
   func replay(layout: Layout, isCausal: Bool, ranks: Int, bytesPerSecond: Double) throws {
     let problem = DenseProblem(
       shape: AttentionShape(batch: 1, queryHeads: 4, kvHeads: 4, headDim: 16, valueHeadDim: 16),
-      tokens: 4001, layout: layout, isCausal: isCausal)
+      tokens: 4001, layout: layout, pattern: isCausal ? .causal : .full)
     let machines = Cluster(
       kernel: KernelCurve(flopsPerSecond: 1e9),
       network: Link(latency: 1e-3, bytesPerSecond: bytesPerSecond),
       inside: Link(latency: 0, bytesPerSecond: 1e12))
-    let replay = Replay(problem, ranks: ranks, transport: .ring, on: machines)
+    let replay = Replay(problem, ranks: ranks, route: .ring, on: machines)
     let predicted = machines.predict(
-      problem, ranks: ranks, transport: .ring, pass: .forward
+      problem, ranks: ranks, route: .ring, pass: .forward
     ).seconds
     var replayer = Replayer(replay.traces, bytesPerSecond: bytesPerSecond, latency: 1e-3)
     let replayed = try replayer.run()

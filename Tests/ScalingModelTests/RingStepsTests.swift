@@ -22,7 +22,7 @@ struct RingStepsTests {
   private func problem(_ tokens: Int, _ layout: Layout = .contiguous, isCausal: Bool = false)
     -> DenseProblem
   {
-    DenseProblem(shape: shape, tokens: tokens, layout: layout, isCausal: isCausal)
+    DenseProblem(shape: shape, tokens: tokens, layout: layout, pattern: isCausal ? .causal : .full)
   }
 
   /// Seconds that a rank computes on one block, and that the block travels at 1 GB/s.
@@ -35,7 +35,7 @@ struct RingStepsTests {
   func hidden(ranks: Int) {
     let visit = visit(1000)
     let prediction = cluster(bytesPerSecond: 1e9).predict(
-      problem(1000 * ranks), ranks: ranks, transport: .ring, pass: .forward)
+      problem(1000 * ranks), ranks: ranks, route: .ring, pass: .forward)
     #expect(abs(prediction.seconds / (visit.computing * Double(ranks)) - 1) < 1e-9)
     #expect(prediction.exposedSeconds < 1e-9 && prediction.limit == .none)
   }
@@ -45,21 +45,21 @@ struct RingStepsTests {
     let visit = visit(1000)
     let rate = 1e9 * visit.sending / visit.computing / 3
     let prediction = cluster(bytesPerSecond: rate, latency: 0.25).predict(
-      problem(1000 * ranks), ranks: ranks, transport: .ring, pass: .forward)
+      problem(1000 * ranks), ranks: ranks, route: .ring, pass: .forward)
     // P − 1 transfers of three visits each, and the last visit.
     let expected = Double(ranks - 1) * (3 * visit.computing + 0.25) + visit.computing
     #expect(abs(prediction.seconds / expected - 1) < 1e-9)
     #expect(prediction.limit == .bandwidth)
     let slow = cluster(bytesPerSecond: 1e15, latency: 10).predict(
-      problem(1000 * ranks), ranks: ranks, transport: .ring, pass: .forward)
+      problem(1000 * ranks), ranks: ranks, route: .ring, pass: .forward)
     #expect(slow.limit == .latency)
   }
 
   @Test("a host's ranks share its link where they all send over it")
   func sharedLink() {
     var machines = cluster(bytesPerSecond: 1e6, ranksPerHost: 4)
-    func seconds(_ transport: Transport) -> Double {
-      machines.predict(problem(8000), ranks: 8, transport: transport, pass: .forward).seconds
+    func seconds(_ route: Route) -> Double {
+      machines.predict(problem(8000), ranks: 8, route: route, pass: .forward).seconds
     }
     let visit = visit(1000)
     // Counted host by host one rank of each sends to the other host; round the hosts all do.
@@ -75,7 +75,7 @@ struct RingStepsTests {
   @Test("a causal mask over contiguous shards waits for the last rank")
   func contiguous() {
     let prediction = cluster(bytesPerSecond: 1e12).predict(
-      problem(8000, isCausal: true), ranks: 8, transport: .ring, pass: .forward)
+      problem(8000, isCausal: true), ranks: 8, route: .ring, pass: .forward)
     let visit = visit(1000).computing
     #expect(abs(prediction.seconds / (7.5 * visit) - 1) < 0.01)
     // (1 + … + 8 − 4) / 8 visits are the mean.
@@ -90,7 +90,7 @@ struct RingStepsTests {
     machines.sharesCores = true
     let visit = visit(1000)
     func seconds() -> Double {
-      machines.predict(problem(4000), ranks: 4, transport: .ring, pass: .forward).seconds
+      machines.predict(problem(4000), ranks: 4, route: .ring, pass: .forward).seconds
     }
     #expect(abs(seconds() / (8 * visit.computing) - 1) < 0.01)
     // Links so slow that the cores are idle most of the time.
@@ -103,12 +103,12 @@ struct RingStepsTests {
     let visit = visit(1000)
     let (computing, sending) = (2.5 * visit.computing, visit.sending)
     let hidden = cluster(bytesPerSecond: 1e12).predict(
-      problem(4000), ranks: 4, transport: .ring, pass: .backward)
+      problem(4000), ranks: 4, route: .ring, pass: .backward)
     #expect(abs(hidden.seconds / (4 * computing) - 1) < 1e-6)
     // At 10 kB/s nothing else counts: three blocks and three gradients over each link; queries
     // travel, whose rows are 3 + 2 · 64 floats, and 64 come back.
     let exposed = cluster(bytesPerSecond: 1e4).predict(
-      problem(4000), ranks: 4, transport: .ring, pass: .backward)
+      problem(4000), ranks: 4, route: .ring, pass: .backward)
     let bytes = 3.0 * (131 + 64) / 128
     #expect(abs(exposed.seconds / (bytes * sending * 1e5) - 1) < 0.01)
   }
@@ -118,7 +118,7 @@ struct RingStepsTests {
     var machines = cluster(bytesPerSecond: 1e12)
     machines.noise = 0.1
     func seconds() -> Double {
-      machines.predict(problem(64000), ranks: 64, transport: .ring, pass: .forward).seconds
+      machines.predict(problem(64000), ranks: 64, route: .ring, pass: .forward).seconds
     }
     let ratio = seconds() / (64 * visit(1000).computing)
     #expect(ratio > 1.005 && ratio < 1.2 && seconds() == seconds())
@@ -127,11 +127,11 @@ struct RingStepsTests {
   @Test("heads are exchanged before and after, and those without any wait")
   func heads() {
     let machines = cluster(bytesPerSecond: 1e9)
-    let two = machines.predict(problem(4000), ranks: 2, transport: .heads, pass: .forward)
+    let two = machines.predict(problem(4000), ranks: 2, route: .heads, pass: .forward)
     #expect(abs(two.computeSeconds / (4 * visit(2000).computing / 2) - 1) < 1e-9)
     #expect(abs(two.exposedSeconds - two.bytesSentPerRank / 1e9) < 1e-9)
     // Two heads for four ranks.
-    let four = machines.predict(problem(4000), ranks: 4, transport: .heads, pass: .forward)
+    let four = machines.predict(problem(4000), ranks: 4, route: .heads, pass: .forward)
     #expect(abs(four.efficiency - 0.5) < 0.01 && four.limit == .heads)
   }
 }

@@ -11,9 +11,9 @@ struct RingScheduleTests {
   ) -> RingSchedule {
     let ranks = groups.reduce(0) { $0 + $1.count }
     let shards = Sharding(layout, tokens: tokens, ranks: ranks).shards
-    return RingSchedule(groups: groups) {
-      pattern.reaches(keys: shards[$1], queries: shards[$0])
-    }
+    return RingSchedule(
+      groups: groups,
+      meetings: Meetings(ranks: ranks) { pattern.reaches(keys: shards[$1], queries: shards[$0]) })
   }
 
   /// Ranks in groups of at most `size`.
@@ -91,16 +91,11 @@ struct RingScheduleTests {
   }
 
   @Test func nothingIsSentThatNobodyNeeds() {
+    // With a causal mask over contiguous shards a block goes to the ranks after its owner; with a mask of
+    // segments that are shards, nowhere.
     let causal = schedule(
       .contiguous, tokens: 40, groups: groups(ranks: 4, size: 1), pattern: CausalPattern())
-    let blocks = [1, 10, 100, 1000]
-    #expect(
-      (0..<4).map { causal.bytesSent(by: $0, blocks: blocks, results: [0, 0, 0, 0]) }
-        == [1, 11, 111, 0])
-    // Each rank sends on what it and those before it know of earlier blocks.
-    #expect(
-      (0..<4).map { causal.bytesSent(by: $0, blocks: [0, 0, 0, 0], results: blocks) }
-        == [0, 1, 11, 111])
+    #expect(causal.hops == [3, 2, 1, 0])
 
     struct OwnSegment: AttentionPattern {
       func coverage(keys: PositionRange, queries: PositionRange) -> Coverage {
@@ -114,19 +109,28 @@ struct RingScheduleTests {
     }
     let local = schedule(
       .contiguous, tokens: 40, groups: groups(ranks: 4, size: 1), pattern: OwnSegment())
-    #expect(
-      (0..<4).allSatisfy { local.bytesSent(by: $0, blocks: blocks, results: blocks) == 0 })
+    #expect(local.hops == [0, 0, 0, 0])
   }
 
-  @Test("a block crosses between groups once a group, not once a rank")
-  func hierarchy() {
-    let blocks = [Int](repeating: 1, count: 8)
-    let none = [Int](repeating: 0, count: 8)
-    let rings = schedule(
-      .zigzag, tokens: 64, groups: groups(ranks: 8, size: 1), pattern: CausalPattern())
-    let nodes = schedule(
-      .zigzag, tokens: 64, groups: groups(ranks: 8, size: 2), pattern: CausalPattern())
-    #expect((0..<8).allSatisfy { rings.bytesSent(by: $0, blocks: blocks, results: none) == 7 })
-    #expect((0..<8).allSatisfy { nodes.bytesSent(by: $0, blocks: blocks, results: none) == 3 })
+  @Test("hops are the same whatever order the ranks of groups are in", arguments: Layout.allCases)
+  func orders(layout: Layout) {
+    // Neighbours, backwards, and hosts that were filled in turn.
+    for ranks in [6, 12] {
+      let hosts = (0..<3).map { host in (0..<ranks).filter { $0 % 3 == host } }
+      for groups in [
+        groups(ranks: ranks, size: 1), groups(ranks: ranks, size: 1).reversed(),
+        groups(ranks: ranks, size: 2).reversed(), hosts, hosts.reversed(),
+      ] {
+        let schedule = schedule(layout, tokens: 90, groups: groups, pattern: CausalPattern())
+        for owner in 0..<ranks {
+          let reached = groups.indices.filter { turn in
+            groups[(schedule.places[owner].group + turn) % groups.count].contains {
+              schedule.sees($0, owner)
+            }
+          }
+          #expect(schedule.hops[owner] == reached.last ?? 0, "\(groups)")
+        }
+      }
+    }
   }
 }

@@ -1,25 +1,28 @@
+import Compute
 import Tensors
 
 /// The five products of one tile of queries and the tile of keys.
 extension BackwardTile {
   /// Collects the gradients of the keys and values, and prepares those of the queries.
   ///
-  /// - Parameter mask: what the rows see of the keys; nil if everything, with nothing added.
+  /// - Parameters:
+  ///   - mask: what the rows see of the keys; nil if everything, with nothing added.
+  ///   - rule: what becomes of scores; nil if nothing does.
   @unsafe
-  mutating func attend(mask: TileMask?) {
+  mutating func attend(mask: TileMask?, rule: TileRule?) {
     for group in 0..<groups { visiblePanels[group] = mask == nil ? 0..<panels : 0..<0 }
     for panel in 0..<panels { visibleGroups[panel] = mask == nil ? 0..<groups : 0..<0 }
     for panel in 0..<panels {
       for group in 0..<groups {
         guard let mask else {
           unsafe computeScores(panel: panel, group: group)
+          if let rule { unsafe change(panel: panel, group: group, by: rule) }
           unsafe computeGradients(panel: panel, group: group)
+          if rule != nil { unsafe multiplyBySlopes(panel: panel, group: group) }
           continue
         }
-        let keyPositions = mask.keys.slice(
-          panel * Self.width..<min((panel + 1) * Self.width, keys))
-        let queryPositions = mask.queries.slice(
-          group * Self.height..<min((group + 1) * Self.height, rows))
+        let keyPositions = mask.keys.slice(columns(of: panel))
+        let queryPositions = mask.queries.slice(rows(of: group))
         let coverage = mask.pattern.coverage(keys: keyPositions, queries: queryPositions)
         if coverage == .none {
           unsafe clear(panel: panel, group: group)
@@ -28,6 +31,7 @@ extension BackwardTile {
         visiblePanels[group] = extended(visiblePanels[group], by: panel)
         visibleGroups[panel] = extended(visibleGroups[panel], by: group)
         unsafe computeScores(panel: panel, group: group)
+        if let rule { unsafe change(panel: panel, group: group, by: rule) }
         if coverage == .some || mask.pattern.hasBias {
           unsafe mask.addBias(
             to: weights.unsafeBaseAddress + place(panel: panel, group: group),
@@ -35,6 +39,7 @@ extension BackwardTile {
             scratch: edge)
         }
         unsafe computeGradients(panel: panel, group: group)
+        if rule != nil { unsafe multiplyBySlopes(panel: panel, group: group) }
       }
     }
     unsafe collect(
@@ -45,6 +50,16 @@ extension BackwardTile {
   @unsafe @inline(__always)
   private func place(panel: Int, group: Int) -> Int {
     group * Self.height * TileSizes.backwardStride + panel * Self.width
+  }
+
+  /// The keys of a panel.
+  private func columns(of panel: Int) -> Range<Int> {
+    panel * Self.width..<min((panel + 1) * Self.width, keys)
+  }
+
+  /// The rows of a group.
+  private func rows(of group: Int) -> Range<Int> {
+    group * Self.height..<min((group + 1) * Self.height, rows)
   }
 
   /// Scores of one register tile: `q kᵀ`.
@@ -78,6 +93,29 @@ extension BackwardTile {
         let gradient = unsafe Vector(loading: gradientTile, at: offset) - mean
         unsafe weight.store(to: weightTile, at: offset)
         unsafe (weight * gradient).store(to: gradientTile, at: offset)
+      }
+    }
+  }
+
+  /// Changes the scores of one register tile, and keeps the derivatives.
+  @unsafe
+  private func change(panel: Int, group: Int, by rule: TileRule) {
+    unsafe rule.apply(
+      to: weights.unsafeBaseAddress + place(panel: panel, group: group),
+      stride: TileSizes.backwardStride, keys: columns(of: panel), queries: rows(of: group),
+      slopes: slopes.unsafeBaseAddress)
+  }
+
+  /// Makes gradients of changed scores those of the scores, by the derivatives kept last.
+  @unsafe
+  private func multiplyBySlopes(panel: Int, group: Int) {
+    let gradients = unsafe scoreGradients.unsafeBaseAddress + place(panel: panel, group: group)
+    for row in 0..<rows(of: group).count {
+      for half in [0, Vector.width] {
+        let offset = row * TileSizes.backwardStride + half
+        let slope = unsafe Vector(
+          loading: slopes.unsafeBaseAddress, at: row * Self.width + half)
+        unsafe (Vector(loading: gradients, at: offset) * slope).store(to: gradients, at: offset)
       }
     }
   }

@@ -1,3 +1,4 @@
+import Compute
 import Tensors
 
 /// One tile of keys while tiles of queries stream past it: gradients of the keys and values are
@@ -54,6 +55,8 @@ struct BackwardTile: ~Copyable {
   var visibleGroups: [Range<Int>]
   /// What the pattern adds to one register tile, and a register tile on the edge of dq.
   let edge: AlignedBuffer<Float>
+  /// The derivatives of a score rule for one register tile.
+  let slopes: AlignedBuffer<Float>
 
   static var width: Int { TileSizes.panelWidth }
   static var height: Int { TileSizes.registerRows }
@@ -81,6 +84,7 @@ struct BackwardTile: ~Copyable {
     visiblePanels = Array(repeating: 0..<0, count: maxRows / Self.height)
     visibleGroups = Array(repeating: 0..<0, count: maxKeys / Self.width)
     edge = AlignedBuffer(zeros: Self.height * Self.width)
+    slopes = AlignedBuffer(zeros: Self.height * Self.width)
   }
 
   var groups: Int { (rows + Self.height - 1) / Self.height }
@@ -171,7 +175,8 @@ struct BackwardTile: ~Copyable {
     }
   }
 
-  /// Adds the gradients of the keys and values to rows of `dk` and `dv`, once all queries have been.
+  /// Adds the gradients of the keys and values to rows of `dk` and `dv`, once all queries have
+  /// been.
   ///
   /// - Parameters:
   ///   - dkRows: row `key` lies at `key · dkStride`.

@@ -1,3 +1,4 @@
+import Compute
 import Tensors
 
 /// Few rows: keys and values are read once, where they lie.
@@ -20,21 +21,28 @@ extension ForwardTile {
   /// - Parameters:
   ///   - first: a multiple of W.
   ///   - mask: what the rows see of them; nil if everything, with nothing added.
+  ///   - rule: what becomes of scores; nil if nothing does.
   @unsafe
-  mutating func attend(to head: PackedHead, first: Int, count: Int, mask: TileMask?) {
+  mutating func attend(
+    to head: PackedHead, first: Int, count: Int, mask: TileMask?, rule: TileRule?
+  ) {
     switch unsafe head.elementType {
-    case .f32: unsafe attend(Float.self, head, first, count, mask)
-    case .f16: unsafe attend(Float16.self, head, first, count, mask)
-    case .bf16: unsafe attend(BFloat16.self, head, first, count, mask)
-    case .int8: unsafe attend(Int8.self, head, first, count, mask)
+    case .f32: unsafe attend(Float.self, head, first, count, mask, rule)
+    case .f16: unsafe attend(Float16.self, head, first, count, mask, rule)
+    case .bf16: unsafe attend(BFloat16.self, head, first, count, mask, rule)
+    case .int8: unsafe attend(Int8.self, head, first, count, mask, rule)
     }
   }
 
   @unsafe @inline(__always)
   private mutating func attend<Element: PackedElement>(
-    _ type: Element.Type, _ head: PackedHead, _ first: Int, _ count: Int, _ mask: TileMask?
+    _ type: Element.Type, _ head: PackedHead, _ first: Int, _ count: Int, _ mask: TileMask?,
+    _ rule: TileRule?
   ) {
     unsafe computeScores(type, head, first, count)
+    unsafe rule?.apply(
+      to: scoreTile(panel: 0, group: 0), stride: TileSizes.scoreStride, keys: 0..<count,
+      queries: 0..<rows)
     visiblePanels[0] = 0..<count / TileSizes.panelWidth
     if let mask { unsafe apply(mask) }
     unsafe computeWeights()

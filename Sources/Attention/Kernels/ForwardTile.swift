@@ -1,12 +1,13 @@
+import Compute
 import Tensors
 
 /// The state of one tile of queries while tiles of keys stream past it: online softmax.
 ///
-/// For each row, `rowMax` is the largest score so far, rounded up to an integer, `rowSum` the sum of `2^(score − rowMax)`,
-/// and `outputs` the same sum weighted by the values. A tile of keys is taken in three passes:
-/// scores, weights, outputs. Scores are in base 2: the softmax scale times log₂e is folded into the
-/// queries when they are packed. After some tiles the state is added to sums outside, which lose
-/// nothing however many there are, and the rows start anew.
+/// For each row, `rowMax` is the largest score so far, rounded up to an integer, `rowSum` the sum
+/// of `2^(score − rowMax)`, and `outputs` the same sum weighted by the values. A tile of keys is
+/// taken in three passes: scores, weights, outputs. Scores are in base 2: the softmax scale times
+/// log₂e is folded into the queries when they are packed. After some tiles the state is added to
+/// sums outside, which lose nothing however many there are, and the rows start anew.
 ///
 /// Source: Dao 2023, FlashAttention-2, Algorithm 1.
 struct ForwardTile: ~Copyable {
@@ -22,8 +23,8 @@ struct ForwardTile: ~Copyable {
   let scores: AlignedBuffer<Float>
   /// `[valuePanels][rows][W]`.
   private let outputs: AlignedBuffer<Float>
-  private let rowMax: AlignedBuffer<Float>
-  private let rowSum: AlignedBuffer<Float>
+  let rowMax: AlignedBuffer<Float>
+  let rowSum: AlignedBuffer<Float>
   /// For each group of 6 rows, the panels of keys that any of them sees.
   var visiblePanels: [Range<Int>]
   /// What the pattern adds to one register tile.
@@ -80,40 +81,6 @@ struct ForwardTile: ~Copyable {
     }
   }
 
-  /// Adds the state to that of the rows of an accumulator.
-  @unsafe
-  func add(to state: CompensatedRowState) {
-    for row in 0..<rows {
-      let ownMax = unsafe rowMax.unsafeBaseAddress[row]
-      // The row has seen nothing.
-      if ownMax == -.infinity { continue }
-      let (kept, added) = unsafe state.add(
-        max: ownMax, sum: rowSum.unsafeBaseAddress[row], to: row)
-      let target = unsafe state.outputs.from(row * state.outputStride)
-      for panel in 0..<valuePanels {
-        let first = panel * TileSizes.panelWidth
-        unsafe target.from(first).add(
-          outputRow(panel: panel, row: row), times: added, keeping: kept,
-          count: min(TileSizes.panelWidth, valueHeadDim - first))
-      }
-    }
-  }
-
-  /// Adds the state to reproducible sums, from row `first` on.
-  @unsafe
-  func add(to sums: ReproducibleState, from first: Int) {
-    for row in 0..<rows {
-      let exponent = unsafe rowMax.unsafeBaseAddress[row]
-      // The row has seen nothing.
-      if exponent == -.infinity { continue }
-      unsafe sums.rowSums.add(
-        rowSum.unsafeBaseAddress + row, panelStride: 0, exponent: exponent, to: first + row)
-      unsafe sums.outputs.add(
-        outputRow(panel: 0, row: row), panelStride: TileSizes.queries * TileSizes.panelWidth,
-        exponent: exponent, to: first + row)
-    }
-  }
-
   @unsafe @inline(__always)
   func outputRow(panel: Int, row: Int) -> UnsafeMutablePointer<Float> {
     unsafe outputs.unsafeBaseAddress + (panel * TileSizes.queries + row) * TileSizes.panelWidth
@@ -123,13 +90,15 @@ struct ForwardTile: ~Copyable {
 
   /// Takes a tile of keys into the state.
   ///
-  /// - Parameter mask: what the rows see of the tile; nil if everything, with nothing added.
+  /// - Parameters:
+  ///   - mask: what the rows see of the tile; nil if everything, with nothing added.
+  ///   - rule: what becomes of scores; nil if nothing does.
   @unsafe
-  mutating func attend(to tile: borrowing KeyTile, mask: TileMask?) {
+  mutating func attend(to tile: borrowing KeyTile, mask: TileMask?, rule: TileRule?) {
     if let mask {
-      unsafe computeScores(tile, mask)
+      unsafe computeScores(tile, mask, rule)
     } else {
-      unsafe computeScores(tile)
+      unsafe computeScores(tile, rule)
     }
     unsafe computeWeights()
     unsafe accumulateOutputs(tile)
@@ -137,10 +106,16 @@ struct ForwardTile: ~Copyable {
 
   /// Pass 1, everything visible.
   @unsafe
-  private mutating func computeScores(_ tile: borrowing KeyTile) {
+  private mutating func computeScores(_ tile: borrowing KeyTile, _ rule: TileRule?) {
     let panelCount = tile.panelCount
     for panel in 0..<panelCount {
       for group in 0..<groups { unsafe computeScores(tile, panel: panel, group: group) }
+      if let rule {
+        let first = panel * TileSizes.panelWidth
+        unsafe rule.apply(
+          to: scoreTile(panel: panel, group: 0), stride: TileSizes.scoreStride,
+          keys: first..<min(first + TileSizes.panelWidth, tile.count), queries: 0..<rows)
+      }
     }
     unsafe hideScoresPastEnd(of: tile)
     for group in 0..<groups { visiblePanels[group] = 0..<panelCount }
@@ -149,14 +124,18 @@ struct ForwardTile: ~Copyable {
   /// Pass 1 under a mask: register tiles that are hidden cost nothing, and only those on an edge
   /// of the visible region ask the pattern for a bias.
   @unsafe
-  private mutating func computeScores(_ tile: borrowing KeyTile, _ mask: TileMask) {
+  private mutating func computeScores(
+    _ tile: borrowing KeyTile, _ mask: TileMask, _ rule: TileRule?
+  ) {
     for group in 0..<groups { visiblePanels[group] = 0..<0 }
     for panel in 0..<tile.panelCount {
-      let keys = mask.keys.slice(
-        panel * TileSizes.panelWidth..<min((panel + 1) * TileSizes.panelWidth, tile.count))
+      let columns =
+        panel * TileSizes.panelWidth..<min((panel + 1) * TileSizes.panelWidth, tile.count)
+      let keys = mask.keys.slice(columns)
       for group in 0..<groups {
-        let queries = mask.queries.slice(
-          group * TileSizes.registerRows..<min((group + 1) * TileSizes.registerRows, rows))
+        let groupRows =
+          group * TileSizes.registerRows..<min((group + 1) * TileSizes.registerRows, rows)
+        let queries = mask.queries.slice(groupRows)
         let coverage = mask.pattern.coverage(keys: keys, queries: queries)
         if coverage == .none {
           unsafe hideScores(panel: panel, group: group)
@@ -165,6 +144,11 @@ struct ForwardTile: ~Copyable {
         let seen = visiblePanels[group]
         visiblePanels[group] = (seen.isEmpty ? panel : seen.lowerBound)..<panel + 1
         unsafe computeScores(tile, panel: panel, group: group)
+        if let rule {
+          unsafe rule.apply(
+            to: scoreTile(panel: panel, group: group), stride: TileSizes.scoreStride,
+            keys: columns, queries: groupRows)
+        }
         if coverage == .some || mask.pattern.hasBias {
           unsafe mask.addBias(
             to: scoreTile(panel: panel, group: group), stride: TileSizes.scoreStride, keys: keys,
@@ -296,9 +280,3 @@ struct ForwardTile: ~Copyable {
 
 /// log₂e: turns natural-log units into the base-2 units of the kernel.
 let log2OfE: Float = 1.442_695_04
-
-/// Reproducible sums over the leaves that rows have seen.
-struct ReproducibleState {
-  let outputs: ReproducibleRows
-  let rowSums: ReproducibleRows
-}

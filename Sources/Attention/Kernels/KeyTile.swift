@@ -1,3 +1,4 @@
+import Compute
 import Tensors
 
 /// Up to ``TileSizes/keys`` keys and values as panels of floats, W =

@@ -1,3 +1,4 @@
+import Compute
 import Tensors
 
 /// A type that keys and values may be packed in.

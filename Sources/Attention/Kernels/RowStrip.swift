@@ -1,3 +1,4 @@
+import Compute
 /// One row by four panels of a product, held in eight vector registers: what ``RegisterTile`` is
 /// for six rows, for panels that are read where they lie and widened on the way.
 ///

@@ -1,3 +1,5 @@
+import Compute
+
 /// The sizes that decide speed and nothing else.
 ///
 /// - The *register tile* is 6 rows × 2 vectors: 12 accumulators, 2 loads and 1 broadcast fill 15 of
@@ -10,9 +12,9 @@
 ///   450 KiB at head dim 128.
 enum TileSizes {
   /// Rows of a register tile.
-  @inline(__always) static var registerRows: Int { 6 }
+  @inline(__always) static var registerRows: Int { RegisterTile.height }
   /// Columns of a register tile, keys of a K panel, columns of a V panel.
-  @inline(__always) static var panelWidth: Int { 2 * Vector.width }
+  @inline(__always) static var panelWidth: Int { RegisterTile.width }
   /// Query rows of a tile; a multiple of ``registerRows``.
   @inline(__always) static var queries: Int { 144 }
   /// Keys of a tile; a multiple of ``panelWidth``.
@@ -27,15 +29,16 @@ enum TileSizes {
   /// Floats between rows of its weights.
   @inline(__always) static var backwardStride: Int { backwardKeys + 16 }
 
-  /// Keys whose results are summed plainly before they are added to a row's state with what rounding
-  /// takes; a multiple of ``keys``.
+  /// Keys whose results are summed plainly before they are added to a row's state with what
+  /// rounding takes; a multiple of ``keys``.
   ///
   /// Adding so after each tile would cost some percent.
   @inline(__always) static var fastLeaf: Int { 16 * keys }
-  /// Likewise, tiles of queries whose contributions to the gradients of a key are, and tiles of keys
-  /// whose contributions to those of a query.
+  /// Likewise, tiles of queries whose contributions to the gradients of a key are, and tiles of
+  /// keys whose contributions to those of a query.
   @inline(__always) static var backwardTilesAtOnce: Int { 16 }
-  /// Tiles of keys that are so few that what they contribute is added to a query's gradients at once.
+  /// Tiles of keys that are so few that what they contribute is added to a query's gradients at
+  /// once.
   @inline(__always) static var fewBackwardTiles: Int { 4 }
 
   /// Tokens of a leaf of reproducible sums; a multiple of ``keys``, ``backwardKeys`` and

@@ -37,3 +37,47 @@ public struct CausalPattern: AttentionPattern {
     }
   }
 }
+
+/// `--causal`: a query sees no key after itself.
+public struct CausalMask: Mask {
+  /// Its option and field.
+  public static let name = "causal"
+  /// The field says `false` without it.
+  public static let absence: Bool? = false
+
+  /// Creates the mask.
+  public init() {}
+
+  /// It has no value but that it is there.
+  public var description: String { "true" }
+  /// Its name.
+  public var words: String { Self.name }
+
+  /// Aligned at the bottom right.
+  public func pattern(tokens: Int, keyTokens: Int) -> any AttentionPattern {
+    CausalPattern(offset: keyTokens - tokens)
+  }
+
+  /// `key ≤ query + keyTokens − tokens`.
+  public func allows(query: Int, key: Int, tokens: Int, keyTokens: Int) -> Bool {
+    key <= query + (keyTokens - tokens)
+  }
+
+  /// A triangle with its diagonal.
+  public func pairs(tokens: Double) -> Double? { tokens * (tokens + 1) / 2 }
+
+  /// `true`.
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    try container.encode(true)
+  }
+
+  /// Takes `true` alone.
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    guard try container.decode(Bool.self) else {
+      throw DecodingError.dataCorruptedError(
+        in: container, debugDescription: "the mask is there, or its field says that it is not")
+    }
+  }
+}

@@ -127,12 +127,12 @@ final class DilatedBackwardPass: DilatedPass {
       KeyValueGradient.byteCount(keys: step.keys.count, shape: rows.shape))
     var keyGradient = unsafe KeyValueGradient(
       shape: rows.shape, keys: step.keys.count, memory: gradientMemory.bytes)
-    keyGradient.clear()
+    keyGradient.clear(team: team)
     BlockComputation(shape: rows.shape, scale: scale, pattern: rows.pattern, team: team)
       .addGradients(
         state.block, and: block, to: &state.gradient, and: &keyGradient, poll: poll)
     if step.isLast {
-      state.gradient.multiply(by: scale)
+      state.gradient.multiply(by: scale, team: team)
       unsafe rows.send(state.gradient.grid, to: results)
     }
     unsafe rows.sendKeys(keyGradient.keyGrid, to: results)

@@ -49,7 +49,7 @@ final class DilatedForwardPass: DilatedPass {
     let shape = plan.shape
     merger = OutputMerger(
       batch: shape.batch, tokens: q.shape[1], heads: shape.queryHeads,
-      valueHeadDim: shape.valueHeadDim)
+      valueHeadDim: shape.valueHeadDim, team: team)
     outward = plan.forwardOutward
     homeward = plan.forwardHomeward(withRemainder: sendsRemainder)
   }
@@ -73,7 +73,7 @@ final class DilatedForwardPass: DilatedPass {
       current = consume state
       return
     }
-    state.partial.divide()
+    state.partial.divide(team: team)
     unsafe rows.send(state.partial.outputGrid, to: results)
     let statistics = unsafe state.partial.logSumExpGrids
     for grid in statistics.prefix(sendsRemainder ? 2 : 1) { rows.send(grid, to: results) }

@@ -54,8 +54,11 @@ final class Parcels {
 
   /// Starts to send and to receive.
   func begin(tag: Int, on world: borrowing Communicator) throws(MPIError) {
-    try unsafe exchange.begin(
-      sending: outgoingMessages, receiving: incomingMessages, tag: tag, on: world)
+    // Both are of memory that this holds.
+    try exchange.begin(
+      sending: unsafe outgoingMessages.map { unsafe Piece(unowned: $0) },
+      receiving: unsafe incomingMessages.map { unsafe Piece(unowned: $0) }, tag: tag,
+      on: MPIWire(world.shared()))
   }
 
   /// For each rank, where what it is to get is to be written.

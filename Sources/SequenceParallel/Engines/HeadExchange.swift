@@ -3,8 +3,8 @@ import MPI
 import Sharding
 import Tensors
 
-/// Ranks of a row exchange tokens for heads, each column computes its heads on a ring, and what it
-/// finds out goes back to the tokens' owners.
+/// Ranks of a row exchange tokens for heads, each column computes its heads on a route of its own, and
+/// what it finds out goes back to the tokens' owners.
 ///
 /// An engine keeps nothing of a pass but the packed blocks, so that any number of layers can share
 /// it: queries travel in the backward pass again, with outputs and their gradients. Blocks are
@@ -21,47 +21,54 @@ final class HeadExchange: AttentionEngine {
   private let queryCounts: [Int]
   private let keyCounts: [Int]
   private let group: HeadGroup
-  private let ownBlock: AlignedBuffer<UInt8>
+  private let team: ThreadTeam
+  private let ownBlock: Piece
   private var isPacked = false
   /// This rank's heads for the tokens of the row; nil if it has no heads.
-  private let inner: (problem: ShardedAttention, engine: TravellingKeys)?
+  private let inner: RoutedAttention?
   private(set) var timing = Timing()
 
   /// Connects the ranks of rows and of columns, called by all ranks together.
+  ///
+  /// - Parameters:
+  ///   - planner: of the problem of all ranks.
+  ///   - forward: the route of the forward pass inside a column.
+  ///   - backward: that of the backward pass.
   init(
-    _ problem: ShardedAttention, grid: HeadGrid, options: DistributedAttention.Options,
-    on world: borrowing Communicator
+    _ planner: RoutePlanner, grid: HeadGrid, forward: Route, backward: Route,
+    options: DistributedAttention.Options, on world: borrowing Communicator
   ) throws(MPIError) {
+    let problem = planner.problem
     self.problem = problem
     shares = grid.shares(of: problem.shape)
     (row, column) = grid.place(of: world.rank)
     rank = world.rank
+    team = options.team
     let members = grid.members(ofRow: row)
     queryCounts = members.map { problem.queries.tokenCount(of: $0) }
     keyCounts = members.map { problem.keys.tokenCount(of: $0) }
     group = try HeadGroup(grid, timeline: options.timeline, on: world)
-    ownBlock = AlignedBuffer(zeros: problem.blockBytes[rank])
+    ownBlock = StreamMemory.pieces(sizes: [problem.blockBytes[rank]])[0]
     let part = problem.part(column: column, of: grid)
     guard let ring = try world.split(color: part == nil ? nil : column, key: row), let part else {
       inner = nil
       return
     }
-    let stream = try RotatingStream(
-      schedule: part.ringSchedule(), sizes: part.blockBytes, overlaps: options.overlaps,
-      timeline: options.timeline, on: ring)
-    inner = (part, TravellingKeys(part, stream: stream, team: options.team, rank: row))
+    inner = try RoutedAttention(
+      RoutePlanner(part, topology: planner.topology.column(column, of: grid)), forward: forward,
+      backward: backward, options: options, on: ring)
   }
 
-  var traffic: Traffic { group.traffic + (inner?.engine.traffic ?? .zero) }
+  var traffic: Traffic { group.traffic + (inner?.traffic ?? .zero) }
 
   func packOwnBlock(_ body: (inout KeyValueBlock) throws -> Void) rethrows {
     isPacked = true
-    var block = unsafe wholeBlock
-    try body(&block)
+    var block = wholeBlock
+    try body(&block.value)
   }
 
   func close() throws(MPIError) {
-    try inner?.engine.close()
+    try inner?.close()
   }
 
   // MARK: Passes
@@ -74,7 +81,7 @@ final class HeadExchange: AttentionEngine {
     let q = try toHeads("q", queries.tensor, headDim: problem.shape.headDim)
     let output: AttentionOutput
     if let inner {
-      output = try inner.engine.forward(
+      output = try inner.forward(
         QueryShard(q, runs: inner.problem.queries.shards[row]), progress: progress)
     } else {
       output = AttentionOutput(
@@ -103,7 +110,7 @@ final class HeadExchange: AttentionEngine {
     let lseRemainder = try statesToHeads("lse", output.lseRemainder)
     let dq: Tensor<Float>
     if let inner {
-      dq = try inner.engine.queryGradients(
+      dq = try inner.queryGradients(
         QueryShard(q, runs: inner.problem.queries.shards[row]),
         output: AttentionOutput(o: o, lse: lse, lseRemainder: lseRemainder),
         outputGradient: innerGradient, progress: progress)
@@ -112,73 +119,67 @@ final class HeadExchange: AttentionEngine {
     }
     let own = try collectKeyGradients()
     let gradients = AttentionGradients(
-      dq: try toTokens("dq", dq, headDim: shape.headDim), dk: own.dk(), dv: own.dv())
+      dq: try toTokens("dq", dq, headDim: shape.headDim), dk: own.dk(team: team),
+      dv: own.dv(team: team))
     takeTime()
     return gradients
   }
 
   private func takeTime() {
-    timing = inner?.engine.timing ?? Timing()
+    timing = inner?.timing ?? Timing()
     timing.waiting += group.waiting
   }
 
   // MARK: Keys and values
 
-  @unsafe
-  private var wholeBlock: KeyValueBlock {
-    unsafe KeyValueBlock(
-      shape: problem.shape, elementType: problem.wire, runs: problem.keys.shards[rank],
-      memory: ownBlock.unsafeMutableBytes)
-  }
+  private var wholeBlock: Lent<KeyValueBlock> { problem.block(of: rank, at: ownBlock) }
 
   /// Gives each rank of the row its heads of the own block, and puts what comes in together to the
   /// block of the row.
   private func exchangeBlocks() throws(MPIError) {
     guard try group.anyone(isPacked) else { return }
     isPacked = false
-    let outgoing = PartBuffer(
+    let outgoing = StreamMemory.pieces(
       sizes: shares.map { $0.blockBytes(keys: keyCounts[column], wire: problem.wire) })
-    let whole = unsafe wholeBlock
-    for (index, share) in shares.enumerated() {
-      unsafe whole.copy(kvHeads: share.kvHeads, to: outgoing[index])
+    let whole = wholeBlock
+    for (share, piece) in zip(shares, outgoing) {
+      whole.copy(kvHeads: share.kvHeads, to: piece)
     }
-    let row = unsafe inner?.engine.ownBlock ?? UnsafeMutableRawBufferPointer(start: nil, count: 0)
+    let row = inner?.ownBlock ?? .nothing
     var end = 0
-    let incoming = unsafe keyCounts.map { keys in
+    let incoming = keyCounts.map { keys in
       let start = end
       end += shares[column].blockBytes(keys: keys, wire: problem.wire)
-      return unsafe UnsafeMutableRawBufferPointer(rebasing: row[start..<end])
+      return row[start..<end]
     }
-    try unsafe group.exchange("block", sending: outgoing.all, receiving: incoming)
+    try group.exchange("block", sending: outgoing, receiving: incoming)
   }
 
   /// Gives each rank of the row the gradients of its keys, and adds up what comes in, in the order
   /// of the columns: a KV head that two of them read comes from both.
   private func collectKeyGradients() throws(MPIError) -> KeyValueGradient {
     let accumulation = problem.accumulation
-    let outgoing = PartBuffer(
+    let outgoing = StreamMemory.pieces(
       sizes: keyCounts.map { shares[column].gradientBytes(keys: $0, accumulation) })
-    let incoming = PartBuffer(
+    let incoming = StreamMemory.pieces(
       sizes: shares.map { $0.gradientBytes(keys: keyCounts[column], accumulation) })
     if let inner {
-      let row = inner.engine.ownGradient
+      let row = inner.ownGradient()
       var end = 0
       for (index, keys) in keyCounts.enumerated() {
-        var part = unsafe KeyValueGradient(
-          shape: inner.problem.shape, keys: keys, memory: outgoing[index],
-          accumulation: accumulation)
-        part.add(row, keys: end..<end + keys, firstKVHead: 0)
+        var part = inner.problem.gradient(keys: keys, at: outgoing[index])
+        part.value.add(row.value, keys: end..<end + keys, firstKVHead: 0, team: team)
         end += keys
       }
     }
-    try unsafe group.exchange("dk, dv", sending: outgoing.all, receiving: incoming.all)
+    try group.exchange("dk, dv", sending: outgoing, receiving: incoming)
     var sum = KeyValueGradient(
       shape: problem.shape, keys: keyCounts[column], accumulation: accumulation)
     for (index, share) in shares.enumerated() {
-      guard let shape = share.shape else { continue }
-      let part = unsafe KeyValueGradient(
-        shape: shape, keys: keyCounts[column], memory: incoming[index], accumulation: accumulation)
-      sum.add(part, keys: 0..<keyCounts[column], firstKVHead: share.kvHeads.lowerBound)
+      guard let part = problem.gradient(of: share, keys: keyCounts[column], at: incoming[index])
+      else { continue }
+      sum.add(
+        part.value, keys: 0..<keyCounts[column], firstKVHead: share.kvHeads.lowerBound, team: team)
     }
     return sum
   }

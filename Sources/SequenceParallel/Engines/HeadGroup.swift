@@ -3,7 +3,7 @@ import Tensors
 
 /// The ranks of a row, which exchange heads.
 final class HeadGroup {
-  private let group: Communicator
+  private let wire: MPIWire
   private let firstRank: Int
   private let timeline: Timeline?
   /// Time spent in exchanges since it was last set to zero.
@@ -15,31 +15,29 @@ final class HeadGroup {
     guard let group = try world.split(color: row, key: column) else {
       preconditionFailure("every rank is in a row")
     }
-    self.group = group
+    wire = MPIWire(group)
     self.timeline = timeline
     firstRank = grid.members(ofRow: row).lowerBound
   }
 
-  var traffic: Traffic { group.traffic }
+  var traffic: Traffic { wire.traffic }
 
   /// Whether any rank of the row says so.
   func anyone(_ isSo: Bool) throws(MPIError) -> Bool {
     let start = ContinuousClock.now
-    let answer = try group.allReduce(isSo ? 1 : 0, with: .max)
+    let answer = try wire.communicator.allReduce(isSo ? 1 : 0, with: .max)
     waiting += ContinuousClock.now - start
     return answer == 1
   }
 
   /// Gives each rank of the row a part, gets one of each, and waits for the end of it.
-  @unsafe
   func exchange(
-    _ name: String, sending outgoing: [UnsafeMutableRawBufferPointer],
-    receiving incoming: [UnsafeMutableRawBufferPointer]
+    _ name: String, sending outgoing: [Piece], receiving incoming: [Piece]
   ) throws(MPIError) {
     let start = ContinuousClock.now
     let exchange = PeerExchange(name, firstRank: firstRank, timeline: timeline)
-    try unsafe exchange.begin(sending: outgoing, receiving: incoming, on: group)
-    try group.wait(for: "the exchange of \(name)") { () throws(MPIError) in
+    try exchange.begin(sending: outgoing, receiving: incoming, on: wire)
+    try wire.wait(for: "the exchange of \(name)") { () throws(MPIError) in
       try exchange.isFinished()
     }
     let end = ContinuousClock.now
@@ -55,8 +53,8 @@ final class HeadGroup {
     _ name: String, _ tensor: borrowing Tensor<Float>, _ matrices: SharedMatrices, shape: Shape
   ) throws(MPIError) -> Tensor<Float> {
     try redistribute(
-      name, tensor, matrices.partsOfRows(of: group.rank), to: shape,
-      matrices.partsOfColumns(of: group.rank))
+      name, tensor, matrices.partsOfRows(of: wire.rank), to: shape,
+      matrices.partsOfColumns(of: wire.rank))
   }
 
   /// From a rank's columns of all rows to its rows of all columns.
@@ -64,8 +62,8 @@ final class HeadGroup {
     _ name: String, _ tensor: borrowing Tensor<Float>, _ matrices: SharedMatrices, shape: Shape
   ) throws(MPIError) -> Tensor<Float> {
     try redistribute(
-      name, tensor, matrices.partsOfColumns(of: group.rank), to: shape,
-      matrices.partsOfRows(of: group.rank))
+      name, tensor, matrices.partsOfColumns(of: wire.rank), to: shape,
+      matrices.partsOfRows(of: wire.rank))
   }
 
   /// Parts that lie together are sent and received in place, others by way of a copy.
@@ -75,58 +73,22 @@ final class HeadGroup {
   ) throws(MPIError) -> Tensor<Float> {
     let start = ContinuousClock.now
     let target = Tensor<Float>(zeros: shape)
-    let outgoing = PartBuffer(sizes: sends.map { $0.isDense ? 0 : $0.byteCount })
-    let incoming = PartBuffer(sizes: receives.map { $0.isDense ? 0 : $0.byteCount })
-    let (sourceBase, targetBase) = unsafe (source.unsafeBaseAddress, target.unsafeBaseAddress)
-    for (index, part) in sends.enumerated() where !part.isDense {
-      unsafe part.copy(from: sourceBase, to: outgoing[index])
+    let outgoing = StreamMemory.pieces(sizes: sends.map { $0.isDense ? 0 : $0.byteCount })
+    let incoming = StreamMemory.pieces(sizes: receives.map { $0.isDense ? 0 : $0.byteCount })
+    // Both outlive the exchange, which ends in here.
+    let (sent, received) = unsafe (Piece(of: source), Piece(of: target))
+    for (part, message) in zip(sends, outgoing) where !part.isDense {
+      part.gather(from: sent, in: message)
     }
     waiting += ContinuousClock.now - start
-    try unsafe exchange(
-      name,
-      sending: sends.indices.map {
-        unsafe sends[$0].isDense ? sends[$0].bytes(of: sourceBase) : outgoing[$0]
-      },
-      receiving: receives.indices.map {
-        unsafe receives[$0].isDense ? receives[$0].bytes(of: targetBase) : incoming[$0]
-      })
+    try exchange(
+      name, sending: zip(sends, outgoing).map { $0.isDense ? $0.piece(of: sent) : $1 },
+      receiving: zip(receives, incoming).map { $0.isDense ? $0.piece(of: received) : $1 })
     let end = ContinuousClock.now
-    for (index, part) in receives.enumerated() where !part.isDense {
-      unsafe part.copy(from: incoming[index], to: targetBase)
+    for (part, message) in zip(receives, incoming) where !part.isDense {
+      part.scatter(from: message, to: received)
     }
     waiting += ContinuousClock.now - end
     return target
-  }
-}
-
-extension TensorPart {
-  fileprivate var byteCount: Int { elementCount * MemoryLayout<Float>.stride }
-
-  /// The bytes of a dense part.
-  @unsafe
-  fileprivate func bytes(of tensor: UnsafeMutablePointer<Float>) -> UnsafeMutableRawBufferPointer {
-    unsafe UnsafeMutableRawBufferPointer(start: tensor + start, count: byteCount)
-  }
-
-  @unsafe
-  fileprivate func copy(
-    from tensor: UnsafeMutablePointer<Float>, to message: UnsafeMutableRawBufferPointer
-  ) {
-    let message = unsafe message.assumingMemoryBound(to: Float.self).baseAddress
-    guard elementCount > 0, let message = unsafe message else { return }
-    for index in 0..<count {
-      unsafe (message + index * width).update(from: tensor + start + index * stride, count: width)
-    }
-  }
-
-  @unsafe
-  fileprivate func copy(
-    from message: UnsafeMutableRawBufferPointer, to tensor: UnsafeMutablePointer<Float>
-  ) {
-    let message = unsafe message.assumingMemoryBound(to: Float.self).baseAddress
-    guard elementCount > 0, let message = unsafe message else { return }
-    for index in 0..<count {
-      unsafe (tensor + start + index * stride).update(from: message + index * width, count: width)
-    }
   }
 }

@@ -4,7 +4,7 @@ import Sharding
 import Tensors
 
 /// Queries stay; blocks of keys and values pass by, and their gradients follow them home.
-final class TravellingKeys: AttentionEngine {
+final class TravellingKeys: PassEngine {
   private let problem: ShardedAttention
   private let team: ThreadTeam
   private let rank: Int
@@ -21,23 +21,19 @@ final class TravellingKeys: AttentionEngine {
 
   var traffic: Traffic { stream.traffic }
 
-  /// Where this rank's own block lies.
-  var ownBlock: UnsafeMutableRawBufferPointer { unsafe stream.ownBlock }
-
-  func packOwnBlock(_ body: (inout KeyValueBlock) throws -> Void) rethrows {
-    var block = unsafe problem.block(of: rank, at: stream.ownBlock)
-    try body(&block)
-  }
+  /// Copies this rank's own block to where the stream begins, unless it lies there.
+  func takeOwnBlock(from piece: Piece) { stream.ownBlock.copy(from: piece) }
 
   func forward(
     _ queries: borrowing QueryShard, progress: (_ scores: Int) -> Void
   ) throws(MPIError) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
       shape: problem.shape, tokens: queries.tokens, scale: problem.scale,
-      pattern: problem.pattern, accumulation: problem.accumulation, team: team)
+      pattern: problem.pattern, scoreRule: problem.scoreRule, accumulation: problem.accumulation,
+      team: team)
     timing = try stream.run(results: nil) { visit, poll in
-      let block = unsafe problem.block(of: visit.owner, at: visit.block)
-      accumulator.attend(queries, to: block) { scores in
+      let block = problem.block(of: visit.owner, at: visit.block)
+      accumulator.attend(queries, to: block.value) { scores in
         progress(scores)
         poll()
       }
@@ -48,34 +44,27 @@ final class TravellingKeys: AttentionEngine {
     return output
   }
 
-  func backward(
-    _ queries: borrowing QueryShard, output: borrowing AttentionOutput,
-    outputGradient: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void
-  ) throws(MPIError) -> AttentionGradients {
-    let dq = try queryGradients(
-      queries, output: output, outputGradient: outputGradient, progress: progress)
-    let own = ownGradient
-    return AttentionGradients(dq: dq, dk: own.dk(), dv: own.dv())
-  }
-
-  /// The backward pass, which leaves what it finds out about this rank's keys in ``ownGradient``.
-  ///
-  /// - Returns: `dq`.
   func queryGradients(
     _ queries: borrowing QueryShard, output: borrowing AttentionOutput,
     outputGradient: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void
   ) throws(MPIError) -> Tensor<Float> {
     let start = ContinuousClock.now
-    try stream.reserveResults(problem.travellingKeys(.backward).results)
+    try stream.reserveResults(
+      problem.keys.tokenCounts.map {
+        KeyValueGradient.byteCount(
+          keys: $0, shape: problem.shape, accumulation: problem.accumulation)
+      })
     var accumulator = BackwardAccumulator(
       shape: problem.shape, output: output, outputGradient: outputGradient, scale: problem.scale,
-      pattern: problem.pattern, accumulation: problem.accumulation, team: team)
+      pattern: problem.pattern, scoreRule: problem.scoreRule, accumulation: problem.accumulation,
+      team: team)
     let prepared = ContinuousClock.now - start
-    timing = try stream.run(results: problem.gradientSums) { visit, poll in
-      let block = unsafe problem.block(of: visit.owner, at: visit.block)
-      var gradient = unsafe problem.gradient(of: visit.owner, at: visit.result)
+    timing = try stream.run(results: problem.gradientSums(team)) { visit, poll in
+      let block = problem.block(of: visit.owner, at: visit.block)
+      var gradient = problem.gradient(of: visit.owner, at: visit.result)
       accumulator.attend(
-        queries, outputGradient: outputGradient, to: block, addingTo: &gradient, part: visit.part
+        queries, outputGradient: outputGradient, to: block.value, addingTo: &gradient.value,
+        part: visit.part
       ) { scores in
         progress(scores)
         poll()
@@ -85,44 +74,23 @@ final class TravellingKeys: AttentionEngine {
     return accumulator.finish()
   }
 
-  /// The gradients of this rank's keys and values after a backward pass, until the next one; they
-  /// lie in the engine's memory.
-  var ownGradient: KeyValueGradient {
-    unsafe problem.gradient(of: rank, at: stream.ownResult)
-  }
+  func ownGradient() -> Lent<KeyValueGradient> { problem.gradient(of: rank, at: stream.ownResult) }
 
   func close() throws(MPIError) {
     try stream.close()
   }
 }
 
-/// Blocks and gradients as they lie in the memory of a stream, which outlives them.
 extension ShardedAttention {
-  @unsafe
-  func block(
-    of owner: Int, at memory: UnsafeMutableRawBufferPointer
-  ) -> KeyValueBlock {
-    unsafe KeyValueBlock(
-      shape: shape, elementType: wire, runs: keys.shards[owner], memory: memory)
-  }
-
-  @unsafe
-  fileprivate func gradient(
-    of owner: Int, at memory: UnsafeMutableRawBufferPointer
-  ) -> KeyValueGradient {
-    unsafe KeyValueGradient(
-      shape: shape, keys: keys.tokenCount(of: owner), memory: memory, accumulation: accumulation)
-  }
-
-  fileprivate var gradientSums: ResultOperations {
-    unsafe ResultOperations(
+  fileprivate func gradientSums(_ team: ThreadTeam) -> ResultOperations {
+    ResultOperations(
       clear: { owner, memory in
-        var gradient = unsafe gradient(of: owner, at: memory)
-        gradient.clear()
+        var gradient = gradient(of: owner, at: memory)
+        gradient.value.clear(team: team)
       },
       add: { owner, memory, other in
-        var gradient = unsafe gradient(of: owner, at: memory)
-        unsafe gradient.add(self.gradient(of: owner, at: other))
+        var gradient = gradient(of: owner, at: memory)
+        gradient.value.add(self.gradient(of: owner, at: other).value, team: team)
       })
   }
 }

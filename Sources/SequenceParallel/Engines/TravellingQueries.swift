@@ -3,193 +3,131 @@ import MPI
 import Sharding
 import Tensors
 
-/// Keys and values stay; blocks of queries pass by in one pass or both, and what is found out about
-/// them follows them home: outputs not yet divided by their row sums, or gradients.
-final class TravellingQueries: AttentionEngine {
+/// Keys and values stay; blocks of queries pass by in one pass, and what is found out about them
+/// follows them home: outputs not yet divided by their row sums, or gradients.
+final class TravellingQueries: PassEngine {
   private let problem: ShardedAttention
-  private let maker: StreamMaker
   private let computation: BlockComputation
-  private let world: Communicator
-  private let forwardStream: (any BlockStream)?
-  /// Made when it is first needed.
-  private var backwardStream: (any BlockStream)?
-  /// What has the passes in which keys travel; nil if there are none.
-  private let keys: TravellingKeys?
-  /// Whether keys travel in the backward pass.
-  private let keysTravelBackward: Bool
-  /// This rank's own keys and values, unless they are in a stream.
-  private let ownKeys: AlignedBuffer<UInt8>
+  private let team: ThreadTeam
+  private let rank: Int
+  private let stream: any BlockStream
+  private let keys: OwnKeys
+  /// That of the keys, in a backward pass.
+  private var gradientMemory = Piece.nothing
   private(set) var timing = Timing()
 
-  /// Connects the ranks, called by all of them together.
-  ///
   /// - Parameters:
-  ///   - routes: what travels in which pass, queries in one at least.
-  ///   - world: the ranks of the problem.
+  ///   - stream: of blocks of the problem's queries, as they are in the pass that is to be run.
+  ///   - keys: this rank's own.
   init(
-    _ problem: ShardedAttention, forward: BackwardRoute, backward: BackwardRoute,
-    maker: StreamMaker, team: ThreadTeam, on world: borrowing Communicator
-  ) throws(MPIError) {
+    _ problem: ShardedAttention, stream: any BlockStream, keys: OwnKeys, team: ThreadTeam,
+    rank: Int
+  ) {
     self.problem = problem
-    self.maker = maker
+    self.stream = stream
+    self.keys = keys
+    self.team = team
+    self.rank = rank
     computation = BlockComputation(
       shape: problem.shape, scale: problem.scale, pattern: problem.pattern,
-      accumulation: problem.accumulation, team: team)
-    self.world = try world.duplicate()
-    if forward == .queries {
-      forwardStream = try maker.stream(of: problem.travellingQueries(.forward), on: world)
-    } else {
-      forwardStream = nil
-    }
-    keysTravelBackward = backward == .keys
-    if forward == .keys || backward == .keys {
-      keys = TravellingKeys(
-        problem, stream: try maker.stream(of: problem.travellingKeys(.forward), on: world),
-        team: team, rank: world.rank)
-      ownKeys = AlignedBuffer(zeros: 0)
-    } else {
-      keys = nil
-      ownKeys = AlignedBuffer(zeros: problem.blockBytes[world.rank])
-    }
+      scoreRule: problem.scoreRule, accumulation: problem.accumulation, team: team)
   }
 
-  var traffic: Traffic {
-    (forwardStream?.traffic ?? .zero) + (backwardStream?.traffic ?? .zero)
-      + (keys?.traffic ?? .zero)
-  }
-
-  func packOwnBlock(_ body: (inout KeyValueBlock) throws -> Void) rethrows {
-    var block = unsafe problem.block(of: world.rank, at: ownBlock)
-    try body(&block)
-  }
-
-  private var ownBlock: UnsafeMutableRawBufferPointer {
-    unsafe keys?.ownBlock ?? ownKeys.unsafeMutableBytes
-  }
+  var traffic: Traffic { stream.traffic }
 
   func forward(
     _ queries: borrowing QueryShard, progress: (_ scores: Int) -> Void
   ) throws(MPIError) -> AttentionOutput {
-    guard let stream = forwardStream else {
-      guard let keys else { preconditionFailure("nothing travels forward") }
-      let output = try keys.forward(queries, progress: progress)
-      timing = keys.timing
-      return output
-    }
     let start = ContinuousClock.now
-    try stream.reserveResults(problem.travellingQueries(.forward).results)
-    var own = unsafe problem.queryBlock(of: world.rank, .forward, at: stream.ownBlock)
-    own.load(queries)
+    try stream.reserveResults(
+      problem.queries.tokenCounts.map {
+        ForwardPartial.byteCount(
+          tokens: $0, shape: problem.shape, accumulation: problem.accumulation)
+      })
+    var own = problem.queryBlock(of: rank, .forward, at: stream.ownBlock)
+    own.value.load(queries, team: team)
     let prepared = ContinuousClock.now - start
-    let block = unsafe problem.block(of: world.rank, at: ownBlock)
-    timing = try stream.run(results: problem.partialSums) { visit, poll in
-      let queries = unsafe problem.queryBlock(of: visit.owner, .forward, at: visit.block)
-      var partial = unsafe problem.partial(of: visit.owner, at: visit.result)
-      computation.attend(queries, to: block, addingTo: &partial, part: visit.part) { scores in
+    let block = problem.block(of: rank, at: keys.piece)
+    timing = try stream.run(results: problem.partialSums(team)) { visit, poll in
+      let queries = problem.queryBlock(of: visit.owner, .forward, at: visit.block)
+      var partial = problem.partial(of: visit.owner, at: visit.result)
+      computation.attend(
+        queries.value, to: block.value, addingTo: &partial.value, part: visit.part
+      ) { scores in
         progress(scores)
         poll()
       }
     }
     let end = ContinuousClock.now
-    let output = unsafe problem.partial(of: world.rank, at: stream.ownResult).output()
+    var partial = problem.partial(of: rank, at: stream.ownResult)
+    let output = partial.value.output(team: team)
     timing.computing += prepared + (ContinuousClock.now - end)
     return output
   }
 
-  func backward(
+  func queryGradients(
     _ queries: borrowing QueryShard, output: borrowing AttentionOutput,
     outputGradient: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void
-  ) throws(MPIError) -> AttentionGradients {
-    if keysTravelBackward {
-      guard let keys else { preconditionFailure("nothing travels backward") }
-      let gradients = try keys.backward(
-        queries, output: output, outputGradient: outputGradient, progress: progress)
-      timing = keys.timing
-      return gradients
-    }
+  ) throws(MPIError) -> Tensor<Float> {
     let start = ContinuousClock.now
-    let blocks = problem.travellingQueries(.backward)
-    if backwardStream == nil { backwardStream = try maker.stream(of: blocks, on: world) }
-    guard let stream = backwardStream else { preconditionFailure("no stream") }
-    try stream.reserveResults(blocks.results)
-    var own = unsafe problem.queryBlock(of: world.rank, .backward, at: stream.ownBlock)
-    own.load(queries, output: output, outputGradient: outputGradient)
-    let block = unsafe problem.block(of: world.rank, at: ownBlock)
-    var gradient = KeyValueGradient(
-      shape: problem.shape, keys: block.keyCount, accumulation: problem.accumulation)
+    try stream.reserveResults(
+      problem.queries.tokenCounts.map {
+        QueryGradient.byteCount(
+          tokens: $0, shape: problem.shape, accumulation: problem.accumulation)
+      })
+    var own = problem.queryBlock(of: rank, .backward, at: stream.ownBlock)
+    own.value.load(queries, output: output, outputGradient: outputGradient, team: team)
+    let block = problem.block(of: rank, at: keys.piece)
+    if gradientMemory.byteCount == 0 {
+      let byteCount = KeyValueGradient.byteCount(
+        keys: block.value.keyCount, shape: problem.shape, accumulation: problem.accumulation)
+      gradientMemory = StreamMemory(byteCount: byteCount).piece(0..<byteCount)
+    }
+    var gradient = ownGradient()
+    gradient.value.clear(team: team)
     let prepared = ContinuousClock.now - start
-    timing = try stream.run(results: problem.queryGradientSums) { visit, poll in
-      let queries = unsafe problem.queryBlock(of: visit.owner, .backward, at: visit.block)
-      var dq = unsafe problem.queryGradient(of: visit.owner, at: visit.result)
+    timing = try stream.run(results: problem.queryGradientSums(team)) { visit, poll in
+      let queries = problem.queryBlock(of: visit.owner, .backward, at: visit.block)
+      var dq = problem.queryGradient(of: visit.owner, at: visit.result)
       computation.addGradients(
-        queries, and: block, to: &dq, and: &gradient, part: visit.part
+        queries.value, and: block.value, to: &dq.value, and: &gradient.value, part: visit.part
       ) { scores in
         progress(scores)
         poll()
       }
     }
     timing.computing += prepared
-    let dq = unsafe problem.queryGradient(of: world.rank, at: stream.ownResult)
-    return AttentionGradients(
-      dq: dq.dq(scale: problem.scale), dk: gradient.dk(), dv: gradient.dv())
+    var dq = problem.queryGradient(of: rank, at: stream.ownResult)
+    return dq.value.dq(scale: problem.scale, team: team)
   }
 
-  func close() throws(MPIError) {
-    try forwardStream?.close()
-    try backwardStream?.close()
-    try keys?.close()
-  }
+  func ownGradient() -> Lent<KeyValueGradient> { problem.gradient(of: rank, at: gradientMemory) }
+
+  func close() throws(MPIError) { try stream.close() }
 }
 
-/// Queries and what is found out about them as they lie in the memory of a stream, which outlives
-/// them.
 extension ShardedAttention {
-  @unsafe
-  fileprivate func queryBlock(
-    of owner: Int, _ pass: AttentionPass, at memory: UnsafeMutableRawBufferPointer
-  ) -> QueryBlock {
-    unsafe QueryBlock(shape: shape, runs: queries.shards[owner], pass: pass, memory: memory)
-  }
-
-  @unsafe
-  fileprivate func partial(
-    of owner: Int, at memory: UnsafeMutableRawBufferPointer
-  ) -> ForwardPartial {
-    unsafe ForwardPartial(
-      shape: shape, tokens: queries.tokenCount(of: owner), memory: memory,
-      accumulation: accumulation)
-  }
-
-  @unsafe
-  fileprivate func queryGradient(
-    of owner: Int, at memory: UnsafeMutableRawBufferPointer
-  ) -> QueryGradient {
-    unsafe QueryGradient(
-      shape: shape, tokens: queries.tokenCount(of: owner), memory: memory,
-      accumulation: accumulation)
-  }
-
-  fileprivate var partialSums: ResultOperations {
-    unsafe ResultOperations(
+  fileprivate func partialSums(_ team: ThreadTeam) -> ResultOperations {
+    ResultOperations(
       clear: { owner, memory in
-        var partial = unsafe partial(of: owner, at: memory)
-        partial.clear()
+        var partial = partial(of: owner, at: memory)
+        partial.value.clear(team: team)
       },
       add: { owner, memory, other in
-        var partial = unsafe partial(of: owner, at: memory)
-        unsafe partial.add(self.partial(of: owner, at: other))
+        var partial = partial(of: owner, at: memory)
+        partial.value.add(self.partial(of: owner, at: other).value, team: team)
       })
   }
 
-  fileprivate var queryGradientSums: ResultOperations {
-    unsafe ResultOperations(
+  fileprivate func queryGradientSums(_ team: ThreadTeam) -> ResultOperations {
+    ResultOperations(
       clear: { owner, memory in
-        var gradient = unsafe queryGradient(of: owner, at: memory)
-        gradient.clear()
+        var gradient = queryGradient(of: owner, at: memory)
+        gradient.value.clear(team: team)
       },
       add: { owner, memory, other in
-        var gradient = unsafe queryGradient(of: owner, at: memory)
-        unsafe gradient.add(self.queryGradient(of: owner, at: other))
+        var gradient = queryGradient(of: owner, at: memory)
+        gradient.value.add(self.queryGradient(of: owner, at: other).value, team: team)
       })
   }
 }

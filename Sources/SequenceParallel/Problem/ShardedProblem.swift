@@ -15,6 +15,8 @@ public protocol ShardedProblem: Sendable {
   var keys: Sharding { get }
   /// Multiplies `q·k`.
   var scale: Double { get }
+  /// What happens to a scaled score before the softmax; nil if nothing does.
+  var scoreRule: (any ScoreRule)? { get }
   /// The type in which keys and values travel.
   var wire: WireType { get }
   /// How results are added up.
@@ -22,6 +24,9 @@ public protocol ShardedProblem: Sendable {
 }
 
 extension ShardedProblem {
+  /// Scores stay as they are.
+  public var scoreRule: (any ScoreRule)? { nil }
+
   /// How many ranks share the work.
   public var ranks: Int { queries.ranks }
 

@@ -1,17 +1,19 @@
-import Attention
-import MPI
+package import Attention
+package import MPI
 
 /// A stream of blocks past the ranks that have work to do on them.
 ///
 /// What a *block* is depends on what travels: packed keys and values, past queries that stay; or
 /// queries, past keys and values that stay. Its *result* is what the ranks find out about it
 /// together and send to its owner: gradients, or outputs.
-protocol BlockStream: AnyObject {
+///
+/// ``PlainRing`` is the simplest one, and the one to read first.
+package protocol BlockStream: AnyObject {
   /// Where this rank's own block is to be put before a run.
-  var ownBlock: UnsafeMutableRawBufferPointer { get }
+  var ownBlock: Piece { get }
 
   /// What this rank and all others have found out about its own block, after a run with results.
-  var ownResult: UnsafeMutableRawBufferPointer { get }
+  var ownResult: Piece { get }
 
   /// The point-to-point messages of this rank so far.
   var traffic: Traffic { get }
@@ -36,34 +38,36 @@ protocol BlockStream: AnyObject {
 }
 
 /// One meeting of this rank with a block.
-@safe
-struct Visit {
+package struct Visit {
   /// The rank that owns the block.
-  let owner: Int
+  package let owner: Int
   /// How much of the block is to be computed now.
-  let part: BlockPart
+  package let part: BlockPart
   /// The block.
-  let block: UnsafeMutableRawBufferPointer
-  /// What is known about the block, to be added to; empty in a run without results.
-  let result: UnsafeMutableRawBufferPointer
+  package let block: Piece
+  /// What is known about the block, to be added to; nothing in a run without results.
+  package let result: Piece
 }
 
-/// What is done with results, given as bytes.
-@safe
-struct ResultOperations {
+/// What is done with results, given as memory.
+package struct ResultOperations {
   /// Writes the result of nothing.
-  let clear: (_ owner: Int, _ result: UnsafeMutableRawBufferPointer) -> Void
+  package let clear: (_ owner: Int, _ result: Piece) -> Void
   /// Adds another part of the same result.
-  let add:
-    (
-      _ owner: Int, _ result: UnsafeMutableRawBufferPointer,
-      _ other: UnsafeMutableRawBufferPointer
-    ) -> Void
+  package let add: (_ owner: Int, _ result: Piece, _ other: Piece) -> Void
+
+  package init(
+    clear: @escaping (_ owner: Int, _ result: Piece) -> Void,
+    add: @escaping (_ owner: Int, _ result: Piece, _ other: Piece) -> Void
+  ) {
+    self.clear = clear
+    self.add = add
+  }
 }
 
 /// Where the time of one rank went.
 public struct Timing: Hashable, Sendable {
-  /// Time in the kernels, with the polling between tiles.
+  /// Time in the kernels, with the looks after transfers in between.
   public var computing: Duration = .zero
   /// Time in which the rank had nothing to compute because a transfer had not ended.
   public var waiting: Duration = .zero

@@ -6,16 +6,16 @@ import MPI
 /// Whoever sees a count sees all that was written before it was advanced.
 final class GroupCounters {
   private var own: [Int]
-  private var shared: SharedCounters?
+  private let shared: (any WireCounters)?
   private let slots: Int
   private let members: Int
 
   /// Makes the counters, called by all ranks of the group together; all are 0.
-  init(slots: Int, group: borrowing Communicator) throws(MPIError) {
+  init(slots: Int, group: any Wire) throws(MPIError) {
     self.slots = slots
     members = group.size
     own = [Int](repeating: 0, count: slots * (members + 1))
-    if members > 1 { shared = try SharedCounters(count: slots * (members + 1), on: group) }
+    shared = members > 1 ? try group.counters(slots * (members + 1)) : nil
   }
 
   /// Blocks that have come into a slot.
@@ -35,22 +35,12 @@ final class GroupCounters {
     counts.indices.allSatisfy { visits(slot, of: $0) >= counts[$0] }
   }
 
-  private func value(_ index: Int) -> Int {
-    switch shared {
-    case .some(let shared): shared.value(index)
-    case .none: own[index]
-    }
-  }
+  private func value(_ index: Int) -> Int { shared?.value(index) ?? own[index] }
 
   private func advance(_ index: Int) {
-    switch shared {
-    case .some(let shared): shared.advance(index)
-    case .none: own[index] += 1
-    }
+    if let shared { shared.advance(index) } else { own[index] += 1 }
   }
 
   /// Gives shared counters back, called by all ranks of the group together.
-  func free() throws(MPIError) {
-    if let shared = shared.take() { try shared.free() }
-  }
+  func free() throws(MPIError) { try shared?.free() }
 }

@@ -1,22 +1,22 @@
-import MPI
+package import MPI
 
 /// The transfers of a stream without its visits, to measure what they take alone.
-final class IdleStream: BlockStream {
+package final class IdleStream: BlockStream {
   private let stream: any BlockStream
 
-  init(_ stream: any BlockStream) { self.stream = stream }
+  package init(_ stream: any BlockStream) { self.stream = stream }
 
-  var ownBlock: UnsafeMutableRawBufferPointer { unsafe stream.ownBlock }
-  var ownResult: UnsafeMutableRawBufferPointer { unsafe stream.ownResult }
-  var traffic: Traffic { stream.traffic }
+  package var ownBlock: Piece { stream.ownBlock }
+  package var ownResult: Piece { stream.ownResult }
+  package var traffic: Traffic { stream.traffic }
 
-  func reserveResults(_ sizes: [Int]) throws(MPIError) { try stream.reserveResults(sizes) }
+  package func reserveResults(_ sizes: [Int]) throws(MPIError) { try stream.reserveResults(sizes) }
 
-  func run(
+  package func run(
     results: ResultOperations?, visit: (Visit, _ poll: () -> Void) -> Void
   ) throws(MPIError) -> Timing {
     try stream.run(results: results) { _, _ in }
   }
 
-  func close() throws(MPIError) { try stream.close() }
+  package func close() throws(MPIError) { try stream.close() }
 }

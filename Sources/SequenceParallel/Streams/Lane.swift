@@ -5,7 +5,8 @@ import MPI
 /// While the block of turn `t` is computed on, it is sent on, and that of turn `t + 1` comes in. What
 /// a group finds out about a block is added to what the groups before it have, and sent after the
 /// block; from the last group that sees the block it goes home. The rank that carries the slot moves
-/// the lane on between its tiles: nothing here ever waits.
+/// the lane on while it computes, a few thousand times a second, and while it waits: nothing here
+/// ever waits.
 final class Lane {
   private let slot: Int
   private let rank: Int
@@ -63,11 +64,11 @@ final class Lane {
   }
 
   /// Moves on what can be moved on.
-  func advance(on ring: borrowing Communicator) throws(MPIError) {
-    try advanceBlocks(on: ring)
+  func advance(on wire: any Wire) throws(MPIError) {
+    try advanceBlocks(on: wire)
     guard let results else { return }
-    try advanceResults(results, on: ring)
-    try takeHome(results, on: ring)
+    try advanceResults(results, on: wire)
+    try takeHome(results, on: wire)
   }
 
   /// Whether the block of a turn has been sent on and the next one is here.
@@ -87,7 +88,7 @@ final class Lane {
 
   // MARK: Blocks
 
-  private func advanceBlocks(on ring: borrowing Communicator) throws(MPIError) {
+  private func advanceBlocks(on wire: any Wire) throws(MPIError) {
     guard turn + 1 < schedule.turns else { return }
     // The receive is posted before the send, so that no block arrives unexpected. The place that
     // the next block takes is that of the turn before this one.
@@ -96,17 +97,17 @@ final class Lane {
     {
       isReceiving = true
       if let owner = owner(turn: turn + 1) {
-        unsafe incoming.receive(
-          into: blocks.bytes(slot: slot, turn: turn + 1, owner: owner), of: owner,
-          from: schedule.carrier(group: group - 1, slot: slot), tag: slot, on: ring)
+        incoming.receive(
+          into: [blocks.piece(slot: slot, turn: turn + 1, owner: owner)], of: owner,
+          from: schedule.carrier(group: group - 1, slot: slot), tag: slot, on: wire)
       }
     }
     if !isSending {
       isSending = true
       if let owner = owner(turn: turn), turn < schedule.hops[owner] {
-        try unsafe outgoing.send(
-          blocks.bytes(slot: slot, turn: turn, owner: owner), of: owner,
-          to: schedule.carrier(group: group + 1, slot: slot), tag: slot, on: ring)
+        try outgoing.send(
+          [blocks.piece(slot: slot, turn: turn, owner: owner)], of: owner,
+          to: schedule.carrier(group: group + 1, slot: slot), tag: slot, on: wire)
       }
     }
     guard try outgoing.isFinished(), isReceiving, try incoming.isFinished() else { return }
@@ -127,8 +128,8 @@ final class Lane {
 
   private func clearResult(of owner: Int, turn: Int) {
     guard let results else { return }
-    unsafe results.operations.clear(
-      owner, results.slots.bytes(slot: slot, turn: turn, owner: owner))
+    results.operations.clear(
+      owner, results.slots.piece(slot: slot, turn: turn, owner: owner))
   }
 
   // MARK: Results
@@ -138,29 +139,29 @@ final class Lane {
 
   /// Passes on what this group and those before it have found out.
   private func advanceResults(
-    _ results: Results, on ring: borrowing Communicator
+    _ results: Results, on wire: any Wire
   ) throws(MPIError) {
     while resultTurn < schedule.turns, resultTurn <= turn {
       if let owner = owner(turn: resultTurn) {
         let addsUp = resultTurn > 1
         if addsUp, !isReceivingResult {
           isReceivingResult = true
-          unsafe incomingResult.receive(
-            into: results.slots.incoming(slot: slot, owner: owner), of: owner,
-            from: schedule.carrier(group: group - 1, slot: slot), tag: resultTag, on: ring)
+          incomingResult.receive(
+            into: [results.slots.incoming(slot: slot, owner: owner)], of: owner,
+            from: schedule.carrier(group: group - 1, slot: slot), tag: resultTag, on: wire)
         }
         guard counters.areVisits(slot, atLeast: plan.end(slot: slot, turn: resultTurn)),
           try incomingResult.isFinished()
         else { return }
-        let sum = unsafe results.slots.bytes(slot: slot, turn: resultTurn, owner: owner)
+        let sum = results.slots.piece(slot: slot, turn: resultTurn, owner: owner)
         if addsUp {
-          unsafe results.operations.add(
+          results.operations.add(
             owner, sum, results.slots.incoming(slot: slot, owner: owner))
         }
         let isLast = resultTurn == schedule.hops[owner]
-        try unsafe outgoingResults[resultTurn % 2].send(
-          sum, of: owner, to: isLast ? owner : schedule.carrier(group: group + 1, slot: slot),
-          tag: isLast ? homeTag : resultTag, on: ring)
+        try outgoingResults[resultTurn % 2].send(
+          [sum], of: owner, to: isLast ? owner : schedule.carrier(group: group + 1, slot: slot),
+          tag: isLast ? homeTag : resultTag, on: wire)
         isReceivingResult = false
       }
       resultTurn += 1
@@ -170,20 +171,20 @@ final class Lane {
   /// Adds what the others have found out about this rank's own block to its own part.
   ///
   /// The receive is posted at once: a rank whose result nobody takes could not go on.
-  private func takeHome(_ results: Results, on ring: borrowing Communicator) throws(MPIError) {
+  private func takeHome(_ results: Results, on wire: any Wire) throws(MPIError) {
     if isHome { return }
-    let sum = unsafe results.slots.homecoming(slot: slot, owner: rank)
+    let sum = results.slots.homecoming(slot: slot, owner: rank)
     if !isAwaitingHomecoming {
       isAwaitingHomecoming = true
-      unsafe homecoming.receive(
-        into: sum, of: rank,
+      homecoming.receive(
+        into: [sum], of: rank,
         from: schedule.carrier(group: group + schedule.hops[rank], slot: slot), tag: homeTag,
-        on: ring)
+        on: wire)
     }
     guard try homecoming.isFinished(), counters.areVisits(slot, atLeast: plan.end(slot: slot))
     else { return }
-    unsafe results.operations.add(
-      rank, results.slots.bytes(slot: slot, turn: 0, owner: rank), sum)
+    results.operations.add(
+      rank, results.slots.piece(slot: slot, turn: 0, owner: rank), sum)
     isHome = true
   }
 }

@@ -1,66 +1,61 @@
 import Attention
-import MPI
-import Tensors
+package import MPI
 
 /// The visits of a stream without its transfers, to measure what computing alone takes.
 ///
 /// A rank meets every block that it would meet, in the same order and with the same runs and sizes, but
 /// reads its own memory in the block's place. Numbers are therefore wrong, times are right.
-final class LocalStream: BlockStream {
+package final class LocalStream: BlockStream {
   private let schedule: RingSchedule
   private let rank: Int
   private let sizes: [Int]
   private let timeline: Timeline?
-  private let block: AlignedBuffer<UInt8>
+  /// Room for the largest block.
+  private let block: Piece
   private var resultSizes: [Int] = []
   /// The own result, and one for the blocks of all others.
-  private var results: [AlignedBytes] = []
+  private var results: [Piece] = []
 
-  let traffic = Traffic.zero
+  package let traffic = Traffic.zero
 
   /// - Parameters:
   ///   - sizes: for each rank, the bytes of its block.
   ///   - timeline: where spans are noted.
-  init(schedule: RingSchedule, sizes: [Int], timeline: Timeline?, rank: Int) {
+  package init(schedule: RingSchedule, sizes: [Int], timeline: Timeline?, rank: Int) {
     self.schedule = schedule
     self.rank = rank
     self.sizes = sizes
     self.timeline = timeline
-    block = AlignedBuffer(zeros: sizes.max() ?? 0)
+    block = StreamMemory.pieces(sizes: [sizes.max() ?? 0])[0]
   }
 
-  var ownBlock: UnsafeMutableRawBufferPointer { unsafe bytes(of: rank) }
-  var ownResult: UnsafeMutableRawBufferPointer { unsafe result(of: rank) }
+  package var ownBlock: Piece { block[0..<sizes[rank]] }
+  package var ownResult: Piece { result(of: rank) }
 
-  func reserveResults(_ sizes: [Int]) {
+  package func reserveResults(_ sizes: [Int]) {
     if !results.isEmpty { return }
     resultSizes = sizes
-    results = (0..<2).map { _ in AlignedBytes(count: sizes.max() ?? 0) }
+    results = StreamMemory.pieces(sizes: [Int](repeating: sizes.max() ?? 0, count: 2))
   }
 
-  private func bytes(of owner: Int) -> UnsafeMutableRawBufferPointer {
-    unsafe UnsafeMutableRawBufferPointer(rebasing: block.unsafeMutableBytes[..<sizes[owner]])
-  }
-
-  private func result(of owner: Int) -> UnsafeMutableRawBufferPointer {
+  private func result(of owner: Int) -> Piece {
     precondition(!results.isEmpty, "no room was made for results")
-    return unsafe results[owner == rank ? 0 : 1].first(resultSizes[owner])
+    return results[owner == rank ? 0 : 1][0..<resultSizes[owner]]
   }
 
-  func run(
+  package func run(
     results operations: ResultOperations?, visit: (Visit, _ poll: () -> Void) -> Void
   ) -> Timing {
     let isSplit = operations != nil && schedule.hops.contains { $0 > 0 }
     let start = ContinuousClock.now
-    if let operations { unsafe operations.clear(rank, ownResult) }
+    operations?.clear(rank, ownResult)
     for (owner, part) in schedule.visits(of: rank, isSplit: isSplit) {
-      if owner != rank, let operations { unsafe operations.clear(owner, result(of: owner)) }
+      if owner != rank { operations?.clear(owner, result(of: owner)) }
       let start = ContinuousClock.now
-      unsafe visit(
+      visit(
         Visit(
-          owner: owner, part: part, block: unsafe bytes(of: owner),
-          result: unsafe operations == nil
-            ? UnsafeMutableRawBufferPointer(start: nil, count: 0) : result(of: owner))
+          owner: owner, part: part, block: block[0..<sizes[owner]],
+          result: operations == nil ? .nothing : result(of: owner))
       ) {}
       timeline?.note(.computing, "block of \(owner)", from: start, to: .now)
     }
@@ -69,19 +64,7 @@ final class LocalStream: BlockStream {
     return timing
   }
 
-  func close() {}
-}
-
-/// Memory in an array.
-private final class AlignedBytes {
-  private let memory: AlignedBuffer<UInt8>
-
-  init(count: Int) { memory = AlignedBuffer(zeros: count) }
-
-  @unsafe
-  func first(_ count: Int) -> UnsafeMutableRawBufferPointer {
-    unsafe UnsafeMutableRawBufferPointer(rebasing: memory.unsafeMutableBytes[..<count])
-  }
+  package func close() {}
 }
 
 extension RingSchedule {

@@ -16,49 +16,46 @@ package struct RingSchedule: Hashable, Sendable {
   package let places: [(group: Int, member: Int)]
   /// For each owner of a block, how many groups on it is sent.
   package let hops: [Int]
-  /// For each rank, for each owner, whether the rank sees any of the owner's block.
-  private let seen: [[Bool]]
+  /// Which rank has work to do on the block of which owner.
+  private let meetings: Meetings
 
   /// Computes the schedule.
   ///
   /// - Parameters:
   ///   - groups: every rank once.
-  ///   - sees: whether a rank has work to do on the block of an owner.
-  /// - Complexity: O(P²) questions.
-  package init(groups: [[Int]], sees: (_ rank: Int, _ owner: Int) -> Bool) {
+  ///   - meetings: which rank has work to do on the block of which owner.
+  /// - Complexity: O(P) where groups are neighbouring ranks, in ascending or descending order.
+  package init(groups: [[Int]], meetings: Meetings) {
     let ranks = groups.reduce(0) { $0 + $1.count }
     var places = [(group: Int, member: Int)](repeating: (0, 0), count: ranks)
     for (group, members) in groups.enumerated() {
       for (member, rank) in members.enumerated() { places[rank] = (group, member) }
     }
-    let seen = (0..<ranks).map { rank in (0..<ranks).map { sees(rank, $0) } }
     self.groups = groups
+    slots = groups.reduce(0) { max($0, $1.count) }
     self.places = places
-    self.seen = seen
-    hops = (0..<ranks).map { owner in
-      (0..<groups.count).last { turn in
-        groups[(places[owner].group + turn) % groups.count].contains { seen[$0][owner] }
-      } ?? 0
-    }
+    self.meetings = meetings
+    let way = RingWay(groups, places: places)
+    hops = (0..<ranks).map { way.hops(from: places[$0].group, to: meetings.visitors[$0]) }
   }
 
   package static func == (left: RingSchedule, right: RingSchedule) -> Bool {
-    left.groups == right.groups && left.seen == right.seen
+    left.groups == right.groups && left.meetings == right.meetings
   }
 
   package func hash(into hasher: inout Hasher) {
     hasher.combine(groups)
-    hasher.combine(seen)
+    hasher.combine(meetings)
   }
 
   /// Whether a rank has work to do on the block of an owner.
-  package func sees(_ rank: Int, _ owner: Int) -> Bool { seen[rank][owner] }
+  package func sees(_ rank: Int, _ owner: Int) -> Bool { meetings.meets(rank, owner) }
 
   /// Turns until every block has been everywhere.
   package var turns: Int { groups.count }
 
   /// The most blocks that a group ever holds at a time.
-  package var slots: Int { groups.reduce(0) { max($0, $1.count) } }
+  package let slots: Int
 
   /// Whose block lies in a slot of a group at a turn; nil if none does.
   package func owner(group: Int, turn: Int, slot: Int) -> Int? {
@@ -79,6 +76,13 @@ package struct RingSchedule: Hashable, Sendable {
     return Array(stride(from: member, to: slots, by: groups[group].count))
   }
 
+  /// How many slots a rank looks after.
+  func slotCount(carriedBy rank: Int) -> Int {
+    let (group, member) = places[rank]
+    let members = groups[group].count
+    return (slots - member + members - 1) / members
+  }
+
   /// The order in which a member goes through the slots: its own first, and no two members of a
   /// full group at the same one.
   package func slotOrder(member: Int) -> [Int] {
@@ -87,32 +91,10 @@ package struct RingSchedule: Hashable, Sendable {
 
   /// The members of a group that see an owner's block, in the order in which they reach its slot.
   package func visitors(group: Int, slot: Int, owner: Int) -> [Int] {
-    let members = groups[group].indices.filter { seen[groups[group][$0]][owner] }
+    let members = groups[group].indices.filter { sees(groups[group][$0], owner) }
     return members.sorted {
       let steps = (($0, (slot - $0 + slots) % slots), ($1, (slot - $1 + slots) % slots))
       return (steps.0.1, steps.0.0) < (steps.1.1, steps.1.0)
     }
-  }
-
-  /// The bytes that a rank sends, if what travels has these sizes.
-  ///
-  /// With groups of one rank, equal sizes and no block left out it is `(P − 1) · n`, of blocks and
-  /// of results each: a result is started by the first rank that is not the block's owner, and the
-  /// owner keeps its own part.
-  ///
-  /// - Parameters:
-  ///   - blocks: for each owner, the bytes of its block.
-  ///   - results: for each owner, the bytes of what is found out about its block; zeros if nothing
-  ///     is sent home.
-  package func bytesSent(by rank: Int, blocks: [Int], results: [Int]) -> Int {
-    var sum = 0
-    for slot in slots(carriedBy: rank) {
-      for turn in 0..<turns {
-        guard let owner = owner(group: places[rank].group, turn: turn, slot: slot) else { continue }
-        if turn < hops[owner] { sum += blocks[owner] }
-        if turn > 0 { sum += results[owner] }
-      }
-    }
-    return sum
   }
 }

@@ -1,46 +1,40 @@
+import Attention
 import MPI
 
-/// Makes streams of blocks by a transport, called by all ranks together.
+/// Makes streams of blocks on their way between ranks that have the same heads, called by all of them
+/// together.
 struct StreamMaker {
-  private let transport: Transport
-  private let groups: [[Int]]
+  private let planner: RoutePlanner
   private let part: DistributedAttention.Part
-  private let overlaps: Bool
-  private let timeline: Timeline?
+  private let settings: StreamSettings
 
-  /// - Parameter groups: of the transport.
-  init(_ transport: Transport, groups: [[Int]], options: DistributedAttention.Options) {
-    self.transport = transport
-    self.groups = groups
+  /// - Parameter planner: of the ranks' problem.
+  init(_ planner: RoutePlanner, options: DistributedAttention.Options) {
+    self.planner = planner
     part = options.part
-    overlaps = options.overlaps
-    timeline = options.timeline
+    settings = StreamSettings(overlaps: options.overlaps, timeline: options.timeline)
   }
 
-  /// A stream of blocks on their way round the ranks.
+  /// A stream of what travels in a pass.
+  ///
+  /// - Precondition: the route can serve these ranks.
   func stream(
-    of blocks: TravellingBlocks, on world: borrowing Communicator
+    on route: Route, _ pass: AttentionPass, of world: borrowing Communicator
   ) throws(MPIError) -> any BlockStream {
-    switch part {
-    case .all: try travellingStream(of: blocks, on: world)
+    guard let groups = try? route.groups(of: planner.topology) else {
+      preconditionFailure("\(route) cannot serve these hosts")
+    }
+    let blocks = planner.blocks(route.travelling, pass)
+    let delivery = route.delivery.kind
+    return switch part {
+    case .all: try delivery.stream(of: blocks, groups: groups, settings: settings, on: world)
     case .computing:
       LocalStream(
-        schedule: transport == .allgather
-          ? RingSchedule(groups: groups, sees: blocks.sees) : blocks.schedule(groups),
-        sizes: blocks.sizes, timeline: timeline, rank: world.rank)
-    case .transfers: IdleStream(try travellingStream(of: blocks, on: world))
+        schedule: delivery.order(of: blocks, groups: groups), sizes: blocks.sizes,
+        timeline: settings.timeline, rank: world.rank)
+    case .transfers:
+      IdleStream(
+        try delivery.stream(of: blocks, groups: groups, settings: settings, on: world))
     }
-  }
-
-  private func travellingStream(
-    of blocks: TravellingBlocks, on world: borrowing Communicator
-  ) throws(MPIError) -> any BlockStream {
-    transport == .allgather
-      ? try DirectStream(
-        ranks: world.size, sees: blocks.sees, sizes: blocks.sizes, overlaps: overlaps,
-        timeline: timeline, on: world)
-      : try RotatingStream(
-        schedule: blocks.schedule(groups), sizes: blocks.sizes, overlaps: overlaps,
-        timeline: timeline, on: world)
   }
 }

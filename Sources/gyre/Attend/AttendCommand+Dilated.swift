@@ -1,8 +1,10 @@
+import Jobs
 import Attention
 import AttentionReference
 import Glibc
 import LongNet
 import MPI
+import Reporting
 import SequenceParallel
 
 extension AttendCommand {
@@ -11,14 +13,14 @@ extension AttendCommand {
     _ input: AttentionInput, _ list: DilatedBranchList, ranks: Int
   ) throws -> ShardedDilatedAttention {
     guard input.tokens == input.keyTokens else {
-      throw ArgumentError(
+      throw UserError.usage(
         "Dilated attention is of a sequence to itself, and there are \(input.tokens) queries and "
           + "\(input.keyTokens) keys; give as many of both.")
     }
     return try ShardedDilatedAttention(
       shape: input.shape, sharding: try sharding(tokens: input.tokens, ranks: ranks),
       branches: list.branches,
-      headOffset: dilation.headOffset ?? .modulo, isCausal: causal, scale: scale)
+      headOffset: dilation.headOffset ?? .modulo, isCausal: masks.choice.isCausal, scale: scale)
   }
 
   /// The closed form of dilated attention for the oracle, written out apart from the pattern.
@@ -27,7 +29,8 @@ extension AttendCommand {
     let heads = input.shape.queryHeads
     let isGrouped = dilation.headOffset == .grouped
     let reference = ReferenceDilation(
-      branches: list.branches.map { ($0.segmentLength, $0.dilationRate) }, isCausal: causal
+      branches: list.branches.map { ($0.segmentLength, $0.dilationRate) },
+      isCausal: masks.choice.isCausal
     ) { head, rate in
       isGrouped ? head / ((heads + rate - 1) / rate) : head % rate
     }

@@ -1,7 +1,11 @@
 import Attention
+import Doctor
 import Glibc
+import Hosts
+import Jobs
 import LongNet
 import MPI
+import Reporting
 import SequenceParallel
 import Sharding
 import Tensors
@@ -37,7 +41,10 @@ extension AttendCommand: DistributedCommand {
       own, plan: plan, options: self, findings: findings, on: world)
     // The report comes last: whatever becomes of it, the output is there.
     try world.agreed {
-      if let report { try printReport(self.report == .json ? report.json : report.text) }
+      if let report {
+        try printReport(
+          self.report == .json ? jsonLine(report) : report.fields.text(under: report.pattern))
+      }
     }
     if let failure = findings?.failure {
       throw AgreedFailure(
@@ -80,14 +87,19 @@ extension AttendCommand: DistributedCommand {
     }
     let problem = try world.agreed { try describe(input, ranks: world.size) }
     let topology = try topology(of: world)
-    let choice = try choose(problem, topology, on: world)
+    // What fits nowhere cannot even be planned.
+    try checkMemory(problem.leastBytes(rank: world.rank), on: world)
+    let planner = RoutePlanner(problem, topology: topology)
+    let choice = try choose(planner, on: world)
     try world.agreed {
-      try choice.transport.check(
-        ranks: world.size, topology: topology, backwardRoute: requestedRoute)
+      try choice.route.check(
+        ranks: world.size, topology: topology, backward: requestedBackwardRoute)
     }
-    let backward = problem.backwardDecision(
-      requestedRoute, transport: choice.transport, topology: topology)
-    try checkMemory(problem, choice.transport, backward, on: world)
+    let backward = requestedBackwardRoute.map {
+      planner.backwardDecision($0, after: choice.route)
+    }
+    try checkMemory(
+      planner.residentBytes(on: choice.route, backward: backward?.route)[world.rank], on: world)
     return .dense(problem, choice, backward)
   }
 
@@ -99,7 +111,7 @@ extension AttendCommand: DistributedCommand {
     switch plan {
     case .dense(let problem, let choice, _):
       return try compute(input, of: problem, timeline, on: world) {
-        try connect(problem, choice.transport, timeline, on: world)
+        try connect(problem, choice.route, timeline, on: world)
       }
     case .dilated(let problem, let placement, _):
       return try compute(input, of: problem, timeline, on: world) {
@@ -112,17 +124,19 @@ extension AttendCommand: DistributedCommand {
     _ result: borrowing PassResult, _ problem: some ShardedProblem, _ input: AttentionInput,
     on world: borrowing Communicator
   ) throws -> Findings {
-    let output = try SampledCheck(of: problem, bias: bias(input))
-      .run(result.output, q: input.q, k: input.k, v: input.v, on: world)
+    let output = try SampledCheck(
+      of: problem, scoreRule: scoreRule.reference, bias: bias(input)
+    ).run(result.output, q: input.q, k: input.k, v: input.v, on: world)
     let gradients: SampledCheck.Finding? =
       switch result.gradients {
       case .some where dilation.isDetached: nil
       case .some(let gradients):
         try input.outputGradient.map {
-          try SampledGradientCheck(of: problem, bias: bias(input))
-            .run(
-              gradients, result.output, q: input.q, k: input.k, v: input.v, outputGradient: $0,
-              on: world)
+          try SampledGradientCheck(
+            of: problem, scoreRule: scoreRule.reference, bias: bias(input)
+          ).run(
+            gradients, result.output, q: input.q, k: input.k, v: input.v, outputGradient: $0,
+            on: world)
         }
       case .none: nil
       }
@@ -141,16 +155,14 @@ extension AttendCommand: DistributedCommand {
     return try AttentionInput(safetensors: input, gradients: gradients, options: files)
   }
 
-  /// How far past its own position a query sees under `--causal`.
-  private func causalOffset(_ input: AttentionInput) -> Int { input.keyTokens - input.tokens }
-
   private func describe(_ input: AttentionInput, ranks: Int) throws -> ShardedAttention {
     ShardedAttention(
       shape: input.shape,
       queries: try sharding(tokens: input.tokens, ranks: ranks),
       keys: try sharding(tokens: input.keyTokens, ranks: ranks),
-      pattern: causal ? CausalPattern(offset: causalOffset(input)) : FullPattern(),
-      scale: scale, wire: wire ?? WireType(input.keyValueType), accumulation: accumulation)
+      pattern: masks.choice.pattern(tokens: input.tokens, keyTokens: input.keyTokens),
+      scoreRule: scoreRule.rule, scale: scale, wire: wire ?? WireType(input.keyValueType),
+      accumulation: accumulation)
   }
 
   private var accumulation: Accumulation { reproducible ? .reproducible : .fast }
@@ -162,23 +174,22 @@ extension AttendCommand: DistributedCommand {
         chosenLayout, tokens: tokens, ranks: ranks, granularity: accumulation.granularity)
     }
     guard weights.count == ranks else {
-      throw ArgumentError(
+      throw UserError.usage(
         "--weights has \(weights.count) numbers for \(ranks) ranks; give one for each rank.")
     }
     guard
       let sharding = Sharding(
         chosenLayout, tokens: tokens, weights: weights, granularity: accumulation.granularity)
     else {
-      throw ArgumentError("--weights cannot be used with --layout \(chosenLayout).")
+      throw UserError.usage("--weights cannot be used with --layout \(chosenLayout).")
     }
     return sharding
   }
 
   /// The mask for the oracle, written out apart from the kernels' pattern.
   private func bias(_ input: AttentionInput) -> (Int, Int, Int) -> Double {
-    if let dilated = dilatedBias(input) { return dilated }
-    let offset = causalOffset(input)
-    return causal ? { i, j, _ in j <= i + offset ? 0 : -.infinity } : { _, _, _ in 0 }
+    dilatedBias(input)
+      ?? masks.choice.bias(tokens: input.tokens, keyTokens: input.keyTokens)
   }
 
   /// Refuses to pass on a result in which finite inputs have overflowed single precision.

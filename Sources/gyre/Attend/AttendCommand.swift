@@ -1,5 +1,7 @@
 import ArgumentParser
 import Attention
+import SequenceParallel
+import Settings
 import Sharding
 import Tensors
 
@@ -87,12 +89,8 @@ struct AttendCommand: ParsableCommand {
       """)
   var gradients = false
 
-  @Flag(
-    help: """
-      A query sees the keys up to its own position, aligned at the bottom right where there are \
-      more keys than queries.
-      """)
-  var causal = false
+  @OptionGroup(title: "Masks")
+  var masks: PatternOptions
 
   @Option(
     help: """
@@ -114,6 +112,9 @@ struct AttendCommand: ParsableCommand {
     help: ArgumentHelp("Multiplies q·k. (default: 1/√headDim)", valueName: "x"))
   var scale: Double?
 
+  @OptionGroup
+  var scoreRule: ScoreRuleOptions
+
   @Flag(
     help: """
       The same bits for every number of ranks, layout, transport and number of threads. Shards are \
@@ -128,17 +129,26 @@ struct AttendCommand: ParsableCommand {
       allgather: to all at once, for small shards. query: queries go round instead, for few queries \
       against many keys. heads: each rank computes some heads for all tokens. mesh: A neighbouring \
       ranks share the heads, B such groups pass blocks round a ring; mesh:AxB or --mesh names A and \
-      B. auto: shared on one host that has the room; on several the one that takes least time by \
+      B. hierarchical+queries and mesh:2x4+allgather say in a word what --travel and --mesh say \
+      beside a name. auto: shared on one host that has the room; on several the one that takes least time by \
       the formulas, with speeds measured in the first milliseconds.
       """)
-  var transport = TransportArgument(.auto)
+  var transport = TransportArgument.auto
+
+  @Option(
+    help: """
+      What goes from rank to rank by --transport in the forward pass: keys, with values; or queries, \
+      with their outputs after them. (default: keys; queries for --transport query)
+      """)
+  var travel: Travelling?
 
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp(
       """
-      The ranks that share heads and those of a ring, for --transport mesh. The default is the ranks \
-      of a host, or else as many as divide the ranks and have KV heads.
+      The ranks that share heads and those of a ring, for --transport mesh; with the name of another \
+      transport, those of a ring go by that. The default is the ranks of a host, or else as many as \
+      divide the ranks and have KV heads.
       """, valueName: "AxB"),
     transform: Mesh.init(parsing:))
   var mesh: Mesh?
@@ -220,14 +230,7 @@ struct AttendCommand: ParsableCommand {
     if let scale, !scale.isFinite {
       throw ValidationError("--scale is \(scale); give a finite number.")
     }
-    if let mesh {
-      guard transport.choice == .mesh else {
-        throw ValidationError("--mesh is for --transport mesh; give both.")
-      }
-      guard transport.mesh == nil || transport.mesh == mesh else {
-        throw ValidationError("--transport and --mesh name different meshes; give one.")
-      }
-    }
+    _ = try transport.with(mesh, travel)
     if weights != nil, chosenLayout == .striped {
       throw ValidationError(
         "--weights cannot be used with --layout striped; use zigzag or contiguous.")
@@ -238,10 +241,15 @@ struct AttendCommand: ParsableCommand {
           "--reproducible cannot be used with --dilated: its results depend on the number of ranks "
             + "in their last bits; leave one of them out.")
       }
+      if scoreRule.softcap != nil {
+        throw ValidationError(
+          "--softcap cannot be used with --dilated, whose scores stay as they are; leave one of "
+            + "them out.")
+      }
       if let wire, wire != .f32 {
         throw ValidationError("--dilated sends rows as f32; leave --wire \(wire) out.")
       }
-      if transport.choice != .auto || ranksPerHost != nil {
+      if !transport.isAuto || ranksPerHost != nil {
         throw ValidationError(
           "--dilated has no --transport: rows go where --placement puts the work; leave it out.")
       }
@@ -281,12 +289,7 @@ struct AttendCommand: ParsableCommand {
   }
 
   /// The layout asked for, or the one that balances the work.
-  var chosenLayout: Layout { layout ?? (causal ? .zigzag : .contiguous) }
-}
-
-/// What rank 0 prints.
-enum ReportFormat: String, CaseIterable, ExpressibleByArgument {
-  case text, json
+  var chosenLayout: Layout { layout ?? masks.choice.usualLayout }
 }
 
 /// Refuses names that promise another format; names without an ending promise none.

@@ -5,7 +5,7 @@ import SequenceParallel
 /// What `gyre attend` computes and how; all ranks have found the same.
 enum AttendPlan {
   /// Blocks pass by the ranks.
-  case dense(ShardedAttention, ChosenTransport, BackwardDecision)
+  case dense(ShardedAttention, ChosenTransport, BackwardDecision?)
   /// Rows go where their branches are computed.
   case dilated(ShardedDilatedAttention, Placement, DilatedReport)
 
@@ -17,11 +17,12 @@ enum AttendPlan {
     }
   }
 
-  /// How blocks or rows travel, by name, and why so.
-  var transport: (name: String, reason: String) {
+  /// How blocks or rows travel, by name, what of blocks does, and why so.
+  var transport: (name: String, travel: String?, reason: String) {
     switch self {
-    case .dense(_, let choice, _): (choice.transport.name, choice.reason)
-    case .dilated: ("exchange", "rows go where the placement computes them")
+    case .dense(_, let choice, _):
+      (choice.route.description, choice.route.travelling.rawValue, choice.reason)
+    case .dilated: ("exchange", nil, "rows go where the placement computes them")
     }
   }
 

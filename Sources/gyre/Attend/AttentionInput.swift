@@ -1,4 +1,5 @@
 import Attention
+import Reporting
 import SequenceParallel
 import Tensors
 
@@ -64,7 +65,7 @@ struct AttentionInput {
       return try SafetensorsFile.open(path)
     } catch {
       guard error.kind == .otherFormat(.npy) else { throw error }
-      throw ArgumentError(
+      throw UserError.usage(
         "'\(path)' is a .npy file, of a single tensor; give --q, --k and --v for .npy files.")
     }
   }
@@ -74,7 +75,7 @@ struct AttentionInput {
       return try NpyFile.open(path).source(rank: 4)
     } catch {
       guard error.kind == .otherFormat(.safetensors) else { throw error }
-      throw ArgumentError(
+      throw UserError.usage(
         "'\(path)' is a .safetensors file; name it as the input itself, in the place of --q, --k, --v "
           + "and --do.")
     }

@@ -1,5 +1,7 @@
 import Attention
+import Jobs
 import MPI
+import Reporting
 import SequenceParallel
 import Tensors
 

@@ -15,13 +15,12 @@ enum BackwardRouteChoice: String, CaseIterable, ExpressibleByArgument {
   }
 }
 
-extension BackwardRoute {
-  /// Its name on the command line.
+extension BackwardDecision {
+  /// The name of what travels on the command line.
   var name: String {
-    switch self {
+    switch travelling {
     case .keys: BackwardRouteChoice.kv.rawValue
     case .queries: BackwardRouteChoice.query.rawValue
-    case .automatic: BackwardRouteChoice.auto.rawValue
     }
   }
 }

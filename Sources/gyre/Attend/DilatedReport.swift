@@ -1,5 +1,7 @@
 import Attention
 import LongNet
+import Reporting
+import SequenceParallel
 import Sharding
 
 /// What a report says of dilated attention besides the rest.

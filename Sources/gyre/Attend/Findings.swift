@@ -1,3 +1,4 @@
+import Doctor
 import SequenceParallel
 
 /// What `--verify` found.

@@ -15,7 +15,7 @@ struct Mesh: Hashable, CustomStringConvertible {
   }
 
   /// Parses `2x4`.
-  init(parsing text: String) throws {
+  init(parsing text: some StringProtocol) throws {
     let numbers = text.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) }
     guard numbers.count == 2, let heads = numbers[0], let ring = numbers[1], heads >= 1, ring >= 1
     else {
@@ -25,58 +25,21 @@ struct Mesh: Hashable, CustomStringConvertible {
     self.init(heads: heads, ring: ring)
   }
 
-  /// The mesh asked for, or the one for these hosts and heads: an exchange of heads that stays inside
-  /// a host, or else one in which every rank has KV heads of its own.
+  /// The one for these hosts and heads: an exchange of heads that stays inside a host, or else one in
+  /// which every rank has KV heads of its own.
   static func chosen(
-    _ mesh: Mesh?, _ topology: Topology, _ shape: AttentionShape
-  ) -> ChosenTransport {
-    if let mesh { return ChosenTransport(.mesh(heads: mesh.heads, ring: mesh.ring)) }
+    _ topology: Topology, _ shape: AttentionShape
+  ) -> (mesh: Mesh, reason: String) {
     let ranks = topology.nodes.reduce(0) { $0 + $1.count }
     let perHost = topology.nodes[0].count
     if topology.nodes.allSatisfy({ $0.count == perHost }), perHost <= shape.queryHeads {
-      return ChosenTransport(
-        .mesh(heads: perHost, ring: ranks / perHost),
-        reason: "\(perHost) ranks share a host's memory")
+      return (
+        Mesh(heads: perHost, ring: ranks / perHost), "\(perHost) ranks share a host's memory"
+      )
     }
     let heads = (1...min(ranks, shape.kvHeads)).last { ranks % $0 == 0 } ?? 1
-    return ChosenTransport(
-      .mesh(heads: heads, ring: ranks / heads),
-      reason: "\(heads) of \(shape.kvHeads) KV heads divide")
+    return (
+      Mesh(heads: heads, ring: ranks / heads), "\(heads) of \(shape.kvHeads) KV heads divide"
+    )
   }
-}
-
-/// What `--transport` takes: a name, or `mesh:AxB`.
-struct TransportArgument: ExpressibleByArgument {
-  let choice: TransportChoice
-  /// The mesh, if it was given with the name.
-  let mesh: Mesh?
-
-  init(_ choice: TransportChoice, mesh: Mesh? = nil) {
-    self.choice = choice
-    self.mesh = mesh
-  }
-
-  init?(argument: String) {
-    let prefix = TransportChoice.mesh.rawValue + ":"
-    if argument.hasPrefix(prefix) {
-      guard let mesh = try? Mesh(parsing: String(argument.dropFirst(prefix.count))) else {
-        return nil
-      }
-      self.init(.mesh, mesh: mesh)
-    } else {
-      guard let choice = TransportChoice(rawValue: argument) else { return nil }
-      self.init(choice)
-    }
-  }
-
-  static var allValueStrings: [String] {
-    TransportChoice.allCases.map(\.rawValue) + ["mesh:AxB"]
-  }
-
-  /// The names; what follows `mesh:` is the user's to say.
-  static var defaultCompletionKind: CompletionKind {
-    .list(TransportChoice.allCases.map(\.rawValue))
-  }
-
-  var defaultValueDescription: String { choice.rawValue }
 }

@@ -1,5 +1,7 @@
+import Jobs
 import Attention
 import MPI
+import Reporting
 import SequenceParallel
 import Sharding
 import Tensors

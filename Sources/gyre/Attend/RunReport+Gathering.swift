@@ -1,5 +1,6 @@
 import Attention
 import MPI
+import Reporting
 import SequenceParallel
 import Sharding
 
@@ -9,12 +10,12 @@ extension RankReport {
     rank: Int, tokens: Int, flops: Double, forward: Duration, backward: Duration, timing: Timing,
     traffic: Traffic
   ) {
-    let computing = gyre.seconds(timing.computing)
+    let computing = timing.computing.inSeconds
     self.init(
-      rank: rank, tokens: tokens, seconds: gyre.seconds(forward + backward),
-      forwardSeconds: gyre.seconds(forward), backwardSeconds: gyre.seconds(backward),
+      rank: rank, tokens: tokens, seconds: (forward + backward).inSeconds,
+      forwardSeconds: forward.inSeconds, backwardSeconds: backward.inSeconds,
       computeSeconds: computing,
-      waitSeconds: gyre.seconds(timing.waiting), flops: flops,
+      waitSeconds: timing.waiting.inSeconds, flops: flops,
       flopsPerSecond: computing > 0 ? flops / computing : 0,
       bytesSent: traffic.bytesSent, messagesSent: traffic.messagesSent)
   }
@@ -43,7 +44,7 @@ extension RunReport {
   static func gather(
     _ own: RankReport, plan: AttendPlan, options: AttendCommand, findings: Findings?,
     on world: borrowing Communicator
-  ) throws -> RunReport? {
+  ) throws -> WithPattern<RunReport>? {
     let numbers = try world.gather(own.numbers, at: 0)
     let hosts = try world.gather(Array(MPIEnvironment.processorName.utf8), at: 0)
     guard let numbers, let hosts else { return nil }
@@ -60,16 +61,18 @@ extension RunReport {
     let backward = options.gradients ? plan.backward : nil
     let seconds = largest(\.seconds)
     let flops = ranks.map(\.flops).reduce(0, +)
-    return RunReport(
+    let report = RunReport(
       ranks: ranks.count, batch: problem.shape.batch, tokens: problem.queries.tokens,
       keyTokens: problem.keys.tokens, queryHeads: problem.shape.queryHeads,
       kvHeads: problem.shape.kvHeads, headDim: problem.shape.headDim,
-      valueHeadDim: problem.shape.valueHeadDim, causal: options.causal,
-      layout: problem.queries.layout.rawValue,
+      valueHeadDim: problem.shape.valueHeadDim,
+      softcap: Nullable(value: options.scoreRule.softcap),
+      layout: problem.queries.layout?.rawValue ?? "explicit",
       wire: problem.wire.rawValue, threads: options.threads,
       gradients: options.gradients, reproducible: options.reproducible,
-      transport: plan.transport.name, transportReason: plan.transport.reason,
-      backwardRoute: Nullable(value: backward?.route.name),
+      transport: plan.transport.name, travel: Nullable(value: plan.transport.travel),
+      transportReason: plan.transport.reason,
+      backwardRoute: Nullable(value: backward?.name),
       backwardRouteReason: Nullable(value: backward?.reason),
       seconds: seconds, forwardSeconds: largest(\.forwardSeconds),
       backwardSeconds: largest(\.backwardSeconds), flops: flops,
@@ -86,5 +89,6 @@ extension RunReport {
       maxGradientError: Nullable(value: findings?.gradients?.maxError),
       gradientTolerance: Nullable(value: findings?.gradients?.tolerance),
       dilated: Nullable(value: plan.dilated), perRank: ranks)
+    return WithPattern(options.masks.choice, report)
   }
 }

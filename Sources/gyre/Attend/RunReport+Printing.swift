@@ -1,13 +1,13 @@
-extension RunReport {
-  /// One JSON object on one line.
-  var json: String { get throws { try jsonLine(self) } }
+import Attention
+import Reporting
 
+extension RunReport {
   /// A table with a line for each rank, and a summary.
-  var text: String {
-    ([heading, ""] + [table(rows), ""] + summary).joined(separator: "\n")
+  func text(under pattern: PatternChoice) -> String {
+    ([heading(pattern), ""] + [table(rows), ""] + summary).joined(separator: "\n")
   }
 
-  private var heading: String {
+  private func heading(_ pattern: PatternChoice) -> String {
     let length =
       keyTokens == tokens
       ? "\(grouped(tokens)) tokens"
@@ -15,11 +15,12 @@ extension RunReport {
     let dims =
       valueHeadDim == headDim
       ? "head dim \(headDim)" : "head dim \(headDim), values \(valueHeadDim)"
+    let cap = softcap.value.map { ", scores capped at ±\($0)" } ?? ""
     let sequences = batch == 1 ? "" : "\(batch) sequences of "
     let kind = dilated.value == nil ? "attention" : "dilated attention"
-    return "\(causal ? "Causal" : "Full") \(kind): \(sequences)\(length), "
+    return "\(capitalized("\(pattern)")) \(kind): \(sequences)\(length), "
       + "\(queryHeads) query head\(queryHeads == 1 ? "" : "s"), "
-      + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims), \(wire) on the wire; "
+      + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims)\(cap), \(wire) on the wire; "
       + "\(gradients ? "forward and backward; " : "")\(layout) layout on \(ranks) rank\(ranks == 1 ? "" : "s")"
       + (threads == 1 ? "" : " of \(threads) threads")
       + (dilated.value.map { ", placement \($0.placement) (\($0.placementReason))." }

@@ -1,6 +1,7 @@
 import Attention
 import FoundationEssentials
 import MPI
+import Reporting
 import SequenceParallel
 import Sharding
 
@@ -36,7 +37,8 @@ struct RunReport: Encodable {
   let kvHeads: Int
   let headDim: Int
   let valueHeadDim: Int
-  let causal: Bool
+  /// The limit of scores; null if they stay as they are.
+  let softcap: Nullable<Double>
   let layout: String
   let wire: String
   let threads: Int
@@ -45,6 +47,8 @@ struct RunReport: Encodable {
   /// Whether the bits do not depend on ranks, layout, transport and threads.
   let reproducible: Bool
   let transport: String
+  /// What travelled in the forward pass, keys or queries; null if attention was dilated.
+  let travel: Nullable<String>
   let transportReason: String
   /// What travelled in the backward pass, kv or query, and why; null without gradients.
   let backwardRoute: Nullable<String>
@@ -79,14 +83,4 @@ struct RunReport: Encodable {
   /// Null unless attention is dilated.
   let dilated: Nullable<DilatedReport>
   let perRank: [RankReport]
-}
-
-/// A value that is encoded as null when there is none, instead of being left out.
-struct Nullable<Value: Encodable>: Encodable {
-  let value: Value?
-
-  func encode(to encoder: any Encoder) throws {
-    var container = encoder.singleValueContainer()
-    if let value { try container.encode(value) } else { try container.encodeNil() }
-  }
 }

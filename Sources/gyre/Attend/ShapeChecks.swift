@@ -1,4 +1,5 @@
 import Attention
+import Reporting
 import Tensors
 
 /// Whether three tensors are the queries, keys and values of one problem; each answer names the

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Reporting
 import Tensors
 
 /// What the tensors of a run are called in a `.safetensors` file: `--names q=query,k=key`.
@@ -49,7 +50,7 @@ struct TensorNames: Hashable, CustomStringConvertible {
   /// Finds some tensors in a file.
   ///
   /// - Throws: where one is not there, a sentence with what is needed and what the file has that could
-  ///   be meant; that is an ``ArgumentError`` if `--names` has named it.
+  ///   be meant; that is an ``UserError`` of usage if `--names` has named it.
   func find(_ roles: [Role], in file: SafetensorsFile) throws -> [Role: TensorSource] {
     var found: [Role: TensorSource] = [:]
     for role in roles where file.entry(self[role]) != nil {
@@ -71,7 +72,7 @@ struct TensorNames: Hashable, CustomStringConvertible {
       ? "it has no other tensor of rank 4 in F32, F16 or BF16: save them there, or name another file."
       : "it has \(Self.listed(candidates)): say which they are with --names "
         + missing.map { "\($0.rawValue)=NAME" }.joined(separator: ",") + "."
-    throw isRenamed ? ArgumentError(problem) : UserError(problem)
+    throw isRenamed ? UserError.usage(problem) : UserError(problem)
   }
 
   /// The first tensors of a list with their shapes, and how many more there are.

@@ -1,5 +1,7 @@
+import Jobs
 import FoundationEssentials
 import MPI
+import Reporting
 import SequenceParallel
 import Tensors
 

@@ -1,5 +1,10 @@
 import ArgumentParser
 import Attention
+import Benchmarks
+import Glibc
+import Reporting
+import Results
+import Settings
 import Tensors
 
 /// `gyre bench kernel`: the kernel on one process, against the multiply–add peak of a core.
@@ -44,8 +49,7 @@ struct KernelBenchCommand: ParsableCommand {
   @Option(help: "KV heads.")
   var kvHeads = 2
 
-  @Option(help: "With a causal mask, without, or both.")
-  var causal = CausalChoice.both
+  @OptionGroup(title: "Masks") var masks: PatternListOptions
 
   @Option(
     name: .customLong("dtype"),
@@ -61,6 +65,9 @@ struct KernelBenchCommand: ParsableCommand {
 
   @Flag(help: "Add up so that order cannot matter.")
   var reproducible = false
+
+  @OptionGroup
+  var scoreRule: ScoreRuleOptions
 
   @Option(help: "How often each is measured.")
   var repeats = 9
@@ -88,28 +95,38 @@ struct KernelBenchCommand: ParsableCommand {
   }
 
   func run() throws {
-    var results: [KernelBenchResult] = []
-    let memory = MemoryBandwidth()
+    let environment = BenchEnvironment.current(
+      threads: threads.max() ?? 1, linkRate: LinkRate.announced)
+    var printer = RowPrinter<KernelBenchResult>(table, environment)
+    try KernelBench(runs, repeats: repeats).measure(
+      cores: environment.cores, progressOn: Terminal.openForProgress() ?? .log(STDERR_FILENO)
+    ) { try printer.add([$0]) }
+    try printer.finish()
+  }
+
+  /// Every combination.
+  private var runs: [(pass: KernelPass, problem: KernelBenchProblem)] {
+    var runs: [(pass: KernelPass, problem: KernelBenchProblem)] = []
     for pass in passes {
       for headDim in headDims {
         for tokens in tokens {
-          for isCausal in causal.values {
+          for pattern in masks.choices(usual: .both) {
             for dtype in dtypes {
               for threads in threads {
                 let problem = KernelBenchProblem(
                   shape: AttentionShape(
                     batch: 1, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
                     valueHeadDim: valueHeadDim ?? headDim),
-                  tokens: tokens, queries: queries ?? tokens, isCausal: isCausal, dtype: dtype,
-                  threads: threads, accumulation: reproducible ? .reproducible : .fast)
-                results.append(try problem.measure(pass, repeats: repeats, memory))
+                  tokens: tokens, queries: queries ?? tokens, choice: pattern, dtype: dtype,
+                  threads: threads, accumulation: reproducible ? .reproducible : .fast,
+                  softcap: scoreRule.softcap.map { Float($0) })
+                runs.append((pass, problem))
               }
             }
           }
         }
       }
     }
-    let environment = BenchEnvironment.current(threads: threads.max() ?? 1)
-    try printReport(BenchReport(results, in: environment).text(table))
+    return runs
   }
 }

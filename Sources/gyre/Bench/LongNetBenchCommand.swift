@@ -1,6 +1,12 @@
+import Jobs
 import ArgumentParser
 import Attention
+import Benchmarks
+import LongNet
 import MPI
+import Reporting
+import Results
+import Settings
 
 /// `gyre bench longnet`: dilated attention against dense attention as sequences grow.
 struct LongNetBenchCommand: ParsableCommand {
@@ -48,8 +54,7 @@ struct LongNetBenchCommand: ParsableCommand {
   @Option(help: "KV heads. (default: as many as there are query heads)")
   var kvHeads: Int?
 
-  @Option(help: "With a causal mask, without, or both.")
-  var causal = CausalChoice.both
+  @OptionGroup(title: "Masks") var masks: PatternListOptions
 
   @Option(
     help: "Numbers of threads, joined by commas. (default: 1)",
@@ -99,24 +104,45 @@ extension LongNetBenchCommand: DistributedCommand {
   /// Measures on rank 0 alone, as the other benchmarks do.
   func run(on world: borrowing Communicator) throws {
     guard let alone = try world.split(color: world.rank == 0 ? 0 : nil) else { return }
-    var results: [LongNetBenchResult] = []
+    let environment = BenchEnvironment.current(
+      threads: threads.max() ?? 1, linkRate: LinkRate.announced)
+    let benches = benches
+    let branches = { (tokens: Int) in try self.branches(tokens: tokens).branches }
+    let seconds = try benches.map {
+      try $0.seconds(
+        tokens: tokens, denseLimit: denseLimit, repeats: repeats, cores: environment.cores,
+        branches: branches)
+    }
+    var progress = AnnouncedProgress(
+      "longnet", "comparison", seconds: seconds, on: Terminal.forProgress(of: alone))
+    var printer = RowPrinter<LongNetBenchResult>(table, environment)
+    for (index, bench) in benches.enumerated() {
+      let rows = try bench.measure(
+        tokens: tokens, denseLimit: denseLimit, repeats: repeats, on: alone,
+        contestantIsOver: { progress.advance(index, by: $0) }, branches: branches)
+      progress.clear()
+      try printer.add(rows, on: alone)
+    }
+    try printer.finish(on: alone)
+  }
+
+  /// Every combination of what is not compared within one.
+  private var benches: [LongNetBench] {
+    var benches: [LongNetBench] = []
     for pass in passes {
       for headDim in headDims {
-        for isCausal in causal.values {
+        for pattern in masks.choices(usual: .both) {
           for threads in threads {
-            let bench = LongNetBench(
-              shape: AttentionShape(
-                batch: 1, queryHeads: heads, kvHeads: kvHeads ?? heads, headDim: headDim,
-                valueHeadDim: headDim),
-              pass: pass, isCausal: isCausal, threads: threads, clock: clock)
-            results += try bench.measure(
-              tokens: tokens, denseLimit: denseLimit, repeats: repeats, on: alone,
-              branches: branches)
+            benches.append(
+              LongNetBench(
+                shape: AttentionShape(
+                  batch: 1, queryHeads: heads, kvHeads: kvHeads ?? heads, headDim: headDim,
+                  valueHeadDim: headDim),
+                pass: pass, pattern: pattern, threads: threads, clock: clock))
           }
         }
       }
     }
-    let environment = BenchEnvironment.current(threads: threads.max() ?? 1)
-    try alone.printReport(BenchReport(results, in: environment).text(table))
+    return benches
   }
 }

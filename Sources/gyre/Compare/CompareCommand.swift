@@ -1,4 +1,8 @@
 import ArgumentParser
+import Benchmarks
+import Reporting
+import Results
+import Settings
 
 /// `gyre compare`: what got slower or faster between two results files.
 struct CompareCommand: ParsableCommand {

@@ -1,7 +1,11 @@
 import ArgumentParser
+import Doctor
 import FoundationEssentials
 import Glibc
+import Jobs
 import MPI
+import Reporting
+import Settings
 
 /// `gyre doctor`: looks at hosts, ranks and the MPI library before work is trusted to them.
 struct DoctorCommand: ParsableCommand {

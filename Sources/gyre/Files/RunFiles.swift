@@ -1,4 +1,6 @@
 import Glibc
+import Reporting
+import Settings
 import Tensors
 
 /// The files that a run reads and writes, of which no two may be the same where one is written.
@@ -47,7 +49,7 @@ struct RunFiles {
     if let other = entries.first(where: {
       $0.identity == entry.identity && ($0.isWritten || entry.isWritten)
     }) {
-      throw ArgumentError(
+      throw UserError.usage(
         "\(entry.name) is the same file as \(other.name); give each file a name of its own.")
     }
     entries.append(entry)

@@ -1,5 +1,9 @@
 import ArgumentParser
 import FoundationEssentials
+import Plots
+import Reporting
+import Results
+import Settings
 
 /// `gyre plot`: results files as figures.
 struct PlotCommand: ParsableCommand {
@@ -36,14 +40,15 @@ struct PlotCommand: ParsableCommand {
   var layers: SettingsOptions
 
   func validate() throws {
-    _ = try Picture(output)
+    _ = try asOption { try Picture(output) }
   }
 
   func run() throws {
     var runFiles = RunFiles(settings: layers)
     for path in results { try runFiles.read(path, as: "the results file") }
-    let picture = try Picture(output).prepared(
-      in: &runFiles, keep: keep, existing: overwriting.existing)
+    let picture = try Picture(output).prepared(keep: keep) {
+      try runFiles.write($0, as: "--output", existing: overwriting.existing)
+    }
     let files = try results.map { try ResultsFile(reading: $0) }
     let kind = try chosenKind(files)
     var figure = try kind.figure(PlotRows(files, benchmark: kind.benchmark))

@@ -1,4 +1,6 @@
 import Attention
+import Reporting
+import Results
 import ScalingModel
 
 /// What a prediction rests on, said with it.

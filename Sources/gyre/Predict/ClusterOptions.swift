@@ -1,4 +1,5 @@
 public import ArgumentParser
+import Reporting
 public import ScalingModel
 
 /// The machines that a prediction is about.

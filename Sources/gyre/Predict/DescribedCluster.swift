@@ -1,4 +1,6 @@
 import Attention
+import Reporting
+import Results
 import ScalingModel
 
 /// The machines of a prediction, and where each number comes from.
@@ -17,7 +19,7 @@ extension ClusterOptions {
   ///   - dims: of the problem.
   ///   - rows: of results files.
   ///   - runs: what is taken where neither says anything; nil to ask for it.
-  /// - Throws: `ArgumentError` where a speed is not known.
+  /// - Throws: a `UserError` of usage where a speed is not known.
   func describe(
     _ dims: HeadDims, rows: [ResultRow], runs: RunSpeeds? = nil
   ) throws -> DescribedCluster {
@@ -26,7 +28,7 @@ extension ClusterOptions {
     let links = LinkRows(rows)
     let between = self.network.map { rate in link(links.network ?? links.inside, rate) }
     guard let network = between ?? links.network ?? links.inside ?? runs?.network else {
-      throw ArgumentError(
+      throw UserError.usage(
         "How fast is the network? Give --network, as in --network 100gbit, or --results with the "
           + "JSON of: mpirun … gyre bench link --format json")
     }
@@ -101,7 +103,7 @@ extension ClusterOptions {
       )
     }
     if let runs, let curve = runs.kernel { return (curve, runs.ofKernel) }
-    throw ArgumentError(
+    throw UserError.usage(
       "How fast is a thread? Give --flops, as in --flops 85G, or --results with the JSON of: "
         + "gyre bench kernel --tokens 512,2048,8192 --format json")
   }

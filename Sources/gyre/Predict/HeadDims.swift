@@ -1,4 +1,6 @@
 import Attention
+import Reporting
+import Results
 
 /// The head dims of keys and values, on which the speed of the kernel depends.
 struct HeadDims: Hashable, CustomStringConvertible {

@@ -1,3 +1,5 @@
+import Results
+import Reporting
 import ScalingModel
 
 /// What gyre bench link has found out about links.

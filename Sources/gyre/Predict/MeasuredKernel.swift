@@ -1,4 +1,6 @@
 import Attention
+import Reporting
+import Results
 import ScalingModel
 
 /// What gyre bench kernel has found out about the speed of a thread.
@@ -23,7 +25,7 @@ struct MeasuredKernel {
       for isMasked in [false, true] {
         let points = kernels.filter {
           HeadDims($0) == nearest && $0.fields["pass"]?.string == pass.name
-            && $0.fields["causal"]?.bool == isMasked
+            && PatternChoice($0) == (isMasked ? .causal : .full)
         }.compactMap { row in
           row.positive("tokens").flatMap { tokens in
             row.positive("flopsPerSecond").map {

@@ -1,4 +1,7 @@
 import Attention
+import Benchmarks
+import Reporting
+import Results
 import ScalingModel
 
 /// Predictions against runs that were measured, those that the model was fitted to and others.
@@ -41,7 +44,7 @@ struct ModelCheck {
       return Run(
         row: row, key: key,
         measured: MeasuredRun(
-          problem: key.problem, ranks: key.ranks, transport: key.transport, pass: key.pass,
+          problem: key.problem, ranks: key.ranks, route: key.route, pass: key.pass,
           cluster: Self.cluster(described.cluster, of: row, key), seconds: seconds))
     }
     fitted = try fitting.compactMap(run)
@@ -75,21 +78,25 @@ struct ModelCheck {
   private func result(_ run: Run, isFitted: Bool) -> ModelCheckResult {
     let predicted = run.measured.predictedSeconds(calibration)
     let rate = run.row.environment["linkBytesPerSecond"]?.double
-    return ModelCheckResult(
+    let fields = ModelCheckFields(
       benchmark: run.row.benchmark, pass: run.row.fields["pass"]?.string ?? "",
       transport: run.key.transportName, ranks: run.measured.ranks,
       hosts: run.key.hosts, tokens: run.measured.problem.tokens,
       queryHeads: run.measured.problem.shape.queryHeads,
       headDim: run.measured.problem.shape.headDim,
-      valueHeadDim: run.measured.problem.shape.valueHeadDim, causal: run.measured.problem.isCausal,
+      valueHeadDim: run.measured.problem.shape.valueHeadDim,
       linkBytesPerSecond: Nullable(value: rate), fitted: isFitted,
       seconds: run.measured.seconds, predictedSeconds: predicted,
       error: predicted / run.measured.seconds - 1)
+    return WithPattern(run.measured.problem.pattern, fields)
   }
 }
 
 /// One run, measured and predicted.
-struct ModelCheckResult {
+typealias ModelCheckResult = WithPattern<ModelCheckFields>
+
+/// What such a row has besides the masks.
+struct ModelCheckFields {
   let benchmark: String
   let pass: String
   let transport: String
@@ -99,7 +106,6 @@ struct ModelCheckResult {
   let queryHeads: Int
   let headDim: Int
   let valueHeadDim: Int
-  let causal: Bool
   /// Null where links are not limited.
   let linkBytesPerSecond: Nullable<Double>
   /// Whether the model was fitted to this run among others.
@@ -110,13 +116,12 @@ struct ModelCheckResult {
   let error: Double
 }
 
-extension ModelCheckResult: BenchResult {
+extension ModelCheckFields: PatternedFields {
   static let benchmark = "predict-check"
 
-  static let keys = [
-    "benchmark", "pass", "transport", "ranks", "hosts", "tokens", "queryHeads", "headDim", "causal",
-    "linkBytesPerSecond", "fitted", "valueHeadDim",
-  ]
+  static let keys =
+    ["benchmark", "pass", "transport", "ranks", "hosts", "tokens", "queryHeads", "headDim"]
+    + PatternChoice.fields + ["linkBytesPerSecond", "fitted", "valueHeadDim"]
 
   static let figures = ["seconds", "predictedSeconds", "error"]
   static let keyColumns = 8
@@ -167,8 +172,8 @@ struct FittedAssumptions: BenchSetting {
     networkWorkSecondsPerByte = Nullable(value: calibration.networkWork)
     insideWorkSecondsPerByte = Nullable(value: calibration.insideWork)
     summary = [
-      ModelCheckResult.summary(of: results.filter(\.fitted), "fitted"),
-      ModelCheckResult.summary(of: results.filter { !$0.fitted }, "unseen"),
+      ModelCheckFields.summary(of: results.filter(\.fitted), "fitted"),
+      ModelCheckFields.summary(of: results.filter { !$0.fitted }, "unseen"),
     ].compactMap { $0 }
   }
 

@@ -1,6 +1,10 @@
 import ArgumentParser
 import Attention
+import Benchmarks
 import LongNet
+import Plots
+import Reporting
+import Results
 import ScalingModel
 import SequenceParallel
 import Sharding
@@ -10,7 +14,9 @@ extension PredictCommand {
     var files = RunFiles(settings: layers)
     for path in machines.results + check + fit { try files.read(path, as: "the results file") }
     let picture = try output.map {
-      try Picture($0).prepared(in: &files, keep: keep, existing: overwriting.existing)
+      try Picture($0).prepared(keep: keep) {
+        try files.write($0, as: "--output", existing: overwriting.existing)
+      }
     }
     let replayFolder = try simgrid.map {
       try ReplayFolder($0, processes: counts[0], in: &files, existing: overwriting.existing)
@@ -32,9 +38,9 @@ extension PredictCommand {
     }
     let ranks = counts[0]
     if let replayFolder,
-      let transport = transports[0].transport(ranks: ranks, ranksPerHost: ranksPerHost)
+      let route = transports[0].route(ranks: ranks, ranksPerHost: ranksPerHost)
     {
-      try Replay(denseProblem(ranks: ranks), ranks: ranks, transport: transport, on: cluster)
+      try Replay(denseProblem(ranks: ranks), ranks: ranks, route: route, on: cluster)
         .write(to: replayFolder)
     }
     let guesses =
@@ -51,7 +57,7 @@ extension PredictCommand {
   private var unserved: String? {
     guard dilated == nil, case .named(let transports) = transport ?? .all else { return nil }
     let sentences = transports.compactMap { kind -> String? in
-      let missing = counts.filter { kind.transport(ranks: $0, ranksPerHost: ranksPerHost) == nil }
+      let missing = counts.filter { kind.route(ranks: $0, ranksPerHost: ranksPerHost) == nil }
       guard !missing.isEmpty else { return nil }
       return "\(kind.limits(ranksPerHost: ranksPerHost)), and not \(listed(missing.map(grouped)))"
     }
@@ -116,13 +122,13 @@ extension PredictCommand {
       valueHeadDim: valueHeadDim ?? headDim)
   }
 
-  private var chosenLayout: Layout { layout ?? (causal ? .zigzag : .contiguous) }
+  private var chosenLayout: Layout { layout ?? masks.choice.usualLayout }
 
   private func tokens(ranks: Int) -> Int { tokens ?? (tokensPerRank ?? 1) * ranks }
 
   private func denseProblem(ranks: Int) -> DenseProblem {
     DenseProblem(
-      shape: shape, tokens: tokens(ranks: ranks), layout: chosenLayout, isCausal: causal,
+      shape: shape, tokens: tokens(ranks: ranks), layout: chosenLayout, pattern: masks.choice,
       wire: wire)
   }
 
@@ -134,7 +140,7 @@ extension PredictCommand {
       let layout = layout ?? .contiguous
       let problem = try ShardedDilatedAttention(
         shape: shape, sharding: Sharding(layout, tokens: tokens, ranks: ranks),
-        branches: dilated.branches, isCausal: causal)
+        branches: dilated.branches, isCausal: masks.choice.isCausal)
       return placement.compactMap { name in
         name.placement.map { placement in
           let prediction = showingProgress {
@@ -146,12 +152,12 @@ extension PredictCommand {
     }
     let problem = denseProblem(ranks: ranks)
     return transports.compactMap { kind -> PredictResult? in
-      guard let transport = kind.transport(ranks: ranks, ranksPerHost: ranksPerHost) else {
+      guard let route = kind.route(ranks: ranks, ranksPerHost: ranksPerHost) else {
         return nil
       }
       let prediction = showingProgress {
         cluster.predict(
-          problem, ranks: ranks, transport: transport, pass: pass.pass, progress: $0)
+          problem, ranks: ranks, route: route, pass: pass.pass, progress: $0)
       }
       return result(prediction, pass, by: kind.name, tokens: tokens, chosenLayout)
     }
@@ -161,16 +167,17 @@ extension PredictCommand {
     _ prediction: Prediction, _ pass: KernelPass, by transport: String, tokens: Int,
     _ layout: Layout
   ) -> PredictResult {
-    PredictResult(
+    let fields = PredictFields(
       pass: pass.rawValue, transport: transport, ranks: prediction.ranks, hosts: prediction.hosts,
       threads: machines.threads, tokens: tokens, queryHeads: heads, kvHeads: kvHeads ?? heads,
-      headDim: headDim, valueHeadDim: shape.valueHeadDim, causal: causal, layout: layout.rawValue,
+      headDim: headDim, valueHeadDim: shape.valueHeadDim, layout: layout.rawValue,
       wire: wire.rawValue,
       seconds: prediction.seconds, computeSeconds: prediction.computeSeconds,
       exposedSeconds: prediction.exposedSeconds, imbalanceSeconds: prediction.imbalanceSeconds,
       bytesSentPerRank: prediction.bytesSentPerRank, residentBytes: prediction.residentBytes,
       flops: prediction.flops, flopsPerSecond: prediction.flops / prediction.seconds,
       efficiency: prediction.efficiency, limit: prediction.limit.rawValue)
+    return WithPattern(masks.choice, fields)
   }
 }
 

@@ -1,8 +1,12 @@
 import ArgumentParser
 import Attention
+import Benchmarks
 import LongNet
+import Plots
+import Reporting
 import ScalingModel
 import SequenceParallel
+import Settings
 import Sharding
 
 /// `gyre predict`: what jobs take on machines that are not here.
@@ -73,8 +77,8 @@ struct PredictCommand: ParsableCommand {
     help: ArgumentHelp("Head dim of the values. (default: the head dim)", valueName: "n"))
   var valueHeadDim: Int?
 
-  @Flag(help: "A query sees the keys up to its own position.")
-  var causal = false
+  @OptionGroup(title: "Masks")
+  var masks: PatternOptions
 
   @Option(
     help: "Which rank holds which tokens. (default: zigzag with --causal, contiguous without)")
@@ -93,7 +97,7 @@ struct PredictCommand: ParsableCommand {
     help: ArgumentHelp(
       """
       Transports, of ring, shared, hierarchical, query, heads and mesh:AxB, where B grows with the \
-      ranks; or all that the hosts have; or auto, the fastest of those. (default: ring; with --sweep \
+      ranks, or of these with what travels, as hierarchical+queries; or all that the hosts have; or auto, the fastest of those. (default: ring; with --sweep \
       ring, heads and what --ranks-per-host adds)
       """,
       valueName: "list|all|auto"),
@@ -170,7 +174,7 @@ struct PredictCommand: ParsableCommand {
     guard sweep == (output != nil), sweep || !keep else {
       throw ValidationError("--sweep draws into --output; give both.")
     }
-    if let output { _ = try Picture(output) }
+    if let output { _ = try asOption { try Picture(output) } }
     guard !sweep || (ranks ?? hosts).map({ $0.count == 1 }) ?? true else {
       throw ValidationError("--sweep goes up to one number of ranks or hosts; give the largest.")
     }
@@ -233,7 +237,7 @@ struct PredictCommand: ParsableCommand {
   private func checkTransports(_ ranks: [Int]) throws {
     guard dilated == nil, check.isEmpty,
       !transports.contains(where: { kind in
-        ranks.contains { kind.transport(ranks: $0, ranksPerHost: ranksPerHost) != nil }
+        ranks.contains { kind.route(ranks: $0, ranksPerHost: ranksPerHost) != nil }
       })
     else { return }
     let able = [PredictedTransport.ring, .query, .heads].map(\.name).joined(separator: ", ")

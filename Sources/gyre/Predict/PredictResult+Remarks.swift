@@ -1,6 +1,8 @@
+import Attention
+import Reporting
 import ScalingModel
 
-extension PredictResult {
+extension PredictFields {
   /// What the words of the table mean, and what is fastest.
   static func remarks(on results: [PredictResult]) -> [String] {
     let limits = Set(results.compactMap { Prediction.Limit(rawValue: $0.limit) })

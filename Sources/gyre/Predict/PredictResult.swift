@@ -1,7 +1,13 @@
+import Attention
+import Benchmarks
+import Reporting
 import ScalingModel
 
 /// One row of a prediction.
-struct PredictResult {
+typealias PredictResult = WithPattern<PredictFields>
+
+/// What such a row has besides the masks.
+struct PredictFields {
   let pass: String
   /// A transport of dense attention, or a placement of dilated attention.
   let transport: String
@@ -13,7 +19,6 @@ struct PredictResult {
   let kvHeads: Int
   let headDim: Int
   let valueHeadDim: Int
-  let causal: Bool
   let layout: String
   let wire: String
   let seconds: Double
@@ -31,13 +36,14 @@ struct PredictResult {
   let limit: String
 }
 
-extension PredictResult: BenchResult {
+extension PredictFields: PatternedFields {
   static let benchmark = "predict"
 
-  static let keys = [
-    "pass", "transport", "ranks", "hosts", "threads", "tokens", "queryHeads", "kvHeads", "headDim",
-    "causal", "layout", "wire", "valueHeadDim",
-  ]
+  static let keys =
+    [
+      "pass", "transport", "ranks", "hosts", "threads", "tokens", "queryHeads", "kvHeads",
+      "headDim",
+    ] + PatternChoice.fields + ["layout", "wire", "valueHeadDim"]
 
   static let figures = [
     "seconds", "computeSeconds", "exposedSeconds", "imbalanceSeconds", "bytesSentPerRank",

@@ -1,11 +1,26 @@
 import ArgumentParser
 import Attention
+import Benchmarks
+import Reporting
+import ScalingModel
 import SequenceParallel
 
 /// A transport on the command line of gyre predict.
-enum PredictedTransport: Hashable {
-  case ring, shared, hierarchical, query, heads
-  case mesh(Mesh)
+struct PredictedTransport: Hashable {
+  static let ring = PredictedTransport(named: "ring")
+  static let hierarchical = PredictedTransport(named: "hierarchical")
+  static let query = PredictedTransport(named: "query")
+  static let heads = PredictedTransport(named: "heads")
+
+  private let argument: TransportArgument
+
+  private init(named name: String) { argument = TransportArgument(named: name) }
+
+  private init(_ argument: TransportArgument) { self.argument = argument }
+
+  static func mesh(_ mesh: Mesh) -> PredictedTransport {
+    PredictedTransport(TransportArgument(mesh))
+  }
 
   /// Parses `ring,heads,mesh:8x4`.
   static func parse(_ text: String) throws -> [PredictedTransport] {
@@ -13,68 +28,51 @@ enum PredictedTransport: Hashable {
       guard let argument = TransportArgument(argument: String(name)) else {
         throw unknownName(String(name), among: TransportArgument.allValueStrings)
       }
-      switch argument.choice {
-      case .ring: return .ring
-      case .shared: return .shared
-      case .hierarchical: return .hierarchical
-      case .query: return .query
-      case .heads: return .heads
-      case .mesh:
-        guard let mesh = argument.mesh else {
-          throw ValidationError("a mesh needs its numbers here, as mesh:8x4.")
-        }
-        return .mesh(mesh)
-      case .allgather, .auto:
+      guard !argument.isAuto else {
         throw ValidationError(
-          argument.choice == .auto
-            ? "'auto' stands alone; name transports, or give auto or all by itself."
-            : "'\(name)' cannot be predicted; name others, or give all.")
+          "'auto' stands alone; name transports, or give auto or all by itself.")
       }
+      guard Cluster.canPredict(argument.route(on: nil)) else {
+        throw ValidationError("'\(name)' cannot be predicted; name others, or give all.")
+      }
+      guard !argument.isMesh || argument.mesh != nil else {
+        throw ValidationError("a mesh needs its numbers here, as mesh:8x4.")
+      }
+      return PredictedTransport(argument)
     }
   }
 
   /// All that hosts of so many ranks have.
   static func all(ranksPerHost: Int) -> [PredictedTransport] {
-    [.ring, .shared, .query, .heads]
+    [.ring, PredictedTransport(named: "shared"), .query, .heads]
       + (ranksPerHost == 1 ? [] : [.hierarchical, .mesh(Mesh(heads: ranksPerHost, ring: 1))])
   }
 
   /// Why it cannot serve some ranks, and what it can.
   func limits(ranksPerHost: Int) -> String {
-    switch self {
-    case .shared:
-      "\(name) serves the ranks of one host, up to \(grouped(ranksPerHost)) with --ranks-per-host "
-        + "\(ranksPerHost)"
-    case .mesh(let mesh): "\(name) serves multiples of \(grouped(mesh.heads)) ranks"
-    case .ring, .hierarchical, .query, .heads: "\(name) serves any number of ranks"
+    if let mesh = argument.mesh {
+      return "\(name) serves multiples of \(grouped(mesh.heads)) ranks"
     }
+    return argument.route(on: nil).grouping == .all
+      ? "\(name) serves the ranks of one host, up to \(grouped(ranksPerHost)) with --ranks-per-host "
+        + "\(ranksPerHost)"
+      : "\(name) serves any number of ranks"
   }
 
   /// Its name in results; the ring of a mesh grows with the ranks.
   var name: String {
-    switch self {
-    case .ring: TransportChoice.ring.rawValue
-    case .shared: TransportChoice.shared.rawValue
-    case .hierarchical: TransportChoice.hierarchical.rawValue
-    case .query: TransportChoice.query.rawValue
-    case .heads: TransportChoice.heads.rawValue
-    case .mesh(let mesh): "\(TransportChoice.mesh.rawValue):\(mesh.heads)xB"
-    }
+    guard let mesh = argument.mesh else { return argument.name }
+    return "mesh:\(mesh.heads)xB" + argument.name.dropFirst("mesh:\(mesh)".count)
   }
 
-  /// The transport, if it can serve so many ranks.
+  /// The route, if it can serve so many ranks.
   ///
   /// A mesh keeps the ranks that share heads, and its ring grows with the ranks.
-  func transport(ranks: Int, ranksPerHost: Int) -> Transport? {
-    switch self {
-    case .ring: .ring
-    case .shared: ranks <= ranksPerHost ? .shared : nil
-    case .hierarchical: .hierarchical
-    case .query: .query
-    case .heads: .heads
-    case .mesh(let mesh):
-      ranks % mesh.heads == 0 ? .mesh(heads: mesh.heads, ring: ranks / mesh.heads) : nil
-    }
+  func route(ranks: Int, ranksPerHost: Int) -> Route? {
+    let route = argument.route(
+      on: argument.mesh.map { Mesh(heads: $0.heads, ring: ranks / $0.heads) })
+    let topology = Topology(ranks: ranks, ranksPerNode: ranksPerHost)
+    return (try? route.check(ranks: ranks, topology: topology)) == nil ? nil : route
   }
 }
 

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Reporting
 import ScalingModel
 import Tensors
 

@@ -1,4 +1,8 @@
 import Attention
+import Benchmarks
+import FoundationEssentials
+import Reporting
+import Results
 import ScalingModel
 import SequenceParallel
 import Sharding
@@ -10,7 +14,7 @@ struct RunKey {
   let hosts: Int
   let threads: Int
   let pass: AttentionPass
-  let transport: Transport
+  let route: Route
   /// Its name, which is that of the transport that was taken.
   let transportName: String
 
@@ -28,25 +32,35 @@ struct RunKey {
       // Files of earlier versions had one head dim.
       let valueHeadDim = row.fields["valueHeadDim"] == nil
         ? headDim : number("valueHeadDim", 1...AttentionShape.largestHeadDim),
-      let isCausal = row.fields["causal"]?.bool,
+      let pattern = PatternChoice(row),
       let layout = row.fields["layout"]?.string.flatMap(Layout.init(rawValue:)),
       let wire = row.fields["wire"]?.string.flatMap(WireType.init(rawValue:)),
       let pass = row.fields["pass"]?.string.flatMap(KernelPass.init(rawValue:)),
       // Where auto was asked for, what it came to.
       let name = row.fields["chosenTransport"]?.string ?? row.fields["transport"]?.string,
-      let transport = try? PredictedTransport.parse(name).first?
-        .transport(ranks: ranks, ranksPerHost: (ranks + hosts - 1) / hosts)
+      let route = try? PredictedTransport.parse(name).first?
+        .route(ranks: ranks, ranksPerHost: (ranks + hosts - 1) / hosts)
     else { return nil }
     problem = DenseProblem(
       shape: AttentionShape(
         batch: 1, queryHeads: queryHeads, kvHeads: kvHeads, headDim: headDim,
         valueHeadDim: valueHeadDim),
-      tokens: tokens, layout: layout, isCausal: isCausal, wire: wire)
+      tokens: tokens, layout: layout, pattern: pattern, wire: wire)
     self.ranks = ranks
     self.hosts = hosts
     threads = number("threads", 1...1024) ?? 1
     self.pass = pass.pass
-    self.transport = transport
-    transportName = transport.name
+    self.route = route
+    transportName = "\(route)"
+  }
+}
+
+extension PatternChoice {
+  /// That of a row of a results file; nil where the row does not say.
+  init?(_ row: ResultRow) {
+    guard let fields = try? jsonLine(JSONValue.object(row.fields)),
+      let choice = try? JSONDecoder().decode(PatternChoice.self, from: Data(fields.utf8))
+    else { return nil }
+    self = choice
   }
 }

@@ -1,4 +1,6 @@
 import Attention
+import Reporting
+import Results
 import ScalingModel
 
 /// What runs of gyre bench strong and weak let on about the machines, where nothing else tells.
@@ -26,9 +28,10 @@ struct RunSpeeds {
     var curve = KernelCurve()
     for pass in [AttentionPass.forward, .backward] {
       for isMasked in [false, true] {
-        let points = chosen.filter { $0.pass == pass && $0.isCausal == isMasked }.map {
-          KernelCurve.Point(tokens: $0.tokensPerRank, flopsPerSecond: $0.flopsPerSecond)
-        }
+        let points = chosen.filter { $0.pass == pass && $0.pattern == (isMasked ? .causal : .full) }
+          .map {
+            KernelCurve.Point(tokens: $0.tokensPerRank, flopsPerSecond: $0.flopsPerSecond)
+          }
         if !points.isEmpty { curve.setCurve(points, pass, isMasked: isMasked) }
       }
     }
@@ -42,7 +45,7 @@ struct RunSpeeds {
     let ranks: Int
     let dims: HeadDims
     let pass: AttentionPass
-    let isCausal: Bool
+    let pattern: PatternChoice
     let tokensPerRank: Double
     let flopsPerSecond: Double
 
@@ -53,7 +56,7 @@ struct RunSpeeds {
       ranks = run.ranks
       dims = HeadDims(run.problem.shape)
       pass = run.pass
-      isCausal = run.problem.isCausal
+      pattern = run.problem.pattern
       tokensPerRank = Double(run.problem.tokens) / Double(run.ranks)
       let flops = run.problem.pairs * Double(run.problem.shape.flops(run.pass))
       // Threads that share cores take turns.

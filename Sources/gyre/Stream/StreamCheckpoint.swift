@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Glibc
+import Reporting
 import Tensors
 
 /// The file in which a rank notes what it has finished.
@@ -52,12 +53,12 @@ struct StreamCheckpoint {
           + "--checkpoint.")
     }
     for name in settings.keys.sorted() where contents.settings[name] != settings[name] {
-      throw ArgumentError(
+      throw UserError.usage(
         "'\(target.path)' is of a run with \(name) \(contents.settings[name] ?? "unknown"), and this "
           + "one has \(settings[name] ?? ""); use the same options, or another --checkpoint.")
     }
     guard contents.input == input else {
-      throw ArgumentError(
+      throw UserError.usage(
         "'\(target.path)' is of another input '\(settings["input"] ?? "")' than the one that is "
           + "there now (\(difference(from: contents.input))); put the first one back, or give "
           + "another --checkpoint to begin anew.")

@@ -1,7 +1,10 @@
 import Attention
 import Glibc
+import Hosts
+import Jobs
 import LongNet
 import MPI
+import Reporting
 import SequenceParallel
 import Tensors
 
@@ -22,7 +25,10 @@ extension StreamCommand: DistributedCommand {
     let report = try StreamReport.gather(
       state, resumed: resumed, attention: attention, options: self, on: world)
     try world.agreed {
-      if let report { try printReport(self.report == .json ? report.json : report.text) }
+      if let report {
+        try printReport(
+          self.report == .json ? jsonLine(report) : report.fields.text(under: report.pattern))
+      }
     }
     let failure = report?.failure
     guard try world.broadcast(failure == nil ? 0 : 1, from: 0) == 0 else {
@@ -60,9 +66,9 @@ extension StreamCommand: DistributedCommand {
             + "are too large for single precision; make --scale or the inputs smaller.")
       }
       state.outputDigest.add(output, window: window)
-      state.seconds += seconds(.now - start)
-      state.readSeconds += seconds(attention.timing.reading - before.reading)
-      state.computeSeconds += seconds(attention.timing.computing - before.computing)
+      state.seconds += (ContinuousClock.now - start).inSeconds
+      state.readSeconds += (attention.timing.reading - before.reading).inSeconds
+      state.computeSeconds += (attention.timing.computing - before.computing).inSeconds
       state.pairs += attention.pairs(ofWindow: window)
       state.tokens += positions.count * attention.shape.batch
       state.windows += 1
@@ -105,7 +111,7 @@ extension StreamCommand: DistributedCommand {
     guard let input else { throw UserError("There is no input.") }
     let opened = try AttentionInput(safetensors: input, gradients: false, options: files)
     guard opened.tokens == opened.keyTokens else {
-      throw ArgumentError(
+      throw UserError.usage(
         "'\(input)': there are \(opened.tokens) queries and \(opened.keyTokens) keys; dilated "
           + "attention is of a sequence over itself, so give as many of both.")
     }
@@ -117,11 +123,11 @@ extension StreamCommand: DistributedCommand {
     do throws(DilatedProblemError) {
       return try StreamedDilatedAttention(
         shape: input.shape, tokens: input.tokens, branches: dilated.branches,
-        headOffset: headOffset, isCausal: causal, scale: scale, windowTokens: window,
+        headOffset: headOffset, isCausal: masks.choice.isCausal, scale: scale, windowTokens: window,
         team: ThreadTeam(threads: threads))
     } catch {
       // Branches and windows are there, so that only the window can be too long.
-      throw ArgumentError(
+      throw UserError.usage(
         "--window is \(window), too long for \(input.tokens) tokens; make it shorter.")
     }
   }

@@ -1,6 +1,8 @@
 import ArgumentParser
 import Attention
+import BuildStamp
 import LongNet
+import Settings
 import Tensors
 
 /// `gyre stream`: options and what can be said about them without looking at any file.
@@ -66,8 +68,8 @@ struct StreamCommand: ParsableCommand {
       """)
   var headOffset = HeadOffset.modulo
 
-  @Flag(help: "A query sees no keys after its own position.")
-  var causal = false
+  @OptionGroup(title: "Masks")
+  var masks: PatternOptions
 
   @Option(
     parsing: .unconditional,
@@ -134,10 +136,10 @@ struct StreamCommand: ParsableCommand {
       "--input-layout": "\(files.layout)", "--names": files.names.map { "\($0)" } ?? "",
       "input": input ?? random.map { "--random \($0)" } ?? "",
       "--seed": "\(seed)", "--dilated": "\(dilated)", "--head-offset": "\(headOffset)",
-      "--causal": "\(causal)", "--scale": scale.map { "\($0)" } ?? "1/√headDim",
+      "--scale": scale.map { "\($0)" } ?? "1/√headDim",
       "--window": "\(window)", "--verify": "\(verify)", "ranks": "\(ranks)",
-      "gyre": "\(Gyre.version) \(InstructionSet.name)",
-    ]
+      "gyre": "\(BuildStamp.version) \(InstructionSet.name)",
+    ].merging(masks.choice.options) { $1 }
   }
 }
 

@@ -1,16 +1,20 @@
+import Attention
+import Reporting
+
 extension StreamReport {
+
   /// A table with a line for each rank, and a summary.
-  var text: String {
-    ([heading, ""] + [table(rows), ""] + summary).joined(separator: "\n")
+  func text(under pattern: PatternChoice) -> String {
+    ([heading(pattern), ""] + [table(rows), ""] + summary).joined(separator: "\n")
   }
 
-  private var heading: String {
+  private func heading(_ pattern: PatternChoice) -> String {
     let dims =
       valueHeadDim == headDim
       ? "head dim \(headDim)" : "head dim \(headDim), values \(valueHeadDim)"
     let sequences = batch == 1 ? "" : "\(batch) sequences of "
     return
-      "\(causal ? "Causal" : "Full") dilated attention: \(sequences)\(grouped(tokens)) tokens, "
+      "\(capitalized("\(pattern)")) dilated attention: \(sequences)\(grouped(tokens)) tokens, "
       + "\(queryHeads) query head\(queryHeads == 1 ? "" : "s"), "
       + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims); branches \(branches), "
       + "offsets \(headOffset); windows of \(grouped(windowTokens)) on "

@@ -1,7 +1,9 @@
 import Attention
+import Doctor
 import FoundationEssentials
 import LongNet
 import MPI
+import Reporting
 import SequenceParallel
 
 /// What one rank did, in all runs together.
@@ -38,7 +40,6 @@ struct StreamReport: Encodable {
   let kvHeads: Int
   let headDim: Int
   let valueHeadDim: Int
-  let causal: Bool
   /// As `--dilated` takes them.
   let branches: String
   let headOffset: String
@@ -86,7 +87,7 @@ extension StreamReport {
   static func gather(
     _ state: StreamState, resumed: Int, attention: StreamedDilatedAttention,
     options: StreamCommand, on world: borrowing Communicator
-  ) throws -> StreamReport? {
+  ) throws -> WithPattern<StreamReport>? {
     let own = Part(state: state, resumed: resumed, host: MPIEnvironment.processorName)
     guard let all = try world.gather(Array(JSONEncoder().encode(own)), at: 0) else { return nil }
     let parts = try all.map { try JSONDecoder().decode(Part.self, from: Data($0)) }
@@ -105,10 +106,10 @@ extension StreamReport {
     let seconds = ranks.map(\.seconds).max() ?? 0
     let flops = parts.reduce(0) { $0 + $1.state.pairs } * Double(shape.forwardFlopsPerPair)
     let done = parts.reduce(0) { $0 + $1.state.tokens }
-    return StreamReport(
+    let report = StreamReport(
       ranks: ranks.count, threads: options.threads, batch: shape.batch, tokens: attention.tokens,
       queryHeads: shape.queryHeads, kvHeads: shape.kvHeads, headDim: shape.headDim,
-      valueHeadDim: shape.valueHeadDim, causal: options.causal, branches: "\(options.dilated)",
+      valueHeadDim: shape.valueHeadDim, branches: "\(options.dilated)",
       headOffset: "\(options.headOffset)", windowTokens: attention.windowTokens,
       windows: attention.windowCount, windowsDone: ranks.reduce(0) { $0 + $1.windows },
       resumedWindows: ranks.reduce(0) { $0 + $1.resumedWindows }, seconds: seconds,
@@ -120,8 +121,6 @@ extension StreamReport {
       outputDigest: "\(digest)", checkedRows: finding.rows,
       maxError: Nullable(value: options.verify ? finding.maxError : nil),
       tolerance: Nullable(value: options.verify ? finding.tolerance : nil), perRank: ranks)
+    return WithPattern(options.masks.choice, report)
   }
-
-  /// One JSON object on one line.
-  var json: String { get throws { try jsonLine(self) } }
 }

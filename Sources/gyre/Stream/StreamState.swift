@@ -1,4 +1,6 @@
+import Doctor
 import LongNet
+import SequenceParallel
 
 /// What a rank has done so far: all that a checkpoint has to remember.
 struct StreamState: Codable {

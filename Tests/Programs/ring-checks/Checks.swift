@@ -27,21 +27,20 @@ func checkGrid(_ world: borrowing Communicator) throws {
             let ways = ways(ranks: ranks)
             let turn = Int(seed) + index
             let layout = Layout.allCases[(turn + turn / ways.count) % 3]
-            let (transport, route) = ways[turn % ways.count]
+            let (route, backward) = ways[turn % ways.count]
             var options = DistributedAttention.Options()
-            options.backwardRoute = route
+            options.backwardRoute = backward
             options.team = ThreadTeam(threads: 1 + Int(seed % 2))
-            options.topology = Topology(
-              ranks: ranks, ranksPerNode: transport == .shared ? ranks : 2)
+            options.topology = topology(for: route, ranks: ranks)
             let attention = problem.attention(mask.pattern, layout: layout, ranks: ranks)
-            let passes = try problem.run(attention, transport, options: options, on: world)
+            let passes = try problem.run(attention, route, options: options, on: world)
             // Rounding of scores as large as these moves a weight by about this much; queries a
             // hundred times as large make gradients so, of which cancellation may leave nothing.
             let ofScores = logits == 1 ? 0 : expected.largestScore * 0x1p-24 * 4
             try problem.check(
               passes, expected, attention, rank: world.rank,
               tolerance: max(1e-5, ofScores), gradientTolerance: logits == 1 ? 1e-4 : 1e-3,
-              "\(transport), \(route), \(mask.name), \(layout), \(tokens) tokens, "
+              "\(route), \(backward), \(mask.name), \(layout), \(tokens) tokens, "
                 + "\(keyTokens) keys, \(shape)")
           }
         }
@@ -50,7 +49,7 @@ func checkGrid(_ world: borrowing Communicator) throws {
   }
 }
 
-/// All transports, in every grouping, on shards that are uneven or empty.
+/// All routes, in every grouping, on shards that are uneven or empty.
 func checkTransports(_ world: borrowing Communicator) throws {
   let ranks = world.size
   var seed: UInt64 = 100
@@ -65,23 +64,23 @@ func checkTransports(_ world: borrowing Communicator) throws {
         let expected = try problem.expected(mask, on: world)
         for (turn, layout) in Layout.allCases.enumerated() {
           let attention = problem.attention(mask.pattern, layout: layout, ranks: ranks)
-          // A third of the ways in each layout, so that each way has every problem. Heads that two
-          // ranks read in part are of interest only where ranks share heads.
+          // A fifth of the ways in each layout, so that each way has problems of every kind. Heads
+          // that two ranks read in part are of interest only where ranks share heads.
           let ways = queryHeads < 6 ? ways(ranks: ranks) : meshes(ranks: ranks)
-          for (index, (transport, route)) in ways.enumerated()
-          where (index + turn + Int(seed)) % 3 == 0 {
+          for (index, (route, backward)) in ways.enumerated()
+          where (index + turn + Int(seed)) % 5 == 0 {
             let groupings = [[1, 3], [2, ranks]][Int(seed) % 2]
-            for ranksPerNode in transport == .hierarchical ? groupings : [ranks] {
+            for ranksPerNode in route.grouping == .hosts ? groupings : [ranks] {
               for overlaps in layout == .zigzag && mask.name == "causal" ? [true, false] : [true] {
                 var options = DistributedAttention.Options()
                 options.topology = Topology(ranks: ranks, ranksPerNode: ranksPerNode)
                 options.overlaps = overlaps
-                options.backwardRoute = route
-                let passes = try problem.run(attention, transport, options: options, on: world)
+                options.backwardRoute = backward
+                let passes = try problem.run(attention, route, options: options, on: world)
                 try problem.check(
                   passes, expected, attention, rank: world.rank, tolerance: 1e-5,
                   gradientTolerance: 1e-4,
-                  "\(transport) of \(ranksPerNode), \(route), \(mask.name), \(layout), "
+                  "\(route) of \(ranksPerNode), \(backward), \(mask.name), \(layout), "
                     + "\(tokens) tokens, \(shape)")
               }
             }
@@ -92,20 +91,44 @@ func checkTransports(_ world: borrowing Communicator) throws {
   }
 }
 
-/// All transports with all that can travel backward.
-func ways(ranks: Int) -> [(Transport, BackwardRoute)] {
+/// All routes with all that can travel backward.
+func ways(ranks: Int) -> [(Route, BackwardRoute)] {
   [
     (.ring, .keys), (.query, .queries), (.shared, .keys), (.ring, .queries),
     (.hierarchical, .keys), (.allgather, .queries), (.query, .keys), (.hierarchical, .queries),
-    (.allgather, .keys), (.shared, .queries),
+    (.allgather, .keys), (.shared, .queries), (.hierarchical.with(.queries), .automatic),
+    (.shared.with(.queries), .keys), (.allgather.with(.queries), .queries),
+    (.hierarchical.with(.queries), .keys), (.allgather.with(.queries), .keys),
+    (.shared.with(.queries), .queries),
+    // Passes that have nothing in common.
+    (.allgather, .route(.hierarchical)), (.hierarchical, .route(.query)),
+    (.query, .route(.allgather)),
   ] + meshes(ranks: ranks)
 }
 
 /// Every mesh; that of one column is a ring, and that of one row has a name of its own.
-func meshes(ranks: Int) -> [(Transport, BackwardRoute)] {
-  [(.heads, .keys)]
-    + (2...max(2, ranks)).filter { $0 < ranks && ranks % $0 == 0 }
-    .map { (.mesh(heads: $0, ring: ranks / $0), .keys) }
+///
+/// Blocks of columns go in turn by each route that there is.
+func meshes(ranks: Int) -> [(Route, BackwardRoute)] {
+  let grids = (2...max(2, ranks)).filter { $0 < ranks && ranks % $0 == 0 }
+  let columns: [(Route, BackwardRoute)] = [
+    (.ring, .keys), (.allgather, .keys), (.hierarchical, .queries), (.query, .queries),
+    (.hierarchical.with(.queries), .keys), (.ring, .queries), (.allgather.with(.queries), .queries),
+  ]
+  return [(.heads, .keys)]
+    + grids.flatMap { heads in
+      columns.map { column, backward in
+        var route = column
+        route.heads = .grid(columns: heads, rows: ranks / heads)
+        return (route, backward)
+      }
+    }
+}
+
+/// Hosts on which a route can be tried: one where all ranks read each other's blocks, else of two
+/// ranks each.
+func topology(for route: Route, ranks: Int) -> Topology {
+  Topology(ranks: ranks, ranksPerNode: route.grouping == .all ? ranks : 2)
 }
 
 /// Blocks well above every eager limit, of sizes that do not divide: small ones hide deadlocks.
@@ -113,13 +136,16 @@ func checkLargeBlocks(_ world: borrowing Communicator) throws {
   try checkLargeBlocks(.ring, wires: WireType.allCases, world)
   try checkLargeBlocks(.query, wires: WireType.allCases, world)
   try checkLargeBlocks(.heads, wires: [.f32, .int8], world)
+  try checkLargeBlocks(.allgather.with(.queries), wires: [.f32], world)
   if world.size % 2 == 0 {
-    try checkLargeBlocks(.mesh(heads: 2, ring: world.size / 2), wires: [.f32, .f16], world)
+    let mesh = Route.mesh(heads: 2, ring: world.size / 2)
+    try checkLargeBlocks(mesh, wires: [.f32, .f16], world)
+    try checkLargeBlocks(mesh.with(.queries), wires: [.f32], world)
   }
 }
 
 private func checkLargeBlocks(
-  _ transport: Transport, wires: [WireType], _ world: borrowing Communicator
+  _ route: Route, wires: [WireType], _ world: borrowing Communicator
 ) throws {
   // Many heads rather than many tokens, which all ranks would have to compute with all others'.
   let shape = AttentionShape(
@@ -134,7 +160,7 @@ private func checkLargeBlocks(
     let rows = (0..<4).map {
       RandomRows(shape: [1, tokens, 8, 128], seed: 11, tensor: UInt64($0))
     }
-    var engine = try DistributedAttention(attention, transport: transport, on: world)
+    var engine = try DistributedAttention(attention, route: route, on: world)
     try engine.withOwnBlock { block in
       try attention.load(keys: rows[1], values: rows[2], rank: world.rank, into: &block)
     }
@@ -144,7 +170,7 @@ private func checkLargeBlocks(
       j <= i ? 0 : -.infinity
     }.run(output, q: rows[0], k: rows[1], v: rows[2], on: world)
     try require(finding.rows == 12, "\(finding.rows) rows were checked")
-    try require(finding.holds, "\(transport), \(wire): error \(finding.maxError)")
+    try require(finding.holds, "\(route), \(wire): error \(finding.maxError)")
     let outputGradient = try rows[3].read(shard: queries.runs)
     let gradients = try engine.backward(
       queries, output: output, outputGradient: outputGradient)
@@ -153,13 +179,13 @@ private func checkLargeBlocks(
     }.run(
       gradients, output, q: rows[0], k: rows[1], v: rows[2], outputGradient: rows[3], on: world)
     try require(
-      gradientFinding.holds, "\(wire), \(transport): gradients \(gradientFinding.maxError)")
+      gradientFinding.holds, "\(wire), \(route): gradients \(gradientFinding.maxError)")
     // Rounded inputs must show, and nothing may hide behind them.
     try require(
       wire == .f32
         ? finding.maxError < 1e-5
         : finding.maxError > 1e-5 && finding.tolerance < finding.maxError + 3e-5,
-      "\(transport), \(wire): error \(finding.maxError) is not of the wire's size")
+      "\(route), \(wire): error \(finding.maxError) is not of the wire's size")
   }
 }
 

@@ -16,23 +16,23 @@ func checkParts(_ world: borrowing Communicator) throws {
     for (layoutTurn, layout) in Layout.allCases.enumerated() {
       let attention = problem.attention(mask.pattern, layout: layout, ranks: ranks)
       // Each way in every layout, with the masks in turn.
-      for (index, (transport, route)) in ways(ranks: ranks).enumerated()
+      for (index, (route, backward)) in ways(ranks: ranks).enumerated()
       where (index + turn + layoutTurn) % 2 == 0 {
-        for ranksPerNode in transport == .hierarchical ? [1, 2] : [ranks] {
-          let name = "\(transport) of \(ranksPerNode), \(route), \(mask.name), \(layout)"
+        for ranksPerNode in route.grouping == .hosts ? [1, 2] : [ranks] {
+          let name = "\(route) of \(ranksPerNode), \(backward), \(mask.name), \(layout)"
           func run(_ part: DistributedAttention.Part) throws -> PartRun {
             var options = DistributedAttention.Options()
             options.topology = Topology(ranks: ranks, ranksPerNode: ranksPerNode)
-            options.backwardRoute = route
+            options.backwardRoute = backward
             options.part = part
             let timeline = Timeline()
             options.timeline = timeline
-            let passes = try problem.run(attention, transport, options: options, on: world)
+            let passes = try problem.run(attention, route, options: options, on: world)
             return PartRun(
               passes: passes,
               blocks: timeline.spans.filter { $0.track == .computing }.map(\.name))
           }
-          guard transport.hasParts(ranks: ranks) else {
+          guard route.hasParts(ranks: ranks) else {
             try requireRefusal(name) { _ = try run(.computing) }
             try requireRefusal(name) { _ = try run(.transfers) }
             continue
@@ -73,7 +73,7 @@ private struct PartRun: ~Copyable {
 private func requireRefusal(_ name: String, _ body: () throws -> Void) throws {
   do {
     try body()
-  } catch is TransportError {
+  } catch is RouteError {
     return
   }
   throw CheckFailure("\(name) is not refused")

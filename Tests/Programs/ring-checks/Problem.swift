@@ -1,4 +1,5 @@
 import Attention
+import AttentionReference
 import MPI
 import SequenceParallel
 import Sharding
@@ -14,8 +15,16 @@ struct Problem {
   let v: MemoryRows
   let outputGradient: MemoryRows
   let scale: Double
+  /// What becomes of scores, for the kernels and for the oracle.
+  let scoreRule: (any ScoreRule)?
+  let referenceRule: (any ReferenceScoreRule)?
 
-  init(shape: AttentionShape, tokens: Int, keyTokens: Int, logits: Float, seed: UInt64) {
+  init(
+    shape: AttentionShape, tokens: Int, keyTokens: Int, logits: Float, seed: UInt64,
+    scoreRule: (any ScoreRule)? = nil, referenceRule: (any ReferenceScoreRule)? = nil
+  ) {
+    self.scoreRule = scoreRule
+    self.referenceRule = referenceRule
     self.shape = shape
     self.tokens = tokens
     self.keyTokens = keyTokens
@@ -39,18 +48,18 @@ struct Problem {
       shape: shape,
       queries: Sharding(layout, tokens: tokens, ranks: ranks, granularity: unit),
       keys: Sharding(layout, tokens: keyTokens, ranks: ranks, granularity: unit),
-      pattern: pattern, wire: wire, accumulation: accumulation)
+      pattern: pattern, scoreRule: scoreRule, wire: wire, accumulation: accumulation)
   }
 
   /// Runs both passes on this rank's shard.
   func run(
-    _ attention: ShardedAttention, _ transport: Transport = .ring,
+    _ attention: ShardedAttention, _ route: Route = .ring,
     options: DistributedAttention.Options = .init(), on world: borrowing Communicator
   ) throws -> Passes {
     let queries = try attention.loadQueries(q, rank: world.rank)
     let outputGradient = try outputGradient.read(shard: queries.runs)
     var engine = try DistributedAttention(
-      attention, transport: transport, options: options, on: world)
+      attention, route: route, options: options, on: world)
     try engine.withOwnBlock { block in
       try attention.load(keys: k, values: v, rank: world.rank, into: &block)
     }
@@ -58,11 +67,11 @@ struct Problem {
     let forwardTraffic = engine.traffic
     let gradients = try engine.backward(queries, output: output, outputGradient: outputGradient)
     let backwardTraffic = engine.traffic - forwardTraffic
-    let route = engine.backwardDecision.route
+    let backward = engine.backwardDecision.travelling
     try engine.close()
     return Passes(
       output: output, gradients: gradients, forwardTraffic: forwardTraffic,
-      backwardTraffic: backwardTraffic, route: route)
+      backwardTraffic: backwardTraffic, backward: backward)
   }
 
   /// Throws unless this rank's rows are the oracle's, each tensor within its tolerance times
@@ -160,8 +169,8 @@ struct Passes: ~Copyable {
   let gradients: AttentionGradients
   let forwardTraffic: Traffic
   let backwardTraffic: Traffic
-  /// What travelled backward, where there is a choice.
-  var route: BackwardRoute?
+  /// What travelled backward.
+  let backward: Travelling
 
   /// All that they gave.
   var bits: [UInt32] {

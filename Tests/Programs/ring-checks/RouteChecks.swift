@@ -54,15 +54,6 @@ private func checkQueryTraffic(_ world: borrowing Communicator) throws {
             traffic.messagesSent == hops + owners.count,
             "\(name): \(traffic.messagesSent) messages sent")
         }
-        // The schedule says so too.
-        let shards = (attention.queries.shards, attention.keys.shards)
-        let schedule = RingSchedule(groups: (0..<ranks).reversed().map { [$0] }) {
-          pattern.reaches(keys: shards.1[$0], queries: shards.0[$1])
-        }
-        let counts = (0..<ranks).map { 2 * 4 * attention.queries.tokenCount(of: $0) }
-        let scheduled = schedule.bytesSent(
-          by: world.rank, blocks: counts.map { $0 * 140 }, results: counts.map { $0 * 80 })
-        try require(scheduled == backward, "\(name): the schedule has \(scheduled) bytes")
       }
     }
   }
@@ -70,7 +61,7 @@ private func checkQueryTraffic(_ world: borrowing Communicator) throws {
 
 /// The automatic route is the one on which all ranks together send fewer bytes.
 private func checkAutomaticRoute(_ world: borrowing Communicator) throws {
-  var routes: Set<BackwardRoute> = []
+  var travelled: Set<Travelling> = []
   var turn = 0
   for (queryHeads, kvHeads) in [(4, 4), (4, 2), (4, 1)] {
     let shape = AttentionShape(
@@ -79,35 +70,42 @@ private func checkAutomaticRoute(_ world: borrowing Communicator) throws {
       let problem = Problem(
         shape: shape, tokens: tokens, keyTokens: keyTokens, logits: 1, seed: 6)
       for (layout, wire) in [(Layout.contiguous, WireType.f32), (.zigzag, .f32), (.zigzag, .int8)] {
-        // Kinds of sums in turn, and two transports for each problem.
+        // Kinds of sums in turn, and two routes for each problem.
         turn += 1
         let attention = problem.attention(
           CausalPattern(offset: keyTokens - tokens), layout: layout, ranks: world.size,
           wire: wire, accumulation: turn % 2 == 0 ? .fast : .reproducible)
-        let transports = [Transport.ring, .hierarchical, .allgather, .shared]
-        for transport in [transports[turn % 4], transports[(turn + 1 + turn / 4 % 2) % 4]] {
-          func bytes(_ route: BackwardRoute) throws -> (sum: Int, route: BackwardRoute?) {
+        let routes = automaticRoutes(ranks: world.size)
+        let first = turn % routes.count
+        for route in [routes[first], routes[(first + 1 + turn / routes.count % 2) % routes.count]] {
+          func bytes(_ backward: BackwardRoute) throws -> (sum: Int, travelling: Travelling) {
             var options = DistributedAttention.Options()
-            options.topology = Topology(
-              ranks: world.size, ranksPerNode: transport == .shared ? world.size : 2)
-            options.backwardRoute = route
-            let passes = try problem.run(attention, transport, options: options, on: world)
+            options.topology = topology(for: route, ranks: world.size)
+            options.backwardRoute = backward
+            let passes = try problem.run(attention, route, options: options, on: world)
             return (
-              try world.allReduce(passes.backwardTraffic.bytesSent, with: .sum), passes.route
+              try world.allReduce(passes.backwardTraffic.bytesSent, with: .sum), passes.backward
             )
           }
           let (keys, queries) = (try bytes(.keys), try bytes(.queries))
           let automatic = try bytes(.automatic)
           let expected = keys.sum <= queries.sum ? keys : queries
           try require(
-            automatic == expected && keys.route == .keys && queries.route == .queries,
-            "\(transport), \(layout), \(wire), \(shape): \(automatic), not \(expected)")
-          if let route = automatic.route { routes.insert(route) }
+            automatic == expected && keys.travelling == .keys
+              && queries.travelling == .queries,
+            "\(route), \(layout), \(wire), \(shape): \(automatic), not \(expected)")
+          travelled.insert(automatic.travelling)
         }
       }
     }
   }
-  try require(routes.count == min(2, world.size), "only \(routes) came up")
+  try require(travelled.count == min(2, world.size), "only \(travelled) came up")
+}
+
+/// Routes on which both keys and queries can travel backward.
+private func automaticRoutes(ranks: Int) -> [Route] {
+  let routes = [Route.ring, .hierarchical, .allgather, .shared]
+  return ranks % 2 == 0 && ranks > 2 ? routes + [.mesh(heads: 2, ring: ranks / 2)] : routes
 }
 
 /// One query against many keys: its rank sends it round, and other ranks have none.
@@ -130,7 +128,7 @@ private func checkFewQueries(_ world: borrowing Communicator) throws {
   }
 }
 
-/// Reproducible: the same bits on every transport and route.
+/// Reproducible: the same bits on every route.
 private func checkRouteBits(_ world: borrowing Communicator) throws {
   let tokens = 2 * Accumulation.reproducible.granularity + 50
   let shape = AttentionShape(
@@ -140,13 +138,12 @@ private func checkRouteBits(_ world: borrowing Communicator) throws {
   let attention = problem.attention(
     CausalPattern(), layout: .zigzag, ranks: world.size, accumulation: .reproducible)
   var expected: [UInt32]?
-  for (transport, route) in ways(ranks: world.size) {
+  for (route, backward) in ways(ranks: world.size) {
     var options = DistributedAttention.Options()
-    options.topology = Topology(
-      ranks: world.size, ranksPerNode: transport == .shared ? world.size : 2)
-    options.backwardRoute = route
-    let bits = try problem.run(attention, transport, options: options, on: world).bits
-    if let expected { try require(bits == expected, "\(transport), \(route): other bits") }
+    options.topology = topology(for: route, ranks: world.size)
+    options.backwardRoute = backward
+    let bits = try problem.run(attention, route, options: options, on: world).bits
+    if let expected { try require(bits == expected, "\(route), \(backward): other bits") }
     expected = bits
   }
 }

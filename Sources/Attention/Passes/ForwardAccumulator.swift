@@ -1,0 +1,71 @@
+public import Compute
+import Tensors
+
+/// The forward pass of a rank's queries: blocks of keys and values are taken in, in any order, and
+/// the result is exact softmax attention over all of them.
+///
+/// The state of a query row is `(rowMax, rowSum, output)`, a ``ForwardPartial``; a block is merged
+/// into it by online softmax, with what rounding takes from the sums kept beside them, so that
+/// their error does not grow with the number of keys. Memory is the output twice, three floats a
+/// row, and a few hundred KiB a thread; reproducible sums take 16 bytes for a number of the output
+/// and 32 more a row.
+public struct ForwardAccumulator: ~Copyable {
+  /// The dimensions of the problem.
+  public var shape: AttentionShape { computation.shape }
+
+  /// How blocks are added.
+  public var accumulation: Accumulation { computation.accumulation }
+
+  private let computation: BlockComputation
+  private let tokens: Int
+  private var partial: ForwardPartial
+
+  /// Creates the state of `tokens` queries that have seen nothing.
+  ///
+  /// - Parameters:
+  ///   - scale: multiplies `q·k`, usually 1/√headDim.
+  ///   - pattern: what a query sees.
+  ///   - scoreRule: what becomes of scores; nil if nothing does.
+  ///   - accumulation: how blocks are added; if reproducible, blocks consist of whole leaves, while
+  ///     queries may be any.
+  public init(
+    shape: AttentionShape, tokens: Int, scale: Double, pattern: any AttentionPattern,
+    scoreRule: (any ScoreRule)? = nil, accumulation: Accumulation = .fast,
+    team: ThreadTeam = ThreadTeam(threads: 1)
+  ) {
+    computation = BlockComputation(
+      shape: shape, scale: scale, pattern: pattern, scoreRule: scoreRule,
+      accumulation: accumulation, team: team)
+    self.tokens = tokens
+    partial = ForwardPartial(shape: shape, tokens: tokens, accumulation: accumulation)
+  }
+
+  /// Takes a block of keys and values into the state of every query that sees any of it.
+  ///
+  /// - Parameters:
+  ///   - queries: the same shard at every call, `[batch, tokens, queryHeads, headDim]`.
+  ///   - block: keys and values with their positions. No key may come twice.
+  ///   - poll: called on the caller's thread between tiles, some tens of microseconds apart, so
+  ///     that transfers in flight make progress; it is told how many scores that thread has
+  ///     computed since the last call.
+  /// - Complexity: `4 · headDim` floating-point operations a visible pair.
+  public mutating func attend(
+    _ queries: borrowing QueryShard, to block: borrowing KeyValueBlock,
+    poll: (_ scores: Int) -> Void = { _ in }
+  ) {
+    precondition(
+      queries.tensor.shape == [shape.batch, tokens, shape.queryHeads, shape.headDim],
+      "queries of another problem")
+    unsafe computation.forward(
+      tokens: tokens, runs: queries.runs,
+      queries: UnsafePointer(queries.tensor.unsafeBaseAddress), block: block,
+      results: partial.growingRows(),
+      poll: poll)
+  }
+
+  /// Divides by the row sums and gives the result away.
+  ///
+  /// - Returns: `o` `[batch, tokens, queryHeads, valueHeadDim]` and `lse` `[batch, queryHeads,
+  ///   tokens]` in natural-log units. A row that saw no key has output 0 and log-sum-exp −∞.
+  public consuming func finish() -> AttentionOutput { partial.output(team: computation.team) }
+}

@@ -1,0 +1,46 @@
+package import Attention
+package import MPI
+package import SequenceParallel
+package import Sharding
+
+/// Attention over sequences of any length on any number of ranks.
+package struct AttentionCase {
+  /// Settles the route of some ranks, called by all of them together.
+  package typealias Choice = (
+    _ planner: RoutePlanner, _ gradients: Bool, _ members: borrowing Communicator
+  ) throws -> Route
+
+  package let shape: AttentionShape
+  package let pattern: PatternChoice
+  package let layout: Layout
+  package let wire: WireType
+  package let threads: Int
+  /// The transport as it was asked for.
+  package let transportName: String
+  let chooseRoute: Choice
+
+  package init(
+    shape: AttentionShape, pattern: PatternChoice, layout: Layout, wire: WireType, threads: Int,
+    transportName: String, chooseRoute: @escaping Choice
+  ) {
+    self.shape = shape
+    self.pattern = pattern
+    self.layout = layout
+    self.wire = wire
+    self.threads = threads
+    self.transportName = transportName
+    self.chooseRoute = chooseRoute
+  }
+
+  /// What is computed.
+  package func problem(tokens: Int, ranks: Int) -> ShardedAttention {
+    let sharding = Sharding(layout, tokens: tokens, ranks: ranks)
+    return ShardedAttention(
+      shape: shape, queries: sharding, keys: sharding,
+      pattern: pattern.pattern(tokens: tokens, keyTokens: tokens), wire: wire)
+  }
+  /// Useful floating-point operations of a pass over a whole sequence.
+  func flops(_ pass: KernelPass, tokens: Int) -> Double {
+    pattern.pairs(tokens: tokens) * Double(shape.queryHeads * pass.flopsPerPair(shape))
+  }
+}

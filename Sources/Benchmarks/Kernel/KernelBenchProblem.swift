@@ -1,0 +1,173 @@
+import Reporting
+package import Attention
+import Tensors
+
+/// A problem of dense attention on random inputs, and one combination of the kernel benchmark.
+package struct KernelBenchProblem {
+  let shape: AttentionShape
+  let tokens: Int
+  /// The last tokens of the sequence.
+  let queries: Int
+  let choice: PatternChoice
+  let dtype: WireType
+  let threads: Int
+  let accumulation: Accumulation
+  /// The limit of scores; nil if they stay as they are.
+  let softcap: Float?
+
+  package init(
+    shape: AttentionShape, tokens: Int, queries: Int, choice: PatternChoice, dtype: WireType,
+    threads: Int, accumulation: Accumulation, softcap: Float? = nil
+  ) {
+    self.shape = shape
+    self.tokens = tokens
+    self.queries = queries
+    self.choice = choice
+    self.dtype = dtype
+    self.threads = threads
+    self.accumulation = accumulation
+    self.softcap = softcap
+  }
+
+  private var keyRun: PositionRange { PositionRange(0..<tokens) }
+  private var queryRun: PositionRange { PositionRange(0..<queries) }
+  private var pattern: any AttentionPattern {
+    choice.pattern(tokens: queries, keyTokens: tokens)
+  }
+  private var scoreRule: (any ScoreRule)? { softcap.map { SoftCap(limit: $0) } }
+  private var scale: Double { 1 / Double(shape.headDim).squareRoot() }
+  private var team: ThreadTeam { ThreadTeam(threads: threads) }
+
+  /// About how long a pass takes.
+  ///
+  /// - Parameter speed: of this machine.
+  func seconds(_ pass: KernelPass, _ speed: EstimatedSpeed) -> Double {
+    // A sequence's last queries see all that the whole would see but for the pairs before them.
+    let visible = choice.pairs(tokens: tokens) - choice.pairs(tokens: tokens - queries)
+    let seen = queries == tokens ? visible : min(visible, Double(queries) * Double(tokens))
+    return speed.seconds(
+      flops: seen * Double(shape.queryHeads * pass.flopsPerPair(shape)), threads: threads)
+  }
+
+  /// Measures a pass, the multiply–add peak of a core and the memory bandwidth in turn.
+  ///
+  /// - Parameter roundIsOver: called for every round, and the one that warms up.
+  func measure(
+    _ pass: KernelPass, repeats: Int, _ memory: borrowing MemoryBandwidth, roundIsOver: () -> Void
+  ) throws -> KernelBenchResult {
+    let measured = prepared(pass)
+    var times = Samples()
+    var peaks = Samples()
+    var bandwidths = Samples()
+    // The first round warms caches and threads up and is not counted.
+    for round in 0...repeats {
+      let bandwidth = memory.bytesPerSecond(team: team)
+      let peak = MultiplyAddPeak.flopsPerSecond()
+      let elapsed = try BenchClock.wall.seconds(measured.run)
+      roundIsOver()
+      if round == 0 { continue }
+      times.append(elapsed)
+      peaks.append(peak)
+      bandwidths.append(bandwidth)
+    }
+    let rate = Double(measured.pairs * pass.flopsPerPair(shape)) / times.median
+    let bytes = KeyValueBlock.byteCount(keys: tokens, shape: shape, elementType: dtype)
+    let bytesPerSecond = Double(bytes) / times.median
+    let fields = KernelBenchFields(
+      pass: pass, headDim: shape.headDim, valueHeadDim: shape.valueHeadDim, tokens: tokens,
+      queries: queries,
+      queryHeads: shape.queryHeads, kvHeads: shape.kvHeads, dtype: dtype.rawValue,
+      threads: threads, reproducible: accumulation == .reproducible,
+      softcap: Nullable(value: softcap.map(Double.init)), seconds: times.median,
+      secondsLow: times.interval.lowerBound, secondsHigh: times.interval.upperBound,
+      spread: times.spread, flopsPerSecond: rate, fmaPeakFlopsPerSecond: peaks.median,
+      fractionOfPeak: rate / (peaks.median * Double(threads)), bytesPerSecond: bytesPerSecond,
+      memoryBandwidthBytesPerSecond: bandwidths.median,
+      fractionOfBandwidth: bytesPerSecond / bandwidths.median)
+    return WithPattern(choice, fields)
+  }
+
+  // MARK: Passes
+
+  /// The (query, key) pairs of all heads.
+  var pairs: Int { pattern.visiblePairs(keys: keyRun, queries: queryRun) * shape.queryHeads }
+
+  /// A pass with its inputs, keys and values packed.
+  func prepared(_ pass: KernelPass) -> any BenchPass {
+    let inputs = BenchInputs(shape: shape, tokens: tokens, queryTokens: queries)
+    let shard = QueryShard(inputs.queries(), runs: [queryRun])
+    var block = KeyValueBlock(shape: shape, elementType: dtype, runs: [keyRun])
+    block.pack(keys: inputs.keys(), values: inputs.values())
+    switch pass {
+    case .forward: return DenseForward(self, shard, block)
+    case .backward:
+      let output = forward(shard, block)
+      return DenseBackward(self, shard, block, output, inputs.outputGradient())
+    }
+  }
+
+  fileprivate func forward(
+    _ queries: borrowing QueryShard, _ block: borrowing KeyValueBlock
+  ) -> AttentionOutput {
+    var accumulator = ForwardAccumulator(
+      shape: shape, tokens: self.queries, scale: scale, pattern: pattern,
+      scoreRule: scoreRule, accumulation: accumulation, team: team)
+    accumulator.attend(queries, to: block)
+    return accumulator.finish()
+  }
+
+  fileprivate func backward(
+    _ queries: borrowing QueryShard, _ block: borrowing KeyValueBlock,
+    _ output: borrowing AttentionOutput, _ outputGradient: borrowing Tensor<Float>
+  ) {
+    var gradient = KeyValueGradient(shape: shape, keys: tokens, accumulation: accumulation)
+    var accumulator = BackwardAccumulator(
+      shape: shape, output: output, outputGradient: outputGradient, scale: scale,
+      pattern: pattern, scoreRule: scoreRule, accumulation: accumulation, team: team)
+    accumulator.attend(
+      queries, outputGradient: outputGradient, to: block, addingTo: &gradient)
+    _ = accumulator.finish()
+  }
+}
+
+private final class DenseForward: BenchPass {
+  private let problem: KernelBenchProblem
+  private let queries: QueryShard
+  private let block: KeyValueBlock
+
+  init(
+    _ problem: KernelBenchProblem, _ queries: consuming QueryShard, _ block: consuming KeyValueBlock
+  ) {
+    self.problem = problem
+    self.queries = queries
+    self.block = block
+  }
+
+  var pairs: Int { problem.pairs }
+
+  func run() { _ = problem.forward(queries, block) }
+}
+
+private final class DenseBackward: BenchPass {
+  private let problem: KernelBenchProblem
+  private let queries: QueryShard
+  private let block: KeyValueBlock
+  private let output: AttentionOutput
+  private let outputGradient: Tensor<Float>
+
+  init(
+    _ problem: KernelBenchProblem, _ queries: consuming QueryShard,
+    _ block: consuming KeyValueBlock, _ output: consuming AttentionOutput,
+    _ outputGradient: consuming Tensor<Float>
+  ) {
+    self.problem = problem
+    self.queries = queries
+    self.block = block
+    self.output = output
+    self.outputGradient = outputGradient
+  }
+
+  var pairs: Int { problem.pairs }
+
+  func run() { problem.backward(queries, block, output, outputGradient) }
+}

@@ -1,0 +1,63 @@
+import Attention
+import Reporting
+
+extension KernelBenchFields: PatternedFields {
+  package static let benchmark = "kernel"
+
+  package static let keys =
+    ["pass", "headDim", "tokens", "queries", "queryHeads", "kvHeads"] + PatternChoice.fields
+    + ["dtype", "threads", "reproducible", "valueHeadDim", "softcap"]
+
+  package static let figures = [
+    "seconds", "secondsLow", "secondsHigh", "spread", "flopsPerSecond", "fmaPeakFlopsPerSecond",
+    "fractionOfPeak", "bytesPerSecond", "memoryBandwidthBytesPerSecond", "fractionOfBandwidth",
+  ]
+
+  package static func table(of results: [KernelBenchResult]) -> [[String]] {
+    // Where memory limits any of them.
+    let showsBandwidth = results.contains { $0.queries <= 16 }
+    return [header + (showsBandwidth ? bandwidthHeader : [])]
+      + results.map {
+        $0.fields.cells(under: $0.pattern) + (showsBandwidth ? $0.fields.bandwidthCells : [])
+      }
+  }
+
+  private static let header = [
+    "pass", "mask", "head dim", "tokens", "heads", "type", "threads", "sums", "time", "spread",
+    "GFLOP/s", "peak a core", "of peak",
+  ]
+  private static let bandwidthHeader = ["queries", "K/V GB/s", "memory GB/s", "of memory"]
+
+  package static let columns = header + bandwidthHeader
+  package static let keyColumns = 8
+  package static let dispensableColumns = [
+    "queries", "memory GB/s", "peak a core", "spread", "K/V GB/s",
+  ]
+
+  package static func remarks(on results: [KernelBenchResult]) -> [String] {
+    [Spread.remark(results.map(\.spread))].compactMap { $0 }
+  }
+
+  private func cells(under pattern: PatternChoice) -> [String] {
+    [
+      pass.rawValue, "\(pattern)" + (softcap.value == nil ? "" : ", capped"),
+      headDims(headDim, valueHeadDim), grouped(tokens),
+      "\(queryHeads)/\(kvHeads)", dtype, "\(threads)", reproducible ? "reproducible" : "fast",
+      "\(threeDigits(seconds * 1e3)) ms", "\(fixed(spread * 100, 1)) %",
+      threeDigits(flopsPerSecond / 1e9), threeDigits(fmaPeakFlopsPerSecond / 1e9),
+      "\(fixed(fractionOfPeak * 100, 1)) %",
+    ]
+  }
+
+  private var bandwidthCells: [String] {
+    [
+      grouped(queries), threeDigits(bytesPerSecond / 1e9),
+      threeDigits(memoryBandwidthBytesPerSecond / 1e9), "\(fixed(fractionOfBandwidth * 100, 1)) %",
+    ]
+  }
+}
+
+/// `128`, or `576/512` if values have another.
+func headDims(_ headDim: Int, _ valueHeadDim: Int) -> String {
+  headDim == valueHeadDim ? "\(headDim)" : "\(headDim)/\(valueHeadDim)"
+}

@@ -1,0 +1,38 @@
+import Reporting
+package import Attention
+
+/// One row of the kernel benchmark.
+package typealias KernelBenchResult = WithPattern<KernelBenchFields>
+
+/// What such a row has besides the masks.
+package struct KernelBenchFields: Encodable {
+  let pass: KernelPass
+  let headDim: Int
+  let valueHeadDim: Int
+  let tokens: Int
+  let queries: Int
+  let queryHeads: Int
+  let kvHeads: Int
+  let dtype: String
+  let threads: Int
+  let reproducible: Bool
+  /// The limit of scores; null if they stay as they are.
+  let softcap: Nullable<Double>
+  /// The median.
+  let seconds: Double
+  /// The bounds of its confidence interval.
+  let secondsLow: Double
+  let secondsHigh: Double
+  /// From the first to the third quartile, as a fraction of the median.
+  let spread: Double
+  let flopsPerSecond: Double
+  /// Of one core, measured between the repeats.
+  let fmaPeakFlopsPerSecond: Double
+  /// Of the peak of as many cores as there are threads.
+  let fractionOfPeak: Double
+  /// Keys and values, each byte counted once however often it was read.
+  let bytesPerSecond: Double
+  /// Of reading memory and nothing else, on as many threads, measured between the repeats.
+  let memoryBandwidthBytesPerSecond: Double
+  let fractionOfBandwidth: Double
+}

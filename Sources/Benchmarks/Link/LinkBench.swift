@@ -1,0 +1,54 @@
+package import MPI
+package import Reporting
+import SequenceParallel
+
+/// Messages of several sizes and kinds.
+package struct LinkBench {
+  /// Of a message.
+  package let bytes: [Int]
+  package let rounds: Rounds
+
+  package init(bytes: [Int], rounds: Rounds) {
+    self.bytes = bytes
+    self.rounds = rounds
+  }
+
+  /// Measures one size after the other, called by all ranks of the job together.
+  ///
+  /// - Parameters:
+  ///   - place: where somebody watches; nil on all ranks but 0.
+  ///   - emit: takes the rows of a size, and at the end the fits; called by all ranks.
+  package func measure(
+    progressOn place: ProgressPlace?, on world: borrowing Communicator,
+    emit: ([LinkResult]) throws -> Void
+  ) throws {
+    let size = world.size
+    let topology = try Topology(of: world)
+    let all = try RankGroup(Array(0..<size), of: world)
+    // Of two ranks, there and back is every pair.
+    let pairs = try (0..<(size == 2 ? 1 : size)).map {
+      try RankGroup([$0, ($0 + 1) % size], of: world)
+    }
+    let kinds = pairs.map { (LinkResult.Kind.pair, $0) } + [(.shift, all), (.exchange, all)]
+    let roundSeconds = bytes.map { bytes in
+      kinds.reduce(0) { $0 + LinkContest.seconds($1.0, bytes: bytes, ranks: size) }
+    }
+    var comparisons = Comparisons("link", rounds, roundSeconds: roundSeconds, on: place)
+    var contests: [LinkContest] = []
+    for bytes in bytes where try comparisons.hasTime(on: world) {
+      let ofSize = try kinds.map {
+        try LinkContest($0.0, $0.1, bytes: bytes, topology: topology, on: world)
+      }
+      try comparisons.run(ofSize.flatMap(\.contestants), on: world)
+      try emit(ofSize.map(\.result))
+      contests += ofSize
+    }
+    try emit(
+      LinkResult.Kind.measured.flatMap { kind in
+        [true, false].compactMap { sameHost in
+          LinkResult(fitOf: contests.filter { $0.kind == kind && $0.sameHost == sameHost })
+        }
+      })
+    comparisons.finish()
+  }
+}

@@ -1,0 +1,128 @@
+import Attention
+import MPI
+import Sharding
+import Tensors
+
+/// Attention among ranks that have the same heads, each pass on a route of its own.
+///
+/// Keys that travel the same way in both passes do so on one stream, and stay packed there. Whatever
+/// only the backward pass needs is made when it first comes.
+final class RoutedAttention: AttentionEngine {
+  let problem: ShardedAttention
+  private let world: Communicator
+  private let team: ThreadTeam
+  private let maker: StreamMaker
+  private let backwardRoute: Route
+  private let ownKeys: OwnKeys
+  private let forwardEngine: any PassEngine
+  /// Nil until it is needed, unless it is that of the forward pass or has this rank's own keys.
+  private var backwardEngine: (any PassEngine)?
+  private(set) var timing = Timing()
+
+  /// Connects the ranks, called by all of them together.
+  ///
+  /// - Parameters:
+  ///   - planner: of their problem.
+  ///   - forward: the route of the forward pass, which can serve these ranks; what it says of heads is
+  ///     settled.
+  ///   - backward: that of the backward pass.
+  ///   - world: the ranks of the problem.
+  init(
+    _ planner: RoutePlanner, forward: Route, backward: Route,
+    options: DistributedAttention.Options, on world: borrowing Communicator
+  ) throws(MPIError) {
+    problem = planner.problem
+    self.world = try world.duplicate()
+    team = options.team
+    maker = StreamMaker(planner, options: options)
+    backwardRoute = backward
+    if forward.travelling == .keys {
+      let stream = try maker.stream(on: forward, .forward, of: world)
+      ownKeys = OwnKeys(in: stream)
+      let engine = TravellingKeys(problem, stream: stream, team: team, rank: world.rank)
+      forwardEngine = engine
+      if backward == forward { backwardEngine = engine }
+    } else {
+      if backward.travelling == .keys {
+        let stream = try maker.stream(on: backward, .backward, of: world)
+        ownKeys = OwnKeys(in: stream)
+        backwardEngine = TravellingKeys(problem, stream: stream, team: team, rank: world.rank)
+      } else {
+        ownKeys = OwnKeys(byteCount: problem.blockBytes[world.rank])
+      }
+      forwardEngine = TravellingQueries(
+        problem, stream: try maker.stream(on: forward, .forward, of: world), keys: ownKeys,
+        team: team, rank: world.rank)
+    }
+  }
+
+  var traffic: Traffic {
+    let backward = backwardEngine === forwardEngine ? nil : backwardEngine
+    return forwardEngine.traffic + (backward?.traffic ?? .zero)
+  }
+
+  /// Where this rank's own packed keys and values lie.
+  var ownBlock: Piece { ownKeys.piece }
+
+  func packOwnBlock(_ body: (inout KeyValueBlock) throws -> Void) rethrows {
+    var block = problem.block(of: world.rank, at: ownBlock)
+    try body(&block.value)
+  }
+
+  func forward(
+    _ queries: borrowing QueryShard, progress: (_ scores: Int) -> Void
+  ) throws(MPIError) -> AttentionOutput {
+    let output = try forwardEngine.forward(queries, progress: progress)
+    timing = forwardEngine.timing
+    return output
+  }
+
+  func backward(
+    _ queries: borrowing QueryShard, output: borrowing AttentionOutput,
+    outputGradient: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void
+  ) throws(MPIError) -> AttentionGradients {
+    let dq = try queryGradients(
+      queries, output: output, outputGradient: outputGradient, progress: progress)
+    let own = ownGradient()
+    return AttentionGradients(dq: dq, dk: own.value.dk(team: team), dv: own.value.dv(team: team))
+  }
+
+  /// The backward pass, which leaves what it finds out about this rank's keys in ``ownGradient()``.
+  ///
+  /// - Returns: `dq`.
+  func queryGradients(
+    _ queries: borrowing QueryShard, output: borrowing AttentionOutput,
+    outputGradient: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void
+  ) throws(MPIError) -> Tensor<Float> {
+    let engine = try preparedBackwardEngine()
+    let dq = try engine.queryGradients(
+      queries, output: output, outputGradient: outputGradient, progress: progress)
+    timing = engine.timing
+    return dq
+  }
+
+  /// What the backward pass has found out about this rank's keys, until the next one.
+  func ownGradient() -> Lent<KeyValueGradient> {
+    guard let backwardEngine else { preconditionFailure("there was no backward pass") }
+    return backwardEngine.ownGradient()
+  }
+
+  private func preparedBackwardEngine() throws(MPIError) -> any PassEngine {
+    if backwardEngine == nil {
+      let stream = try maker.stream(on: backwardRoute, .backward, of: world)
+      backwardEngine =
+        backwardRoute.travelling == .keys
+        ? TravellingKeys(problem, stream: stream, team: team, rank: world.rank)
+        : TravellingQueries(problem, stream: stream, keys: ownKeys, team: team, rank: world.rank)
+    }
+    guard let backwardEngine else { preconditionFailure("it was just made") }
+    // A stream of their own begins with what was packed for the forward pass.
+    if let keys = backwardEngine as? TravellingKeys { keys.takeOwnBlock(from: ownBlock) }
+    return backwardEngine
+  }
+
+  func close() throws(MPIError) {
+    try forwardEngine.close()
+    if let backwardEngine, backwardEngine !== forwardEngine { try backwardEngine.close() }
+  }
+}

@@ -1,0 +1,55 @@
+public import Attention
+public import Sharding
+import Tensors
+
+/// What is to be computed, and which rank holds what of it.
+///
+/// `o_i = Σ_j softmax_j(f(scale · q_i·k_j) + bias_ij) v_j` over all keys of all ranks. It is a value
+/// that every rank has for itself; ``DistributedAttention`` computes it.
+public struct ShardedAttention: ShardedProblem {
+  /// The dimensions of the problem.
+  public let shape: AttentionShape
+  /// Which rank holds which queries.
+  public let queries: Sharding
+  /// Which rank owns which keys and values.
+  public let keys: Sharding
+  /// What a query sees.
+  public let pattern: any AttentionPattern
+  /// What becomes of scaled scores, f; nil if they stay as they are.
+  public let scoreRule: (any ScoreRule)?
+  /// Multiplies `q·k`.
+  public let scale: Double
+  /// The type in which keys and values travel.
+  public let wire: WireType
+  /// How results are added up; reproducibly only where shards are cut at its granularity.
+  public let accumulation: Accumulation
+
+  /// Describes the problem; all ranks must give the same values.
+  ///
+  /// - Parameters:
+  ///   - scoreRule: what becomes of scaled scores; nil if they stay as they are.
+  ///   - scale: multiplies `q·k`; nil is 1/√headDim.
+  ///   - wire: the type in which keys and values travel and are held; queries, scores, accumulators
+  ///     and gradients are `Float` always.
+  ///   - accumulation: `.reproducible` gives the same bits for every number of ranks, layout,
+  ///     transport and thread count; both shardings then need its granularity.
+  public init(
+    shape: AttentionShape, queries: Sharding, keys: Sharding, pattern: any AttentionPattern,
+    scoreRule: (any ScoreRule)? = nil, scale: Double? = nil, wire: WireType = .f32,
+    accumulation: Accumulation = .fast
+  ) {
+    precondition(queries.ranks == keys.ranks, "queries and keys are sharded among the same ranks")
+    precondition(
+      (queries.shards + keys.shards).allSatisfy(accumulation.accepts),
+      "shards are not cut at the granularity of the accumulation")
+    self.shape = shape
+    self.queries = queries
+    self.keys = keys
+    self.pattern = pattern
+    self.scoreRule = scoreRule
+    self.scale = scale ?? 1 / Double(shape.headDim).squareRoot()
+    self.wire = wire
+    self.accumulation = accumulation
+  }
+
+}

@@ -1,0 +1,196 @@
+public import Attention
+public import AttentionReference
+public import MPI
+import Sharding
+import Tensors
+
+/// A check of some rows of a distributed result against the oracle.
+///
+/// The owner of a sampled row reads its query from the source again and tells the others; every
+/// rank reads its own keys and values again and computes the row over them in `Double`; the parts
+/// are combined, and the owner compares. Nothing that the kernels have touched is used but the
+/// result itself, and no rank holds more than a piece of the sequence.
+public struct SampledCheck {
+  /// What the check found, on every rank the same.
+  public struct Finding: Hashable, Sendable {
+    /// Rows that were compared, each with all of its heads.
+    public let rows: Int
+    /// The largest difference to the oracle in `o`, relative to `1 + max|oracle|` over the sampled
+    /// rows, or in `lse`, as it is.
+    ///
+    /// That of a log-sum-exp is the relative error of the row sum, whatever its own size. Infinite where
+    /// one is NaN, or infinite and should not be.
+    public let maxError: Double
+    /// The largest error that is put down to rounding: of the keys and values on the wire, and of
+    /// arithmetic in single precision.
+    public let tolerance: Double
+    /// The part of it that is for the keys and values on the wire; 0 where they lose nothing there.
+    public let wireTolerance: Double
+
+    /// Whether the result is what it should be.
+    public var holds: Bool { maxError <= tolerance }
+  }
+
+  private let attention: any ShardedProblem
+  private let scoreRule: (any ReferenceScoreRule)?
+  private let bias: (_ query: Int, _ key: Int, _ head: Int) -> Double
+  let samples: [SampledToken]
+
+  /// Chooses the rows to check: the ends of the sequences, and others spread by a fixed hash.
+  ///
+  /// - Parameters:
+  ///   - attention: the problem that was solved.
+  ///   - rows: the most rows to check.
+  ///   - scoreRule: the twin of the problem's score rule; nil if it has none.
+  ///   - bias: the mask as a plain function, added to the score: 0, a bias, or −∞.
+  public init(
+    of attention: some ShardedProblem, rows: Int = 32,
+    scoreRule: (any ReferenceScoreRule)? = nil,
+    bias: @escaping (_ query: Int, _ key: Int, _ head: Int) -> Double
+  ) {
+    precondition(
+      (scoreRule == nil) == (attention.scoreRule == nil), "the oracle has another score rule")
+    self.attention = attention
+    self.scoreRule = scoreRule
+    self.bias = bias
+    samples = SampledToken.choose(
+      rows: rows, batch: attention.shape.batch, tokens: attention.queries.tokens)
+  }
+
+  /// Compares, called by all ranks together.
+  ///
+  /// - Parameters:
+  ///   - output: this rank's result.
+  ///   - q: the source of the queries.
+  ///   - k: the source of the keys.
+  ///   - v: the source of the values.
+  ///   - world: the communicator of the ranks.
+  /// - Complexity: O(rows · keyTokens / P) in `Double`, and rows · queryHeads · (valueHeadDim + 2)
+  ///   numbers from each rank to all.
+  public func run(
+    _ output: borrowing AttentionOutput, q: some TokenRows, k: some TokenRows, v: some TokenRows,
+    on world: borrowing Communicator
+  ) throws -> Finding {
+    var (o, lse) = (RelativeError(), RelativeError())
+    var (wireO, wireLSE) = (RelativeError(), RelativeError())
+    var largestScore = 0.0
+    for batch in 0..<attention.shape.batch {
+      let positions = samples.positions(batch: batch)
+      if positions.isEmpty { continue }
+      let queries = try attention.queries.share(q, batch: batch, positions: positions, on: world)
+      func rows(_ wire: WireType) throws -> (results: [ReferenceRow.Result], largestScore: Double) {
+        try exactRows(
+          queries, batch: batch, positions: positions, k: k, v: v, wire: wire, on: world)
+      }
+      let exact = try rows(.f32)
+      let travelled = try attention.wire == .f32 ? exact : rows(attention.wire)
+      largestScore = max(largestScore, exact.largestScore)
+      for (row, position) in positions.enumerated() {
+        let owner = attention.queries.owner(of: position)
+        for head in 0..<attention.shape.queryHeads {
+          let expected = exact.results[row * attention.shape.queryHeads + head]
+          let rounded = travelled.results[row * attention.shape.queryHeads + head]
+          for (value, other) in zip(expected.output, rounded.output) {
+            o.expect(value)
+            wireO.expect(value)
+            wireO.compare(other, value)
+          }
+          lse.expect(expected.logSumExp)
+          wireLSE.expect(expected.logSumExp)
+          wireLSE.compare(rounded.logSumExp, expected.logSumExp)
+          guard owner.rank == world.rank else { continue }
+          let tokens = output.o.shape[1]
+          let first = (batch * tokens + owner.localIndex) * attention.shape.queryHeads + head
+          for (d, value) in expected.output.enumerated() {
+            o.compare(Double(output.o.span[first * attention.shape.valueHeadDim + d]), value)
+          }
+          let index = (batch * attention.shape.queryHeads + head) * tokens + owner.localIndex
+          lse.compare(Double(output.lse.span[index]), expected.logSumExp)
+        }
+      }
+    }
+    // The kernels are to compute on what has travelled as exactly as `Float` allows; what rounding
+    // on the wire does to the exact result, the oracle says.
+    let ofWire = max(wireO.value, wireLSE.absolute)
+    return Finding(
+      rows: samples.count, maxError: try world.allReduce(max(o.value, lse.absolute), with: .max),
+      tolerance: 1e-5 + 4 * 0x1p-24 * largestScore + ofWire, wireTolerance: ofWire)
+  }
+
+  /// Sampled rows over all keys, `[positions][queryHeads]`, and their largest magnitude of a score,
+  /// with keys and values rounded as `wire` does.
+  ///
+  /// Called by all ranks together; the same on all.
+  func exactRows(
+    _ queries: [[Double]], batch: Int, positions: [Int], k: some TokenRows, v: some TokenRows,
+    wire: WireType, on world: borrowing Communicator
+  ) throws -> (results: [ReferenceRow.Result], largestScore: Double) {
+    let parts = try world.allGather(
+      world.agree {
+        try ownPart(
+          queries, batch: batch, positions: positions, k: k, v: v, wire: wire, rank: world.rank)
+      })
+    let rows = (0..<positions.count * attention.shape.queryHeads).map { combined(parts, row: $0) }
+    return (rows.map(\.row), rows.map(\.largestScore).max() ?? 0)
+  }
+
+  /// Numbers that describe a part of a row: output, log-sum-exp, largest magnitude of a score.
+  private var partLength: Int { attention.shape.valueHeadDim + 2 }
+
+  /// The sampled rows over this rank's keys, `[positions][queryHeads][partLength]`.
+  private func ownPart(
+    _ queries: [[Double]], batch: Int, positions: [Int], k: some TokenRows, v: some TokenRows,
+    wire: WireType, rank: Int
+  ) throws -> [Double] {
+    let (shape, scale) = (attention.shape, attention.scale)
+    let pieces = attention.keys.pieces(of: rank, rowLength: max(k.rowLength, v.rowLength))
+    var results = Array(
+      repeating: [ReferenceRow.Result](), count: positions.count * shape.queryHeads)
+    var largestScores = [Double](repeating: 0, count: results.count)
+    for (tokens, _) in pieces {
+      let keys = wire.rounded(
+        try k.rows(batch: batch, tokens: tokens), columns: shape.headDim)
+      let values = wire.rounded(
+        try v.rows(batch: batch, tokens: tokens), columns: shape.valueHeadDim)
+      for (row, position) in positions.enumerated() {
+        for head in 0..<shape.queryHeads {
+          let query = queries[row].vector(head, count: shape.headDim)
+          var reference = ReferenceRow(valueHeadDim: shape.valueHeadDim)
+          let index = row * shape.queryHeads + head
+          for (token, key) in tokens.enumerated() {
+            let added = bias(position, key, head)
+            if added == -.infinity { continue }
+            let kvRow = token * shape.kvHeads + head * shape.kvHeads / shape.queryHeads
+            let plain = scale * dot(query, keys.vector(kvRow, count: shape.headDim))
+            let score =
+              added
+              + (scoreRule?.score(
+                plain, batch: batch, query: position, key: key, head: head) ?? plain)
+            largestScores[index] = max(largestScores[index], abs(score))
+            reference.add(score: score, value: values.vector(kvRow, count: shape.valueHeadDim))
+          }
+          results[index].append(reference.result)
+        }
+      }
+    }
+    return zip(results, largestScores).flatMap { parts, largestScore in
+      let whole = ReferenceRow.combine(
+        parts + [ReferenceRow(valueHeadDim: shape.valueHeadDim).result])
+      return whole.output + [whole.logSumExp, largestScore]
+    }
+  }
+
+  /// One row over all keys, and the largest magnitude of its scores.
+  private func combined(
+    _ parts: [[Double]], row: Int
+  ) -> (row: ReferenceRow.Result, largestScore: Double) {
+    let columns = attention.shape.valueHeadDim
+    let start = row * partLength
+    let whole = ReferenceRow.combine(
+      parts.map {
+        ReferenceRow.Result(
+          output: Array($0[start..<start + columns]), logSumExp: $0[start + columns])
+      })
+    return (whole, parts.map { $0[start + columns + 1] }.max() ?? 0)
+  }
+}

@@ -1,0 +1,145 @@
+public import Attention
+public import AttentionReference
+public import MPI
+import Sharding
+import Tensors
+
+/// A check of some rows of distributed gradients against sums in `Double`.
+///
+/// The gradient of a sampled query is summed over the keys that each rank owns, with the output and
+/// the log-sum-exp of the row worked out anew. The gradients of a sampled key and its value are
+/// summed over the queries that each rank owns, with the output and the log-sum-exp of the result,
+/// which ``SampledCheck`` vouches for: worked out anew they would cost the whole problem. Inputs
+/// are read from the sources again, and no rank holds more than a piece of the sequence. Keys and
+/// values are rounded as the wire rounds them, by plain code: the gradients are those of what has
+/// travelled.
+public struct SampledGradientCheck {
+  let attention: any ShardedProblem
+  let scoreRule: (any ReferenceScoreRule)?
+  let bias: (_ query: Int, _ key: Int, _ head: Int) -> Double
+  /// Knows the sampled queries and their exact rows.
+  private let forward: SampledCheck
+  private let keys: [SampledToken]
+
+  /// Chooses the queries and the keys to check as ``SampledCheck`` does.
+  ///
+  /// - Parameters:
+  ///   - attention: the problem that was solved.
+  ///   - rows: the most queries to check, and the most keys.
+  ///   - scoreRule: the twin of the problem's score rule; nil if it has none.
+  ///   - bias: the mask as a plain function, added to the score: 0, a bias, or −∞.
+  public init(
+    of attention: some ShardedProblem, rows: Int = 16,
+    scoreRule: (any ReferenceScoreRule)? = nil,
+    bias: @escaping (_ query: Int, _ key: Int, _ head: Int) -> Double
+  ) {
+    self.attention = attention
+    self.scoreRule = scoreRule
+    self.bias = bias
+    forward = SampledCheck(of: attention, rows: rows, scoreRule: scoreRule, bias: bias)
+    keys = SampledToken.choose(
+      rows: rows, batch: attention.shape.batch, tokens: attention.keys.tokens)
+  }
+
+  /// Compares, called by all ranks together.
+  ///
+  /// - Parameters:
+  ///   - gradients: this rank's gradients.
+  ///   - output: this rank's result of the forward pass.
+  ///   - q: the source of the queries.
+  ///   - k: the source of the keys.
+  ///   - v: the source of the values.
+  ///   - outputGradient: the source of `do`, `[batch, tokens, queryHeads, valueHeadDim]`.
+  ///   - world: the communicator of the ranks.
+  /// - Returns: the queries and keys that were compared, together, and the largest difference in
+  ///   `dq`, `dk` or `dv`, each relative to `1 + max|oracle|` over the sampled rows; infinite where
+  ///   one is not finite.
+  /// - Throws: what a source throws, on every rank; `MPIError` where MPI fails.
+  /// - Complexity: O(rows · (tokens + keyTokens) / P) in `Double`, and messages of
+  ///   rows · queryHeads · (headDim + valueHeadDim) numbers.
+  public func run(
+    _ gradients: borrowing AttentionGradients, _ output: borrowing AttentionOutput,
+    q: some TokenRows, k: some TokenRows, v: some TokenRows, outputGradient: some TokenRows,
+    on world: borrowing Communicator
+  ) throws -> SampledCheck.Finding {
+    var (dq, dk, dv) = (RelativeError(), RelativeError(), RelativeError())
+    var largestScore = 0.0
+    for batch in 0..<attention.shape.batch {
+      let queryPositions = forward.samples.positions(batch: batch)
+      if !queryPositions.isEmpty {
+        let queries = try attention.queries.share(
+          q, batch: batch, positions: queryPositions, on: world)
+        let rowGradients = try attention.queries.share(
+          outputGradient, batch: batch, positions: queryPositions, on: world)
+        let rows = try forward.exactRows(
+          queries, batch: batch, positions: queryPositions, k: k, v: v,
+          wire: attention.wire, on: world)
+        largestScore = max(largestScore, rows.largestScore)
+        var expected = try world.agree {
+          try ownPartOfQueryGradients(
+            queries, rowGradients, rows.results, batch: batch, positions: queryPositions, k: k,
+            v: v, rank: world.rank)
+        }
+        try world.allReduce(&expected, with: .sum)
+        for (row, position) in queryPositions.enumerated() {
+          let owner = attention.queries.owner(of: position)
+          compare(
+            gradients.dq, expected.vector(row, count: q.rowLength), &dq, batch: batch,
+            token: owner.rank == world.rank ? owner.localIndex : nil)
+        }
+      }
+
+      let keyPositions = keys.positions(batch: batch)
+      if !keyPositions.isEmpty {
+        let keys = try attention.keys.share(k, batch: batch, positions: keyPositions, on: world)
+          .map { rounded($0, columns: attention.shape.headDim) }
+        let values = try attention.keys.share(v, batch: batch, positions: keyPositions, on: world)
+          .map { rounded($0, columns: attention.shape.valueHeadDim) }
+        var expected = try world.agree {
+          try ownPartOfKeyGradients(
+            keys, values, batch: batch, positions: keyPositions, output, q: q,
+            outputGradient: outputGradient, rank: world.rank)
+        }
+        try world.allReduce(&expected.dk, with: .sum)
+        try world.allReduce(&expected.dv, with: .sum)
+        largestScore = max(largestScore, expected.largestScore)
+        for (row, position) in keyPositions.enumerated() {
+          let owner = attention.keys.owner(of: position)
+          let token = owner.rank == world.rank ? owner.localIndex : nil
+          compare(
+            gradients.dk, expected.dk.vector(row, count: k.rowLength), &dk, batch: batch,
+            token: token)
+          compare(
+            gradients.dv, expected.dv.vector(row, count: v.rowLength), &dv, batch: batch,
+            token: token)
+        }
+      }
+    }
+    let worst = max(dq.value, dk.value, dv.value)
+    return SampledCheck.Finding(
+      rows: forward.samples.count + keys.count,
+      maxError: try world.allReduce(worst, with: .max),
+      tolerance: 1e-4 + 16 * 0x1p-24 * (try world.allReduce(largestScore, with: .max)),
+      // The oracle's own keys and values are rounded as they are on the wire.
+      wireTolerance: 0)
+  }
+
+  /// What is left of a row of keys or values that has travelled.
+  private func rounded(_ row: [Double], columns: Int) -> [Double] {
+    attention.wire.rounded(row.map { Float($0) }, columns: columns)
+  }
+
+  /// Compares the row of a token, if this rank has it, of a tensor `[batch, tokens, heads, columns]`.
+  private func compare(
+    _ tensor: borrowing Tensor<Float>, _ expected: ArraySlice<Double>,
+    _ error: inout RelativeError, batch: Int, token: Int?
+  ) {
+    for value in expected { error.expect(value) }
+    guard let token else { return }
+    let first = (batch * tensor.shape[1] + token) * expected.count
+    for (column, value) in expected.enumerated() {
+      // An infinite gradient is wrong even where a wrong log-sum-exp leads the oracle to one too.
+      error.compare(Double(tensor.span[first + column]), value.isFinite ? value : .nan)
+    }
+  }
+}

@@ -1,0 +1,5 @@
+public import ArgumentParser
+public import SequenceParallel
+
+/// `--travel keys|queries`.
+extension Travelling: ExpressibleByArgument {}

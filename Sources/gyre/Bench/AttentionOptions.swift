@@ -1,0 +1,136 @@
+import ArgumentParser
+import Attention
+import Benchmarks
+import MPI
+import SequenceParallel
+import Sharding
+
+/// What attention is measured: every combination of the lists.
+struct AttentionOptions: ParsableArguments {
+  @Option(
+    name: .customLong("pass"), help: "Passes, of forward and backward. (default: forward,backward)",
+    completion: .list(KernelPass.allCases.map(\.rawValue)),
+    transform: { try parseNames($0, of: KernelPass.self) })
+  var passes = KernelPass.allCases
+
+  @Option(help: "Query heads.")
+  var heads = 8
+
+  @Option(help: "KV heads. (default: as many as there are query heads)")
+  var kvHeads: Int?
+
+  @Option(
+    name: .customLong("head-dim"), help: "Head dims, for example 64,128. (default: 64)",
+    transform: { try parseIntegers($0, in: 1...AttentionShape.largestHeadDim) })
+  var headDims = [64]
+
+  @Option(
+    help: ArgumentHelp("Head dim of the values. (default: the head dim)", valueName: "n"))
+  var valueHeadDim: Int?
+
+  @OptionGroup var masks: PatternListOptions
+
+  @Option(
+    name: .customLong("layout"),
+    help: """
+      Layouts, of contiguous, zigzag and striped. (default: as attend; zigzag with a causal mask, \
+      contiguous without)
+      """,
+    completion: .list(Layout.allCases.map(\.rawValue)),
+    transform: { try parseNames($0, of: Layout.self) })
+  var layouts: [Layout]?
+
+  @Option(
+    name: .customLong("transport"),
+    help: """
+      Transports, of ring, shared, hierarchical, allgather, query, heads, mesh, mesh:AxB and auto, or \
+      of these with what travels, as hierarchical+queries and mesh:2x4+allgather. (default: auto, as \
+      attend; of overlap and memory: ring)
+      """,
+    completion: TransportArgument.defaultCompletionKind, transform: parseTransports)
+  var transports: [TransportArgument]?
+
+  @Option(
+    name: .customLong("wire"),
+    help: "Types in which keys and values travel, of f32, f16, bf16 and int8. (default: f32)",
+    completion: .list(WireType.allCases.map(\.rawValue)),
+    transform: { try parseNames($0, of: WireType.self) })
+  var wires = [WireType.f32]
+
+  @Option(help: "Threads of each rank.")
+  var threads = 1
+
+  func validate() throws {
+    try requireHeads(heads, kvHeads)
+    if let valueHeadDim, !(1...AttentionShape.largestHeadDim).contains(valueHeadDim) {
+      throw ValidationError(
+        "--value-head-dim is \(valueHeadDim); give a number from 1 to "
+          + "\(AttentionShape.largestHeadDim).")
+    }
+    guard (1...1024).contains(threads) else {
+      throw ValidationError("--threads is \(threads); give a number from 1 to 1024.")
+    }
+  }
+
+  /// Every combination but of passes.
+  ///
+  /// - Parameter transport: that where none is named.
+  func cases(by transport: TransportArgument) -> [AttentionCase] {
+    let transports = transports ?? [transport]
+    var cases: [AttentionCase] = []
+    for headDim in headDims {
+      for pattern in masks.choices(usual: .yes) {
+        for layout in layouts ?? [pattern.usualLayout] {
+          for transport in transports {
+            for wire in wires {
+              cases.append(attention(headDim, pattern, layout, transport, wire))
+            }
+          }
+        }
+      }
+    }
+    return cases
+  }
+
+  private func attention(
+    _ headDim: Int, _ pattern: PatternChoice, _ layout: Layout, _ transport: TransportArgument,
+    _ wire: WireType
+  ) -> AttentionCase {
+    let threads = threads
+    return AttentionCase(
+      shape: AttentionShape(
+        batch: 1, queryHeads: heads, kvHeads: kvHeads ?? heads, headDim: headDim,
+        valueHeadDim: valueHeadDim ?? headDim),
+      pattern: pattern, layout: layout, wire: wire, threads: threads,
+      transportName: transport.name
+    ) { planner, gradients, members in
+      try transport.settled(by: planner, gradients: gradients, threads: threads, on: members)
+    }
+  }
+}
+
+@Sendable
+private func parseTransports(_ text: String) throws -> [TransportArgument] {
+  try text.split(separator: ",", omittingEmptySubsequences: false).map { name in
+    guard let transport = TransportArgument(argument: String(name)) else {
+      throw unknownName(String(name), among: TransportArgument.allValueStrings)
+    }
+    return transport
+  }
+}
+
+extension TransportArgument {
+  /// The route asked for, or the one that should take least time, called by all ranks together.
+  fileprivate func settled(
+    by planner: RoutePlanner, gradients: Bool, threads: Int, on members: borrowing Communicator
+  ) throws -> Route {
+    let backward: BackwardRoute? = gradients ? .automatic : nil
+    let chosen =
+      try resolved(planner.topology, shape: planner.problem.shape)
+      ?? (members.size == 1
+        ? ChosenTransport(.ring)
+        : ChosenTransport(cheapestBy: planner, backward: backward, threads: threads, on: members))
+    try chosen.route.check(ranks: members.size, topology: planner.topology, backward: backward)
+    return chosen.route
+  }
+}

@@ -1,0 +1,39 @@
+import ArgumentParser
+import Results
+import Benchmarks
+import MPI
+import Settings
+
+/// `gyre bench weak`: as many tokens a rank on more and more ranks.
+struct WeakBenchCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "weak",
+    abstract: "Weak scaling: as many tokens a rank on more and more ranks.",
+    usage: "mpirun -n P gyre bench weak [options]",
+    discussion: """
+      The attention of a rank grows with the sequence, so efficiency is of the rate: flops a second \
+      and rank, over those of the baseline. \(RankCounts.discussion) Otherwise as strong.
+      """)
+
+  @Option(
+    help: "Tokens of each rank, one number or several. (default: 4096)",
+    transform: { try parseIntegers($0, in: 1...1 << 24) })
+  var tokens = [4096]
+
+  @OptionGroup var counts: RankCounts
+  @OptionGroup(title: "Attention") var attention: AttentionOptions
+  @OptionGroup(title: "Rounds") var rounds: RoundOptions
+  @OptionGroup(title: "Output") var table: TableOptions
+  @OptionGroup(title: "Settings") var layers: SettingsOptions
+
+  func validate() throws { try table.check(AttentionResult<ScalingFigures>.columns) }
+}
+
+extension WeakBenchCommand: DistributedCommand {
+  /// Measures on all ranks and prints on rank 0.
+  func run(on world: borrowing Communicator) throws {
+    try runScaling(
+      "weak", tokens.map { tokens in { ranks in tokens * ranks } }, counts, attention, rounds,
+      table, on: world)
+  }
+}

@@ -1,0 +1,5 @@
+import ArgumentParser
+import Benchmarks
+
+/// `--clock wall|cpu`.
+extension BenchClock: ExpressibleByArgument {}

@@ -1,0 +1,5 @@
+import ArgumentParser
+import Plots
+
+/// `--kind strong|weak|…`.
+extension PlotKind: ExpressibleByArgument {}

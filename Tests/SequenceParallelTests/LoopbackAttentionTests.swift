@@ -1,0 +1,188 @@
+import Attention
+import AttentionReference
+import Loopback
+import MPI
+import SequenceParallel
+import Sharding
+import Tensors
+import Testing
+
+/// The same attention by every stream, each against the oracle, with shards drawn at random: any runs,
+/// in any order, of any size.
+@Suite("Attention over streams on the loopback wire")
+struct LoopbackAttentionTests {
+  @Test("what comes of the plain ring comes of every stream, and is what the oracle says")
+  func forward() throws {
+    for seed in 1...24 as ClosedRange<UInt64> {
+      let problem = RandomShards(seed: seed)
+      let expected = problem.expected
+      let plain = try problem.forward(by: .plain)
+      #expect(plain.difference(from: expected.o, expected.lse) < 1e-5, "seed \(seed)")
+      for way in [RandomShards.Way.rotating, .direct] {
+        let output = try problem.forward(by: way)
+        #expect(output.visits == problem.seen, "seed \(seed), \(way): \(output.visits)")
+        #expect(output.difference(from: expected.o, expected.lse) < 1e-5, "seed \(seed), \(way)")
+      }
+      // Every block passes by every rank.
+      #expect(plain.visits.allSatisfy { $0.sorted() == Array(0..<problem.ranks) })
+    }
+  }
+}
+
+/// A problem whose shards are drawn at random.
+private struct RandomShards {
+  enum Way { case plain, rotating, direct }
+
+  let seed: UInt64
+  let ranks: Int
+  let tokens: Int
+  let attention: ShardedAttention
+  private let groups: [[Int]]
+
+  init(seed: UInt64) {
+    self.seed = seed
+    var random = SplitMix(seed: seed)
+    let ranks = Int.random(in: 1...6, using: &random)
+    let tokens = Int.random(in: 1...90, using: &random)
+    self.ranks = ranks
+    self.tokens = tokens
+    func sharding() -> Sharding {
+      // Runs of neighbours between random cuts, dealt out at random.
+      let cuts = (0..<Int.random(in: 0...12, using: &random)).map { _ in
+        Int.random(in: 0...tokens, using: &random)
+      }
+      let ends = ([0, tokens] + cuts).sorted()
+      var shards = [[PositionRange]](repeating: [], count: ranks)
+      for (start, end) in zip(ends, ends.dropFirst()).shuffled(using: &random) {
+        shards[Int.random(in: 0..<ranks, using: &random)].append(PositionRange(start..<end))
+      }
+      guard let sharding = try? Sharding(shards: shards, tokens: tokens) else {
+        preconditionFailure("the runs between cuts are all positions")
+      }
+      return sharding
+    }
+    attention = ShardedAttention(
+      shape: AttentionShape(batch: 2, queryHeads: 4, kvHeads: 2, headDim: 12, valueHeadDim: 8),
+      queries: sharding(), keys: sharding(),
+      pattern: seed % 3 == 0 ? FullPattern() : CausalPattern())
+    let size = Int.random(in: 1...ranks, using: &random)
+    groups = stride(from: 0, to: ranks, by: size).map { Array($0..<min($0 + size, ranks)) }
+  }
+
+  private func rows(_ tensor: UInt64, heads: Int, headDim: Int) -> RandomRows {
+    RandomRows(shape: [2, tokens, heads, headDim], seed: seed, tensor: tensor)
+  }
+
+  private var q: RandomRows { rows(0, heads: 4, headDim: 12) }
+  private var k: RandomRows { rows(1, heads: 2, headDim: 12) }
+  private var v: RandomRows { rows(2, heads: 2, headDim: 8) }
+
+  private func sees(_ rank: Int, _ owner: Int) -> Bool {
+    attention.pattern.reaches(
+      keys: attention.keys.shards[owner], queries: attention.queries.shards[rank])
+  }
+
+  /// For each rank, the owners of the blocks that it has work to do on.
+  var seen: [[Int]] {
+    (0..<ranks).map { rank in (0..<ranks).filter { sees(rank, $0) } }
+  }
+
+  var expected: (o: [Double], lse: [Double]) {
+    var oracle = ReferenceAttention(
+      tokens: tokens, keyTokens: tokens, headDim: 12, valueHeadDim: 8, scale: attention.scale)
+    (oracle.batch, oracle.queryHeads, oracle.kvHeads) = (2, 4, 2)
+    let isCausal = attention.pattern is CausalPattern
+    func whole(_ rows: RandomRows) -> [Double] {
+      guard let tensor = try? rows.read(shard: [PositionRange(0..<tokens)]) else { return [] }
+      return tensor.span.indices.map { Double(tensor.span[$0]) }
+    }
+    return oracle(q: whole(q), k: whole(k), v: whole(v)) { i, j, _ in
+      isCausal && j > i ? -.infinity : 0
+    }
+  }
+
+  /// What all ranks find out together.
+  final class Found {
+    /// `[batch, tokens, heads, headDim]` and `[batch, heads, tokens]` of the whole sequence.
+    var o = [Float](repeating: .nan, count: 0)
+    var lse = [Float](repeating: .nan, count: 0)
+    /// For each rank, the owners of the blocks that it met, ascending.
+    var visits: [[Int]]
+
+    init(tokens: Int, ranks: Int) {
+      o = [Float](repeating: .nan, count: 2 * tokens * 4 * 8)
+      lse = [Float](repeating: .nan, count: 2 * 4 * tokens)
+      visits = [[Int]](repeating: [], count: ranks)
+    }
+
+    /// The largest; infinite where a number is missing.
+    func difference(from o: [Double], _ lse: [Double]) -> Double {
+      zip(self.o + self.lse, o + lse).reduce(0) { largest, pair in
+        let (found, wanted) = (Double(pair.0), pair.1)
+        if found == wanted { return largest }
+        return found.isFinite ? max(largest, abs(found - wanted)) : .infinity
+      }
+    }
+  }
+
+  func forward(by way: Way) throws -> Found {
+    let found = Found(tokens: tokens, ranks: ranks)
+    try LoopbackJob.run(ranks: ranks, seed: seed) { wire in
+      let rank = wire.rank
+      let stream = try stream(way, on: wire)
+      var own = unsafe block(of: rank, at: stream.ownBlock)
+      try attention.load(keys: k, values: v, rank: rank, into: &own)
+      let queries = try attention.loadQueries(q, rank: rank)
+      var accumulator = ForwardAccumulator(
+        shape: attention.shape, tokens: queries.tokens, scale: attention.scale,
+        pattern: attention.pattern)
+      _ = try stream.run(results: nil) { visit, poll in
+        found.visits[rank].append(visit.owner)
+        let block = unsafe block(of: visit.owner, at: visit.block)
+        accumulator.attend(queries, to: block) { _ in poll() }
+        poll()
+      }
+      found.visits[rank].sort()
+      put(accumulator.finish(), of: rank, in: found)
+      try stream.close()
+    }
+    return found
+  }
+
+  private func stream(_ way: Way, on wire: any Wire) throws -> any BlockStream {
+    let sizes = attention.blockBytes
+    switch way {
+    case .plain: return PlainRing(sizes: sizes, on: wire)
+    case .rotating:
+      return try RotatingStream(
+        schedule: RingSchedule(groups: groups, sees: sees), sizes: sizes, overlaps: true,
+        timeline: nil, on: wire)
+    case .direct:
+      return DirectStream(sees: sees, sizes: sizes, overlaps: true, timeline: nil, on: wire)
+    }
+  }
+
+  @unsafe
+  private func block(of owner: Int, at piece: Piece) -> KeyValueBlock {
+    unsafe KeyValueBlock(
+      shape: attention.shape, elementType: attention.wire, runs: attention.keys.shards[owner],
+      memory: piece.unsafeBytes)
+  }
+
+  /// Puts a rank's rows at their positions.
+  private func put(_ output: borrowing AttentionOutput, of rank: Int, in found: Found) {
+    let own = attention.queries.shards[rank].flatMap { Array($0) }
+    for batch in 0..<2 {
+      for (index, position) in own.enumerated() {
+        for column in 0..<32 {
+          found.o[(batch * tokens + position) * 32 + column] =
+            output.o.span[(batch * own.count + index) * 32 + column]
+        }
+        for head in 0..<4 {
+          found.lse[(batch * 4 + head) * tokens + position] =
+            output.lse.span[(batch * 4 + head) * own.count + index]
+        }
+      }
+    }
+  }
+}
