@@ -64,8 +64,8 @@ func checkTransports(_ world: borrowing Communicator) throws {
         let expected = try problem.expected(mask, on: world)
         for (turn, layout) in Layout.allCases.enumerated() {
           let attention = problem.attention(mask.pattern, layout: layout, ranks: ranks)
-          // A fifth of the ways in each layout, so that each way has every problem. Heads that two
-          // ranks read in part are of interest only where ranks share heads.
+          // A fifth of the ways in each layout, so that each way has problems of every kind. Heads
+          // that two ranks read in part are of interest only where ranks share heads.
           let ways = queryHeads < 6 ? ways(ranks: ranks) : meshes(ranks: ranks)
           for (index, (route, backward)) in ways.enumerated()
           where (index + turn + Int(seed)) % 5 == 0 {
@@ -106,8 +106,9 @@ func ways(ranks: Int) -> [(Route, BackwardRoute)] {
   ] + meshes(ranks: ranks)
 }
 
-/// Every mesh; that of one column is a ring, and that of one row has a name of its own. Blocks of
-/// columns go in turn by each route that there is.
+/// Every mesh; that of one column is a ring, and that of one row has a name of its own.
+///
+/// Blocks of columns go in turn by each route that there is.
 func meshes(ranks: Int) -> [(Route, BackwardRoute)] {
   let grids = (2...max(2, ranks)).filter { $0 < ranks && ranks % $0 == 0 }
   let columns: [(Route, BackwardRoute)] = [
@@ -124,8 +125,8 @@ func meshes(ranks: Int) -> [(Route, BackwardRoute)] {
     }
 }
 
-/// Hosts on which a route can be tried: one where all ranks read each other's blocks, else of two ranks
-/// each.
+/// Hosts on which a route can be tried: one where all ranks read each other's blocks, else of two
+/// ranks each.
 func topology(for route: Route, ranks: Int) -> Topology {
   Topology(ranks: ranks, ranksPerNode: route.grouping == .all ? ranks : 2)
 }

@@ -16,14 +16,15 @@ struct Expected {
 }
 
 extension Problem {
-  private func oracle(queries: Int) -> ReferenceAttention {
+  /// The oracle of the queries at some positions.
+  private func oracle(queries positions: [Int]) -> ReferenceAttention {
     var oracle = ReferenceAttention(
-      tokens: queries, keyTokens: keyTokens, headDim: shape.headDim,
+      tokens: positions.count, keyTokens: keyTokens, headDim: shape.headDim,
       valueHeadDim: shape.valueHeadDim, scale: scale)
     oracle.batch = shape.batch
     oracle.queryHeads = shape.queryHeads
     oracle.kvHeads = shape.kvHeads
-    oracle.scoreRule = referenceRule
+    oracle.scoreRule = referenceRule.map { RuleOfSome(rule: $0, positions: positions) }
     return oracle
   }
 
@@ -40,7 +41,7 @@ extension Problem {
     on world: borrowing Communicator, _ bias: (_ i: Int, _ j: Int, _ h: Int) -> Double
   ) throws -> Expected {
     let own = Array(stride(from: world.rank, to: tokens, by: world.size))
-    let oracle = oracle(queries: own.count)
+    let oracle = oracle(queries: own)
     let q = rows(q, own)
     let k = k.values.map(Double.init)
     let v = v.values.map(Double.init)
@@ -92,10 +93,24 @@ extension Problem {
 
   /// The same outputs with the gradients of constant branch weights.
   func detached(_ dilation: ReferenceDilation, _ exact: Expected) -> Expected {
-    let gradients = oracle(queries: tokens).detachedGradients(
+    let gradients = oracle(queries: Array(0..<tokens)).detachedGradients(
       q: q.values.map(Double.init), k: k.values.map(Double.init), v: v.values.map(Double.init),
       outputGradient: outputGradient.values.map(Double.init), dilation: dilation)
     return Expected(
       o: exact.o, lse: exact.lse, dq: gradients.dq, dk: gradients.dk, dv: gradients.dv)
+  }
+}
+
+/// A score rule where some queries are numbered as they follow one another.
+private struct RuleOfSome: ReferenceScoreRule {
+  let rule: any ReferenceScoreRule
+  let positions: [Int]
+
+  func score(_ s: Double, batch: Int, query: Int, key: Int, head: Int) -> Double {
+    rule.score(s, batch: batch, query: positions[query], key: key, head: head)
+  }
+
+  func slope(_ s: Double, batch: Int, query: Int, key: Int, head: Int) -> Double {
+    rule.slope(s, batch: batch, query: positions[query], key: key, head: head)
   }
 }

@@ -75,10 +75,9 @@ private func checkAutomaticRoute(_ world: borrowing Communicator) throws {
         let attention = problem.attention(
           CausalPattern(offset: keyTokens - tokens), layout: layout, ranks: world.size,
           wire: wire, accumulation: turn % 2 == 0 ? .fast : .reproducible)
-        var routes = [Route.ring, .hierarchical, .allgather, .shared]
-        if world.size % 2 == 0 { routes.append(.mesh(heads: 2, ring: world.size / 2)) }
-        let chosen = [routes[turn % routes.count], routes[(turn + 1 + turn / 4 % 2) % routes.count]]
-        for route in chosen where world.size != 2 || route.heads == .nobody {
+        let routes = automaticRoutes(ranks: world.size)
+        let first = turn % routes.count
+        for route in [routes[first], routes[(first + 1 + turn / routes.count % 2) % routes.count]] {
           func bytes(_ backward: BackwardRoute) throws -> (sum: Int, travelling: Travelling) {
             var options = DistributedAttention.Options()
             options.topology = topology(for: route, ranks: world.size)
@@ -92,7 +91,8 @@ private func checkAutomaticRoute(_ world: borrowing Communicator) throws {
           let automatic = try bytes(.automatic)
           let expected = keys.sum <= queries.sum ? keys : queries
           try require(
-            automatic == expected && keys.travelling == .keys && queries.travelling == .queries,
+            automatic == expected && keys.travelling == .keys
+              && queries.travelling == .queries,
             "\(route), \(layout), \(wire), \(shape): \(automatic), not \(expected)")
           travelled.insert(automatic.travelling)
         }
@@ -100,6 +100,12 @@ private func checkAutomaticRoute(_ world: borrowing Communicator) throws {
     }
   }
   try require(travelled.count == min(2, world.size), "only \(travelled) came up")
+}
+
+/// Routes on which both keys and queries can travel backward.
+private func automaticRoutes(ranks: Int) -> [Route] {
+  let routes = [Route.ring, .hierarchical, .allgather, .shared]
+  return ranks % 2 == 0 && ranks > 2 ? routes + [.mesh(heads: 2, ring: ranks / 2)] : routes
 }
 
 /// One query against many keys: its rank sends it round, and other ranks have none.

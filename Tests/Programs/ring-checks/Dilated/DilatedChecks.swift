@@ -99,12 +99,11 @@ func checkLongDilated(_ world: borrowing Communicator) throws {
           batch: 1, queryHeads: 4, kvHeads: 2, headDim: 16, valueHeadDim: 16)
         let problem = Problem(
           shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: seed)
-        let attention = try problem.dilated(
-          dilation, layout: Layout.allCases[Int(seed) % 3], ranks: world.size)
+        let layout = Layout.allCases[Int(seed) % 3]
+        let attention = try problem.dilated(dilation, layout: layout, ranks: world.size)
         var options = DilatedAttention.Options()
         options.roundBytes = 1 << 20
         let passes = try problem.run(attention, placement, options, on: world)
-        let layout = Layout.allCases[Int(seed) % 3]
         let name = "\(placement), \(dilation.name), \(layout), \(tokens) tokens"
         let bias = { (i: Int, j: Int, h: Int) in dilation.reference.bias(i, j, head: h) }
         let finding = try SampledCheck(of: attention, rows: 8, bias: bias)
