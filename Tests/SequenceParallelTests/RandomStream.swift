@@ -132,8 +132,15 @@ struct RandomStream {
     let results = hasResults ? resultSizes : resultSizes.map { _ in 0 }
     switch kind {
     case .rotating:
-      return RingSchedule(groups: groups) { sees[$0][$1] }
-        .bytesSent(by: rank, blocks: sizes, results: results)
+      let schedule = RingSchedule(groups: groups) { sees[$0][$1] }
+      let group = schedule.places[rank].group
+      return schedule.slots(carriedBy: rank).reduce(0) { sum, slot in
+        (0..<schedule.turns).reduce(sum) { sum, turn in
+          guard let owner = schedule.owner(group: group, turn: turn, slot: slot) else { return sum }
+          let goesOn = turn < schedule.hops[owner]
+          return sum + (goesOn ? sizes[owner] : 0) + (turn > 0 ? results[owner] : 0)
+        }
+      }
     case .direct:
       let others = (0..<ranks).filter { $0 != rank }
       return others.reduce(0) {
