@@ -23,6 +23,8 @@ extension AttendCommand: DistributedCommand {
       try choice.transport.check(
         ranks: world.size, topology: topology, backwardRoute: requestedRoute)
     }
+    // Before anything is counted, which numbers that fit nowhere would not allow.
+    try checkMemory(attention, choice.transport, nil, on: world)
     let pattern = attention.pattern as? DilatedPattern
     // Dilated attention has a way of its own.
     let backward =
@@ -151,6 +153,7 @@ extension AttendCommand: DistributedCommand {
 
   private func describe(_ input: AttentionInput, ranks: Int) throws -> ShardedAttention {
     let dilated = try dilatedPattern(input)
+    if dilated == nil { try requireCountable(input) }
     let dense = masks.choice.pattern(tokens: input.tokens, keyTokens: input.keyTokens)
     return ShardedAttention(
       shape: input.shape,
@@ -159,6 +162,17 @@ extension AttendCommand: DistributedCommand {
       pattern: dilated ?? dense,
       scale: scale, wire: dilated != nil ? .f32 : wire ?? WireType(input.keyValueType),
       accumulation: accumulation)
+  }
+
+  /// Refuses so many pairs that no integer counts them, which no machine would compute in years.
+  private func requireCountable(_ input: AttentionInput) throws {
+    let heads = Double(input.shape.batch) * Double(input.shape.queryHeads)
+    guard Double(input.tokens) * Double(input.keyTokens) * heads < 0x1p61 else {
+      throw UserError(
+        "\(grouped(input.tokens)) queries and \(grouped(input.keyTokens)) keys are more pairs than "
+          + "can be counted; use a smaller problem\(random == nil ? "" : " with --random").",
+        kind: random == nil ? .failure : .usage)
+    }
   }
 
   private var accumulation: Accumulation { reproducible ? .reproducible : .fast }
