@@ -14,8 +14,9 @@ struct RunTree {
     let runs: Range<Int>
     /// Positions between the first and the last; a single run as it is.
     let hull: PositionRange
-    /// Rows that hold a position of every run: what is true of all pairs of two such rows is true of
-    /// some pair of any two runs. None where the hull says as much.
+    /// Rows that hold a position of every run; none where the hull says as much.
+    ///
+    /// What is true of all pairs of two such rows is true of some pair of any two runs.
     let witnesses: [PositionRange]
     /// The index of the first half, which the second follows; nil for a single run.
     var halves: (Int, Int)?

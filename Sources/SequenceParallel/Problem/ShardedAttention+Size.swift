@@ -17,8 +17,9 @@ extension ShardedAttention {
     }
   }
 
-  /// The bytes of the queries, keys, values and outputs of a rank: less than any run of it takes. As a
-  /// `Double`, since it may be asked of problems that fit nowhere.
+  /// The bytes of the queries, keys, values and outputs of a rank: less than any run of it takes.
+  ///
+  /// As a `Double`, since it may be asked of problems that fit nowhere.
   public func leastBytes(rank: Int) -> Double {
     let queries = Double(queries.tokenCount(of: rank)) * Double(shape.queryHeads)
     let keys = Double(keys.tokenCount(of: rank)) * Double(shape.kvHeads)

@@ -12,8 +12,9 @@ public struct Route: Hashable, Sendable {
   public var grouping: Grouping
   /// How blocks get from group to group.
   public var delivery: Delivery
-  /// Who shares the heads. Where ranks do, the other three answers are about the ranks that have the
-  /// same heads.
+  /// Who shares the heads.
+  ///
+  /// Where ranks do, the other three answers are about the ranks that have the same heads.
   public var heads: HeadSharing
 
   /// Keys travel round a ring of single ranks, unless something else is said.
@@ -74,14 +75,17 @@ extension Route {
   public static let hierarchical = Route(grouping: .hosts)
   /// From each rank to all at once: few steps, and memory for all blocks.
   public static let allgather = Route(delivery: .direct)
-  /// Queries go from each rank to the one before, and outputs after them; keys and values stay. For
-  /// few queries against many keys.
+  /// Queries go from each rank to the one before, and outputs after them; keys and values stay.
+  ///
+  /// For few queries against many keys.
   public static let query = Route(travelling: .queries)
   /// Each rank computes some heads for the tokens of all: a `mesh` of one row.
   public static let heads = Route(heads: .everybody)
 
   /// Each of `heads` neighbouring ranks computes some heads for the tokens of all of them; blocks of
-  /// its heads go round a ring of `ring` such groups. There are `heads · ring` ranks.
+  /// its heads go round a ring of `ring` such groups.
+  ///
+  /// There are `heads · ring` ranks.
   public static func mesh(heads: Int, ring: Int) -> Route {
     Route(heads: .grid(columns: heads, rows: ring))
   }

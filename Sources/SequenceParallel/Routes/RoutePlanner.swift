@@ -108,8 +108,9 @@ public struct RoutePlanner: Sendable {
 
 /// What one pass on a route sends: an entry for each rank.
 public struct RouteTraffic: Sendable {
-  /// Bytes that a rank sends. Exact up to 2⁵³; with fractions so that they can be asked for of problems
-  /// that fit nowhere.
+  /// Bytes that a rank sends.
+  ///
+  /// Exact up to 2⁵³; with fractions so that they can be asked for of problems that fit nowhere.
   public internal(set) var bytesSent: [Double]
   /// In how many messages of MPI.
   public internal(set) var messagesSent: [Int]
