@@ -53,7 +53,7 @@ try withMPI { world in
   let (q, k) = (random(problem.queryShape, 0), random(problem.keyShape, 1))
   let (v, outputGradient) = (random(problem.valueShape, 2), random(problem.outputShape, 3))
 
-  var attention = try DistributedAttention(problem, transport: .ring, on: world)
+  var attention = try DistributedAttention(problem, route: .ring, on: world)
   attention.pack(keys: try k.read(shard: runs), values: try v.read(shard: runs))
   let queries = QueryShard(try q.read(shard: runs), runs: runs)
   let output = try attention.forward(queries)

@@ -16,11 +16,11 @@ public import Tensors
 /// ```
 ///
 /// Rows of queries, keys and values go from the ranks that hold them to those that compute on them,
-/// in rounds, and outputs come home and are merged. What is computed where is the ``Placement``; the
-/// answer does not depend on it.
+/// in rounds, and outputs come home and are merged. What is computed where is the ``Placement``;
+/// the answer does not depend on it.
 ///
-/// Memory is O(shard), and the rows of two rounds; with ``Placement/sequence`` a rank also holds its
-/// queries of one segment, with the others those of one task.
+/// Memory is O(shard), and the rows of two rounds; with ``Placement/sequence`` a rank also holds
+/// its queries of one segment, with the others those of one task.
 ///
 /// Source: Ding et al. 2023, LongNet: Scaling Transformers to 1,000,000,000 Tokens.
 public struct DilatedAttention: ~Copyable, AttentionOperator {
@@ -49,8 +49,8 @@ public struct DilatedAttention: ~Copyable, AttentionOperator {
     public var team = ThreadTeam(threads: 1)
     /// How the gradient sees the weights of branches.
     public var branchWeightsGradient = BranchWeightsGradient.exact
-    /// Whether a backward pass follows: false saves a number a row on the way home, what rounding takes
-    /// from log-sum-exps, without which gradients would be a little less exact.
+    /// Whether a backward pass follows: false saves a number a row on the way home, what rounding
+    /// takes from log-sum-exps, without which gradients would be a little less exact.
     public var gradients = true
     /// About as many bytes of rows has a rank in a round.
     public var roundBytes = 8 << 20

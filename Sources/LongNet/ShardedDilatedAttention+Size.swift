@@ -2,8 +2,8 @@ import Attention
 import Sharding
 
 extension ShardedDilatedAttention {
-  /// The bytes that the tensors of a rank take at most, without the queries of a single segment that
-  /// it computes for others.
+  /// The bytes that the tensors of a rank take at most, without the queries of a single segment
+  /// that it computes for others.
   ///
   /// These are queries, keys, values and outputs, with gradients as much again and the queries'
   /// side once more, and six rounds of rows.

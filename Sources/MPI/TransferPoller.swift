@@ -1,10 +1,10 @@
 /// Looks after the transfers of a rank that computes, now and then.
 ///
-/// Open MPI moves a large message only inside its own calls, so a rank that computes has to look after
-/// what is on its way. A look costs system calls, whether or not anything has come: 10 µs and more,
-/// which between all tiles, 40 µs apart, would take as much time as the kernels while a slow link is
-/// busy. Open MPI hands out a few hundred KiB at a time, which a link of 10 Gbit/s needs 200 µs for: so
-/// long lies between two looks.
+/// Open MPI moves a large message only inside its own calls, so a rank that computes has to look
+/// after what is on its way. A look costs system calls, whether or not anything has come: 10 µs and
+/// more, which between all tiles, 40 µs apart, would take as much time as the kernels while a slow
+/// link is busy. Open MPI hands out a few hundred KiB at a time, which a link of 10 Gbit/s needs
+/// 200 µs for: so long lies between two looks.
 ///
 /// ```swift
 /// var poller = TransferPoller()

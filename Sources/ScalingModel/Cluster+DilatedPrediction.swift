@@ -2,15 +2,16 @@ public import Attention
 public import LongNet
 
 extension Cluster {
-  /// The most ranks for which the placement of dilated attention, every segment of it, is worked out.
+  /// The most ranks for which the placement of dilated attention, every segment of it, is worked
+  /// out.
   public static let mostDilatedRanks = 1024
 
-  /// Predicts one pass of dilated attention, from the plan that the operator itself would follow: who
-  /// computes which segments, and what each rank sends for that.
+  /// Predicts one pass of dilated attention, from the plan that the operator itself would follow:
+  /// who computes which segments, and what each rank sends for that.
   ///
   /// Rows come in rounds, each while the one before is computed, and results go home likewise: what
-  /// cannot hide are the rows of the first round and the results of the last, and what the link of a
-  /// host takes longer than its slowest rank computes.
+  /// cannot hide are the rows of the first round and the results of the last, and what the link of
+  /// a host takes longer than its slowest rank computes.
   ///
   /// - Precondition: at most ``mostDilatedRanks``.
   /// - Complexity: O(P · segments).

@@ -12,7 +12,9 @@ struct RealDataTests {
     arguments: [1, 2, 3, 4, 5, 7, 8], ["contiguous", "zigzag", "striped"])
   func agrees(ranks: Int, layout: String) async throws {
     let folder = try TemporaryFolder()
-    for (kind, flags) in [("causal", ["--causal"]), ("full", [])] {
+    // Full attention in the layouts in turn: there they differ in nothing but who holds what.
+    let isTurn = ["contiguous", "zigzag", "striped"][ranks % 3] == layout
+    for (kind, flags) in [("causal", ["--causal"])] + (isTurn ? [("full", [])] : []) {
       let output = folder.path + "/\(kind).safetensors"
       let result = try await MPIJob.run(
         program: "gyre",
@@ -28,7 +30,7 @@ struct RealDataTests {
         #expect(relativeError(actual.values, expected.values) <= 1e-5)
       }
     }
-    #expect(folder.names == ["causal.safetensors", "full.safetensors"])
+    #expect(folder.names == ["causal.safetensors"] + (isTurn ? ["full.safetensors"] : []))
   }
 
   @Test("reproducible: the same bytes, gradients included, for any ranks, layout and threads")

@@ -29,7 +29,7 @@ struct SoftCapTests {
     let capped = try await attend(["--random", "1x64x2x1x16", "--softcap", "0.5"], ranks: 1)
     #expect(capped.standardOutput.contains("head dim 16, scores capped at ±0.5, "), "\(capped)")
     let folder = try TemporaryFolder()
-    var files: [Data] = []
+    var files: [[UInt8]] = []
     for (name, options) in [("a", []), ("b", ["--softcap", "0.5"]), ("c", ["--softcap", "1e5"])] {
       let output = "\(folder.path)/\(name).safetensors"
       let result = try await attend(

@@ -5,6 +5,16 @@ import Testing
 
 @Suite("Dilated attention that cannot be described")
 struct DilatedProblemTests {
+  private static let (million, long, huge) = (1 << 20, 1 << 40, 1 << 60)
+  private static let uncountable: [(Int, [(Int, Int)])] = [
+    (long, [(long, 1)]), (long, [(8, 1), (Int.max, 1)]), (huge, [(1, 1)]),
+    (huge, [(huge, 1 << 31)]),
+  ]
+  private static let large: [(Int, [(Int, Int)])] = [
+    (0, [(8, 1)]), (256 * million, [(256 * million, 1)]), (long, [(long, 1 << 31)]),
+    (1000, [(Int.max, Int.max)]),
+  ]
+
   private let shape = AttentionShape(
     batch: 2, queryHeads: 4, kvHeads: 2, headDim: 16, valueHeadDim: 8)
 
@@ -32,12 +42,7 @@ struct DilatedProblemTests {
     }
   }
 
-  @Test(
-    "Pairs and bytes that an integer cannot count are refused",
-    arguments: [
-      (1 << 40, [(1 << 40, 1)]), (1 << 40, [(8, 1), (Int.max, 1)]), (1 << 60, [(1, 1)]),
-      (1 << 60, [(1 << 60, 1 << 31)]),
-    ])
+  @Test("Pairs and bytes that an integer cannot count are refused", arguments: uncountable)
   func tooMany(tokens: Int, branches: [(Int, Int)]) {
     #expect {
       try problem(branches, tokens: tokens)
@@ -46,12 +51,7 @@ struct DilatedProblemTests {
     }
   }
 
-  @Test(
-    "What can be counted is, however large",
-    arguments: [
-      (0, [(8, 1)]), (1 << 28, [(1 << 28, 1)]), (1 << 40, [(1 << 40, 1 << 31)]),
-      (1000, [(Int.max, Int.max)]),
-    ])
+  @Test("What can be counted is, however large", arguments: large)
   func countable(tokens: Int, branches: [(Int, Int)]) throws {
     let problem = try problem(branches, tokens: tokens)
     for placement in Placement.allCases {

@@ -155,8 +155,8 @@ private struct RandomShards {
     case .plain: return PlainRing(sizes: sizes, on: wire)
     case .rotating:
       return try RotatingStream(
-        schedule: RingSchedule(groups: groups, sees: sees), sizes: sizes, overlaps: true,
-        timeline: nil, on: wire)
+        schedule: RingSchedule(groups: groups, meetings: Meetings(ranks: ranks, sees: sees)), sizes: sizes,
+        overlaps: true, timeline: nil, on: wire)
     case .direct:
       return DirectStream(sees: sees, sizes: sizes, overlaps: true, timeline: nil, on: wire)
     }

@@ -77,7 +77,9 @@ struct MeetingsTests {
   @Test(
     "the same as pair by pair", arguments: Layout.allCases, [1, 2, 3, 4, 5, 7, 8, 16, 33])
   func pairs(layout: Layout, ranks: Int) {
-    for (tokens, keyTokens) in [(0, 5), (1, 1), (ranks, ranks), (3 * ranks + 1, 2 * ranks), (100, 100)] {
+    for (tokens, keyTokens) in [
+      (0, 5), (1, 1), (ranks, ranks), (3 * ranks + 1, 2 * ranks), (100, 100),
+    ] {
       for granularity in [1, 4] {
         let queries = Sharding(layout, tokens: tokens, ranks: ranks, granularity: granularity)
         let keys = Sharding(layout, tokens: keyTokens, ranks: ranks, granularity: granularity)

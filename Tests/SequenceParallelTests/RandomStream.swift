@@ -46,8 +46,7 @@ struct RandomStream {
     switch kind {
     case .rotating:
       try RotatingStream(
-        schedule: RingSchedule(groups: groups) { sees[$0][$1] }, sizes: sizes, overlaps: overlaps,
-        timeline: nil, on: wire)
+        schedule: schedule, sizes: sizes, overlaps: overlaps, timeline: nil, on: wire)
     case .direct:
       DirectStream(
         sees: { sees[$0][$1] }, sizes: sizes, overlaps: overlaps, timeline: nil, on: wire)
@@ -128,12 +127,22 @@ struct RandomStream {
       })
   }
 
+  private var schedule: RingSchedule {
+    RingSchedule(groups: groups, meetings: Meetings(ranks: ranks) { sees[$0][$1] })
+  }
+
   private func bytesSent(by rank: Int) -> Int {
     let results = hasResults ? resultSizes : resultSizes.map { _ in 0 }
     switch kind {
     case .rotating:
-      return RingSchedule(groups: groups) { sees[$0][$1] }
-        .bytesSent(by: rank, blocks: sizes, results: results)
+      let group = schedule.places[rank].group
+      return schedule.slots(carriedBy: rank).reduce(0) { sum, slot in
+        (0..<schedule.turns).reduce(sum) { sum, turn in
+          guard let owner = schedule.owner(group: group, turn: turn, slot: slot) else { return sum }
+          let goesOn = turn < schedule.hops[owner]
+          return sum + (goesOn ? sizes[owner] : 0) + (turn > 0 ? results[owner] : 0)
+        }
+      }
     case .direct:
       let others = (0..<ranks).filter { $0 != rank }
       return others.reduce(0) {

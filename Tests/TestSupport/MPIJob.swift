@@ -20,7 +20,11 @@ public enum MPIJob {
     program: String, arguments: [String] = [], ranks: Int, environment: [String: String] = [:],
     wrapper: [String] = [], timeoutSeconds: Double = 60
   ) async throws -> CommandResult {
-    var options = ["-n", "\(ranks)", "--oversubscribe", "--bind-to", "none"]
+    // Ranks that wait inside MPI give their cores away, as they do where there are more of them than
+    // cores: a machine that does other work too has fewer cores than it says.
+    var options = [
+      "-n", "\(ranks)", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1",
+    ]
     // Containers build as root, which mpirun refuses unless told.
     if geteuid() == 0 { options.append("--allow-run-as-root") }
     let command =

@@ -1,5 +1,6 @@
 package import Attention
 package import MPI
+import Reporting
 package import SequenceParallel
 package import Sharding
 
@@ -42,5 +43,14 @@ package struct AttentionCase {
   /// Useful floating-point operations of a pass over a whole sequence.
   func flops(_ pass: KernelPass, tokens: Int) -> Double {
     pattern.pairs(tokens: tokens) * Double(shape.queryHeads * pass.flopsPerPair(shape))
+  }
+
+  /// Refuses so many pairs that no integer counts them.
+  func requireCountable(tokens: Int) throws {
+    guard pattern.pairs(tokens: tokens) * Double(shape.queryHeads) < 0x1p61 else {
+      throw UserError.usage(
+        "\(grouped(tokens)) tokens of \(counted(shape.queryHeads, "head")) are more pairs than can be "
+          + "counted; give fewer --tokens or --heads.")
+    }
   }
 }

@@ -31,6 +31,7 @@ final class AttentionSetup {
     _ attention: AttentionCase, tokens: Int, ranks: Int, passes: [KernelPass], parts: [TrialPart],
     on world: borrowing Communicator
   ) throws {
+    try world.agreed { try attention.requireCountable(tokens: tokens) }
     let problem = attention.problem(tokens: tokens, ranks: ranks)
     let group = try RankGroup(Array(0..<ranks), of: world)
     let gradients = passes.contains(.backward)

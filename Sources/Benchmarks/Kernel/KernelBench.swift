@@ -1,3 +1,4 @@
+import Hosts
 import Attention
 package import Reporting
 
@@ -21,6 +22,12 @@ package struct KernelBench {
   package func measure(
     cores: Int, progressOn place: ProgressPlace?, emit: (KernelBenchResult) throws -> Void
   ) throws {
+    for run in runs {
+      try HostMemory.current.require(
+        run.problem.residentBytes(run.pass),
+        for: "\(grouped(run.problem.tokens)) tokens of \(run.problem.shape.queryHeads) query heads",
+        remedy: "give fewer --tokens or --heads", isOfArguments: true)
+    }
     let memory = MemoryBandwidth()
     let speed = EstimatedSpeed(cores: cores)
     // Memory is read beside each round.

@@ -38,6 +38,15 @@ package struct KernelBenchProblem {
   private var scale: Double { 1 / Double(shape.headDim).squareRoot() }
   private var team: ThreadTeam { ThreadTeam(threads: threads) }
 
+  /// What a pass holds at most, in bytes: queries, keys and values and the same packed, outputs, and of a
+  /// backward pass the gradients of all.
+  func residentBytes(_ pass: KernelPass) -> Double {
+    let dims = Double(shape.headDim) + Double(shape.valueHeadDim)
+    let rows =
+      Double(queries) * Double(shape.queryHeads) + 2 * Double(tokens) * Double(shape.kvHeads)
+    return 4 * dims * rows * (pass == .backward ? 2 : 1)
+  }
+
   /// About how long a pass takes.
   ///
   /// - Parameter speed: of this machine.
@@ -70,7 +79,7 @@ package struct KernelBenchProblem {
       peaks.append(peak)
       bandwidths.append(bandwidth)
     }
-    let rate = Double(measured.pairs * pass.flopsPerPair(shape)) / times.median
+    let rate = Double(measured.pairs) * Double(pass.flopsPerPair(shape)) / times.median
     let bytes = KeyValueBlock.byteCount(keys: tokens, shape: shape, elementType: dtype)
     let bytesPerSecond = Double(bytes) / times.median
     let fields = KernelBenchFields(

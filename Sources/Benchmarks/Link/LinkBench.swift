@@ -1,3 +1,5 @@
+import Jobs
+import Hosts
 package import MPI
 package import Reporting
 import SequenceParallel
@@ -13,6 +15,18 @@ package struct LinkBench {
     self.rounds = rounds
   }
 
+  /// Refuses messages that the hosts cannot hold: in an exchange a rank has one from and one for each.
+  private func checkMemory(on world: borrowing Communicator) throws {
+    let most = bytes.max() ?? 0
+    let needed = 2 * Double(most) * Double(max(1, world.size - 1))
+    let here = try world.splitByNode().allReduce(needed, with: .sum)
+    try world.agreed {
+      try HostMemory.current.require(
+        here, for: "messages of \(grouped(most)) bytes among \(counted(world.size, "rank"))",
+        remedy: "give fewer --bytes, or more hosts", isOfArguments: true)
+    }
+  }
+
   /// Measures one size after the other, called by all ranks of the job together.
   ///
   /// - Parameters:
@@ -23,6 +37,7 @@ package struct LinkBench {
     emit: ([LinkResult]) throws -> Void
   ) throws {
     let size = world.size
+    try checkMemory(on: world)
     let topology = try Topology(of: world)
     let all = try RankGroup(Array(0..<size), of: world)
     // Of two ranks, there and back is every pair.

@@ -1,3 +1,5 @@
+import Reporting
+import Hosts
 package import Attention
 package import LongNet
 package import MPI
@@ -18,6 +20,24 @@ package struct LongNetBench {
     self.pattern = pattern
     self.threads = threads
     self.clock = clock
+  }
+
+  /// Refuses what this host cannot hold, or no integer counts.
+  package func check(tokens: [Int], denseLimit: Int) throws {
+    // All numbers of tokens are there at once, dilated and dense.
+    let rows = tokens.reduce(0.0) { $0 + Double($1) * ($1 <= denseLimit ? 2 : 1) }
+    let heads = Double(shape.queryHeads) + 2 * Double(shape.kvHeads)
+    let dims = Double(shape.headDim) + Double(shape.valueHeadDim)
+    try HostMemory.current.require(
+      4 * rows * heads * dims * (pass == .backward ? 2 : 1),
+      for: "\(counted(tokens.count, "sequence")) of up to \(grouped(tokens.last ?? 0)) tokens",
+      remedy: "give fewer --tokens or --heads", isOfArguments: true)
+    let most = Double(tokens.last ?? 0)
+    guard most * most * Double(shape.queryHeads) < 0x1p61 else {
+      throw UserError.usage(
+        "\(grouped(tokens.last ?? 0)) tokens of \(counted(shape.queryHeads, "head")) are more pairs than "
+          + "can be counted; give fewer --tokens or --heads.")
+    }
   }
 
   /// About how long all rounds take.

@@ -8,8 +8,8 @@ public import Tensors
 /// sequence.
 ///
 /// The keys that a sampled row sees are listed branch by branch, read from the source again, and
-/// weighed in `Double` by one softmax to whose scores the logarithm of the number of shared branches
-/// is added. Nothing that the operator has touched is used but its result.
+/// weighed in `Double` by one softmax to whose scores the logarithm of the number of shared
+/// branches is added. Nothing that the operator has touched is used but its result.
 public struct DilatedSampleCheck {
   /// A branch as the oracle has it.
   struct Branch {
@@ -40,9 +40,9 @@ public struct DilatedSampleCheck {
 
   /// Chooses the rows to check.
   ///
-  /// They are the ends of the sequence, the first and last rows that each branch selects in its last
-  /// segment, and, by a hash of the seed, rows anywhere and rows that a branch selects: of high rates
-  /// those would hardly ever be met by chance.
+  /// They are the ends of the sequence, the first and last rows that each branch selects in its
+  /// last segment, and, by a hash of the seed, rows anywhere and rows that a branch selects: of
+  /// high rates those would hardly ever be met by chance.
   ///
   /// - Parameter rows: the most to check.
   public init(of attention: StreamedDilatedAttention, rows: Int = 64, seed: UInt64 = 0) {

@@ -3,9 +3,9 @@ package import Tensors
 
 /// The heads of a branch that select the same rows, and so can be computed as one problem.
 ///
-/// In a segment the selected rows attend to one another like a short dense sequence: row `i` of it is
-/// position `segment · segmentLength + offset + i · dilationRate`. Full segments are equally long,
-/// and become the sequences of a batch.
+/// In a segment the selected rows attend to one another like a short dense sequence: row `i` of it
+/// is position `segment · segmentLength + offset + i · dilationRate`. Full segments are equally
+/// long, and become the sequences of a batch.
 package struct DilatedFamily: Hashable, Sendable {
   /// The index of the branch.
   package let branchIndex: Int

@@ -3,8 +3,8 @@ import Tensors
 extension DilatedWork {
   /// Cuts the list of all segments of some families into shares of equal cost.
   ///
-  /// A cut falls between two queries of a segment, wherever the cost is reached: the shares differ by
-  /// less than the cost of one query.
+  /// A cut falls between two queries of a segment, wherever the cost is reached: the shares differ
+  /// by less than the cost of one query.
   ///
   /// - Complexity: O(families + shares).
   func cut(_ list: some Sequence<Int>, into shares: Int) -> [[DilatedTask]] {

@@ -2,11 +2,11 @@ import Attention
 import SequenceParallel
 import Tensors
 
-/// The backward pass: queries with what is known about their rows, keys and values go to the workers,
-/// gradients come home and are added.
+/// The backward pass: queries with what is known about their rows, keys and values go to the
+/// workers, gradients come home and are added.
 ///
-/// A weight of the merged softmax is `exp(score − lse)` with the log-sum-exp over all branches, so the
-/// branches need nothing of each other.
+/// A weight of the merged softmax is `exp(score − lse)` with the log-sum-exp over all branches, so
+/// the branches need nothing of each other.
 final class DilatedBackwardPass: DilatedPass {
   private let plan: DilatedPlan
   private let rank: Int
@@ -19,8 +19,8 @@ final class DilatedBackwardPass: DilatedPass {
   private let statistics: [RowGrid]
   private let keys: RowGrid
   private let values: RowGrid
-  /// For each task, the outputs of this rank's queries in its branch alone, from which Δ is computed
-  /// if the weights of branches are taken for constants.
+  /// For each task, the outputs of this rank's queries in its branch alone, from which Δ is
+  /// computed if the weights of branches are taken for constants.
   private let branchOutputs: [DilatedTask: [Float]]?
   private var gradients: AttentionGradients?
   private let queryGradients: RowGrid
@@ -56,7 +56,8 @@ final class DilatedBackwardPass: DilatedPass {
   ///   - block: this rank's queries, `do` and statistics, alive for as long as the pass.
   ///   - k: `[batch, tokens, kvHeads, headDim]` of this rank, likewise.
   ///   - v: likewise.
-  ///   - branchOutputs: outputs branch by branch if the weights of branches are taken for constants.
+  ///   - branchOutputs: outputs branch by branch if the weights of branches are taken for
+  ///     constants.
   ///   - memory: for rows at their worker.
   init(
     _ plan: DilatedPlan, rank: Int, scale: Double, block: borrowing QueryBlock,

@@ -1,7 +1,8 @@
 import Attention
 import Tensors
 
-/// The forward pass: queries, keys and values go to the workers, outputs and log-sum-exps come home.
+/// The forward pass: queries, keys and values go to the workers, outputs and log-sum-exps come
+/// home.
 final class DilatedForwardPass: DilatedPass {
   private let plan: DilatedPlan
   private let rank: Int

@@ -44,32 +44,6 @@ extension DilatedPlan {
     }
   }
 
-  /// Writes rows of queries of a step that a rank holds, tensor by tensor, into a message.
-  func writeQueries(
-    _ tensors: [RowGrid], of step: DilatedStep, heldBy rank: Int, to message: MessageCursor
-  ) {
-    for grid in tensors {
-      forEachQuery(of: step, heldBy: rank) { batch, held in
-        unsafe grid.read(
-          batch: batch, tokens: held.tokens, heads: families[step.task.family].queryHeads,
-          to: &message.address)
-      }
-    }
-  }
-
-  /// Writes rows of keys of a step that a rank holds, likewise.
-  func writeKeys(
-    _ tensors: [RowGrid], of step: DilatedStep, heldBy rank: Int, to message: MessageCursor
-  ) {
-    for grid in tensors {
-      forEachKey(of: step, heldBy: rank) { batch, held in
-        unsafe grid.read(
-          batch: batch, tokens: held.tokens, heads: families[step.task.family].kvHeads,
-          to: &message.address)
-      }
-    }
-  }
-
   private func held(_ task: DilatedTask, _ rows: [PositionRange], by rank: Int) -> [HeldRows] {
     var result: [HeldRows] = []
     for segment in task.segments {

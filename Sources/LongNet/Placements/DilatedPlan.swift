@@ -3,8 +3,8 @@ package import Sharding
 
 /// Who computes what of dilated attention.
 ///
-/// It is a value that every rank computes for itself. Any assignment of tasks to ranks in which each
-/// query of each family occurs once gives the same answer; a ``Placement`` chooses one.
+/// It is a value that every rank computes for itself. Any assignment of tasks to ranks in which
+/// each query of each family occurs once gives the same answer; a ``Placement`` chooses one.
 package struct DilatedPlan: Sendable {
   package let shape: AttentionShape
   /// Which rank holds which tokens.

@@ -13,7 +13,8 @@ extension Placement {
   ///   - problem: what is to be computed.
   ///   - gradients: whether a backward pass follows.
   ///   - speeds: of ranks and links.
-  /// - Returns: the summary of the placement, and the estimates of all in seconds, this one's first.
+  /// - Returns: the summary of the placement, and the estimates of all in seconds, this one's
+  ///   first.
   public static func cheapest(
     for problem: ShardedDilatedAttention, gradients: Bool, speeds: MeasuredSpeeds,
     on world: borrowing Communicator

@@ -4,8 +4,8 @@ import Tensors
 
 /// Where the branches of dilated attention are computed.
 public enum Placement: Hashable, Sendable, CaseIterable {
-  /// Each dilation rate has ranks of its own: rates are distributed over ranks, or ranks over rates,
-  /// by their cost.
+  /// Each dilation rate has ranks of its own: rates are distributed over ranks, or ranks over
+  /// rates, by their cost.
   case rate
   /// Every rank computes all branches for the queries that it holds; only keys and values travel.
   case sequence

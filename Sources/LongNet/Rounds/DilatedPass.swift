@@ -1,5 +1,5 @@
-/// What is done with the rows of dilated attention at both ends of their way: at *homes*, which hold
-/// the tokens, and at *workers*, which compute tasks.
+/// What is done with the rows of dilated attention at both ends of their way: at *homes*, which
+/// hold the tokens, and at *workers*, which compute tasks.
 ///
 /// Rows lie in messages in the order of steps; within a step in an order that both ends know.
 protocol DilatedPass: AnyObject {

@@ -3,7 +3,8 @@ import SequenceParallel
 
 /// Brings rows to the ranks that compute on them and results back, a round at a time.
 ///
-/// While a round is computed the rows of the next come in and the results of the one before go home.
+/// While a round is computed the rows of the next come in and the results of the one before go
+/// home.
 final class DilatedRounds {
   private let plan: DilatedPlan
   /// For each round, for each rank, its steps.

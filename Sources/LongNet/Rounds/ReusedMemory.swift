@@ -1,7 +1,7 @@
 import Tensors
 
-/// Memory for the rounds of a rank, used again and again: the pages of fresh memory would take longer
-/// than the copies into it, a fifth of the time of short segments.
+/// Memory for the rounds of a rank, used again and again: the pages of fresh memory would take
+/// longer than the copies into it, a fifth of the time of short segments.
 ///
 /// It keeps no more than was in use at one time.
 final class ReusedMemory {

@@ -2,14 +2,15 @@ public import Attention
 public import SequenceParallel
 public import Tensors
 
-/// Dilated attention of one window of a sequence after another, for sequences that fit nowhere: LongNet.
+/// Dilated attention of one window of a sequence after another, for sequences that fit nowhere:
+/// LongNet.
 ///
-/// A window's queries, keys and values are read and held; of what lies outside of it, only the rows that
-/// its queries see in some branch are read, a piece at a time. Windows need nothing of each other:
-/// they can be computed in any order, anywhere, and again.
+/// A window's queries, keys and values are read and held; of what lies outside of it, only the rows
+/// that its queries see in some branch are read, a piece at a time. Windows need nothing of each
+/// other: they can be computed in any order, anywhere, and again.
 ///
-/// Memory is O(window), whatever the sequence and the branches. A window of a branch with segments of
-/// `w` tokens at rate `r` reads up to `w / r` rows more.
+/// Memory is O(window), whatever the sequence and the branches. A window of a branch with segments
+/// of `w` tokens at rate `r` reads up to `w / r` rows more.
 ///
 /// Source: Ding et al. 2023, LongNet: Scaling Transformers to 1,000,000,000 Tokens.
 public struct StreamedDilatedAttention {
@@ -149,8 +150,8 @@ public struct StreamedDilatedAttention {
   ///   - q: `[batch, tokens, queryHeads, headDim]`.
   ///   - k: `[batch, tokens, kvHeads, headDim]`.
   ///   - v: `[batch, tokens, kvHeads, valueHeadDim]`.
-  ///   - progress: called between tiles with the scores that the first thread has computed since the
-  ///     last call.
+  ///   - progress: called between tiles with the scores that the first thread has computed since
+  ///     the last call.
   /// - Returns: the window's outputs and log-sum-exps; 0 and −∞ where no branch selects a query.
   /// - Throws: what a source throws.
   public mutating func window(

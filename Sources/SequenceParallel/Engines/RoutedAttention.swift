@@ -13,7 +13,9 @@ final class RoutedAttention: AttentionEngine {
   private let team: ThreadTeam
   private let maker: StreamMaker
   private let backwardRoute: Route
-  private let ownKeys: OwnKeys
+  /// Where this rank's own packed keys and values lie: in the stream on which they travel, or in memory
+  /// of their own where they stay.
+  let ownBlock: Piece
   private let forwardEngine: any PassEngine
   /// Nil until it is needed, unless it is that of the forward pass or has this rank's own keys.
   private var backwardEngine: (any PassEngine)?
@@ -38,20 +40,20 @@ final class RoutedAttention: AttentionEngine {
     backwardRoute = backward
     if forward.travelling == .keys {
       let stream = try maker.stream(on: forward, .forward, of: world)
-      ownKeys = OwnKeys(in: stream)
+      ownBlock = stream.ownBlock
       let engine = TravellingKeys(problem, stream: stream, team: team, rank: world.rank)
       forwardEngine = engine
       if backward == forward { backwardEngine = engine }
     } else {
       if backward.travelling == .keys {
         let stream = try maker.stream(on: backward, .backward, of: world)
-        ownKeys = OwnKeys(in: stream)
+        ownBlock = stream.ownBlock
         backwardEngine = TravellingKeys(problem, stream: stream, team: team, rank: world.rank)
       } else {
-        ownKeys = OwnKeys(byteCount: problem.blockBytes[world.rank])
+        ownBlock = StreamMemory.pieces(sizes: [problem.blockBytes[world.rank]])[0]
       }
       forwardEngine = TravellingQueries(
-        problem, stream: try maker.stream(on: forward, .forward, of: world), keys: ownKeys,
+        problem, stream: try maker.stream(on: forward, .forward, of: world), keys: ownBlock,
         team: team, rank: world.rank)
     }
   }
@@ -60,9 +62,6 @@ final class RoutedAttention: AttentionEngine {
     let backward = backwardEngine === forwardEngine ? nil : backwardEngine
     return forwardEngine.traffic + (backward?.traffic ?? .zero)
   }
-
-  /// Where this rank's own packed keys and values lie.
-  var ownBlock: Piece { ownKeys.piece }
 
   func packOwnBlock(_ body: (inout KeyValueBlock) throws -> Void) rethrows {
     var block = problem.block(of: world.rank, at: ownBlock)
@@ -113,7 +112,7 @@ final class RoutedAttention: AttentionEngine {
       backwardEngine =
         backwardRoute.travelling == .keys
         ? TravellingKeys(problem, stream: stream, team: team, rank: world.rank)
-        : TravellingQueries(problem, stream: stream, keys: ownKeys, team: team, rank: world.rank)
+        : TravellingQueries(problem, stream: stream, keys: ownBlock, team: team, rank: world.rank)
     }
     guard let backwardEngine else { preconditionFailure("it was just made") }
     // A stream of their own begins with what was packed for the forward pass.

@@ -11,17 +11,17 @@ final class TravellingQueries: PassEngine {
   private let team: ThreadTeam
   private let rank: Int
   private let stream: any BlockStream
-  private let keys: OwnKeys
-  /// That of the keys, in a backward pass.
-  private var gradientMemory = Piece.nothing
+  /// This rank's own packed keys and values.
+  private let keys: Piece
+  /// Where their gradients lie, in a backward pass.
+  private var gradientMemory: Piece?
   private(set) var timing = Timing()
 
   /// - Parameters:
   ///   - stream: of blocks of the problem's queries, as they are in the pass that is to be run.
-  ///   - keys: this rank's own.
+  ///   - keys: this rank's own packed keys and values.
   init(
-    _ problem: ShardedAttention, stream: any BlockStream, keys: OwnKeys, team: ThreadTeam,
-    rank: Int
+    _ problem: ShardedAttention, stream: any BlockStream, keys: Piece, team: ThreadTeam, rank: Int
   ) {
     self.problem = problem
     self.stream = stream
@@ -47,7 +47,7 @@ final class TravellingQueries: PassEngine {
     var own = problem.queryBlock(of: rank, .forward, at: stream.ownBlock)
     own.value.load(queries, team: team)
     let prepared = ContinuousClock.now - start
-    let block = problem.block(of: rank, at: keys.piece)
+    let block = problem.block(of: rank, at: keys)
     timing = try stream.run(results: problem.partialSums(team)) { visit, poll in
       let queries = problem.queryBlock(of: visit.owner, .forward, at: visit.block)
       var partial = problem.partial(of: visit.owner, at: visit.result)
@@ -77,11 +77,11 @@ final class TravellingQueries: PassEngine {
       })
     var own = problem.queryBlock(of: rank, .backward, at: stream.ownBlock)
     own.value.load(queries, output: output, outputGradient: outputGradient, team: team)
-    let block = problem.block(of: rank, at: keys.piece)
-    if gradientMemory.byteCount == 0 {
+    let block = problem.block(of: rank, at: keys)
+    if gradientMemory == nil {
       let byteCount = KeyValueGradient.byteCount(
         keys: block.value.keyCount, shape: problem.shape, accumulation: problem.accumulation)
-      gradientMemory = StreamMemory(byteCount: byteCount).piece(0..<byteCount)
+      gradientMemory = StreamMemory.pieces(sizes: [byteCount])[0]
     }
     var gradient = ownGradient()
     gradient.value.clear(team: team)
@@ -101,7 +101,9 @@ final class TravellingQueries: PassEngine {
     return dq.value.dq(scale: problem.scale, team: team)
   }
 
-  func ownGradient() -> Lent<KeyValueGradient> { problem.gradient(of: rank, at: gradientMemory) }
+  func ownGradient() -> Lent<KeyValueGradient> {
+    problem.gradient(of: rank, at: gradientMemory ?? .nothing)
+  }
 
   func close() throws(MPIError) { try stream.close() }
 }

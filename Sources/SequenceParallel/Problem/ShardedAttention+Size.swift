@@ -10,17 +10,6 @@ extension ShardedAttention {
     return pairs * shape.queryHeads * shape.batch
   }
 
-  /// The (query, key) pairs that a rank computes, over all its heads and sequences.
-  ///
-  /// - Precondition: the route can serve these ranks.
-  public func computedPairs(rank: Int, route: Route) -> Int {
-    guard let grid = try? route.grid(ranks: ranks), grid.columns > 1 else {
-      return visiblePairs(rank: rank)
-    }
-    let (row, column) = grid.place(of: rank)
-    return part(column: column, of: grid)?.visiblePairs(rank: row) ?? 0
-  }
-
   /// The bytes of each rank's own block, which are what a hop moves.
   public var blockBytes: [Int] {
     keys.shards.indices.map {

@@ -51,5 +51,4 @@ public struct ShardedAttention: ShardedProblem {
     self.wire = wire
     self.accumulation = accumulation
   }
-
 }

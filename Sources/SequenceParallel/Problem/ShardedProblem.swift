@@ -4,8 +4,8 @@ public import Tensors
 
 /// Attention whose queries and keys are sharded among ranks, whatever a query sees of the keys.
 ///
-/// What such problems have in common: the shapes of their tensors, who holds which rows of them, how
-/// they are read, written and checked. It is a value that every rank has for itself.
+/// What such problems have in common: the shapes of their tensors, who holds which rows of them,
+/// how they are read, written and checked. It is a value that every rank has for itself.
 public protocol ShardedProblem: Sendable {
   /// The dimensions of the problem.
   var shape: AttentionShape { get }

@@ -78,4 +78,15 @@ extension ShardedAttention {
       keys: keys.grouped(by: grid.columns), pattern: pattern, scoreRule: scoreRule,
       scale: scale, wire: wire, accumulation: accumulation)
   }
+
+  /// The (query, key) pairs that a rank computes, over all its heads and sequences.
+  ///
+  /// - Precondition: the route can serve these ranks.
+  public func computedPairs(rank: Int, route: Route) -> Int {
+    guard let grid = try? route.grid(ranks: ranks), grid.columns > 1 else {
+      return visiblePairs(rank: rank)
+    }
+    let (row, column) = grid.place(of: rank)
+    return part(column: column, of: grid)?.visiblePairs(rank: row) ?? 0
+  }
 }

@@ -14,9 +14,6 @@ package final class DirectStream: BlockStream {
   private var results: DirectResults?
 
   private static let blockTag = 0
-  /// Room for results, each as large as the largest: the own one, the sum of others' parts of it, a
-  /// part that comes in, and two on their way to others.
-  static let resultPlaces = 5
 
   /// Makes the memory, called by all ranks together.
   ///

@@ -39,6 +39,12 @@ package struct RingSchedule: Hashable, Sendable {
     hops = (0..<ranks).map { way.hops(from: places[$0].group, to: meetings.visitors[$0]) }
   }
 
+  /// Computes the schedule, asking every rank about every owner.
+  package init(groups: [[Int]], sees: (_ rank: Int, _ owner: Int) -> Bool) {
+    let ranks = groups.reduce(0) { $0 + $1.count }
+    self.init(groups: groups, meetings: Meetings(ranks: ranks, sees: sees))
+  }
+
   package static func == (left: RingSchedule, right: RingSchedule) -> Bool {
     left.groups == right.groups && left.meetings == right.meetings
   }

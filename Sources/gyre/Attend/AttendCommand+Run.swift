@@ -156,13 +156,25 @@ extension AttendCommand: DistributedCommand {
   }
 
   private func describe(_ input: AttentionInput, ranks: Int) throws -> ShardedAttention {
-    ShardedAttention(
+    try requireCountable(input)
+    return ShardedAttention(
       shape: input.shape,
       queries: try sharding(tokens: input.tokens, ranks: ranks),
       keys: try sharding(tokens: input.keyTokens, ranks: ranks),
       pattern: masks.choice.pattern(tokens: input.tokens, keyTokens: input.keyTokens),
       scoreRule: scoreRule.rule, scale: scale, wire: wire ?? WireType(input.keyValueType),
       accumulation: accumulation)
+  }
+
+  /// Refuses so many pairs that no integer counts them, which no machine would compute in years.
+  private func requireCountable(_ input: AttentionInput) throws {
+    let heads = Double(input.shape.batch) * Double(input.shape.queryHeads)
+    guard Double(input.tokens) * Double(input.keyTokens) * heads < 0x1p61 else {
+      throw UserError(
+        "\(grouped(input.tokens)) queries and \(grouped(input.keyTokens)) keys are more pairs than "
+          + "can be counted; use a smaller problem\(random == nil ? "" : " with --random").",
+        kind: random == nil ? .failure : .usage)
+    }
   }
 
   private var accumulation: Accumulation { reproducible ? .reproducible : .fast }

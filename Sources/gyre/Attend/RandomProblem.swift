@@ -1,3 +1,4 @@
+import Reporting
 import ArgumentParser
 import Attention
 import Tensors
@@ -29,6 +30,10 @@ struct RandomProblem: Hashable {
       throw ValidationError(
         "head dim \(max(headDim, valueHeadDim)) is too large; give one from 1 to "
           + "\(AttentionShape.largestHeadDim).")
+    }
+    guard queryHeads <= mostHeads else {
+      throw ValidationError(
+        "\(queryHeads) query heads are too many; give up to \(grouped(mostHeads)).")
     }
     guard queryHeads % kvHeads == 0 else {
       throw ValidationError(

@@ -66,7 +66,8 @@ struct TransportArgument: Hashable, ExpressibleByArgument {
     if let mesh {
       guard !isAuto, base != "heads" else {
         throw ValidationError(
-          "--mesh is for --transport mesh, or for one that passes blocks in its columns; give both.")
+          "--mesh is for --transport mesh, or for one that passes blocks in its columns; give both."
+        )
       }
       guard self.mesh == nil || self.mesh == mesh else {
         throw ValidationError("--transport and --mesh name different meshes; give one.")
@@ -128,4 +129,3 @@ struct TransportArgument: Hashable, ExpressibleByArgument {
 
   var defaultValueDescription: String { name }
 }
-

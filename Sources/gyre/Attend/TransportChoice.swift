@@ -34,7 +34,7 @@ struct ChosenTransport {
       planner.residentBytes(
         on: .hierarchical,
         backward: backward.map { planner.backwardDecision($0, after: .hierarchical).route })[
-          world.rank] * Double(node.size)
+        world.rank] * Double(node.size)
     let fits = try needed <= Double(SharedWindow.freeBytes(on: node))
     let obstacle = node.size == 1 ? nil : try SharedWindow.obstacle(on: node)
     let hasRoom = try world.allReduce(fits && obstacle == nil ? 1 : 0, with: .min) == 1

@@ -107,6 +107,9 @@ extension LongNetBenchCommand: DistributedCommand {
     let environment = BenchEnvironment.current(
       threads: threads.max() ?? 1, linkRate: LinkRate.announced)
     let benches = benches
+    try alone.agreed {
+      for bench in benches { try bench.check(tokens: tokens, denseLimit: denseLimit) }
+    }
     let branches = { (tokens: Int) in try self.branches(tokens: tokens).branches }
     let seconds = try benches.map {
       try $0.seconds(

@@ -3,11 +3,13 @@ import Attention
 import Reporting
 import Settings
 
+/// Far beyond any model.
+let mostHeads = 1 << 16
+
 /// Refuses numbers of heads that cannot be, or whose sizes no integer holds.
 func requireHeads(_ heads: Int, _ kvHeads: Int?) throws {
-  let most = 1 << 16
-  guard (1...most).contains(heads) else {
-    throw ValidationError("--heads is \(heads); give a number from 1 to \(grouped(most)).")
+  guard (1...mostHeads).contains(heads) else {
+    throw ValidationError("--heads is \(heads); give a number from 1 to \(grouped(mostHeads)).")
   }
   guard let kvHeads else { return }
   guard kvHeads >= 1, heads % kvHeads == 0 else {

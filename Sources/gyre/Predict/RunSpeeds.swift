@@ -61,9 +61,9 @@ struct RunSpeeds {
       let flops = run.problem.pairs * Double(run.problem.shape.flops(run.pass))
       // Threads that share cores take turns.
       let threads = run.ranks * run.threads
-      let machines = max(1, row.environment["machines"]?.int ?? 1)
-      let cores = (row.environment["cores"]?.int).map { $0 * machines } ?? threads
-      flopsPerSecond = flops / seconds / Double(max(1, min(threads, cores)))
+      let machines = max(1, row.environment["machines"]?.double ?? 1)
+      let cores = (row.environment["cores"]?.double).map { $0 * machines } ?? Double(threads)
+      flopsPerSecond = flops / seconds / max(1, min(Double(threads), cores))
     }
   }
 }

@@ -12,10 +12,12 @@ func checkParts(_ world: borrowing Communicator) throws {
     batch: 1, queryHeads: 4, kvHeads: 2, headDim: 8, valueHeadDim: 12)
   let tokens = 50 * ranks + 3
   let problem = Problem(shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: 9)
-  for mask in MaskCase.all(tokens: tokens, keyTokens: tokens).prefix(2) {
-    for layout in Layout.allCases {
+  for (turn, mask) in MaskCase.all(tokens: tokens, keyTokens: tokens).prefix(2).enumerated() {
+    for (layoutTurn, layout) in Layout.allCases.enumerated() {
       let attention = problem.attention(mask.pattern, layout: layout, ranks: ranks)
-      for (route, backward) in ways(ranks: ranks) {
+      // Each way in every layout, with the masks in turn.
+      for (index, (route, backward)) in ways(ranks: ranks).enumerated()
+      where (index + turn + layoutTurn) % 2 == 0 {
         for ranksPerNode in route.grouping == .hosts ? [1, 2] : [ranks] {
           let name = "\(route) of \(ranksPerNode), \(backward), \(mask.name), \(layout)"
           func run(_ part: DistributedAttention.Part) throws -> PartRun {

@@ -39,43 +39,6 @@ struct Problem {
       [shape.batch, tokens, shape.queryHeads, shape.valueHeadDim], seed: 4 * seed + 3, factor: 1)
   }
 
-  private var oracle: ReferenceAttention {
-    var oracle = ReferenceAttention(
-      tokens: tokens, keyTokens: keyTokens, headDim: shape.headDim,
-      valueHeadDim: shape.valueHeadDim, scale: scale)
-    oracle.batch = shape.batch
-    oracle.queryHeads = shape.queryHeads
-    oracle.kvHeads = shape.kvHeads
-    oracle.scoreRule = referenceRule
-    return oracle
-  }
-
-  /// The oracle's answer for the whole sequence.
-  func expected(_ mask: MaskCase) -> Expected {
-    expected { i, j, _ in mask.sees(i, j) ? 0 : -Double.infinity }
-  }
-
-  /// The oracle's answer if something is added to every score.
-  func expected(_ bias: (_ i: Int, _ j: Int, _ h: Int) -> Double) -> Expected {
-    let q = q.values.map(Double.init)
-    let k = k.values.map(Double.init)
-    let v = v.values.map(Double.init)
-    let output = oracle(q: q, k: k, v: v, bias: bias)
-    let gradients = oracle.gradients(
-      q: q, k: k, v: v, outputGradient: outputGradient.values.map(Double.init), bias: bias)
-    return Expected(
-      o: output.o, lse: output.lse, dq: gradients.dq, dk: gradients.dk, dv: gradients.dv)
-  }
-
-  /// The same outputs with the gradients of constant branch weights.
-  func detached(_ dilation: ReferenceDilation, _ exact: Expected) -> Expected {
-    let gradients = oracle.detachedGradients(
-      q: q.values.map(Double.init), k: k.values.map(Double.init), v: v.values.map(Double.init),
-      outputGradient: outputGradient.values.map(Double.init), dilation: dilation)
-    return Expected(
-      o: exact.o, lse: exact.lse, dq: gradients.dq, dk: gradients.dk, dv: gradients.dv)
-  }
-
   func attention(
     _ pattern: any AttentionPattern, layout: Layout, ranks: Int, wire: WireType = .f32,
     accumulation: Accumulation = .fast
@@ -198,18 +161,6 @@ struct MemoryRows: TokenRows {
       target += rowLength
     }
   }
-}
-
-/// What the oracle says of a whole sequence.
-struct Expected {
-  let o: [Double]
-  let lse: [Double]
-  let dq: [Double]
-  let dk: [Double]
-  let dv: [Double]
-
-  /// The largest magnitude of a log-sum-exp, which is about that of the scores.
-  var largestScore: Double { lse.reduce(0) { $1.isFinite ? max($0, abs($1)) : $0 } }
 }
 
 /// What a rank has of both passes.

@@ -18,25 +18,27 @@ private let limit: Float = 1.5
 private func checkAgainstOracle(_ world: borrowing Communicator) throws {
   let ranks = world.size
   let ways = ways(ranks: ranks)
-  for (index, (transport, route)) in ways.enumerated() {
-    let tokens = [1, ranks + 1, 37, 50 * ranks + 3][index % 4]
+  for (index, (route, backward)) in ways.enumerated() {
+    let tokens = [1, ranks + 1, 37, 20 * ranks + 3][index % 4]
     let (queryHeads, kvHeads) = [(3, 3), (4, 2), (6, 1)][index % 3]
     let shape = AttentionShape(
       batch: 2, queryHeads: queryHeads, kvHeads: kvHeads, headDim: 20, valueHeadDim: 16)
     let problem = Problem(
       shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: 700 + UInt64(index),
       scoreRule: SoftCap(limit: limit), referenceRule: ReferenceSoftCap(limit: Double(limit)))
-    for mask in MaskCase.all(tokens: tokens, keyTokens: tokens) {
+    // Masks take turns as well.
+    for (turn, mask) in MaskCase.all(tokens: tokens, keyTokens: tokens).enumerated()
+    where (turn + index) % 2 == 0 {
       let layout = Layout.allCases[index % 3]
       let attention = problem.attention(mask.pattern, layout: layout, ranks: ranks)
       var options = DistributedAttention.Options()
-      options.topology = Topology(ranks: ranks, ranksPerNode: transport == .shared ? ranks : 2)
-      options.backwardRoute = route
+      options.topology = topology(for: route, ranks: ranks)
+      options.backwardRoute = backward
       options.team = ThreadTeam(threads: 1 + index % 2)
-      let passes = try problem.run(attention, transport, options: options, on: world)
+      let passes = try problem.run(attention, route, options: options, on: world)
       try problem.check(
-        passes, problem.expected(mask), attention, rank: world.rank, tolerance: 1e-5,
-        gradientTolerance: 1e-4, "\(transport), \(route), \(mask.name), \(layout), \(tokens) tokens"
+        passes, try problem.expected(mask, on: world), attention, rank: world.rank, tolerance: 1e-5,
+        gradientTolerance: 1e-4, "\(route), \(backward), \(mask.name), \(layout), \(tokens) tokens"
       )
     }
   }
@@ -81,11 +83,11 @@ private func checkReproducibly(_ world: borrowing Communicator) throws {
   let attention = problem.attention(
     CausalPattern(), layout: .zigzag, ranks: world.size, accumulation: .reproducible)
   let first = try problem.run(attention, on: world).bits
-  for (transport, route) in [(Transport.query, BackwardRoute.queries), (.heads, .keys)] {
+  for (route, backward) in [(Route.query, BackwardRoute.queries), (.heads, .keys)] {
     var options = DistributedAttention.Options()
-    options.backwardRoute = route
+    options.backwardRoute = backward
     try require(
-      try problem.run(attention, transport, options: options, on: world).bits == first,
-      "\(transport): other bits")
+      try problem.run(attention, route, options: options, on: world).bits == first,
+      "\(route): other bits")
   }
 }

@@ -1,45 +1,33 @@
 import Glibc
 import MPI
 
-// Checks of the ring that need ranks: `mpirun -n P ring-checks CASE`. Every rank checks its own
-// rows; the first that is wrong ends the job with a sentence.
+// Checks of distributed attention that need ranks: `mpirun -n P ring-checks NAME…`. Every rank
+// checks its own rows; the first that is wrong ends the job with a sentence.
+//
+// A name is that of a check or of a list of checks. Several run one after the other in one job,
+// since to start a job takes longer than many of them.
 
-let cases: [String: (borrowing Communicator) throws -> Void] = [
-  "grid": checkGrid,
-  "transports": checkTransports,
-  "large-blocks": checkLargeBlocks,
-  "traffic": checkTraffic,
-  "dilated": checkDilated,
-  "dilated-long": checkLongDilated,
-  "dilated-detached": checkDetachedGradients,
-  "routes": checkRoutes,
-  "route-traffic": checkRouteTraffic,
-  "route-refusal": checkRouteRefusal,
-  "parts": checkParts,
-  "bits": checkBits,
-  "score-rule": checkScoreRule,
-  "head-traffic": checkHeadTraffic,
-  "several-layers": checkSeveralLayers,
-  "mesh-refusal": checkMeshRefusal,
-  "streamed": checkStreamed,
-  "streamed-long": checkStreamedLong,
-  "streamed-sample-check": checkStreamedSampleCheck,
-  "sampled-check": checkSampledCheck,
-  "sampled-gradient-check": checkSampledGradientCheck,
-]
-
-guard CommandLine.arguments.count == 2, let check = cases[CommandLine.arguments[1]] else {
-  print("usage: ring-checks \(cases.keys.sorted().joined(separator: "|"))")
+guard let checks = Check.named(CommandLine.arguments.dropFirst()) else {
+  print("usage: ring-checks \(Check.names.joined(separator: "|"))…")
   exit(2)
 }
+var running = ""
 do {
   try withMPI { world in
-    try check(world)
-    try world.barrier()
+    for check in checks where check.ranks?.contains(world.size) ?? true {
+      running = check.name
+      let start = ContinuousClock.now
+      try check.run(world)
+      try world.barrier()
+      guard world.rank == 0 else { continue }
+      let tenths = Int((ContinuousClock.now - start) / .milliseconds(100))
+      print("passed \(check.name) in \(tenths / 10).\(tenths % 10) s")
+      fflush(nil)
+    }
     if world.rank == 0 { print("passed") }
   }
 } catch {
-  print("failed: \(error)")
+  print("failed \(running): \(error)")
   exit(1)
 }
 

@@ -25,8 +25,8 @@ struct DilatedCase {
   }
 }
 
-/// Branches for sequences of some length: with a rate of 1 and without, nested and not, rates that do
-/// not divide segments, segments longer than the sequence.
+/// Branches for sequences of some length: with a rate of 1 and without, nested and not, rates that
+/// do not divide segments, segments longer than the sequence.
 private func branchLists(tokens: Int) -> [[(Int, Int)]] {
   [
     [(16, 1), (64, 4), (4 * tokens, 16)],
@@ -52,7 +52,9 @@ func checkDilated(_ world: borrowing Communicator) throws {
           let problem = Problem(
             shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: seed)
           let dilation = DilatedCase(branches, offset, queryHeads: queryHeads, isCausal: isCausal)
-          let expected = problem.expected { dilation.reference.bias($0, $1, head: $2) }
+          let expected = try problem.expected(on: world) {
+            dilation.reference.bias($0, $1, head: $2)
+          }
           for (index, placement) in Placement.allCases.enumerated() {
             let layout = Layout.allCases[(Int(seed) + index) % 3]
             var options = DilatedAttention.Options()
@@ -67,7 +69,8 @@ func checkDilated(_ world: borrowing Communicator) throws {
               gradientTolerance: 1e-4,
               "\(placement), \(dilation.name), \(layout), \(tokens) tokens, \(shape)")
           }
-          // The same pattern as a bias, on the ring.
+          // The same pattern as a bias, on the ring, now and then: it computes far more.
+          if seed % 3 != 0 { continue }
           let attention = problem.attention(dilation.pattern, layout: .striped, ranks: world.size)
           let passes = try problem.run(attention, .ring, on: world)
           try problem.check(
@@ -79,7 +82,8 @@ func checkDilated(_ world: borrowing Communicator) throws {
   }
 }
 
-/// Longer sequences, whose sampled rows are compared, and traffic, which is to be what the plan says.
+/// Longer sequences, whose sampled rows are compared, and traffic, which is to be what the plan
+/// says.
 func checkLongDilated(_ world: borrowing Communicator) throws {
   var seed: UInt64 = 900
   for tokens in [1000, 4096, 10007] {
@@ -95,17 +99,17 @@ func checkLongDilated(_ world: borrowing Communicator) throws {
           batch: 1, queryHeads: 4, kvHeads: 2, headDim: 16, valueHeadDim: 16)
         let problem = Problem(
           shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: seed)
-        let attention = try problem.dilated(
-          dilation, layout: Layout.allCases[Int(seed) % 3], ranks: world.size)
+        let layout = Layout.allCases[Int(seed) % 3]
+        let attention = try problem.dilated(dilation, layout: layout, ranks: world.size)
         var options = DilatedAttention.Options()
         options.roundBytes = 1 << 20
         let passes = try problem.run(attention, placement, options, on: world)
-        let name = "\(placement), \(dilation.name), \(attention.sharding.layout), \(tokens) tokens"
+        let name = "\(placement), \(dilation.name), \(layout), \(tokens) tokens"
         let bias = { (i: Int, j: Int, h: Int) in dilation.reference.bias(i, j, head: h) }
-        let finding = try SampledCheck(of: attention, rows: 12, bias: bias)
+        let finding = try SampledCheck(of: attention, rows: 8, bias: bias)
           .run(passes.output, q: problem.q, k: problem.k, v: problem.v, on: world)
         try require(finding.holds, "\(name): error \(finding.maxError)")
-        let gradients = try SampledGradientCheck(of: attention, rows: 6, bias: bias).run(
+        let gradients = try SampledGradientCheck(of: attention, rows: 4, bias: bias).run(
           passes.gradients, passes.output, q: problem.q, k: problem.k, v: problem.v,
           outputGradient: problem.outputGradient, on: world)
         try require(gradients.holds, "\(name): gradient error \(gradients.maxError)")
@@ -117,8 +121,8 @@ func checkLongDilated(_ world: borrowing Communicator) throws {
           passes.forwardTraffic.bytesSent == share.bytesSent
             && passes.backwardTraffic.bytesSent == share.backwardBytesSent,
           """
-          \(name): \(passes.forwardTraffic.bytesSent) and \(passes.backwardTraffic.bytesSent) bytes \
-          were sent, not \(share.bytesSent) and \(share.backwardBytesSent)
+          \(name): \(passes.forwardTraffic.bytesSent) and \(passes.backwardTraffic.bytesSent) \
+          bytes were sent, not \(share.bytesSent) and \(share.backwardBytesSent)
           """)
       }
     }
@@ -133,7 +137,7 @@ func checkDetachedGradients(_ world: borrowing Communicator) throws {
   for isCausal in [true, false] {
     let dilation = DilatedCase(
       [(16, 1), (32, 2), (90, 4)], .modulo, queryHeads: 4, isCausal: isCausal)
-    let exact = problem.expected { dilation.reference.bias($0, $1, head: $2) }
+    let exact = try problem.expected(on: world) { dilation.reference.bias($0, $1, head: $2) }
     let detached = problem.detached(dilation.reference, exact)
     try require(
       zip(exact.dq, detached.dq).contains { abs($0 - $1) > 1e-2 },

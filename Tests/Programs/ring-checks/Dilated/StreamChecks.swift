@@ -47,7 +47,7 @@ private func checkStreamed(
     shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: seed)
   let dilation = DilatedCase(
     branches, offset, queryHeads: shape.queryHeads, isCausal: isCausal)
-  let expected = problem.expected { dilation.reference.bias($0, $1, head: $2) }
+  let expected = try problem.expected(on: world) { dilation.reference.bias($0, $1, head: $2) }
   let attention = try problem.dilated(dilation, layout: .contiguous, ranks: world.size)
   let whole = try problem.run(attention, .sequence, DilatedAttention.Options(), on: world)
   for windowTokens in [1 + Int(seed % 16), 64, 150, 5000] {

@@ -5,14 +5,14 @@ public import Tensors
 /// Dilated attention as a pattern of dense attention: softmax over the keys that a query shares a
 /// branch with, each as often as it does.
 ///
-/// Query `i` of head `h` is selected by a branch where `(i mod segmentLength) mod dilationRate` is the
-/// head's offset; it sees the selected keys of its segment, up to itself if causal. Branches are
-/// merged by their softmax denominators, which is one softmax over scores to which the logarithm of
-/// the number of branches is added: that is what ``fill(_:keys:queries:head:)`` writes. A query that
-/// no branch selects has output 0.
+/// Query `i` of head `h` is selected by a branch where `(i mod segmentLength) mod dilationRate` is
+/// the head's offset; it sees the selected keys of its segment, up to itself if causal. Branches
+/// are merged by their softmax denominators, which is one softmax over scores to which the
+/// logarithm of the number of branches is added: that is what ``fill(_:keys:queries:head:)``
+/// writes. A query that no branch selects has output 0.
 ///
-/// ``DilatedAttention`` computes the same from the branches, without asking this pattern about tiles;
-/// given to `DistributedAttention` it is another, slow way to the same answer.
+/// ``DilatedAttention`` computes the same from the branches, without asking this pattern about
+/// tiles; given to `DistributedAttention` it is another, slow way to the same answer.
 ///
 /// Source: Ding et al. 2023, LongNet: Scaling Transformers to 1,000,000,000 Tokens, §2.
 public struct DilatedPattern: AttentionPattern {

@@ -2,10 +2,11 @@ public import Attention
 public import MPI
 public import Tensors
 
-/// Attention that ranks compute together, in whatever way: keys and values are packed once, and then
-/// there are any number of passes.
+/// Attention that ranks compute together, in whatever way: keys and values are packed once, and
+/// then there are any number of passes.
 ///
-/// All functions but ``pack(keys:values:)`` and ``load(keys:values:)`` are called by all ranks together.
+/// All functions but ``pack(keys:values:)`` and ``load(keys:values:)`` are called by all ranks
+/// together.
 public protocol AttentionOperator: ~Copyable {
   /// What is computed.
   associatedtype Problem: ShardedProblem

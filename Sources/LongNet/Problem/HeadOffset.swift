@@ -2,8 +2,8 @@
 public enum HeadOffset: Hashable, Sendable {
   /// Head `h` starts with row `h mod rate`, as in the paper.
   case modulo
-  /// Neighbouring heads start with the same row, `⌊h / ⌈heads / rate⌉⌋`, as in torchscale; keys that
-  /// query heads share are then needed at fewer offsets.
+  /// Neighbouring heads start with the same row, `⌊h / ⌈heads / rate⌉⌋`, as in torchscale; keys
+  /// that query heads share are then needed at fewer offsets.
   case grouped
 }
 

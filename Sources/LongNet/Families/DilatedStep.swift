@@ -12,9 +12,3 @@ struct DilatedStep: Hashable, Sendable {
   /// Whether the queries have then seen all their keys.
   var isLast: Bool { keys.upperBound == task.keyCount }
 }
-
-/// Floats that travel with a row of a query head, and with one of a KV head.
-package struct RowWidths: Hashable, Sendable {
-  package let query: Int
-  package let key: Int
-}
