@@ -21,7 +21,8 @@ private func oneMachine(_ machine: Machine) -> Finding {
   Finding(
     topic: .cores, severity: .note, hosts: machine.hostNames,
     sentence: "These hosts are containers or namespaces of one machine and share its "
-      + "\(counted(machine.cores.count, "core")), so speeds measured here say nothing of a cluster's."
+      + "\(counted(machine.cores.count, "core")), so speeds measured here say nothing of a "
+      + "cluster's."
   )
 }
 
@@ -101,8 +102,8 @@ private func crowds(_ machine: Machine, threads: Int) -> [Finding] {
         + "other cores may be idle.",
       remedy: group.count == 1
         ? "Give each rank its cores: mpirun --map-by slot:PE=\(threads) …"
-        : "Leave the binding to one mpirun: --map-by slot:PE=\(threads). Where two jobs run here at "
-          + "once, or a batch system gives out cores by itself: --bind-to none")
+        : "Leave the binding to one mpirun: --map-by slot:PE=\(threads). Where two jobs run here "
+          + "at once, or a batch system gives out cores by itself: --bind-to none")
   }
 }
 

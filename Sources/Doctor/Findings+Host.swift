@@ -79,8 +79,8 @@ private func limitFindings(_ rank: RankFacts, _ facts: JobFacts) -> [Finding] {
     result.append(
       finding(
         .warning,
-        "A rank may have \(formatBytes(Double(limit))) of addresses (ulimit -v), and Open MPI's and "
-          + "other ranks' shared memory count too.",
+        "A rank may have \(formatBytes(Double(limit))) of addresses (ulimit -v), and Open MPI's "
+          + "and other ranks' shared memory count too.",
         "ulimit -v unlimited, on every host"))
   }
   // A connection to every rank of the others, and what the program and Open MPI have open.
@@ -89,14 +89,16 @@ private func limitFindings(_ rank: RankFacts, _ facts: JobFacts) -> [Finding] {
     result.append(
       finding(
         .problem,
-        "A rank may have \(limit) files and connections open (ulimit -H -n), and may need \(needed).",
+        "A rank may have \(limit) files and connections open (ulimit -H -n), and may need "
+          + "\(needed).",
         "ulimit -n 65536, on every host"))
   }
   if let limit = rank.lockedMemoryLimitBytes, !host.infiniband.isEmpty {
     result.append(
       finding(
         .warning,
-        "A rank may lock \(formatBytes(Double(limit))) (ulimit -l); InfiniBand needs all that it sends.",
+        "A rank may lock \(formatBytes(Double(limit))) (ulimit -l); InfiniBand needs all that it "
+          + "sends.",
         "ulimit -l unlimited, on every host (/etc/security/limits.conf)"))
   }
   return result

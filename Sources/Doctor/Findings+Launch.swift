@@ -39,8 +39,8 @@ private func slotFindings(_ facts: JobFacts) -> [Finding] {
 }
 
 private let moreSlots =
-  "Name hosts with their cores, --host node1:16,node2:16 or --hostfile FILE, or ask the batch system "
-  + "for more tasks; --oversubscribe is for trials."
+  "Name hosts with their cores, --host node1:16,node2:16 or --hostfile FILE, or ask the batch "
+  + "system for more tasks; --oversubscribe is for trials."
 
 /// The mpirun that would start a job here.
 private func mpirunFindings(_ mpirun: MpirunFacts, _ facts: JobFacts) -> [Finding] {
@@ -95,8 +95,8 @@ private func allocation(_ mpirun: MpirunFacts) -> Finding {
       sentence: "mpirun did not start a trial job of one rank\(words.isEmpty ? "." : words)",
       remedy:
         "See all that it says: mpirun -n 1 hostname; it needs a folder for its files that it may "
-        + "write to (TMPDIR, or /tmp), a stack of 256 KiB or more (ulimit -s 8192), and a host name of no "
-        + "more than 56 letters before the first dot.")
+        + "write to (TMPDIR, or /tmp), a stack of 256 KiB or more (ulimit -s 8192), and a host "
+        + "name of no more than 56 letters before the first dot.")
   }
   let total = slots.map(\.count).reduce(0, +)
   let places = slots.prefix(8).map { "\($0.host): \($0.count)" }.joined(separator: ", ")
@@ -116,7 +116,8 @@ private func userFindings(_ facts: JobFacts) -> [Finding] {
       Finding(
         topic: .user, severity: .warning,
         sentence:
-          "Ranks run as different users (\(users.sorted().map(String.init).joined(separator: ", "))): "
+          "Ranks run as different users "
+          + "(\(users.sorted().map(String.init).joined(separator: ", "))): "
           + "files that one writes the others may not read.",
         remedy: "Use the same account, with the same number, on all hosts.")
     ]

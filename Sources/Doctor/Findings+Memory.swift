@@ -42,7 +42,8 @@ private func roomFindings(_ host: HostFacts, ranks: Int) -> [Finding] {
       sentence: "\(room.folder) has \(free) free of \(size) for \(ranks) ranks: "
         + (isFull
           ? "not even what Open MPI itself keeps there, 4 MiB a rank."
-          : "keys and values of \(grouped(room.freeBytes / bytesOfToken)) tokens (8 KV heads, head dim "
+          : "keys and values of \(grouped(room.freeBytes / bytesOfToken)) tokens (8 KV heads, "
+            + "head dim "
             + "128, f32); beyond, --transport shared and hierarchical are refused, and auto sends "
             + "through MPI what ranks could have read in place."),
       remedy:
@@ -62,8 +63,8 @@ private func sharingFindings(_ host: HostFacts, ranks: Int) -> [Finding] {
       topic: .sharedMemory, severity: .warning, hosts: [host.name],
       sentence:
         "Open MPI's component for shared memory, osc sm, is not open\(setting): --transport "
-        + "shared and hierarchical are refused, and auto sends through MPI what ranks could have read in "
-        + "place.",
+        + "shared and hierarchical are refused, and auto sends through MPI what ranks could have "
+        + "read in place.",
       remedy:
         "Leave osc unset: unset OMPI_MCA_osc, mpirun without --mca osc, openmpi-mca-params.conf.")
   ]
@@ -77,8 +78,8 @@ private func amountFindings(_ host: HostFacts) -> [Finding] {
         topic: .memory, severity: .warning, hosts: [host.name],
         sentence:
           "The container or batch system grants \(formatBytes(Double(limit))) of the host's "
-          + "\(formatBytes(Double(host.memoryBytes))); Gyre refuses what needs more, and the kernel "
-          + "kills or stalls ranks at the limit.",
+          + "\(formatBytes(Double(host.memoryBytes))); Gyre refuses what needs more, and the "
+          + "kernel kills or stalls ranks at the limit.",
         remedy:
           "Keep to it (Docs/Running.md, What it needs), or ask for more: docker run --memory=…, "
           + "sbatch --mem=…"))

@@ -28,7 +28,8 @@ private func adapterFindings(_ facts: JobFacts) -> [Finding] {
     Finding(
       topic: .network, severity: .warning, hosts: [host.name],
       sentence:
-        "There is a fast adapter (\(host.infiniband.joined(separator: ", "))), and Open MPI uses TCP.",
+        "There is a fast adapter (\(host.infiniband.joined(separator: ", "))), and Open MPI uses "
+        + "TCP.",
       remedy:
         "Let it: mpirun --mca pml ucx (libucx0), or --mca pml cm --mca mtl ofi; your site's own "
         + "Open MPI knows best.")
@@ -82,8 +83,8 @@ private func interfaceFindings(_ facts: JobFacts) -> [Finding] {
       Finding(
         topic: .network, severity: .warning, hosts: [host.name],
         sentence:
-          "Open MPI may use \(listed(local)), which as a rule leads to containers and virtual machines "
-          + "of this host and not to other hosts.", remedy: remedy))
+          "Open MPI may use \(listed(local)), which as a rule leads to containers and virtual "
+          + "machines of this host and not to other hosts.", remedy: remedy))
   }
   if result.isEmpty, common.isEmpty {
     result.append(

@@ -1,5 +1,5 @@
-/// Whether Open MPI copies a message between ranks of a host once, from the sender's memory into the
-/// receiver's.
+/// Whether Open MPI copies a message between ranks of a host once, from the sender's memory into
+/// the receiver's.
 func singleCopyFindings(_ facts: JobFacts) -> [Finding] {
   facts.hosts.indices.flatMap { index in
     hostFindings(facts.hosts[index], facts.ranks(on: index))
@@ -58,8 +58,8 @@ private func hostFindings(_ host: HostFacts, _ ranks: [RankFacts]) -> [Finding] 
           + (isPermitted
             ? ", though the kernel permits it." : ", and the kernel does not permit it."),
         remedy: isPermitted
-          ? "Leave btl_vader_single_copy_mechanism unset; --transport shared (the default where all "
-            + "ranks share a host) copies nothing at all." : permission)
+          ? "Leave btl_vader_single_copy_mechanism unset; --transport shared (the default where "
+            + "all ranks share a host) copies nothing at all." : permission)
     ]
   default:
     return [.ok(.singleCopy, "Open MPI copies messages within a host once (\(mechanism))")]

@@ -82,8 +82,8 @@ private func processorFindings(_ facts: JobFacts) -> [Finding] {
           + "\(build.isEmpty ? "vectors of 8 numbers" : build).",
         remedy: isEverywhere
           ? "Nearly twice as fast: GYRE_MARCH=x86-64-v4 swift build -c release"
-          : "Nothing while hosts without it take part; without them: GYRE_MARCH=x86-64-v4 swift build "
-            + "-c release"))
+          : "Nothing while hosts without it take part; without them: GYRE_MARCH=x86-64-v4 swift "
+            + "build -c release"))
   }
   let models = Dictionary(grouping: facts.hosts, by: \.processor)
   if models.count > 1 {

@@ -4,7 +4,8 @@
 package struct HostFacts: Codable, Sendable {
   package var name = ""
   package var kernel = ""
-  /// The same for all that the same kernel runs: containers and namespaces of one machine are hosts too.
+  /// The same for all that the same kernel runs: containers and namespaces of one machine are hosts
+  /// too.
   package var bootIdentifier = ""
   /// The processor's model.
   package var processor = ""

@@ -31,7 +31,8 @@ package struct RankFacts: Codable, Sendable {
 
   package init() {}
 
-  /// The version at the beginning of what the library says of itself: `4.1.4` of `Open MPI v4.1.4, …`.
+  /// The version at the beginning of what the library says of itself: `4.1.4` of `Open MPI v4.1.4,
+  /// …`.
   var libraryVersion: String {
     let name = library.prefix { $0 != "," }
     guard let mark = name.firstRange(of: " v") else { return String(name) }
@@ -43,7 +44,8 @@ package struct RankFacts: Codable, Sendable {
 package struct MpirunFacts: Codable, Sendable {
   /// Its first line of `--version`; nil where there is none.
   package var version: String?
-  /// The hosts that it would use, and how many ranks it would put on each; nil where it did not say.
+  /// The hosts that it would use, and how many ranks it would put on each; nil where it did not
+  /// say.
   package var slots: [Slots]?
   /// Whether it refuses this user, who is root.
   package var refusesRoot = false

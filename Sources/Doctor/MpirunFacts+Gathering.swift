@@ -53,7 +53,8 @@ package struct Trial {
     failure = status == 0 ? nil : Self.sentence(status: status, errors)
   }
 
-  /// A failure is a signal's, of which the shell's convention is 128 and its number, or the command's.
+  /// A failure is a signal's, of which the shell's convention is 128 and its number, or the
+  /// command's.
   private static func sentence(status: CInt, _ errors: String) -> String {
     let code = status >> 8 & 0xFF
     let signal = status & 0x7F != 0 ? status & 0x7F : code > 128 ? code - 128 : 0

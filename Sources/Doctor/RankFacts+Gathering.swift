@@ -31,7 +31,8 @@ private func limit(_ resource: __rlimit_resource) -> Int? {
   return limits.rlim_cur == rlim_t.max ? nil : Int(clamping: limits.rlim_cur)
 }
 
-/// FNV-1a over a file, by words of 64 bits, as sixteen hexadecimal digits; empty if it cannot be read.
+/// FNV-1a over a file, by words of 64 bits, as sixteen hexadecimal digits; empty if it cannot be
+/// read.
 private func digest(ofFile path: String) -> String {
   let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
   guard descriptor >= 0 else { return "" }

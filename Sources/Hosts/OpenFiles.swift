@@ -3,11 +3,12 @@ import Reporting
 
 /// How many files and connections a process may have open.
 package enum OpenFiles {
-  /// More than any job needs; what closes all files that there might be takes the longer the more that is.
+  /// More than any job needs; what closes all files that there might be takes the longer the more
+  /// that is.
   private static let ceiling: rlim_t = 65_536
 
-  /// What mpirun needs for itself, and for each rank that it starts on its host; measured with Open MPI
-  /// 4.1.
+  /// What mpirun needs for itself, and for each rank that it starts on its host; measured with Open
+  /// MPI 4.1.
   private static let ofLauncher = 27
   private static let ofRank = 4
 
@@ -34,8 +35,8 @@ package enum OpenFiles {
   /// How many ranks of a host mpirun can start with so many open files.
   package static func ranks(with limit: Int) -> Int { max(0, (limit - ofLauncher) / ofRank) }
 
-  /// Says that the mpirun which has started this rank cannot start all: Open MPI would wait for the others
-  /// without end.
+  /// Says that the mpirun which has started this rank cannot start all: Open MPI would wait for the
+  /// others without end.
   package static func requireLaunch() {
     func number(_ name: String) -> Int? {
       unsafe getenv(name).flatMap { unsafe Int(String(cString: $0)) }
@@ -45,7 +46,8 @@ package enum OpenFiles {
     else { return }
     if number("OMPI_COMM_WORLD_LOCAL_RANK") == 0 {
       printError(
-        "gyre: mpirun needs \(ofLauncher + ofRank * ranks) open files for \(ranks) ranks of a host, and "
+        "gyre: mpirun needs \(ofLauncher + ofRank * ranks) open files for \(ranks) ranks of a "
+          + "host, and "
           + "may have \(limit): ulimit -n 4096 before mpirun, or start it with Launch/local.")
     }
     exit(EXIT_FAILURE)

@@ -4,8 +4,8 @@ import Glibc
 package enum ProcessMemory {
   /// The most memory that this program has had resident so far, or since ``resetPeak()``.
   ///
-  /// `getrusage` also counts what the process had before it became this program, that of a parent with
-  /// gigabytes; it answers only where the system does not say more.
+  /// `getrusage` also counts what the process had before it became this program, that of a parent
+  /// with gigabytes; it answers only where the system does not say more.
   package static var peakResidentBytes: Int {
     let ofProgram = statusBytes("VmHWM")
     if ofProgram > 0 { return ofProgram }

@@ -36,8 +36,8 @@ package struct ProcessorGrant: Codable, Hashable, Sendable {
     return max(1, Int(quota.rounded(.up)))
   }
 
-  /// The hardware threads of each core that is online, whoever may use it; where the system does not
-  /// say, none.
+  /// The hardware threads of each core that is online, whoever may use it; where the system does
+  /// not say, none.
   package static func online(_ read: (String) -> String) -> [[Int]] {
     let folder = "/sys/devices/system/cpu"
     var seen: Set<Int> = []

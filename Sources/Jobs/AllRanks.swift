@@ -2,13 +2,15 @@ import Glibc
 import MPI
 
 extension AnnouncedRanks {
-  /// What is wrong where MPI sees fewer ranks than the launcher has started; nil where it sees them all.
+  /// What is wrong where MPI sees fewer ranks than the launcher has started; nil where it sees them
+  /// all.
   ///
   /// - Parameter seen: how many MPI sees.
   package func complaint(seen: Int) -> (sentence: String, remedy: String)? {
     guard size > seen else { return nil }
     let sentence =
-      "\(launcher) has started \(isExact ? "" : "at least ")\(size) ranks (\(variable)), and Open MPI, which gyre is linked with, sees "
+      "\(launcher) has started \(isExact ? "" : "at least ")\(size) ranks (\(variable)), and Open "
+      + "MPI, which gyre is linked with, sees "
       + "\(seen): each would do the whole job"
     let mpirun =
       "Open MPI's mpirun (update-alternatives --config mpirun, or module load openmpi on a cluster)"

@@ -23,7 +23,8 @@ package struct ReportFailure: Error, CustomStringConvertible {
 
 /// Makes standard input, output and error exist; what was closed stays unwritable.
 ///
-/// Their numbers would be taken by the next files that are opened, into which reports would then go.
+/// Their numbers would be taken by the next files that are opened, into which reports would then
+/// go.
 package func reserveStandardStreams() {
   // The lowest number is taken first.
   while true {

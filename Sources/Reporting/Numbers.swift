@@ -77,8 +77,8 @@ package func grouped(_ value: Int) -> String {
   return (value < 0 ? "-" : "") + result
 }
 
-/// Lines up columns: those of names, the second one unless told otherwise, to the left, the others to
-/// the right.
+/// Lines up columns: those of names, the second one unless told otherwise, to the left, the others
+/// to the right.
 package func table(_ rows: [[String]], names: Set<Int> = [1]) -> String {
   let columns = rows.first?.count ?? 0
   let widths = (0..<columns).map { column in rows.map { $0[column].count }.max() ?? 0 }

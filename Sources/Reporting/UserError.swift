@@ -17,8 +17,8 @@ package func exitCode(of error: any Error) -> Int32 {
 package struct UserError: ExitCoded, CustomStringConvertible {
   /// Whose fault it is, which decides the exit code.
   package enum Kind: Sendable {
-    /// An argument that has turned out wrong, perhaps only when the ranks, the hosts or the input were
-    /// known.
+    /// An argument that has turned out wrong, perhaps only when the ranks, the hosts or the input
+    /// were known.
     case usage
     /// Anything else: files, memory, other programs.
     case failure

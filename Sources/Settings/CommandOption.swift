@@ -6,7 +6,8 @@ package struct CommandOption {
   enum Kind {
     /// Nothing; it has a second name that switches it off, or none.
     case flag(inverse: String?)
-    /// A value, of these if it names them; several options of the name make a list, or the last wins.
+    /// A value, of these if it names them; several options of the name make a list, or the last
+    /// wins.
     case value(allowed: [String], isRepeating: Bool)
   }
 

@@ -5,8 +5,8 @@ import Reporting
 /// The description of all commands from which `generate-manual` of the argument parser makes man
 /// pages: the parser's own, with what that tool would leave out put into the sentences.
 ///
-/// It prints neither defaults nor the values that an option takes, and drops characters that are not
-/// ASCII.
+/// It prints neither defaults nor the values that an option takes, and drops characters that are
+/// not ASCII.
 package enum ManualSource {
   /// With this argument alone the tool runs gyre to get the description.
   package static let argument = "--experimental-dump-help"

@@ -5,7 +5,8 @@ func nearName(to name: String, among names: some Sequence<String>) -> String? {
   return nearest.0
 }
 
-/// The name that is meant by `name`, if that is likely: the most like it, or the only one that it begins.
+/// The name that is meant by `name`, if that is likely: the most like it, or the only one that it
+/// begins.
 package func likelyName(for name: String, among names: some Sequence<String>) -> String? {
   if let near = nearName(to: name, among: names) { return near }
   let longer = Set(names).filter { $0.hasPrefix(name) }

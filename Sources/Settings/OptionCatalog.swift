@@ -20,13 +20,13 @@ package struct OptionCatalog {
 }
 
 extension OptionCatalog {
-  /// All commands of a program, from the argument parser's own list, so that an option exists in one
-  /// place.
+  /// All commands of a program, from the argument parser's own list, so that an option exists in
+  /// one place.
   ///
-  /// - Parameter dump: what `_dumpHelp` of the outermost command gives. It has an underscore because its
-  ///   format may change; it is what `--experimental-dump-help` prints and what the parser's tool for man
-  ///   pages reads. No other interface tells the options, and the tests of settings would notice if it
-  ///   changed.
+  /// - Parameter dump: what `_dumpHelp` of the outermost command gives. It has an underscore
+  ///   because its format may change; it is what `--experimental-dump-help` prints and what the
+  ///   parser's tool for man pages reads. No other interface tells the options, and the tests of
+  ///   settings would notice if it changed.
   package init(dump: String) throws {
     self = try JSONDecoder().decode(Dump.self, from: Data(dump.utf8)).command.catalog
   }

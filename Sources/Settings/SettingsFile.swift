@@ -30,7 +30,8 @@ struct SettingsFile {
       value = try JSONValue(parsing: text)
       if let key = JSONKeys.repeated(in: text) {
         throw ValidationError(
-          "The \(name) has '\(key.path)' twice, the second time in line \(key.line); leave one of them."
+          "The \(name) has '\(key.path)' twice, the second time in line \(key.line); leave one of "
+            + "them."
         )
       }
     } catch is DecodingError {
@@ -44,7 +45,8 @@ struct SettingsFile {
     return contents
   }
 
-  /// What the file says of an option of the command that `commands` leads to; nil if it says nothing.
+  /// What the file says of an option of the command that `commands` leads to; nil if it says
+  /// nothing.
   ///
   /// The innermost object wins.
   func setting(_ option: CommandOption, of commands: [String]) throws -> Setting? {

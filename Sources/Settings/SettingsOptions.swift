@@ -2,8 +2,8 @@ package import ArgumentParser
 
 /// Where settings come from besides the command line.
 ///
-/// Every command has these options. `LayeredArguments` reads them before the command is parsed; here
-/// they are for the help.
+/// Every command has these options. `LayeredArguments` reads them before the command is parsed;
+/// here they are for the help.
 package struct SettingsOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(

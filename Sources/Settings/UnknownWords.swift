@@ -2,8 +2,8 @@ import ArgumentParser
 
 /// Refuses words of a command line that are no command and no option, with what may be meant.
 ///
-/// The parser would do so too, but only after the command has judged what it takes for its input: of
-/// `-n 3` it would speak of a file called 3.
+/// The parser would do so too, but only after the command has judged what it takes for its input:
+/// of `-n 3` it would speak of a file called 3.
 func refuseUnknownWords(_ arguments: [String], _ catalog: OptionCatalog) throws {
   // What these ask for is printed whatever else there is.
   let printing = ["-h", "-help", "--help", "--help-hidden", "--version"]
@@ -112,7 +112,8 @@ private func launcherOption(_ word: String) -> String? {
     "prefix", "npernode",
   ]
   return options.contains(String(name))
-    ? "'\(word)' is an option of mpirun; give it before the command, as in mpirun -n 2 \(word) … gyre attend."
+    ? "'\(word)' is an option of mpirun; give it before the command, as in mpirun -n 2 \(word) … "
+      + "gyre attend."
     : nil
 }
 

@@ -36,17 +36,7 @@ struct Gyre: ParsableCommand {
   /// Under mpirun all ranks first compare their arguments, so that a mistake in them is reported
   /// once and not by every rank.
   static func main() {
-    reserveStandardStreams()
-    requireInstructionSet()
-    // A file over the size limit is then an error of the write, which says so, and not a death.
-    signal(SIGXFSZ, SIG_IGN)
-    // And so is a reader of the report who has gone.
-    signal(SIGPIPE, SIG_IGN)
-    // Whoever sends these wants an end; Swift's own handlers print a long trace and let the run go on.
-    signal(SIGQUIT, SIG_DFL)
-    signal(SIGABRT, SIG_DFL)
-    OpenFiles.raiseLimit()
-    OpenFiles.requireLaunch()
+    prepareProcess()
     let arguments = Array(CommandLine.arguments.dropFirst())
     var layers = LayeredArguments()
     do {
@@ -82,7 +72,8 @@ struct Gyre: ParsableCommand {
         layers.warnings.forEach { printError("gyre: \($0)") }
         Glibc.exit(try standalone.runAlone())
       }
-      // Without a word of PMI or PMIx, MPI sees this rank alone; under srun it would not even start.
+      // Without a word of PMI or PMIx, MPI sees this rank alone; under srun it would not even
+      // start.
       try requireAllRanks(seen: 1)
       let found = layers
       let code = try withMPI { world in
@@ -102,6 +93,22 @@ struct Gyre: ParsableCommand {
     } catch {
       Glibc.exit(report(error, layers))
     }
+  }
+
+  /// Streams, signals and limits as every command needs them.
+  private static func prepareProcess() {
+    reserveStandardStreams()
+    requireInstructionSet()
+    // A file over the size limit is then an error of the write, which says so, and not a death.
+    signal(SIGXFSZ, SIG_IGN)
+    // And so is a reader of the report who has gone.
+    signal(SIGPIPE, SIG_IGN)
+    // Whoever sends these wants an end; Swift's own handlers print a long trace and let the run go
+    // on.
+    signal(SIGQUIT, SIG_DFL)
+    signal(SIGABRT, SIG_DFL)
+    OpenFiles.raiseLimit()
+    OpenFiles.requireLaunch()
   }
 
   private static func run(

@@ -7,8 +7,8 @@ enum Terminal {
   /// Opens the terminal for progress, if standard error goes to one.
   ///
   /// Under mpirun a rank's standard error is a pipe to mpirun, which copies it to its own; so it is
-  /// mpirun's that is looked at, and the line is drawn on the terminal itself. `Launch/local`, which
-  /// filters what mpirun says, tells by `GYRE_PROGRESS` what its own standard error is.
+  /// mpirun's that is looked at, and the line is drawn on the terminal itself. `Launch/local`,
+  /// which filters what mpirun says, tells by `GYRE_PROGRESS` what its own standard error is.
   ///
   /// - Returns: the terminal, or nil if nobody watches.
   static func openForProgress() -> ProgressPlace? {
@@ -31,7 +31,8 @@ enum Terminal {
     return isatty(descriptor) == 1
   }
 
-  /// How wide the terminal is that standard output goes to; nil if it goes elsewhere, or nobody knows.
+  /// How wide the terminal is that standard output goes to; nil if it goes elsewhere, or nobody
+  /// knows.
   ///
   /// Under mpirun a rank's standard output goes to mpirun, which copies it to its own.
   static var outputColumns: Int? {

@@ -90,8 +90,8 @@ struct AbsurdNumberTests {
     ])
   }
 
-  /// Runs command lines one after the other, and expects of each an exit code of its own and, where it
-  /// has not served the number, a sentence.
+  /// Runs command lines one after the other, and expects of each an exit code of its own and, where
+  /// it has not served the number, a sentence.
   private func expectNoTrap(_ lines: [String], refused: Bool = false) async throws {
     let folder = try TemporaryFolder()
     let list = try folder.file("lines", Array(lines.joined(separator: "\n").utf8) + [10])

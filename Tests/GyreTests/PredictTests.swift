@@ -129,8 +129,8 @@ struct PredictTests {
     #expect(alone.isSuccess, "\(alone)")
     #expect(
       alone.standardOutput.contains(
-        "Taken: the kernel's speed of 1 of the fitted runs, on 1 rank; links between hosts at the rate "
-          + "that a run notes"), "\(alone)")
+        "Taken: the kernel's speed of 1 of the fitted runs, on 1 rank; links between hosts at the "
+          + "rate that a run notes"), "\(alone)")
     #expect(alone.standardOutput.contains(/2 unseen runs: mean error [89]\.[0-9] %/), "\(alone)")
     let checked = try await predict(["--check", fit])
     #expect(checked.standardOutput.contains("of 1 of the checked runs, on 1 rank"), "\(checked)")

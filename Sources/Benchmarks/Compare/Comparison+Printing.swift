@@ -69,7 +69,8 @@ extension Comparison {
     if !untimed.isEmpty { lines.append("Without a time: \(names(untimed)).") }
     for file in [before, after] where file.replaced > 0 {
       lines.append(
-        "\(file.path): of rows that are measured again further down (\(file.replaced)), the last counts."
+        "\(file.path): of rows that are measured again further down (\(file.replaced)), the last "
+          + "counts."
       )
     }
     return lines

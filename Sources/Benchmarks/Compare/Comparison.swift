@@ -93,7 +93,8 @@ package struct Comparison {
     exp(changes.reduce(0) { $0 + log($1.ratio) } / Double(changes.count))
   }
 
-  /// The keys of each benchmark that both files know: others cannot tell whether rows belong together.
+  /// The keys of each benchmark that both files know: others cannot tell whether rows belong
+  /// together.
   private static func sharedKeys(
     _ before: [ResultRow], _ after: [ResultRow]
   ) -> [String: Set<String>] {

@@ -21,8 +21,8 @@ package struct BenchEnvironment: BenchSetting {
   /// When it began, in UTC.
   let date: String
   let openMPI: String
-  /// Parameters of Open MPI: those that matter for speed as they are in effect, in a job of ranks, and all
-  /// that were set in the environment or by mpirun's `--mca`.
+  /// Parameters of Open MPI: those that matter for speed as they are in effect, in a job of ranks,
+  /// and all that were set in the environment or by mpirun's `--mca`.
   let openMPIParameters: [String: String]
   let ranks: Int
   let hosts: [Host]

@@ -5,9 +5,9 @@ struct LineFit {
 
   /// Fits two numbers, neither below 0; nil without two different `x`.
   ///
-  /// The slope is that of least squares, which long messages decide; the offset, with that slope, that
-  /// of least squares of relative errors, which short ones decide. Messages of middle sizes may lie off
-  /// the line: protocols change, and a limited link lets bursts pass.
+  /// The slope is that of least squares, which long messages decide; the offset, with that slope,
+  /// that of least squares of relative errors, which short ones decide. Messages of middle sizes
+  /// may lie off the line: protocols change, and a limited link lets bursts pass.
   init?(_ points: [(x: Double, y: Double)]) {
     let points = points.filter { $0.y > 0 }
     guard Set(points.map(\.x)).count > 1 else { return nil }

@@ -15,7 +15,8 @@ package struct LinkBench {
     self.rounds = rounds
   }
 
-  /// Refuses messages that the hosts cannot hold: in an exchange a rank has one from and one for each.
+  /// Refuses messages that the hosts cannot hold: in an exchange a rank has one from and one for
+  /// each.
   private func checkMemory(on world: borrowing Communicator) throws {
     let most = bytes.max() ?? 0
     let needed = 2 * Double(most) * Double(max(1, world.size - 1))

@@ -112,8 +112,8 @@ final class LinkContest {
 }
 
 extension LinkResult {
-  /// The lines through the medians of contests of one kind, on one host or between some; nil if they
-  /// have messages of one size only.
+  /// The lines through the medians of contests of one kind, on one host or between some; nil if
+  /// they have messages of one size only.
   init?(fitOf contests: [LinkContest]) {
     guard let first = contests.first,
       let times = LineFit(contests.map { (Double($0.bytes), $0.seconds.median) }),

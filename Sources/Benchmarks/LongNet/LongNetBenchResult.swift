@@ -32,8 +32,8 @@ package struct LongNetBenchFields {
   let fmaPeakFlopsPerSecond: Double
   /// Of the peak of as many cores as there are threads.
   let fractionOfPeak: Double
-  /// Flops a second over those of dense attention, of as many tokens or else of the most that it was
-  /// measured with; nil for dense attention, or where it was not measured.
+  /// Flops a second over those of dense attention, of as many tokens or else of the most that it
+  /// was measured with; nil for dense attention, or where it was not measured.
   let relativeToDense: Double?
   /// Seconds over those of the same attention at the number of tokens before; nil for the first.
   let timeRatio: Double?

@@ -12,7 +12,8 @@ package struct MemoryBench {
     self.passes = passes
   }
 
-  /// Runs each pass once for each number of tokens and ranks, called by all ranks of the job together.
+  /// Runs each pass once for each number of tokens and ranks, called by all ranks of the job
+  /// together.
   ///
   /// - Parameters:
   ///   - cores: of the job.

@@ -34,8 +34,8 @@ package struct ScalingFigures {
   let speedup: Double
   /// The quotient of the flops a second and rank.
   let efficiency: Double
-  /// The share of the time that computing alone takes, over that of the baseline; null where computing
-  /// alone was not measured.
+  /// The share of the time that computing alone takes, over that of the baseline; null where
+  /// computing alone was not measured.
   let efficiencyWithoutContention: Nullable<Double>
 }
 
@@ -63,8 +63,8 @@ extension ScalingFigures: AttentionFigures {
     let isAbove = results.contains { $0.figures.efficiency > 1.005 }
     let efficiency =
       isAbove
-      ? "Efficiency above 100 %: times are uncertain by their spread, and what a rank of many holds "
-        + "may fit a cache that the whole does not." : nil
+      ? "Efficiency above 100 %: times are uncertain by their spread, and what a rank of many "
+        + "holds may fit a cache that the whole does not." : nil
     return [Spread.remark(results.map(\.figures.spread)), efficiency].compactMap { $0 }
   }
 

@@ -1,11 +1,11 @@
 import MPI
 import Reporting
 
-/// The comparisons of a command, one after the other, in the time that it has; made by all ranks of the
-/// job together.
+/// The comparisons of a command, one after the other, in the time that it has; made by all ranks of
+/// the job together.
 ///
-/// What is left of the time is divided alike among those that are left. One that has begun has a round
-/// that counts, however long that takes; those for which nothing is left are left out.
+/// What is left of the time is divided alike among those that are left. One that has begun has a
+/// round that counts, however long that takes; those for which nothing is left are left out.
 struct Comparisons: ~Copyable {
   private let name: String
   private let rounds: Rounds
@@ -42,8 +42,8 @@ struct Comparisons: ~Copyable {
     try begun == 0 || world.broadcast(elapsed < seconds ? 1 : 0, from: 0) == 1
   }
 
-  /// Measures contestants in turn, called by all ranks together, until their medians are certain or a
-  /// bound is reached.
+  /// Measures contestants in turn, called by all ranks together, until their medians are certain or
+  /// a bound is reached.
   mutating func run(_ contestants: [Contestant], on world: borrowing Communicator) throws {
     if begun == 0, place != nil { printError("gyre: \(announcement)") }
     let share = (seconds - elapsed) / Double(roundSeconds.count - begun)
@@ -78,8 +78,8 @@ struct Comparisons: ~Copyable {
     guard missing > 0, place != nil else { return }
     printError(
       "gyre: bench \(name): the \(formatSeconds(seconds)) of --seconds were over before "
-        + "\(missing) of \(counted(roundSeconds.count, "comparison")); give more --seconds, or fewer "
-        + "combinations.")
+        + "\(missing) of \(counted(roundSeconds.count, "comparison")); give more --seconds, or "
+        + "fewer combinations.")
   }
 
   private var elapsed: Double { (ContinuousClock.now - start).inSeconds }

@@ -4,7 +4,8 @@ import MPI
 /// Some ranks of a job that measure while the others sleep.
 ///
 /// A rank that waits inside MPI polls, which costs a core. Those that take no part wait for the
-/// figures of those that do, and look for them 500 times a second: that is some thousandth of a core.
+/// figures of those that do, and look for them 500 times a second: that is some thousandth of a
+/// core.
 final class RankGroup {
   /// Ranks of the world, the first of which tells the others.
   let members: [Int]
@@ -30,7 +31,8 @@ final class RankGroup {
     }
   }
 
-  /// Runs on all members at once, from when all are ready, called by all ranks of the world together.
+  /// Runs on all members at once, from when all are ready, called by all ranks of the world
+  /// together.
   ///
   /// - Returns: the figures of the members, on every rank.
   func measure(

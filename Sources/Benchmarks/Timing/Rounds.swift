@@ -2,8 +2,8 @@
 package struct Rounds {
   /// The most that count; one more comes before them, to warm up.
   let repeats: Int
-  /// A comparison is over when the confidence interval of every median is narrower than this part of
-  /// it.
+  /// A comparison is over when the confidence interval of every median is narrower than this part
+  /// of it.
   let precision: Double
   /// What all comparisons may take together; nil for a minute each.
   private let seconds: Double?

@@ -14,8 +14,8 @@ struct Samples {
   /// The confidence interval of the median, at 95 % or as near as so few samples allow: between two
   /// of the samples, whatever their distribution.
   ///
-  /// Of n samples the median lies below the k-th smallest with the probability that fewer than k of n
-  /// tosses of a coin are heads. Up to five samples it is their whole range: 94 % for five.
+  /// Of n samples the median lies below the k-th smallest with the probability that fewer than k of
+  /// n tosses of a coin are heads. Up to five samples it is their whole range: 94 % for five.
   var interval: ClosedRange<Double> {
     let sorted = values.sorted()
     var probability = 1.0  // of exactly k heads, times 2ⁿ
@@ -59,7 +59,8 @@ package enum Spread {
   package static func remark(_ spreads: [Double]) -> String? {
     guard let largest = spreads.max(), largest > large else { return nil }
     return
-      "A spread of \(percent(largest)): half of the rounds lie that far apart, so something else was "
+      "A spread of \(percent(largest)): half of the rounds lie that far apart, so something else "
+      + "was "
       + "at work than what is measured, such as other programs or threads without a core; measure "
       + "again when that is over, with more --repeats."
   }

@@ -2,8 +2,8 @@ import Reporting
 import Results
 
 extension PlotKind {
-  /// Where it stops scaling, and why: time and efficiency against ranks, with what the lost time goes
-  /// to where a tenth of it is lost first, and at the end.
+  /// Where it stops scaling, and why: time and efficiency against ranks, with what the lost time
+  /// goes to where a tenth of it is lost first, and at the end.
   func predictions(_ rows: PlotRows) throws -> Figure {
     let rows = try rows.having("ranks", "seconds", "efficiency")
     let groups = rows.groups(along: "ranks", ignoring: ["hosts", "tokens"], leading: "transport")

@@ -2,8 +2,8 @@ import FoundationEssentials
 
 /// The keys of JSON text.
 ///
-/// Foundation's parser keeps one of two equal keys of an object and says nothing; somebody has meant
-/// the other.
+/// Foundation's parser keeps one of two equal keys of an object and says nothing; somebody has
+/// meant the other.
 package enum JSONKeys {
   /// A key that an object has twice.
   package struct Repeated {

@@ -30,7 +30,8 @@ struct JSONSequence {
         values.append(try JSONValue(parsing: bytes[first..<end]))
       } catch {
         throw UserError.usage(
-          "\(path): the object that begins in line \(line(of: first)) is broken JSON; measure again."
+          "\(path): the object that begins in line \(line(of: first)) is broken JSON; measure "
+            + "again."
         )
       }
       if let key = JSONKeys.repeated(in: bytes[first..<end]) {

@@ -76,8 +76,8 @@ struct AttentionInput {
     } catch {
       guard error.kind == .otherFormat(.safetensors) else { throw error }
       throw UserError.usage(
-        "'\(path)' is a .safetensors file; name it as the input itself, in the place of --q, --k, --v "
-          + "and --do.")
+        "'\(path)' is a .safetensors file; name it as the input itself, in the place of --q, --k, "
+          + "--v and --do.")
     }
   }
 

@@ -6,17 +6,17 @@ struct FileOptions: ParsableArguments {
     parsing: .unconditional,
     help: ArgumentHelp(
       """
-      What the tensors are called in a .safetensors file, for those that are not called q, k, v (and \
-      do): q=query,k=key,v=value.
+      What the tensors are called in a .safetensors file, for those that are not called q, k, v \
+      (and do): q=query,k=key,v=value.
       """, valueName: "q=NAME,…"),
     transform: TensorNames.init(parsing:))
   var names: TensorNames?
 
   @Option(
     help: """
-      The order of the dimensions in files, of tensors that are read and of o, dq, dk and dv that are \
-      written: bshd, [batch, tokens, heads, headDim], or bhsd, [batch, heads, tokens, headDim]. \
-      (default: bshd)
+      The order of the dimensions in files, of tensors that are read and of o, dq, dk and dv that \
+      are written: bshd, [batch, tokens, heads, headDim], or bhsd, [batch, heads, tokens, \
+      headDim]. (default: bshd)
       """)
   var inputLayout: InputLayout?
 
@@ -31,13 +31,15 @@ struct FileOptions: ParsableArguments {
   func check(isRandom: Bool, isNpy: Bool = false) throws {
     if isRandom, inputLayout != nil {
       throw ValidationError(
-        "--input-layout is about files, and --random has the order that it says; leave one of them out."
+        "--input-layout is about files, and --random has the order that it says; leave one of "
+          + "them out."
       )
     }
     if names != nil, isRandom || isNpy {
       throw ValidationError(
         "--names is about the tensors of a .safetensors file, and "
-          + "\(isRandom ? "--random has no file" : "a .npy file has one without a name"); leave it out."
+          + "\(isRandom ? "--random has no file" : "a .npy file has one without a name"); leave "
+          + "it out."
       )
     }
   }

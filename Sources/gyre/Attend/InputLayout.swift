@@ -2,8 +2,8 @@ import ArgumentParser
 import Attention
 import Tensors
 
-/// The order of dimensions of the tensors in files: batch, sequence (tokens), heads, head dim, or heads
-/// before the sequence, as PyTorch's attention has them.
+/// The order of dimensions of the tensors in files: batch, sequence (tokens), heads, head dim, or
+/// heads before the sequence, as PyTorch's attention has them.
 enum InputLayout: String, CaseIterable, ExpressibleByArgument {
   case bshd, bhsd
 
@@ -29,8 +29,8 @@ enum InputLayout: String, CaseIterable, ExpressibleByArgument {
 extension AttentionInput {
   /// A sentence where the tensors look as if they had heads and tokens the other way round.
   ///
-  /// The keys decide: a step of decoding has one query of many heads. No model has so many KV heads for
-  /// so few keys.
+  /// The keys decide: a step of decoding has one query of many heads. No model has so many KV heads
+  /// for so few keys.
   var layoutNote: String? {
     guard isLayoutAssumed, keyTokens > 0, shape.kvHeads >= 16, shape.kvHeads >= 4 * keyTokens else {
       return nil

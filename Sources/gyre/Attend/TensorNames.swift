@@ -49,8 +49,8 @@ struct TensorNames: Hashable, CustomStringConvertible {
 
   /// Finds some tensors in a file.
   ///
-  /// - Throws: where one is not there, a sentence with what is needed and what the file has that could
-  ///   be meant; that is an ``UserError`` of usage if `--names` has named it.
+  /// - Throws: where one is not there, a sentence with what is needed and what the file has that
+  ///   could be meant; that is a ``UserError`` of usage if `--names` has named it.
   func find(_ roles: [Role], in file: SafetensorsFile) throws -> [Role: TensorSource] {
     var found: [Role: TensorSource] = [:]
     for role in roles where file.entry(self[role]) != nil {
@@ -69,7 +69,8 @@ struct TensorNames: Hashable, CustomStringConvertible {
     problem += "; needed \(missing.count == 1 ? "is" : "are") \(needed), and "
     problem +=
       candidates.isEmpty
-      ? "it has no other tensor of rank 4 in F32, F16 or BF16: save them there, or name another file."
+      ? "it has no other tensor of rank 4 in F32, F16 or BF16: save them there, or name another "
+        + "file."
       : "it has \(Self.listed(candidates)): say which they are with --names "
         + missing.map { "\($0.rawValue)=NAME" }.joined(separator: ",") + "."
     throw isRenamed ? UserError.usage(problem) : UserError(problem)

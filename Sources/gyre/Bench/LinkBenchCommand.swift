@@ -13,11 +13,11 @@ struct LinkBenchCommand: ParsableCommand {
     abstract: "What messages take, in seconds and in processor time.",
     usage: "mpirun -n P gyre bench link [options]",
     discussion: """
-      pair: there and back between each rank and the next, while the others sleep. shift: from each \
-      rank to the next, all at once. exchange: from each rank to all others, all at once. Processor \
-      time is of messages apart, whose ranks sleep between polls, as they compute between them in \
-      attention. Rows of kind fit have the line through the times of all sizes: seconds of a \
-      message without bytes, and of each byte.
+      pair: there and back between each rank and the next, while the others sleep. shift: from \
+      each rank to the next, all at once. exchange: from each rank to all others, all at once. \
+      Processor time is of messages apart, whose ranks sleep between polls, as they compute \
+      between them in attention. Rows of kind fit have the line through the times of all sizes: \
+      seconds of a message without bytes, and of each byte.
       """)
 
   @Option(

@@ -16,8 +16,8 @@ struct RankCounts: ParsableArguments {
   /// What is said of it in a command's help.
   static let discussion = """
     It is one job: p ranks are its first p, as mpirun counts them (--map-by slot fills host after \
-    host, --map-by node goes round the hosts), on a communicator of their own, and the others sleep \
-    meanwhile.
+    host, --map-by node goes round the hosts), on a communicator of their own, and the others \
+    sleep meanwhile.
     """
 
   /// The numbers in ascending order, called by all ranks together.
@@ -29,7 +29,8 @@ struct RankCounts: ParsableArguments {
     if let most = ranks.max(), most > size {
       try world.agreed {
         throw UserError.usage(
-          "--ranks asks for \(most) ranks and the job has \(size); start it with mpirun -n \(most), "
+          "--ranks asks for \(most) ranks and the job has \(size); start it with mpirun -n "
+            + "\(most), "
             + "or leave \(most) out.")
       }
     }

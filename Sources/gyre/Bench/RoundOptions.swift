@@ -8,15 +8,16 @@ struct RoundOptions: ParsableArguments {
 
   @Option(
     help: """
-      End a comparison when the 95 % confidence interval of every median is narrower than this part \
-      of it.
+      End a comparison when the 95 % confidence interval of every median is narrower than this \
+      part of it.
       """)
   var precision = 0.05
 
   @Option(
     help: """
-      The seconds that the whole command may take. Comparisons share them alike, each gets a round that \
-      counts, and those that nothing is left for are left out. (default: 60 for each comparison)
+      The seconds that the whole command may take. Comparisons share them alike, each gets a round \
+      that counts, and those that nothing is left for are left out. (default: 60 for each \
+      comparison)
       """)
   var seconds: Double?
 

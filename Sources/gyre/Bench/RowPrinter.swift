@@ -4,8 +4,8 @@ import MPI
 import Reporting
 import Results
 
-/// The rows of a benchmark on their way to standard output: as jsonl each goes when it is done, so that a
-/// run that is ended early leaves what it has measured; in any other form all go together.
+/// The rows of a benchmark on their way to standard output: as jsonl each goes when it is done, so
+/// that a run that is ended early leaves what it has measured; in any other form all go together.
 struct RowPrinter<Row: BenchResult> {
   private let table: TableOptions
   private let environment: BenchEnvironment

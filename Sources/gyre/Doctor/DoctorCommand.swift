@@ -17,9 +17,10 @@ struct DoctorCommand: ParsableCommand {
       mpirun -n P [mpirun's options] gyre doctor [--threads T]
       """,
     discussion: """
-      Alone it looks at this host and at mpirun. Under mpirun it looks at the job: start it just as \
-      the job that is to follow, with the same hosts, options and number of threads. It says what it \
-      has found, worst first, each with what to do. Exit code 1 means that there is a problem.
+      Alone it looks at this host and at mpirun. Under mpirun it looks at the job: start it just \
+      as the job that is to follow, with the same hosts, options and number of threads. It says \
+      what it has found, worst first, each with what to do. Exit code 1 means that there is a \
+      problem.
       """)
 
   @Option(

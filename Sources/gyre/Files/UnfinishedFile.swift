@@ -3,9 +3,9 @@ import MPI
 
 /// The file that this process has begun and not finished, which it removes if it is ended early.
 ///
-/// mpirun sends SIGTERM to all ranks when one dies; a signal that ends a process without asking anybody
-/// is answered the same way; and where mpirun itself is killed the kernel says so. Only SIGKILL of this
-/// process leaves the file, for the next run with the same target to find.
+/// mpirun sends SIGTERM to all ranks when one dies; a signal that ends a process without asking
+/// anybody is answered the same way; and where mpirun itself is killed the kernel says so. Only
+/// SIGKILL of this process leaves the file, for the next run with the same target to find.
 enum UnfinishedFile {
   /// Removes the file at `path` from now on, if a signal ends this process.
   static func remember(path: String) {

@@ -12,8 +12,8 @@ struct PlotCommand: ParsableCommand {
     abstract: "Draws results files with gnuplot.",
     discussion: """
       What is drawn follows from the benchmark: strong and weak scaling, overlap, the kernel's \
-      roofline, dilated attention against the number of tokens, memory, links, predictions. Several \
-      files of one benchmark become several series, named by what differs between them.
+      roofline, dilated attention against the number of tokens, memory, links, predictions. \
+      Several files of one benchmark become several series, named by what differs between them.
       """)
 
   @Argument(help: "What gyre bench … or gyre predict … --format json or jsonl has written.")

@@ -29,9 +29,11 @@ struct Assumptions: BenchSetting {
     let speed = cluster.kernel.flopsPerSecond(tokens: Double(tokens), .forward, isMasked: false)
     let count = cluster.ranksPerHost
     assumed =
-      "assumed: \(threeDigits(speed / 1e9)) GFLOP/s a thread · \(count) rank\(count == 1 ? "" : "s") "
+      "assumed: \(threeDigits(speed / 1e9)) GFLOP/s a thread · \(count) "
+      + "rank\(count == 1 ? "" : "s") "
       + "a host · links of \(threeDigits(cluster.network.bytesPerSecond / 1e9)) GB/s and "
-      + "\(threeDigits(cluster.network.latency * 1e6)) µs · noise \(fixed(cluster.noise * 100, 1)) %"
+      + "\(threeDigits(cluster.network.latency * 1e6)) µs · noise "
+      + "\(fixed(cluster.noise * 100, 1)) %"
     flopsPerSecondOfThread = speed
     networkBytesPerSecond = cluster.network.bytesPerSecond
     networkLatencySeconds = cluster.network.latency

@@ -7,8 +7,8 @@ struct ClusterOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       """
-      Measured speeds, of gyre bench kernel and gyre bench link in JSON; can be given several times. \
-      Numbers given below go first.
+      Measured speeds, of gyre bench kernel and gyre bench link in JSON; can be given several \
+      times. Numbers given below go first.
       """, valueName: "file"),
     completion: .file(extensions: ["json", "jsonl"]))
   var results: [String] = []
@@ -54,8 +54,8 @@ struct ClusterOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       """
-      Processor time that a byte between hosts costs at each end, as 0.3ns. (default: of --results, \
-      or else 0)
+      Processor time that a byte between hosts costs at each end, as 0.3ns. (default: of \
+      --results, or else 0)
       """, valueName: "t"))
   var networkWork: ByteWork?
 

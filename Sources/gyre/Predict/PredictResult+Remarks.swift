@@ -13,8 +13,8 @@ extension PredictFields {
     let efficiency =
       isAbove
       ? [
-        "Efficiency above 100 %: blocks without a mask, or of a better size, are computed faster than one "
-          + "rank would compute the whole in one piece."
+        "Efficiency above 100 %: blocks without a mask, or of a better size, are computed faster "
+          + "than one rank would compute the whole in one piece."
       ] : []
     return words + efficiency + fastest(results)
   }

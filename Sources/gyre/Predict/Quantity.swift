@@ -2,7 +2,8 @@ import ArgumentParser
 
 /// A number with a unit on the command line.
 protocol Quantity: ExpressibleByArgument {
-  /// For each unit's name in small letters, how many of the base unit it is; the base unit's is empty.
+  /// For each unit's name in small letters, how many of the base unit it is; the base unit's is
+  /// empty.
   static var units: [String: Double] { get }
   /// What can be meant: a number beyond lacks its unit, or has the wrong one.
   static var plausible: ClosedRange<Double> { get }

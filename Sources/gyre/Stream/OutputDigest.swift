@@ -4,9 +4,9 @@ import Tensors
 /// A number that two runs have in common, practically, only if their outputs are the same bit for
 /// bit.
 ///
-/// It is the sum of a hash of each window's index, outputs and log-sum-exps, and so does not depend on
-/// who computes which window, and when. The hash is that of Fowler, Noll and Vo (FNV-1a), by words of
-/// 32 bits instead of bytes.
+/// It is the sum of a hash of each window's index, outputs and log-sum-exps, and so does not depend
+/// on who computes which window, and when. The hash is that of Fowler, Noll and Vo (FNV-1a), by
+/// words of 32 bits instead of bytes.
 struct OutputDigest: Hashable, Codable, CustomStringConvertible {
   private var sum: UInt64 = 0
 

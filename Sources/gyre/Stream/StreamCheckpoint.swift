@@ -5,10 +5,10 @@ import Tensors
 
 /// The file in which a rank notes what it has finished.
 ///
-/// It is replaced as a whole, and so is never half written. It is written when a window is finished, at
-/// most once a second, and when the process is told to stop: what a signal costs is the windows that
-/// were being computed, and what a crash costs is a second more. A rank holds a lock on it, which ends
-/// with the process: two runs do not write one checkpoint.
+/// It is replaced as a whole, and so is never half written. It is written when a window is
+/// finished, at most once a second, and when the process is told to stop: what a signal costs is
+/// the windows that were being computed, and what a crash costs is a second more. A rank holds a
+/// lock on it, which ends with the process: two runs do not write one checkpoint.
 struct StreamCheckpoint {
   private struct Contents: Codable {
     let settings: [String: String]
@@ -27,8 +27,8 @@ struct StreamCheckpoint {
 
   /// Takes up what an earlier run has left, or begins a file.
   ///
-  /// - Throws: a ``UserError`` if there is a file of another run, one that is in use, or none can be
-  ///   written.
+  /// - Throws: a ``UserError`` if there is a file of another run, one that is in use, or none can
+  ///   be written.
   init(
     _ target: OutputTarget, windows: Int, settings: [String: String], input: FileFingerprint?
   ) throws {
@@ -54,8 +54,8 @@ struct StreamCheckpoint {
     }
     for name in settings.keys.sorted() where contents.settings[name] != settings[name] {
       throw UserError.usage(
-        "'\(target.path)' is of a run with \(name) \(contents.settings[name] ?? "unknown"), and this "
-          + "one has \(settings[name] ?? ""); use the same options, or another --checkpoint.")
+        "'\(target.path)' is of a run with \(name) \(contents.settings[name] ?? "unknown"), and "
+          + "this one has \(settings[name] ?? ""); use the same options, or another --checkpoint.")
     }
     guard contents.input == input else {
       throw UserError.usage(
