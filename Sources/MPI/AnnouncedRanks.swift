@@ -2,9 +2,9 @@ internal import Glibc
 
 /// The ranks that a launcher says it has started, told from the variables that it sets.
 ///
-/// MPI sees as many only if the launcher and the library speak to each other. Where they do not, as when
-/// another MPI's `mpiexec` starts the program, every rank is rank 0 of a world of its own, and each does
-/// the whole job.
+/// MPI sees as many only if the launcher and the library speak to each other. Where they do not, as
+/// when another MPI's `mpiexec` starts the program, every rank is rank 0 of a world of its own, and
+/// each does the whole job.
 public struct AnnouncedRanks: Hashable, Sendable {
   /// What started them, in words for a sentence.
   public let launcher: String
@@ -33,7 +33,8 @@ public struct AnnouncedRanks: Hashable, Sendable {
   private static let openMPI = Source(
     launcher: "Open MPI's mpirun", size: "OMPI_COMM_WORLD_SIZE", rank: "OMPI_COMM_WORLD_RANK")
 
-  /// A task of `srun` is told from a batch script by `SLURM_STEP_NUM_TASKS`, which the script does not have.
+  /// A task of `srun` is told from a batch script by `SLURM_STEP_NUM_TASKS`, which the script does
+  /// not have.
   private static let others = [
     Source(
       launcher: "MVAPICH's launcher", size: "MV2_COMM_WORLD_SIZE", rank: "MV2_COMM_WORLD_RANK"),
@@ -76,7 +77,8 @@ public struct AnnouncedRanks: Hashable, Sendable {
       self = nearest
       return
     }
-    // Others may speak together, each of a part: who speaks of most ranks is meant, of equals the first.
+    // Others may speak together, each of a part: who speaks of most ranks is meant, of equals the
+    // first.
     guard let most = Self.others.compactMap(announced).max(by: { $0.size < $1.size })
     else { return nil }
     self = most

@@ -1,8 +1,8 @@
 /// How long a wait pauses between two looks: first not at all, then only to give the core away, and
 /// when nothing has moved for a while asleep, longer and longer.
 ///
-/// Whatever moves starts it anew: a message is rarely alone, and the next piece of a large one comes
-/// only while somebody looks.
+/// Whatever moves starts it anew: a message is rarely alone, and the next piece of a large one
+/// comes only while somebody looks.
 package struct Backoff: Sendable {
   /// What to do before the next look.
   package enum Pause: Hashable, Sendable {
@@ -16,8 +16,8 @@ package struct Backoff: Sendable {
 
   /// Looks without a pause: some 10 µs, a few times the latency of a small message.
   package static let immediateLooks = 32
-  /// Looks with a `sched_yield` between, a few milliseconds: a large message, which moves on only in
-  /// looks, must not be left lying while it is on its way.
+  /// Looks with a `sched_yield` between, a few milliseconds: a large message, which moves on only
+  /// in looks, must not be left lying while it is on its way.
   package static let yieldingLooks = 2_000
   private static let shortestSleepNanoseconds = 1_000
   private static let longestSleepNanoseconds = 50_000

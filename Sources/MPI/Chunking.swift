@@ -1,9 +1,9 @@
 /// How a message of any size is cut into messages that MPI can take.
 ///
-/// A message of n bytes is ⌊n / chunkBytes⌋ full chunks and then one that is shorter, which is empty
-/// where n divides evenly. The short chunk ends the message: had it been longer or shorter than its
-/// receive, a full chunk would meet the memory of a short one, or the other way round, and every
-/// difference between two sizes is found. No bytes are no message.
+/// A message of n bytes is ⌊n / chunkBytes⌋ full chunks and then one that is shorter, which is
+/// empty where n divides evenly. The short chunk ends the message: had it been longer or shorter
+/// than its receive, a full chunk would meet the memory of a short one, or the other way round, and
+/// every difference between two sizes is found. No bytes are no message.
 struct Chunking {
   let chunkBytes: Int
 

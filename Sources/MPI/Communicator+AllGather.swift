@@ -11,8 +11,8 @@ extension Communicator {
   /// - Throws: ``MPIError`` where MPI fails.
   /// - Complexity: O(log ``size``) messages a rank for small parts, ``size`` − 1 for large ones.
   ///
-  /// C: `MPI_Iallgather`, MPI 3.1 §5.12.5; `MPI_Isend` and `MPI_Imrecv` where the whole is larger than
-  /// 1 GiB.
+  /// C: `MPI_Iallgather`, MPI 3.1 §5.12.5; `MPI_Isend` and `MPI_Imrecv` where the whole is larger
+  /// than 1 GiB.
   public func allGather<Element: BitwiseCopyable>(
     _ part: Span<Element>, into whole: inout MutableSpan<Element>
   ) throws(MPIError) {

@@ -5,8 +5,8 @@ extension Communicator {
   ///
   /// Ranks that come early sleep.
   ///
-  /// - Parameter deadline: when to give up; nil waits forever. A barrier that was given up stays open:
-  ///   the communicator is of no more use for collectives.
+  /// - Parameter deadline: when to give up; nil waits forever. A barrier that was given up stays
+  ///   open: the communicator is of no more use for collectives.
   /// - Throws: ``MPIError``, at the deadline of class ``MPIError/ErrorClass/timedOut``.
   /// - Complexity: O(log ``size``) empty messages a rank.
   ///

@@ -31,8 +31,8 @@ extension Communicator {
   ///   - tag: the tag of the send.
   ///   - chunkBytes: the size of a chunk, the same as the sender's.
   ///   - deadline: when to give up a message that has not begun to arrive; nil waits forever.
-  /// - Throws: ``MPIError`` where the message is longer (``MPIError/ErrorClass/truncate``) or shorter
-  ///   (``MPIError/ErrorClass/short``) than the receive, or has not come by the deadline
+  /// - Throws: ``MPIError`` where the message is longer (``MPIError/ErrorClass/truncate``) or
+  ///   shorter (``MPIError/ErrorClass/short``) than the receive, or has not come by the deadline
   ///   (``MPIError/ErrorClass/timedOut``).
   /// - Complexity: ``messageCount(forBytes:chunkBytes:)`` messages; no copy.
   ///

@@ -5,10 +5,10 @@ extension Communicator {
   /// Whether this rank may read the memory of the next one, the last rank that of the first; nil
   /// where there is one rank.
   ///
-  /// For the ranks of one node. The kernel's permission lets Open MPI copy a large message once, straight
-  /// from the sender's memory ("single copy"), and not into shared memory and out of it again. A
-  /// container often forbids the call, a hardened kernel wants to be asked first. This is tried and not
-  /// looked up. A collective call.
+  /// For the ranks of one node. The kernel's permission lets Open MPI copy a large message once,
+  /// straight from the sender's memory ("single copy"), and not into shared memory and out of it
+  /// again. A container often forbids the call, a hardened kernel wants to be asked first. This is
+  /// tried and not looked up. A collective call.
   ///
   /// - Complexity: an allgather of three integers and a barrier.
   public func canReadNextRanksMemory() throws(MPIError) -> Bool? {

@@ -43,8 +43,9 @@ extension Communicator {
   /// Starts to receive into `buffer`, which belongs to the transfer until its wait gives it back.
   ///
   /// The receive expects exactly the bytes that the buffer shows, or `byteCount` of them; bytes
-  /// beyond are not touched. A message of another size is an error of the wait, and what is left of it
-  /// meets the next receive of the tag. No bytes are no message: the transfer is finished at once.
+  /// beyond are not touched. A message of another size is an error of the wait, and what is left of
+  /// it meets the next receive of the tag. No bytes are no message: the transfer is finished at
+  /// once.
   ///
   /// - Parameters:
   ///   - buffer: where to receive.

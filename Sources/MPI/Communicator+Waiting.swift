@@ -3,7 +3,8 @@ extension Communicator {
   /// another rank in shared memory.
   ///
   /// Looks as all waits of this module do: first without a pause, then giving the core away, then
-  /// with short sleeps; without a pause again when a piece of any message of this process has moved.
+  /// with short sleeps; without a pause again when a piece of any message of this process has
+  /// moved.
   ///
   /// - Parameters:
   ///   - what: completes the sentence "timed out waiting for …".

@@ -15,7 +15,8 @@ public struct Communicator: ~Copyable {
 
   init(_ state: CommunicatorState) { self.state = state }
 
-  /// The same communicator once more, for a type that keeps what it was lent: messages of both meet.
+  /// The same communicator once more, for a type that keeps what it was lent: messages of both
+  /// meet.
   package func shared() -> Communicator { Communicator(state) }
 
   /// This process's number within the group, from 0 to ``size`` − 1.
@@ -36,8 +37,8 @@ public struct Communicator: ~Copyable {
   /// It is at least 32 766. C: `MPI_TAG_UB`, MPI 3.1 §8.1.2; one tag is kept for collectives.
   public var largestTag: Int { state.session.reservedTag - 1 }
 
-  /// The most bytes that one collective call of MPI is given: the tests set it low, to cut small data
-  /// as only huge data would be.
+  /// The most bytes that one collective call of MPI is given: the tests set it low, to cut small
+  /// data as only huge data would be.
   package var collectiveChunkBytes: Int {
     get { state.collectiveChunkBytes }
     nonmutating set { state.collectiveChunkBytes = newValue }

@@ -1,7 +1,7 @@
 internal import COpenMPI
 
-// Every MPI handle arrives in Swift as an `OpaquePointer?`, so that a datatype could be passed where
-// a communicator is meant. Each kind has a type of its own here.
+// Every MPI handle arrives in Swift as an `OpaquePointer?`, so that a datatype could be passed
+// where a communicator is meant. Each kind has a type of its own here.
 
 /// An `MPI_Comm`.
 @safe struct CommunicatorHandle {

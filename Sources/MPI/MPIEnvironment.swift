@@ -52,8 +52,9 @@ public enum MPIEnvironment {
 
   /// Has the kernel send this process a signal when its parent ends, which is mpirun or its daemon.
   ///
-  /// Open MPI itself ends a rank whose daemon is gone without any signal, a moment later. The signal
-  /// also comes when only the thread ends that started the process: a handler compares `getppid()`.
+  /// Open MPI itself ends a rank whose daemon is gone without any signal, a moment later. The
+  /// signal also comes when only the thread ends that started the process: a handler compares
+  /// `getppid()`.
   public static func requestSignalAtParentsEnd(_ signal: Int32) {
     _ = copenmpi_signal_at_parents_end(signal)
   }

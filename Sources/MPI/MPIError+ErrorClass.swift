@@ -36,8 +36,8 @@ extension MPIError {
     public static let alreadyInitialized = ErrorClass(rawValue: -4)
     /// More user-defined reduction operators alive than there are callback slots.
     public static let operatorSlots = ErrorClass(rawValue: -5)
-    /// The machine has no room for the shared memory that its ranks ask for, or Open MPI is set up to
-    /// share none.
+    /// The machine has no room for the shared memory that its ranks ask for, or Open MPI is set up
+    /// to share none.
     public static let sharedMemory = ErrorClass(rawValue: -6)
 
     /// The class by its name, as `MPI_ERR_TRUNCATE`, or by its number.

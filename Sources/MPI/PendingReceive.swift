@@ -17,8 +17,8 @@ public struct PendingReceive<Buffer: TransferBuffer & ~Copyable>: ~Copyable {
 
   /// Moves the receive on and answers whether it is finished, without blocking or allocating.
   ///
-  /// - Throws: ``MPIError`` where the message is longer (``MPIError/ErrorClass/truncate``) or shorter
-  ///   (``MPIError/ErrorClass/short``) than the receive.
+  /// - Throws: ``MPIError`` where the message is longer (``MPIError/ErrorClass/truncate``) or
+  ///   shorter (``MPIError/ErrorClass/short``) than the receive.
   /// - Complexity: one look at up to 32 requests, under a microsecond where nothing has changed.
   ///
   /// C: `MPI_Testsome`, MPI 3.1 §3.7.5.
@@ -30,8 +30,8 @@ public struct PendingReceive<Buffer: TransferBuffer & ~Copyable>: ~Copyable {
   ///
   /// - Parameter deadline: when to give up; nil waits forever.
   /// - Returns: the buffer with the message.
-  /// - Throws: ``MPIError`` where the message is longer (``MPIError/ErrorClass/truncate``) or shorter
-  ///   (``MPIError/ErrorClass/short``) than the receive, or has not come by the deadline
+  /// - Throws: ``MPIError`` where the message is longer (``MPIError/ErrorClass/truncate``) or
+  ///   shorter (``MPIError/ErrorClass/short``) than the receive, or has not come by the deadline
   ///   (``MPIError/ErrorClass/timedOut``). The buffer is then lost; the receive is taken back where
   ///   no message has met it, otherwise its memory stays allocated.
   ///

@@ -9,8 +9,8 @@ public struct PendingSend<Buffer: TransferBuffer & ~Copyable>: ~Copyable {
   private let requests: RequestSet
   /// The buffer being sent, to read.
   ///
-  /// Pass it to a function that borrows it: Swift 6.3 does not let a value be consumed in the function
-  /// that has taken a span of it out of a `let`, even after the span's last use.
+  /// Pass it to a function that borrows it: Swift 6.3 does not let a value be consumed in the
+  /// function that has taken a span of it out of a `let`, even after the span's last use.
   public let buffer: Buffer
   private let what: TransferDescription
 
@@ -36,7 +36,8 @@ public struct PendingSend<Buffer: TransferBuffer & ~Copyable>: ~Copyable {
   /// - Parameter deadline: when to give up; nil waits forever.
   /// - Returns: the buffer.
   /// - Throws: ``MPIError`` on a failed transfer and, as ``MPIError/ErrorClass/timedOut``, at the
-  ///   deadline. The buffer is then lost: as a send cannot be taken back, its memory stays allocated.
+  ///   deadline. The buffer is then lost: as a send cannot be taken back, its memory stays
+  ///   allocated.
   ///
   /// C: `MPI_Testsome`, MPI 3.1 §3.7.5.
   public consuming func wait(

@@ -4,8 +4,8 @@ internal import Synchronization
 /// The bridge from MPI's C callbacks to Swift closures.
 ///
 /// MPI calls a plain function with two addresses and a count, and nothing by which it could know
-/// its operator. Each own operator therefore takes one of a fixed set of functions, and each of these
-/// knows its place in a table of closures.
+/// its operator. Each own operator therefore takes one of a fixed set of functions, and each of
+/// these knows its place in a table of closures.
 enum ReductionCallbacks {
   /// Combines the records at the first address into those at the second.
   typealias Combine = @Sendable (UnsafeMutableRawPointer, UnsafeMutableRawPointer, Int) -> Void
@@ -38,8 +38,8 @@ enum ReductionCallbacks {
 
   /// Called by MPI through the function of `slot`.
   ///
-  /// Without a closure or an address there is nothing to combine: MPI calls an operator only while it
-  /// is alive.
+  /// Without a closure or an address there is nothing to combine: MPI calls an operator only while
+  /// it is alive.
   fileprivate static func call(
     _ slot: Int, _ lower: UnsafeMutableRawPointer?, _ upper: UnsafeMutableRawPointer?,
     _ records: UnsafeMutablePointer<CInt>?

@@ -38,12 +38,14 @@ extension ReductionOperator where Element: MPIScalar & FixedWidthInteger {
     unsafe ReductionOperator(builtIn: OperatorHandle(copenmpi_bitwise_xor()))
   }
 
-  /// 1 where the elements of all ranks are not 0, 0 otherwise; the element itself on one rank alone (`MPI_LAND`, MPI 3.1 §5.9.2).
+  /// 1 where the elements of all ranks are not 0, 0 otherwise; the element itself on one rank alone
+  /// (`MPI_LAND`, MPI 3.1 §5.9.2).
   public static var logicalAnd: ReductionOperator<Element> {
     unsafe ReductionOperator(builtIn: OperatorHandle(copenmpi_logical_and()))
   }
 
-  /// 1 where an element of any rank is not 0, 0 otherwise; the element itself on one rank alone (`MPI_LOR`, MPI 3.1 §5.9.2).
+  /// 1 where an element of any rank is not 0, 0 otherwise; the element itself on one rank alone
+  /// (`MPI_LOR`, MPI 3.1 §5.9.2).
   public static var logicalOr: ReductionOperator<Element> {
     unsafe ReductionOperator(builtIn: OperatorHandle(copenmpi_logical_or()))
   }

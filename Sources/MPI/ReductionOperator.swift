@@ -35,8 +35,8 @@ public struct ReductionOperator<Element: BitwiseCopyable>: ~Copyable {
   ///   - combine: sets `upper` to `lower` ∘ `upper`, record by record; `lower` comes from the lower
   ///     ranks. Both have the same number of elements. It runs inside a collective call on the
   ///     thread that makes it, and must not call MPI.
-  /// - Throws: ``MPIError`` of class ``MPIError/ErrorClass/operatorSlots`` where 16 own operators are
-  ///   alive, since C's callbacks capture nothing and each needs a function of its own.
+  /// - Throws: ``MPIError`` of class ``MPIError/ErrorClass/operatorSlots`` where 16 own operators
+  ///   are alive, since C's callbacks capture nothing and each needs a function of its own.
   ///
   /// C: `MPI_Op_create`, MPI 3.1 §5.9.5; `MPI_Type_contiguous`, `MPI_Type_commit`, §4.1.
   public init(

@@ -3,8 +3,8 @@ internal import Glibc
 
 /// The MPI requests of one or more messages in flight, and the guard of their memory.
 ///
-/// Dropping the set while a message is unfinished stops the program: the memory is about to be freed
-/// under MPI's hands. The set has room for a fixed number of requests, so that polling never
+/// Dropping the set while a message is unfinished stops the program: the memory is about to be
+/// freed under MPI's hands. The set has room for a fixed number of requests, so that polling never
 /// allocates.
 @safe
 final class RequestSet {
@@ -127,7 +127,8 @@ final class RequestSet {
     try WaitLoop.run(on: communicator.session, until: deadline, for: what(), look: poll)
   }
 
-  /// After a failure: takes back what no message has met yet, and answers whether the memory is free.
+  /// After a failure: takes back what no message has met yet, and answers whether the memory is
+  /// free.
   ///
   /// Messages that are on their way cannot be taken back.
   func cancel() -> Bool {
@@ -137,7 +138,8 @@ final class RequestSet {
     return active == 0
   }
 
-  /// After a failure: returns only when MPI has let go of all memory, which the caller goes on to use.
+  /// After a failure: returns only when MPI has let go of all memory, which the caller goes on to
+  /// use.
   ///
   /// What cannot be taken back is waited for, since its other side is on its way. Where the other
   /// side has failed too it may never come; then the program is stopped.

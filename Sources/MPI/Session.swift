@@ -6,8 +6,8 @@ final class Session {
   let owned = OwnedTransfers()
   /// The largest tag that MPI takes: that of collectives which are made of messages.
   let reservedTag: Int
-  /// Pieces of messages that have come or gone so far, on all communicators: how a ``WaitLoop`` knows
-  /// that something moves.
+  /// Pieces of messages that have come or gone so far, on all communicators: how a ``WaitLoop``
+  /// knows that something moves.
   var movements = 0
 
   init(reservedTag: Int) { self.reservedTag = reservedTag }

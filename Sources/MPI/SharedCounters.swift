@@ -10,14 +10,15 @@ internal import Synchronization
 /// try counters.wait(neighbour, atLeast: 1)           // now the neighbour's writes are visible
 /// ```
 ///
-/// All are 0 at first. An advance is a release and a look that finds it an acquire: whoever has seen a
-/// counter's new value sees all that its rank has written before. No message is sent, and a wait looks
-/// after this rank's messages meanwhile.
+/// All are 0 at first. An advance is a release and a look that finds it an acquire: whoever has
+/// seen a counter's new value sees all that its rank has written before. No message is sent, and a
+/// wait looks after this rank's messages meanwhile.
 ///
 /// Dropped without ``free()`` they keep their memory, as a ``SharedWindow`` does.
 @safe
 public struct SharedCounters: ~Copyable {
-  /// Two cache lines: processors fetch lines in pairs, and ranks that poll one must not slow the next.
+  /// Two cache lines: processors fetch lines in pairs, and ranks that poll one must not slow the
+  /// next.
   private static let strideBytes = 128
 
   private let window: SharedWindow
@@ -64,16 +65,16 @@ public struct SharedCounters: ~Copyable {
 
   /// Returns when counter `index` is at least `value`, and sees all that was written before it was.
   ///
-  /// Where it is, this is one load. Where it is not, the wait moves all transfers of this process on,
-  /// gives the core away, and sleeps when nothing has come for a while.
+  /// Where it is, this is one load. Where it is not, the wait moves all transfers of this process
+  /// on, gives the core away, and sleeps when nothing has come for a while.
   ///
   /// - Parameters:
   ///   - index: which counter.
   ///   - value: how far it has to come.
   ///   - deadline: when to give up; nil waits forever.
   ///   - poll: called between looks, for what else is to be looked after.
-  /// - Throws: ``MPIError`` of class ``MPIError/ErrorClass/timedOut`` at the deadline, and what `poll`
-  ///   throws.
+  /// - Throws: ``MPIError`` of class ``MPIError/ErrorClass/timedOut`` at the deadline, and what
+  ///   `poll` throws.
   public func wait(
     _ index: Int, atLeast value: Int, deadline: ContinuousClock.Instant? = nil,
     poll: () throws(MPIError) -> Void = {}

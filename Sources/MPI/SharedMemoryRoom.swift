@@ -2,15 +2,17 @@ internal import Glibc
 
 /// Whether a node has the memory that its ranks want to share, asked before it can do harm.
 ///
-/// Open MPI backs shared windows by a file, usually in `/dev/shm`, which is often small in containers.
-/// It makes the file sparse: memory that is not there becomes a `SIGBUS` of whoever touches it first.
+/// Open MPI backs shared windows by a file, usually in `/dev/shm`, which is often small in
+/// containers. It makes the file sparse: memory that is not there becomes a `SIGBUS` of whoever
+/// touches it first.
 enum SharedMemoryRoom {
   static let pageBytes = sysconf(CInt(_SC_PAGESIZE))
 
   /// `MADV_POPULATE_WRITE` of Linux 5.14, which the headers of glibc before 2.35 do not have.
   private static let populateForWriting: CInt = 23
 
-  /// What to ask MPI for, so that `byteCount` bytes can begin on a page and have their last page alone.
+  /// What to ask MPI for, so that `byteCount` bytes can begin on a page and have their last page
+  /// alone.
   static func bytesToAsk(forPart byteCount: Int) -> Int {
     byteCount == 0 ? 0 : (byteCount + pageBytes - 1) / pageBytes * pageBytes + pageBytes
   }
@@ -30,12 +32,12 @@ enum SharedMemoryRoom {
     if free < 0 {
       throw MPIError(
         .sharedMemory, function: "MPI_Win_allocate_shared",
-        "the ranks of \(MPIEnvironment.processorName) cannot create a file in \(folder), in which Open MPI "
-          + "would share their memory: set osc_sm_backing_directory to another local folder, or leave it "
-          + "out")
+        "the ranks of \(MPIEnvironment.processorName) cannot create a file in \(folder), in which "
+          + "Open MPI would share their memory: set osc_sm_backing_directory to another local "
+          + "folder, or leave it out")
     }
-    // In floating point no sum of sizes overflows. Open MPI wants 5 % more than it needs, and keeps a
-    // little state of its own in the file.
+    // In floating point no sum of sizes overflows. Open MPI wants 5 % more than it needs, and keeps
+    // a little state of its own in the file.
     let needed = byteCounts.reduce(0) { $0 + Double($1) + Double(2 * pageBytes) }
     if needed * 1.05 + Double(1 << 20) <= Double(free) { return }
     throw noRoom(
@@ -46,8 +48,8 @@ enum SharedMemoryRoom {
   /// Touches every page of this rank's part; where one is missing on any rank, frees the window and
   /// throws on all.
   ///
-  /// The room may have been there a moment ago: another job, or another window whose pages nobody had
-  /// touched yet.
+  /// The room may have been there a moment ago: another job, or another window whose pages nobody
+  /// had touched yet.
   static func claim(
     _ part: UnsafeMutableRawBufferPointer, on node: borrowing Communicator,
     releasing window: WindowHandle
@@ -84,7 +86,8 @@ enum SharedMemoryRoom {
 
   /// The folder in which Open MPI creates the file: its own rule, unless it was told another.
   ///
-  /// `mpirun --mca` arrives as this variable too; `ompi_info` has the rule as `osc_sm_backing_directory`.
+  /// `mpirun --mca` arrives as this variable too; `ompi_info` has the rule as
+  /// `osc_sm_backing_directory`.
   static var folder: String {
     if let told = variable("OMPI_MCA_osc_sm_backing_directory") { return told }
     return unsafe access("/dev/shm", W_OK) == 0 ? "/dev/shm" : variable("TMPDIR") ?? "/tmp"
@@ -122,8 +125,9 @@ enum SharedMemoryRoom {
       .sharedMemory, function: "MPI_Win_allocate_shared",
       osc.isEmpty
         ? "Open MPI shares no memory between ranks (\(error.text))"
-        : "Open MPI shares no memory between ranks with osc set to \(osc), which leaves its component sm "
-          + "out: leave osc unset (unset OMPI_MCA_osc, mpirun without --mca osc, openmpi-mca-params.conf)"
+        : "Open MPI shares no memory between ranks with osc set to \(osc), which leaves its "
+          + "component sm out: leave osc unset (unset OMPI_MCA_osc, mpirun without --mca osc, "
+          + "openmpi-mca-params.conf)"
     )
   }
 
@@ -131,8 +135,8 @@ enum SharedMemoryRoom {
     let remedy =
       ranks == 1
       ? "share less, or run on a larger machine"
-      : "enlarge it (mount -o remount,size=…, docker run --shm-size=…), share less, or name another "
-        + "local folder: mpirun --mca osc_sm_backing_directory …"
+      : "enlarge it (mount -o remount,size=…, docker run --shm-size=…), share less, or name "
+        + "another local folder: mpirun --mca osc_sm_backing_directory …"
     return MPIError(
       .sharedMemory, function: "MPI_Win_allocate_shared",
       "\(sentence): \(remedy)")

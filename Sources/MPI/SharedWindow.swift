@@ -13,15 +13,15 @@ internal import COpenMPI
 /// ```
 ///
 /// Each rank has a part of its own size, which begins on a page of its own. The pages of a part are
-/// claimed and first touched by its rank, so that they lie in that rank's NUMA domain, and that memory
-/// which is not there is an error at creation and no `SIGBUS` later.
+/// claimed and first touched by its rank, so that they lie in that rank's NUMA domain, and that
+/// memory which is not there is an error at creation and no `SIGBUS` later.
 ///
-/// What one rank has written another sees after ``synchronize()`` on the writer, a barrier or message,
-/// and ``synchronize()`` on the reader; or after an advance and a wait of ``SharedCounters``. Reads of
-/// shared memory are no messages: no ``Traffic`` counts them.
+/// What one rank has written another sees after ``synchronize()`` on the writer, a barrier or
+/// message, and ``synchronize()`` on the reader; or after an advance and a wait of
+/// ``SharedCounters``. Reads of shared memory are no messages: no ``Traffic`` counts them.
 ///
-/// A window that is dropped without ``free()`` keeps its memory until the process ends, which frees it:
-/// to free is collective, so an error on one rank must not wait for the others to do it.
+/// A window that is dropped without ``free()`` keeps its memory until the process ends, which frees
+/// it: to free is collective, so an error on one rank must not wait for the others to do it.
 ///
 /// C: `MPI_Win`, MPI 3.1 §11.2.3.
 @safe
@@ -42,8 +42,8 @@ public struct SharedWindow: ~Copyable {
     SharedMemoryRoom.folderBytes.map { (SharedMemoryRoom.folder, $0.total, $0.free) }
   }
 
-  /// What keeps the ranks of `node` from sharing memory at all, however little: a setting of Open MPI, or
-  /// a folder that is not there; nil where nothing does.
+  /// What keeps the ranks of `node` from sharing memory at all, however little: a setting of Open
+  /// MPI, or a folder that is not there; nil where nothing does.
   ///
   /// A collective call, which tries it.
   public static func obstacle(on node: borrowing Communicator) throws(MPIError) -> MPIError? {
@@ -63,8 +63,9 @@ public struct SharedWindow: ~Copyable {
   /// - Parameters:
   ///   - byteCount: the size of this rank's part; it may be 0, and differ from rank to rank.
   ///   - node: ranks that can share memory, as ``Communicator/splitByNode(key:)`` gives them.
-  /// - Throws: ``MPIError`` on all ranks, of class ``MPIError/ErrorClass/sharedMemory`` where the node
-  ///   has too little room or Open MPI is set up to share none, ``MPIError/ErrorClass/notOneNode`` where the ranks are on several nodes.
+  /// - Throws: ``MPIError`` on all ranks, of class ``MPIError/ErrorClass/sharedMemory`` where the
+  ///   node has too little room or Open MPI is set up to share none,
+  ///   ``MPIError/ErrorClass/notOneNode`` where the ranks are on several nodes.
   /// - Complexity: every page is touched, some 0.3 to 0.6 s a GiB; four small collectives.
   ///
   /// C: `MPI_Win_allocate_shared` with `alloc_shared_noncontig`, MPI 3.1 §11.2.3;
@@ -92,8 +93,8 @@ public struct SharedWindow: ~Copyable {
 
   /// The bytes that rank `rank` of the node asked for, in this process's address space.
   ///
-  /// They begin on a page. They are valid until ``free()``; who writes them when is for the ranks to
-  /// agree on. No bytes have no base address.
+  /// They begin on a page. They are valid until ``free()``; who writes them when is for the ranks
+  /// to agree on. No bytes have no base address.
   @unsafe
   public func unsafeBytes(of rank: Int) -> UnsafeMutableRawBufferPointer { unsafe parts[rank] }
 
@@ -137,8 +138,8 @@ extension WindowHandle {
 
   /// Where the parts of all ranks are.
   ///
-  /// Open MPI 4.1 aligns a part to 8 bytes, behind its own state. The offset in the page is the same in
-  /// every process, since each maps whole pages: all find the same beginning.
+  /// Open MPI 4.1 aligns a part to 8 bytes, behind its own state. The offset in the page is the
+  /// same in every process, since each maps whole pages: all find the same beginning.
   fileprivate func parts(_ byteCounts: [Int]) throws(MPIError) -> [UnsafeMutableRawBufferPointer] {
     var parts = unsafe [UnsafeMutableRawBufferPointer]()
     for (rank, byteCount) in byteCounts.enumerated() {

@@ -6,9 +6,9 @@ internal import Glibc
 /// wait for from running, and no deadline can end it. Here a wait is a series of looks, with the
 /// pauses of ``Backoff`` between.
 ///
-/// A wait need not know what it waits for in detail: the session counts every piece of a message that
-/// comes or goes, whichever transfer it belongs to, and a look in which that count grows has moved
-/// something.
+/// A wait need not know what it waits for in detail: the session counts every piece of a message
+/// that comes or goes, whichever transfer it belongs to, and a look in which that count grows has
+/// moved something.
 enum WaitLoop {
   /// Looks until `look` says that the wait is over, or throws ``MPIError/ErrorClass/timedOut`` at
   /// `deadline`.

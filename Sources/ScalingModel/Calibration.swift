@@ -77,7 +77,8 @@ public struct Calibration: Hashable, Sendable {
     forwardSpeed = exp(logarithms[0])
     backwardSpeed = exp(logarithms[1])
     networkSpeed = exp(logarithms[2])
-    // Where nothing is known, a few tenths of a nanosecond: copies through a TCP socket, and in memory.
+    // Where nothing is known, a few tenths of a nanosecond: copies through a TCP socket, and in
+    // memory.
     networkWork = exp(logarithms[3]) * (cluster.flatMap { Self.known($0.network) } ?? 3e-10)
     insideWork = exp(logarithms[4]) * (cluster.flatMap { Self.known($0.inside) } ?? 1e-10)
   }

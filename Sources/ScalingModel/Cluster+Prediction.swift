@@ -5,12 +5,13 @@ import Sharding
 extension Cluster {
   /// Predicts one pass of dense attention.
   ///
-  /// Every turn of the schedule is stepped, with the arrival of each block at each rank. Where threads
-  /// share cores, everything that needs a core takes as much longer as there are, on the average of the
-  /// pass, more threads at work than cores.
+  /// Every turn of the schedule is stepped, with the arrival of each block at each rank. Where
+  /// threads share cores, everything that needs a core takes as much longer as there are, on the
+  /// average of the pass, more threads at work than cores.
   ///
   /// - Parameters:
-  ///   - route: of the forward pass; backward, keys or queries travel on it, whichever is fewer bytes.
+  ///   - route: of the forward pass; backward, keys or queries travel on it, whichever is fewer
+  ///     bytes.
   /// - Precondition: ``canPredict(_:)``, and the route can serve so many ranks; each has tokens.
   /// - Complexity: O(P²) for a ring; O(hosts · P) for `hierarchical`; O(P · B) for a mesh of A x B.
   public func predict(

@@ -1,10 +1,11 @@
 public import Attention
 import Glibc
 
-/// The speed of the kernel in flops a second of one thread, by how many tokens it works on at a time.
+/// The speed of the kernel in flops a second of one thread, by how many tokens it works on at a
+/// time.
 ///
-/// Between measured points it is interpolated linearly in the logarithm of the tokens; below the first
-/// a visit takes as long a token as there, and past the last the speed stays.
+/// Between measured points it is interpolated linearly in the logarithm of the tokens; below the
+/// first a visit takes as long a token as there, and past the last the speed stays.
 public struct KernelCurve: Hashable, Sendable {
   /// A measured speed.
   public struct Point: Hashable, Sendable {

@@ -8,8 +8,8 @@ struct Noise {
     self.deviation = deviation
   }
 
-  /// The next factor, on the time of so many visits together: the sum of four uniform numbers, nearly
-  /// normal, and never below 0.1.
+  /// The next factor, on the time of so many visits together: the sum of four uniform numbers,
+  /// nearly normal, and never below 0.1.
   ///
   /// Source of the generator: Marsaglia 2003, Xorshift RNGs.
   mutating func next(visits: Int) -> Double {

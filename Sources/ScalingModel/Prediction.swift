@@ -8,8 +8,8 @@ public struct Prediction: Hashable, Sendable {
   public let seconds: Double
   /// Mean time computing, with what threads that share cores take from each other.
   public let computeSeconds: Double
-  /// What is left of the time beyond the computing of the rank that computes longest: transfers that
-  /// do not hide, the work that they are, and the start of the pass.
+  /// What is left of the time beyond the computing of the rank that computes longest: transfers
+  /// that do not hide, the work that they are, and the start of the pass.
   public let exposedSeconds: Double
   /// The longest time computing of any rank less the mean.
   public let imbalanceSeconds: Double

@@ -105,15 +105,14 @@ public struct Replay {
           if isHeld { for other in members { moving[rank].signal(other) } }
           if isReceived {
             if turn >= 2 { for other in members { moving[rank].await(other) } }
-            moving[rank].add(
-              "irecv \(ranks + previous[member % previous.count]) 0 "
-                + "\(Int(schedule.blockBytes[groups[(group - 1 - turn + 2 * count) % count][member % previous.count]]))"
-            )
+            let from = previous[member % previous.count]
+            let owners = groups[(group - 1 - turn + 2 * count) % count]
+            let bytes = Int(schedule.blockBytes[owners[member % previous.count]])
+            moving[rank].add("irecv \(ranks + from) 0 \(bytes)")
           }
           if isSent {
-            moving[rank].add(
-              "isend \(ranks + next[member % next.count]) 0 \(Int(schedule.blockBytes[owners[member % owners.count]]))"
-            )
+            let bytes = Int(schedule.blockBytes[owners[member % owners.count]])
+            moving[rank].add("isend \(ranks + next[member % next.count]) 0 \(bytes)")
           }
           if isSent || isReceived { moving[rank].add("waitall") }
         }

@@ -2,16 +2,16 @@
 /// computed on it, when what was found out about it is passed on.
 ///
 /// It follows what `RotatingStream` and its lanes do:
-/// - a group sends the block of a turn on as soon as it has it, and the next one has a place for it,
-///   which is that of the block before; the turn is over when both transfers are;
+/// - a group sends the block of a turn on as soon as it has it, and the next one has a place for
+///   it, which is that of the block before; the turn is over when both transfers are;
 /// - a member computes on the group's blocks of a turn when they are there and the turn before is
 ///   computed;
 /// - results of a turn are sent when all members have computed on it and those of the groups before
 ///   have come; a turn may not begin before those of two turns ago are on their way;
 /// - with results a rank keeps half of its own block for the end.
 ///
-/// Blocks of a group's members travel side by side and are taken together. A link sends one thing after
-/// the other.
+/// Blocks of a group's members travel side by side and are taken together. A link sends one thing
+/// after the other.
 struct RingSteps {
   /// Of each group, its members.
   let groups: [[Int]]

@@ -42,8 +42,8 @@ struct Schedule {
 
   /// A ring of groups.
   ///
-  /// - Parameter flowsPerHost: how many transfers leave each host at a time; nil if there are no rings
-  ///   but this one.
+  /// - Parameter flowsPerHost: how many transfers leave each host at a time; nil if there are no
+  ///   rings but this one.
   private init(
     groups: [[Int]], _ problem: DenseProblem, shape: AttentionShape, counts: [Int], hosts: [Int],
     travelling: Travelling, traffic: RouteTraffic, pass: AttentionPass, flowsPerHost: Double?,

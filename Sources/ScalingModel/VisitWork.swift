@@ -4,9 +4,9 @@ package import Sharding
 /// The visible pairs of one head between the queries of one rank and the keys of another, in closed
 /// form, so that 10¹⁰ of them can be asked for.
 ///
-/// With shards of n tokens, under a causal mask a rank sees of another in the zigzag layout n²/2, all
-/// of it of half the keys or by half the queries; in the striped layout a triangle with its diagonal
-/// or without; in the contiguous layout all of those before it and nothing of those after.
+/// With shards of n tokens, under a causal mask a rank sees of another in the zigzag layout n²/2,
+/// all of it of half the keys or by half the queries; in the striped layout a triangle with its
+/// diagonal or without; in the contiguous layout all of those before it and nothing of those after.
 package struct VisitWork {
   private let counts: [Double]
   private let kind: Kind

@@ -14,15 +14,15 @@ extension Sharding {
   /// Takes shards as they are: any runs, in any order, as many as a rank has.
   ///
   /// The order of a rank's runs is that of its rows, in files that it reads and tensors that it is
-  /// given. Empty runs are left out; runs that touch stay apart, and each travels by itself where the
-  /// others are of no use.
+  /// given. Empty runs are left out; runs that touch stay apart, and each travels by itself where
+  /// the others are of no use.
   ///
   /// - Parameters:
   ///   - shards: for each rank, the runs of positions that it holds; none is a rank without tokens.
   ///   - tokens: how many positions there are.
   /// - Throws: ``ShardingError``, unless every position of `0..<tokens` has exactly one owner.
-  /// - Complexity: O(R log R) for R runs of stride 1; a run with another stride is compared with all
-  ///   that lie across it. No memory for positions.
+  /// - Complexity: O(R log R) for R runs of stride 1; a run with another stride is compared with
+  ///   all that lie across it. No memory for positions.
   public init(shards: [[PositionRange]], tokens: Int) throws(ShardingError) {
     guard !shards.isEmpty else {
       throw ShardingError("A sequence needs a rank to hold it; give one list of runs a rank.")

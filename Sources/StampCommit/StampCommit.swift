@@ -3,8 +3,8 @@ import PackagePlugin
 
 /// Writes the commit that is checked out into a source file of the module BuildStamp.
 ///
-/// The command runs again when a commit is made or another one checked out, and when a file of the source
-/// changes, since that makes it a modified one.
+/// The command runs again when a commit is made or another one checked out, and when a file of the
+/// source changes, since that makes it a modified one.
 @main
 struct StampCommit: BuildToolPlugin {
   func createBuildCommands(context: PluginContext, target: any Target) throws -> [Command] {

@@ -14,7 +14,8 @@ extension PositionRange {
     let low = Swift.max(first, otherFirst)
     let high = Swift.min(last, otherLast)
     if low > high { return nil }
-    // first + i · stride = otherFirst + j · otherStride has solutions i in one class modulo `ownStep`.
+    // first + i · stride = otherFirst + j · otherStride has solutions i in one class modulo
+    // `ownStep`.
     let (divisor, inverse) = Self.greatestDivisor(stride, other.stride)
     let difference = otherFirst - first
     if difference % divisor != 0 { return nil }

@@ -19,7 +19,8 @@ public struct PositionRange: Hashable, Sendable {
   public init(start: Int, stride: Int = 1, count: Int) {
     precondition(stride >= 1, "A run of positions needs a stride of at least 1, not \(stride)")
     precondition(count >= 0, "A run of positions cannot hold \(count) positions")
-    // By division: swiftc 6.3.1 -O deletes a precondition on the overflow flag of an unused product.
+    // By division: swiftc 6.3.1 -O deletes a precondition on the overflow flag of an unused
+    // product.
     precondition(
       count <= (Int.max - Swift.max(start, 0)) / stride,
       "A run of \(count) positions with stride \(stride) from \(start) leaves the integers")

@@ -54,7 +54,8 @@ public struct Tensor<Element: PlainNumber>: ~Copyable, Sendable {
     mutating get { buffer.mutableSpan }
   }
 
-  /// The element at an index of one number for each dimension, checked; for tests and small tensors.
+  /// The element at an index of one number for each dimension, checked; for tests and small
+  /// tensors.
   ///
   /// - Precondition: The index lies within `shape`.
   /// - Complexity: O(`shape.rank`), with an allocation for the list of numbers.

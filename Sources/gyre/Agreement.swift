@@ -31,8 +31,8 @@ func agreeOnArguments(_ arguments: [String], on world: borrowing Communicator) t
       """, code: code)
 }
 
-/// Finds the settings, parses and runs a command on all ranks, and turns agreed failures into an exit
-/// code.
+/// Finds the settings, parses and runs a command on all ranks, and turns agreed failures into an
+/// exit code.
 ///
 /// An error that is not agreed ends the whole job and names the rank: the others may be waiting
 /// for it.

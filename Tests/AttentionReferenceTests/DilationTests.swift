@@ -2,8 +2,8 @@ import AttentionReference
 import Glibc
 import Testing
 
-/// The closed form of dilated attention, and its gradients, against branches that are computed one by
-/// one and merged by their softmax denominators.
+/// The closed form of dilated attention, and its gradients, against branches that are computed one
+/// by one and merged by their softmax denominators.
 @Suite("The oracle of dilated attention")
 struct DilationTests {
   private let tokens = 9

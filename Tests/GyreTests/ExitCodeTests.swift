@@ -3,8 +3,8 @@ import Tensors
 import TestSupport
 import Testing
 
-/// A mistake in the arguments ends with 64, also one that only shows once the ranks or the input are
-/// known; whatever else is wrong ends with 1.
+/// A mistake in the arguments ends with 64, also one that only shows once the ranks or the input
+/// are known; whatever else is wrong ends with 1.
 @Suite("Exit codes")
 struct ExitCodeTests {
   private static let random = ["attend", "--random", "1x64x4x2x8"]

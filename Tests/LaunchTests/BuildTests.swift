@@ -2,8 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// When the scripts build, and what they do where that cannot be, in a copy of the package that has a
-/// script for gyre.
+/// When the scripts build, and what they do where that cannot be, in a copy of the package that has
+/// a script for gyre.
 @Suite struct BuildTests {
   /// A package with `Launch`, one source and a built gyre that is newer.
   private struct Package {

@@ -2,7 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// `Launch/Dockerfile` and `Launch/gyre.def`, as far as they can be judged without building an image.
+/// `Launch/Dockerfile` and `Launch/gyre.def`, as far as they can be judged without building an
+/// image.
 @Suite struct ContainerTests {
   private static let recipes = ["Launch/Dockerfile", "Launch/gyre.def"]
 

@@ -59,8 +59,8 @@ struct EmulatedClusterTests {
     #expect(!outcome.errors.contains("node3"), "\(outcome.errors)")
   }
 
-  /// A full ring sends P − 1 blocks from each rank, and only the last rank of a host sends them over
-  /// its link: the others' next rank is on the same host, and reached through shared memory.
+  /// A full ring sends P − 1 blocks from each rank, and only the last rank of a host sends them
+  /// over its link: the others' next rank is on the same host, and reached through shared memory.
   @Test(arguments: [(2, 1), (2, 2), (4, 1), (4, 2)])
   func theLinksCarryTheRingAndLittleElse(hosts: Int, ranksPerHost: Int) throws {
     let folder = try TemporaryFolder()
@@ -87,8 +87,8 @@ struct EmulatedClusterTests {
     }
   }
 
-  /// A ring crosses a link for every rank whose neighbour is on another host, groups of hosts once for
-  /// every block of a host.
+  /// A ring crosses a link for every rank whose neighbour is on another host, groups of hosts once
+  /// for every block of a host.
   @Test(arguments: [("slot", 7), ("node", 14)])
   func groupsOfHostsSendABlockOnceALink(mapping: String, ringHops: Int) throws {
     let folder = try TemporaryFolder()

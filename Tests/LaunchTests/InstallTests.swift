@@ -6,7 +6,8 @@ import Testing
 @Suite struct InstallTests {
   private static let gyre = BuiltProducts.executable("gyre")
 
-  /// What stands in for Swift: it notes what it is asked for, and its `generate-manual` writes a page.
+  /// What stands in for Swift: it notes what it is asked for, and its `generate-manual` writes a
+  /// page.
   private func environment(_ folder: TemporaryFolder) throws -> [String: String] {
     var environment = try folder.shadowing(
       "swift",

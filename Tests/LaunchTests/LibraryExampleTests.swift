@@ -2,7 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The examples of Docs/Library.md and of the pages on extending: programs of their own on the library.
+/// The examples of Docs/Library.md and of the pages on extending: programs of their own on the
+/// library.
 @Suite(.timeLimit(.minutes(1))) struct LibraryExampleTests {
   /// What rank 0 prints, one loss a step.
   private func losses(ranks: Int) async throws -> [Double] {

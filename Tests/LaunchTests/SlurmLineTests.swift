@@ -4,8 +4,8 @@ import Testing
 
 /// What `Launch/slurm.sbatch` decides, without Slurm.
 @Suite struct SlurmLineTests {
-  /// The printed line in a job of this many tasks and CPUs a task, without the root user's option and
-  /// the binary; `wholeHost` is whether the job has all CPUs of its first host.
+  /// The printed line in a job of this many tasks and CPUs a task, without the root user's option
+  /// and the binary; `wholeHost` is whether the job has all CPUs of its first host.
   private func line(
     tasks: String?, cpusPerTask: String?, wholeHost: Bool = true, cores: Int = 8,
     _ command: [String]

@@ -41,7 +41,8 @@ final class SlurmMachine {
 
   struct Failure: Error { let message: String }
 
-  /// Variables with which Slurm's commands reach it, and with which the script runs the tests' gyre.
+  /// Variables with which Slurm's commands reach it, and with which the script runs the tests'
+  /// gyre.
   var environment: [String: String] {
     [
       "SLURM_CONF": "\(files.path)/slurm.conf",

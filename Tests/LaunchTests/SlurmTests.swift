@@ -127,7 +127,8 @@ struct SlurmTests {
     #expect(resumed.outputDigest == expected.outputDigest)
   }
 
-  /// The script runs as a copy in a folder of Slurm's: whoever hides the package is told what to do.
+  /// The script runs as a copy in a folder of Slurm's: whoever hides the package is told what to
+  /// do.
   @Test func aPackageThatCannotBeFoundIsSaid() throws {
     let slurm = try SlurmMachine()
     let copy = slurm.folder.path + "/job"

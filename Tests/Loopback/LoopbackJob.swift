@@ -5,9 +5,9 @@ package import SequenceParallel
 
 /// A job whose ranks are threads of this process, of which one runs at a time.
 ///
-/// Every call of the wire may hand over to another rank, and every wait does; which rank goes on, and
-/// what the network moves meanwhile, is drawn from the seed. A job therefore runs the same way each
-/// time it is given the same seed, with orders and delays that no cluster would show in years.
+/// Every call of the wire may hand over to another rank, and every wait does; which rank goes on,
+/// and what the network moves meanwhile, is drawn from the seed. A job therefore runs the same way
+/// each time it is given the same seed, with orders and delays that no cluster would show in years.
 package final class LoopbackJob: @unchecked Sendable {
   /// What a rank does.
   package typealias Body = (any Wire) throws -> Void
@@ -35,8 +35,8 @@ package final class LoopbackJob: @unchecked Sendable {
 
   /// Runs a job to its end.
   ///
-  /// - Throws: the first error of a rank, and ``LoopbackFault`` where the ranks wait for each other,
-  ///   or memory is touched that a message has.
+  /// - Throws: the first error of a rank, and ``LoopbackFault`` where the ranks wait for each
+  ///   other, or memory is touched that a message has.
   package static func run(ranks: Int, seed: UInt64, _ body: @escaping Body) throws {
     let job = LoopbackJob(ranks: ranks, seed: seed)
     for rank in 0..<ranks {
@@ -117,7 +117,8 @@ package struct LoopbackFault: Error, CustomStringConvertible {
   init(_ description: String) { self.description = description }
 }
 
-/// Random numbers of a seed: Steele, Lea, Flood 2014, Fast Splittable Pseudorandom Number Generators.
+/// Random numbers of a seed: Steele, Lea, Flood 2014, Fast Splittable Pseudorandom Number
+/// Generators.
 package struct SplitMix: RandomNumberGenerator {
   private var state: UInt64
 

@@ -3,10 +3,10 @@ import SequenceParallel
 
 /// Messages on their way between the ranks of a job, and the watch over their memory.
 ///
-/// A message moves in pieces of random size after a random delay. Some are taken out of the sender's
-/// memory at once, as small ones are by MPI; others leave it only when they have met their receive.
-/// What is sent must stay as it is until it has gone, and what is received into must stay as the
-/// network has left it.
+/// A message moves in pieces of random size after a random delay. Some are taken out of the
+/// sender's memory at once, as small ones are by MPI; others leave it only when they have met their
+/// receive. What is sent must stay as it is until it has gone, and what is received into must stay
+/// as the network has left it.
 final class LoopbackNetwork {
   /// Where messages meet: of one sequence, in order.
   struct Key: Hashable {

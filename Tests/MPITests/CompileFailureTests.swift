@@ -1,7 +1,8 @@
 import TestSupport
 import Testing
 
-/// Programs that reach for a buffer in flight: the compiler has to refuse each, for the right reason.
+/// Programs that reach for a buffer in flight: the compiler has to refuse each, for the right
+/// reason.
 @Suite("What must not compile")
 struct CompileFailureTests {
   struct Program: Sendable, CustomTestStringConvertible {

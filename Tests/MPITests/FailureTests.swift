@@ -24,7 +24,8 @@ struct FailureTests {
   @Test("An error of all ranks is thrown after MPI is finalized")
   func allThrow() async throws {
     let result = try await run("fails-together")
-    // By the first exit code that is not 0 mpirun ends the other ranks, whether they have told or not.
+    // By the first exit code that is not 0 mpirun ends the other ranks, whether they have told or
+    // not.
     #expect(result.standardError.contains(": all ranks fail on purpose"), "\(result)")
     #expect(!result.standardError.contains("MPI_ABORT"), "\(result)")
   }

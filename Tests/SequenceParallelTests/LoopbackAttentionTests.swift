@@ -7,8 +7,8 @@ import Sharding
 import Tensors
 import Testing
 
-/// The same attention by every stream, each against the oracle, with shards drawn at random: any runs,
-/// in any order, of any size.
+/// The same attention by every stream, each against the oracle, with shards drawn at random: any
+/// runs, in any order, of any size.
 @Suite("Attention over streams on the loopback wire")
 struct LoopbackAttentionTests {
   @Test("what comes of the plain ring comes of every stream, and is what the oracle says")
@@ -155,7 +155,8 @@ private struct RandomShards {
     case .plain: return PlainRing(sizes: sizes, on: wire)
     case .rotating:
       return try RotatingStream(
-        schedule: RingSchedule(groups: groups, meetings: Meetings(ranks: ranks, sees: sees)), sizes: sizes,
+        schedule: RingSchedule(groups: groups, meetings: Meetings(ranks: ranks, sees: sees)),
+        sizes: sizes,
         overlaps: true, timeline: nil, on: wire)
     case .direct:
       return DirectStream(sees: sees, sizes: sizes, overlaps: true, timeline: nil, on: wire)

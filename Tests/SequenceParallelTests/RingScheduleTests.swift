@@ -91,8 +91,8 @@ struct RingScheduleTests {
   }
 
   @Test func nothingIsSentThatNobodyNeeds() {
-    // With a causal mask over contiguous shards a block goes to the ranks after its owner; with a mask of
-    // segments that are shards, nowhere.
+    // With a causal mask over contiguous shards a block goes to the ranks after its owner; with a
+    // mask of segments that are shards, nowhere.
     let causal = schedule(
       .contiguous, tokens: 40, groups: groups(ranks: 4, size: 1), pattern: CausalPattern())
     #expect(causal.hops == [3, 2, 1, 0])

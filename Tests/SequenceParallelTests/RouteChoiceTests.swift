@@ -74,7 +74,8 @@ struct RouteChoiceTests {
     let planner = RoutePlanner(
       problem(.zigzag, tokens: 800, ranks: ranks, queryHeads: 8, kvHeads: 1),
       topology: Topology(ranks: ranks, ranksPerNode: 1))
-    // To seven others keys and values, and to seven owners gradients of both, 512 bytes a token each.
+    // To seven others keys and values, and to seven owners gradients of both, 512 bytes a token
+    // each.
     let block = Double(100 * 2 * 64 * 4)
     #expect(
       planner.traffic(on: .allgather, .forward).bytesToOtherHosts
@@ -99,8 +100,8 @@ struct RouteChoiceTests {
     let ring = planner.traffic(on: .query, .forward)
     #expect(
       ring.bytesSent == [
-        // Results of ranks 1, 2, 3 go home from rank 0; blocks of r … 3 go on from r, and results of
-        // those that did not begin there.
+        // Results of ranks 1, 2, 3 go home from rank 0; blocks of r … 3 go on from r, and results
+        // of those that did not begin there.
         3 * result, 3 * block + 2 * result, 2 * block + result, block,
       ])
     // From 2 to 1, and from 0 home to 2 and 3; 1 passes results on to 0, on the same host.

@@ -1,6 +1,7 @@
 import Testing
 
-/// Within a module folders use each other one way only, so that they can be read one after the other.
+/// Within a module folders use each other one way only, so that they can be read one after the
+/// other.
 @Suite struct FolderTests {
   /// For each module, which of its folders use which.
   private func uses() throws -> [String: [String: [String: String]]] {

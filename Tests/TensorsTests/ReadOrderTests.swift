@@ -105,8 +105,8 @@ struct ReadOrderTests {
     }
   }
 
-  // Runs of a head's tokens beyond 64 KiB, rows of tokens more than 4 KiB apart, and a head dim that
-  // is read one element at a time.
+  // Runs of a head's tokens beyond 64 KiB, rows of tokens more than 4 KiB apart, and a head dim
+  // that is read one element at a time.
   @Test("Slices beyond the size of a window", arguments: orders)
   func largeSlices(order: Order) throws {
     let folder = try TemporaryFolder()

@@ -5,7 +5,8 @@ import Testing
 
 @Suite("Reading slices of rows")
 struct ReadSliceTests {
-  /// A file with a tensor `before` of three elements and a tensor `x`, whose element i is `value(i)`.
+  /// A file with a tensor `before` of three elements and a tensor `x`, whose element i is
+  /// `value(i)`.
   private static func file(
     _ folder: TemporaryFolder, _ type: ElementType, _ shape: Shape, value: (Int) -> Float
   ) throws -> TensorSource {

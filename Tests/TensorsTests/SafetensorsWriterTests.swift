@@ -77,7 +77,8 @@ struct SafetensorsWriterTests {
     let creator = try SafetensorsWriter.create(layout, token: "job-7")
     for rank in (0..<worldSize).reversed() {
       let writer = try SafetensorsWriter.join(layout, token: "job-7")
-      // Striped for `o` and `lse`, so that no two rows of a rank are neighbours; contiguous for `h`.
+      // Striped for `o` and `lse`, so that no two rows of a rank are neighbours; contiguous for
+      // `h`.
       let striped = PositionRange(
         start: rank, stride: worldSize, count: max(0, (37 - rank + worldSize - 1) / worldSize))
       let contiguous = PositionRange(37 * rank / worldSize..<37 * (rank + 1) / worldSize)

@@ -11,7 +11,8 @@ public enum MPIJob {
   ///   - program: the name of an executable of this package.
   ///   - arguments: its arguments.
   ///   - ranks: how many processes to start.
-  ///   - environment: variables added for mpirun, which passes those named `OMPI_…` on to the ranks.
+  ///   - environment: variables added for mpirun, which passes those named `OMPI_…` on to the
+  ///     ranks.
   ///   - wrapper: a command with arguments that runs mpirun, which follows as its last arguments.
   ///   - timeoutSeconds: after how long the whole job is killed.
   /// - Returns: how mpirun ended, and what all ranks wrote.
@@ -20,8 +21,8 @@ public enum MPIJob {
     program: String, arguments: [String] = [], ranks: Int, environment: [String: String] = [:],
     wrapper: [String] = [], timeoutSeconds: Double = 60
   ) async throws -> CommandResult {
-    // Ranks that wait inside MPI give their cores away, as they do where there are more of them than
-    // cores: a machine that does other work too has fewer cores than it says.
+    // Ranks that wait inside MPI give their cores away, as they do where there are more of them
+    // than cores: a machine that does other work too has fewer cores than it says.
     var options = [
       "-n", "\(ranks)", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1",
     ]

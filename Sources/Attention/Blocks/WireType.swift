@@ -9,7 +9,7 @@ public enum WireType: String, Hashable, Sendable, CaseIterable {
   /// The upper half of a `Float`.
   case bf16
   /// Integers from −127 to 127 times a scale for each token and KV head, one for its key and one
-  /// for its value; see ``Int8Row``.
+  /// for its value. Scales are rounded so that their products are exact.
   case int8
 
   /// The form that loses nothing of what a file holds.

@@ -1,7 +1,7 @@
 public import Tensors
 
-/// Several patterns laid over each other: a query sees a key if all of them let it, and what they add
-/// to its score is added up.
+/// Several patterns laid over each other: a query sees a key if all of them let it, and what they
+/// add to its score is added up.
 public struct IntersectedPattern: AttentionPattern {
   private let patterns: [any AttentionPattern]
 

@@ -1,9 +1,10 @@
 /// A mask that a run can be asked for: its name, the pattern that it makes, and its definition.
 ///
-/// Each is in its pattern's file. Where a run has several, a query sees a key if all of them allow it.
+/// Each is in its pattern's file. Where a run has several, a query sees a key if all of them allow
+/// it.
 public protocol Mask: Codable, Hashable, Sendable, CustomStringConvertible {
-  /// Its option on the command line without dashes, and its field in reports, which holds the mask as
-  /// it is encoded.
+  /// Its option on the command line without dashes, and its field in reports, which holds the mask
+  /// as it is encoded.
   static var name: String { get }
 
   /// What that field holds without the mask; nil for null.
@@ -27,8 +28,8 @@ public protocol Mask: Codable, Hashable, Sendable, CustomStringConvertible {
   /// It shares no code with ``pattern(tokens:keyTokens:)``, which is held to it.
   func allows(query: Int, key: Int, tokens: Int, keyTokens: Int) -> Bool
 
-  /// The visible pairs of one head where a sequence attends to itself, in closed form and in floating
-  /// point since they may exceed an integer; nil where they have to be counted.
+  /// The visible pairs of one head where a sequence attends to itself, in closed form and in
+  /// floating point since they may exceed an integer; nil where they have to be counted.
   func pairs(tokens: Double) -> Double?
 }
 

@@ -3,8 +3,8 @@ import Tensors
 /// Which keys each query of a run sees, as it was asked for: what the command, the benchmarks, the
 /// predictor, the check and the reports hand on to each other.
 ///
-/// It is a list of masks, all of which must allow a pair; without any it is full attention. It knows no
-/// numbers of tokens: ``pattern(tokens:keyTokens:)`` makes of it what kernels ask.
+/// It is a list of masks, all of which must allow a pair; without any it is full attention. It
+/// knows no numbers of tokens: ``pattern(tokens:keyTokens:)`` makes of it what kernels ask.
 public struct PatternChoice: Hashable, Sendable {
   /// All masks that there are, in the order of reports.
   ///
@@ -54,8 +54,8 @@ public struct PatternChoice: Hashable, Sendable {
     }
   }
 
-  /// The visible pairs of one head where a sequence attends to itself, in floating point since they may
-  /// exceed an integer.
+  /// The visible pairs of one head where a sequence attends to itself, in floating point since they
+  /// may exceed an integer.
   ///
   /// - Complexity: O(1) for no mask and for one that has a closed form; else they are counted.
   public func pairs(tokens: Int) -> Double {

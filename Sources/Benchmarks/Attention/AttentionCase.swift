@@ -49,8 +49,8 @@ package struct AttentionCase {
   func requireCountable(tokens: Int) throws {
     guard pattern.pairs(tokens: tokens) * Double(shape.queryHeads) < 0x1p61 else {
       throw UserError.usage(
-        "\(grouped(tokens)) tokens of \(counted(shape.queryHeads, "head")) are more pairs than can be "
-          + "counted; give fewer --tokens or --heads.")
+        "\(grouped(tokens)) tokens of \(counted(shape.queryHeads, "head")) are more pairs than "
+          + "can be counted; give fewer --tokens or --heads.")
     }
   }
 }

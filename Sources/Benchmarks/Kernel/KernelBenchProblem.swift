@@ -38,8 +38,8 @@ package struct KernelBenchProblem {
   private var scale: Double { 1 / Double(shape.headDim).squareRoot() }
   private var team: ThreadTeam { ThreadTeam(threads: threads) }
 
-  /// What a pass holds at most, in bytes: queries, keys and values and the same packed, outputs, and of a
-  /// backward pass the gradients of all.
+  /// What a pass holds at most, in bytes: queries, keys and values and the same packed, outputs,
+  /// and of a backward pass the gradients of all.
   func residentBytes(_ pass: KernelPass) -> Double {
     let dims = Double(shape.headDim) + Double(shape.valueHeadDim)
     let rows =

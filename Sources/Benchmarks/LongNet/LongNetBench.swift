@@ -35,8 +35,8 @@ package struct LongNetBench {
     let most = Double(tokens.last ?? 0)
     guard most * most * Double(shape.queryHeads) < 0x1p61 else {
       throw UserError.usage(
-        "\(grouped(tokens.last ?? 0)) tokens of \(counted(shape.queryHeads, "head")) are more pairs than "
-          + "can be counted; give fewer --tokens or --heads.")
+        "\(grouped(tokens.last ?? 0)) tokens of \(counted(shape.queryHeads, "head")) are more "
+          + "pairs than can be counted; give fewer --tokens or --heads.")
     }
   }
 
@@ -81,8 +81,8 @@ package struct LongNetBench {
   /// - Parameters:
   ///   - tokens: ascending.
   ///   - denseLimit: the most tokens for dense attention.
-  ///   - contestantIsOver: called for every one of a round, and of the one that warms up, with its part
-  ///     of the whole.
+  ///   - contestantIsOver: called for every one of a round, and of the one that warms up, with its
+  ///     part of the whole.
   ///   - branches: of dilated attention over so many tokens.
   package func measure(
     tokens: [Int], denseLimit: Int, repeats: Int, on world: borrowing Communicator,

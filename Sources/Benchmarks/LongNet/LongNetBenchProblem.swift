@@ -14,8 +14,8 @@ struct LongNetBenchProblem {
 
   private var inputs: BenchInputs { BenchInputs(shape: shape, tokens: tokens, queryTokens: tokens) }
 
-  /// A pass of the distributed operator with its inputs: rows are gathered, computed on, and merged at
-  /// home as on any rank of a job.
+  /// A pass of the distributed operator with its inputs: rows are gathered, computed on, and merged
+  /// at home as on any rank of a job.
   func prepared(
     _ pass: KernelPass, on world: borrowing Communicator
   ) throws -> any BenchPass {

@@ -56,7 +56,8 @@ package struct GnuplotScript {
   func script(_ format: PictureFormat, output: String, data: String) -> String {
     let (width, height) = (layout.width, layout.height)
     var lines = [
-      "# Draws \(Self.line(output)) from \(Self.line(data)): run gnuplot on this file, in its folder.",
+      "# Draws \(Self.line(output)) from \(Self.line(data)): run gnuplot on this file, in its "
+        + "folder.",
       "set encoding utf8",
       "set terminal " + format.terminal(width: width, height: height, colors.background),
       // A name that begins with | or < would be a command.
@@ -129,8 +130,10 @@ package struct GnuplotScript {
       + (index == 0 ? layout.legend.map(legendEntry) : [])
     if index == 0, !layout.legend.isEmpty {
       lines.append(
-        "set key at screen \(layout.legendLeft / layout.width), screen \((place.top + 6) / layout.height)"
-          + " left top Left reverse samplen 2.2 spacing \(layout.legend.count > 16 ? 1 : 1.35) width 0 font \"Arial,13\""
+        "set key at screen \(layout.legendLeft / layout.width), screen "
+          + "\((place.top + 6) / layout.height)"
+          + " left top Left reverse samplen 2.2 spacing \(layout.legend.count > 16 ? 1 : 1.35) "
+          + "width 0 font \"Arial,13\""
           + " textcolor rgb \"\(colors.text)\"")
     }
     lines.append("plot \(plots.joined(separator: ", \\\n  "))")
@@ -172,7 +175,8 @@ package struct GnuplotScript {
     switch series.style.form {
     case .bars:
       return [
-        "\(point):\(column("left")):\(column("right")):\(column("base")):\(column("y")) \(style) notitle"
+        "\(point):\(column("left")):\(column("right")):\(column("base")):\(column("y")) \(style) "
+          + "notitle"
       ] + bars
     case .line, .markers, .guide: return bars + ["\(point) \(style) notitle"]
     }

@@ -6,7 +6,8 @@ public import Tensors
 /// Exact attention over a sequence that is sharded among ranks, forward and backward.
 ///
 /// ```swift
-/// let problem = ShardedAttention(shape: shape, queries: shards, keys: shards, pattern: CausalPattern())
+/// let problem = ShardedAttention(
+///   shape: shape, queries: shards, keys: shards, pattern: CausalPattern())
 /// var attention = try DistributedAttention(problem, route: .ring, on: world)
 /// attention.pack(keys: k, values: v)                 // this rank's own rows
 /// let output = try attention.forward(q)
@@ -14,8 +15,8 @@ public import Tensors
 /// ```
 ///
 /// Memory is O(shard): the rank's queries and outputs, its block, and two more blocks that travel;
-/// ``Route/heads`` has as much again for its share of the heads, and only ``Route/allgather`` holds the
-/// blocks of all.
+/// ``Route/heads`` has as much again for its share of the heads, and only ``Route/allgather`` holds
+/// the blocks of all.
 public struct DistributedAttention: ~Copyable {
   /// What is computed.
   public let problem: ShardedAttention
@@ -129,7 +130,8 @@ public struct DistributedAttention: ~Copyable {
   /// ``Route/ring`` each rank sends `(P − 1) · n · kvHeads · (headDim + valueHeadDim)` elements
   /// of the wire type a batch, for shards of `n` keys, with two scales a key and head where it is
   /// int8, or less where blocks are of no use. With ``Route/heads`` it sends (P − 1)/P of its
-  /// block and of its `4 · n · queryHeads · (headDim + valueHeadDim + 2)` bytes of queries and outputs.
+  /// block and of its `4 · n · queryHeads · (headDim + valueHeadDim + 2)` bytes of queries and
+  /// outputs.
   ///
   /// - Parameters:
   ///   - queries: this rank's queries, `[batch, tokens, queryHeads, headDim]`.
@@ -146,9 +148,9 @@ public struct DistributedAttention: ~Copyable {
   /// The backward pass of the same queries, keys and values, called by all ranks together.
   ///
   /// `10 · headDim` flops a visible pair where both head dims are equal. Keys and values travel as
-  /// in the forward pass, or queries do, as ``backwardDecision`` says; their gradients follow them in
-  /// `Float`, as many hops: one fewer than if owners sent away what they find out about their own
-  /// blocks.
+  /// in the forward pass, or queries do, as ``backwardDecision`` says; their gradients follow them
+  /// in `Float`, as many hops: one fewer than if owners sent away what they find out about their
+  /// own blocks.
   ///
   /// - Parameters:
   ///   - queries: those of the forward pass.

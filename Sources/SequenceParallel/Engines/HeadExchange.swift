@@ -3,8 +3,8 @@ import MPI
 import Sharding
 import Tensors
 
-/// Ranks of a row exchange tokens for heads, each column computes its heads on a route of its own, and
-/// what it finds out goes back to the tokens' owners.
+/// Ranks of a row exchange tokens for heads, each column computes its heads on a route of its own,
+/// and what it finds out goes back to the tokens' owners.
 ///
 /// An engine keeps nothing of a pass but the packed blocks, so that any number of layers can share
 /// it: queries travel in the backward pass again, with outputs and their gradients. Blocks are
@@ -208,7 +208,8 @@ final class HeadExchange: AttentionEngine {
       count: problem.shape.batch, rows: shares.map(\.queryHeads.count), columns: queryCounts)
   }
 
-  /// From `[batch, tokens, queryHeads, headDim]` to `[batch, tokens of the row, own heads, headDim]`.
+  /// From `[batch, tokens, queryHeads, headDim]` to `[batch, tokens of the row, own heads,
+  /// headDim]`.
   private func toHeads(
     _ name: String, _ tensor: borrowing Tensor<Float>, headDim: Int
   ) throws(MPIError) -> Tensor<Float> {

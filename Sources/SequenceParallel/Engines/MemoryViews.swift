@@ -18,8 +18,8 @@ struct Lent<Value: ~Copyable>: ~Copyable {
   deinit {}
 }
 
-/// Blocks and results as they lie in the memory of a stream: the one place where a piece becomes what
-/// kernels read and write.
+/// Blocks and results as they lie in the memory of a stream: the one place where a piece becomes
+/// what kernels read and write.
 extension ShardedAttention {
   /// Keys and values of an owner.
   func block(of owner: Int, at piece: Piece) -> Lent<KeyValueBlock> {

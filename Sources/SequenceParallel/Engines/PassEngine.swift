@@ -2,9 +2,11 @@ import Attention
 import MPI
 import Tensors
 
-/// A way to bring queries and keys of ranks that have the same heads together: what travels, on a stream.
+/// A way to bring queries and keys of ranks that have the same heads together: what travels, on a
+/// stream.
 ///
-/// All its functions but ``traffic``, ``timing`` and ``ownGradient()`` are called by all ranks together.
+/// All its functions but ``traffic``, ``timing`` and ``ownGradient()`` are called by all ranks
+/// together.
 protocol PassEngine: AnyObject {
   /// The messages of this rank so far.
   var traffic: Traffic { get }

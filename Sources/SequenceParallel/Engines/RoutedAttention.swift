@@ -5,16 +5,16 @@ import Tensors
 
 /// Attention among ranks that have the same heads, each pass on a route of its own.
 ///
-/// Keys that travel the same way in both passes do so on one stream, and stay packed there. Whatever
-/// only the backward pass needs is made when it first comes.
+/// Keys that travel the same way in both passes do so on one stream, and stay packed there.
+/// Whatever only the backward pass needs is made when it first comes.
 final class RoutedAttention: AttentionEngine {
   let problem: ShardedAttention
   private let world: Communicator
   private let team: ThreadTeam
   private let maker: StreamMaker
   private let backwardRoute: Route
-  /// Where this rank's own packed keys and values lie: in the stream on which they travel, or in memory
-  /// of their own where they stay.
+  /// Where this rank's own packed keys and values lie: in the stream on which they travel, or in
+  /// memory of their own where they stay.
   let ownBlock: Piece
   private let forwardEngine: any PassEngine
   /// Nil until it is needed, unless it is that of the forward pass or has this rank's own keys.
@@ -25,8 +25,8 @@ final class RoutedAttention: AttentionEngine {
   ///
   /// - Parameters:
   ///   - planner: of their problem.
-  ///   - forward: the route of the forward pass, which can serve these ranks; what it says of heads is
-  ///     settled.
+  ///   - forward: the route of the forward pass, which can serve these ranks; what it says of heads
+  ///     is settled.
   ///   - backward: that of the backward pass.
   ///   - world: the ranks of the problem.
   init(

@@ -1,8 +1,8 @@
 import Attention
 import MPI
 
-/// Makes streams of blocks on their way between ranks that have the same heads, called by all of them
-/// together.
+/// Makes streams of blocks on their way between ranks that have the same heads, called by all of
+/// them together.
 struct StreamMaker {
   private let planner: RoutePlanner
   private let part: DistributedAttention.Part

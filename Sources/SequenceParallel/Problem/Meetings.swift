@@ -2,12 +2,12 @@ package import Attention
 package import Sharding
 import Tensors
 
-/// Which rank has work to do on the block of which owner: found out once for a problem, and shared by
-/// all that asks where blocks go.
+/// Which rank has work to do on the block of which owner: found out once for a problem, and shared
+/// by all that asks where blocks go.
 ///
-/// Shards are runs of positions, and what a mask lets through is mostly a region with few edges. So a
-/// rectangle of many runs is asked for at once, and only halved where an edge goes through it: with
-/// the usual masks and layouts there are O(P) questions, and P² only where a pattern is unsure
+/// Shards are runs of positions, and what a mask lets through is mostly a region with few edges. So
+/// a rectangle of many runs is asked for at once, and only halved where an edge goes through it:
+/// with the usual masks and layouts there are O(P) questions, and P² only where a pattern is unsure
 /// everywhere.
 package struct Meetings: Hashable, Sendable {
   /// For each rank, the owners whose blocks it has work to do on.

@@ -1,8 +1,8 @@
 import Attention
 import Tensors
 
-/// The runs of all shards in the order of their starts, halved again and again, so that a pattern can
-/// be asked about many of them at once.
+/// The runs of all shards in the order of their starts, halved again and again, so that a pattern
+/// can be asked about many of them at once.
 struct RunTree {
   private let runs: [PositionRange]
   /// For each run, the rank that holds it.
@@ -54,8 +54,8 @@ struct RunTree {
     return PositionRange(runs[range.lowerBound].start..<end)
   }
 
-  /// The first rows, the last, and those before the last, of runs that lie between each other at equal
-  /// distances, as those of striped shards.
+  /// The first rows, the last, and those before the last, of runs that lie between each other at
+  /// equal distances, as those of striped shards.
   private func witnesses(_ range: Range<Int>) -> [PositionRange] {
     let first = runs[range.lowerBound]
     let distance = runs[range.lowerBound + 1].start - first.start
@@ -125,8 +125,8 @@ struct RunTree {
     return found.map(RankSet.init)
   }
 
-  /// Where, in the order of runs, ranks stop to go up, or down, by one: the end of the stretch of each
-  /// run.
+  /// Where, in the order of runs, ranks stop to go up, or down, by one: the end of the stretch of
+  /// each run.
   private var stretches: [Int] {
     var ends = [Int](repeating: runs.count, count: runs.count)
     for index in runs.indices.reversed().dropFirst() {

@@ -4,8 +4,8 @@ import Tensors
 
 /// What is to be computed, and which rank holds what of it.
 ///
-/// `o_i = Σ_j softmax_j(f(scale · q_i·k_j) + bias_ij) v_j` over all keys of all ranks. It is a value
-/// that every rank has for itself; ``DistributedAttention`` computes it.
+/// `o_i = Σ_j softmax_j(f(scale · q_i·k_j) + bias_ij) v_j` over all keys of all ranks. It is a
+/// value that every rank has for itself; ``DistributedAttention`` computes it.
 public struct ShardedAttention: ShardedProblem {
   /// The dimensions of the problem.
   public let shape: AttentionShape

@@ -1,7 +1,7 @@
 import Attention
 
-/// What is asked of the backward pass: the forward pass's way, with keys or queries on it, or a route
-/// of its own.
+/// What is asked of the backward pass: the forward pass's way, with keys or queries on it, or a
+/// route of its own.
 public enum BackwardRoute: Hashable, Sendable {
   /// Keys and values, and their gradients after them.
   case keys
@@ -27,10 +27,9 @@ public struct BackwardDecision: Hashable, Sendable {
 extension RoutePlanner {
   /// Decides what travels in the backward pass; every rank finds the same.
   ///
-  /// The bytes are those that all ranks together would send, without what a mask saves. Where nothing
-  /// is sent, as in shared memory, keys travel. Queries are less where every query head has its own
-  /// keys in single precision, and keys where query heads share them
-  /// (``TravellingBytes``).
+  /// The bytes are those that all ranks together would send, without what a mask saves. Where
+  /// nothing is sent, as in shared memory, keys travel. Queries are less where every query head has
+  /// its own keys in single precision, and keys where query heads share them (``TravellingBytes``).
   ///
   /// - Parameters:
   ///   - asked: what is asked for.

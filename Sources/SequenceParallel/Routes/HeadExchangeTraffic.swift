@@ -4,11 +4,11 @@ import Sharding
 extension RoutePlanner {
   /// What ranks exchange with those of their rows in one pass, tokens for heads and back.
   ///
-  /// With A columns that divide query heads H and KV heads, and shards of n tokens, whose keys and values
-  /// are κ bytes a token, a sequence costs
+  /// With A columns that divide query heads H and KV heads, and shards of n tokens, whose keys and
+  /// values are κ bytes a token, a sequence costs
   ///
-  /// - forward `(A − 1)/A · n · (4 · H · (D + Dv + 2) + κ)`: queries and blocks go out, outputs come
-  ///   back with their log-sum-exps in two floats;
+  /// - forward `(A − 1)/A · n · (4 · H · (D + Dv + 2) + κ)`: queries and blocks go out, outputs
+  ///   come back with their log-sum-exps in two floats;
   /// - backward `(A − 1)/A · n · (4 · H · (2 · D + 2 · Dv + 2) + γ)`: queries, outputs and their
   ///   gradients go out, `dq`, `dk` and `dv` come back, where γ are the bytes of the gradients of a
   ///   key and its value, which is `4 · kvHeads · (D + Dv)` unless sums are reproducible.

@@ -4,7 +4,8 @@ import Sharding
 /// Ranks in rows and columns: those of a row share the heads out among them, those of a column have
 /// the same heads and pass blocks round a ring.
 ///
-/// The ranks of a row are neighbours, so that where a row fits a node nothing but the ring leaves it.
+/// The ranks of a row are neighbours, so that where a row fits a node nothing but the ring leaves
+/// it.
 ///
 /// Source: Fang and Zhao 2024, USP: A Unified Sequence Parallelism Approach for Long Context
 /// Generative AI; with one row Jacobs et al. 2023, DeepSpeed Ulysses.

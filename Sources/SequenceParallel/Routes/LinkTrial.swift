@@ -27,8 +27,8 @@ package final class LinkTrial {
   private let outgoing: Piece
   private let incoming: [Piece]
 
-  /// Makes the memory, called by all ranks of the communicator together: that of one message to send,
-  /// and of one from each other rank.
+  /// Makes the memory, called by all ranks of the communicator together: that of one message to
+  /// send, and of one from each other rank.
   package init(
     _ pattern: Pattern, byteCount: Int, on communicator: borrowing Communicator
   ) throws(MPIError) {

@@ -8,8 +8,8 @@ import Tensors
 public struct MeasuredSpeeds: Hashable, Sendable {
   /// Floating-point operations a second of the slowest rank, all computing at once.
   public let flopsPerSecond: Double
-  /// Bytes a second that the slowest host sends while it receives as many, all at once; or a rank, if
-  /// all are on one host.
+  /// Bytes a second that the slowest host sends while it receives as many, all at once; or a rank,
+  /// if all are on one host.
   public let bytesPerSecond: Double
   /// Seconds of a short message.
   public let latency: Double
@@ -34,7 +34,8 @@ public struct MeasuredSpeeds: Hashable, Sendable {
   ) throws(MPIError) {
     try world.barrier()
     let flops = Self.flopsPerSecond(shape: shape, team: team)
-    // One rank of each host, since the ranks of a host share its link; or all ranks of a single host.
+    // One rank of each host, since the ranks of a host share its link; or all ranks of a single
+    // host.
     let ring =
       topology.nodes.count == 1 ? topology.nodes[0] : topology.nodes.compactMap(\.first)
     let long = try Self.secondsOfShift(of: Self.messageBytes, round: ring, on: world)
@@ -62,7 +63,8 @@ public struct MeasuredSpeeds: Hashable, Sendable {
     return Double(tokens * tokens * team.threads * shape.forwardFlopsPerPair) / seconds
   }
 
-  /// Messages from each of some ranks to the next; 0 for a single rank and for those that have none.
+  /// Messages from each of some ranks to the next; 0 for a single rank and for those that have
+  /// none.
   private static func secondsOfShift(
     of byteCount: Int, round ranks: [Int], on world: borrowing Communicator
   ) throws(MPIError) -> Double {

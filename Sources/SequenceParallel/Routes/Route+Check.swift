@@ -14,12 +14,12 @@ extension Route {
       }
     } else if travelling == .queries {
       throw RouteError(
-        "Where all ranks share the heads nothing travels between them; leave --travel queries out, or "
-          + "choose a mesh of several rows.")
+        "Where all ranks share the heads nothing travels between them; leave --travel queries "
+          + "out, or choose a mesh of several rows.")
     } else if delivery != .rotating || grouping != .alone {
       throw RouteError(
-        "Where all ranks share the heads nothing travels between them; leave the other transport out, "
-          + "or choose a mesh of several rows.")
+        "Where all ranks share the heads nothing travels between them; leave the other transport "
+          + "out, or choose a mesh of several rows.")
     }
     guard let backward else { return }
     if backward == .queries, grid.columns > 1, grid.rows == 1 {
@@ -30,8 +30,8 @@ extension Route {
     if case .route(let own) = backward {
       guard own.heads == heads else {
         throw RouteError(
-          "Heads are shared in both passes alike, and \(self) and \(own) share them differently; give "
-            + "both passes the same.")
+          "Heads are shared in both passes alike, and \(self) and \(own) share them differently; "
+            + "give both passes the same.")
       }
       try own.check(ranks: ranks, topology: topology)
     }

@@ -1,8 +1,8 @@
 /// What travels where in one pass: four answers, each independent of the others.
 ///
 /// Usual answers have names, such as ``ring``, and a name is a start: `Route.hierarchical` with
-/// ``travelling`` set to `.queries` sends queries from host to host. ``check(ranks:topology:)`` says
-/// which combinations make no sense, and why.
+/// ``travelling`` set to `.queries` sends queries from host to host. ``check(ranks:topology:)``
+/// says which combinations make no sense, and why.
 ///
 /// A way that is not there yet is a ``Delivery`` in a file of its own (`Docs/Extend-Route.md`).
 public struct Route: Hashable, Sendable {
@@ -60,8 +60,9 @@ public enum HeadSharing: Hashable, Sendable {
   case nobody
   /// Each of all ranks computes some heads for the tokens of all, as in DeepSpeed-Ulysses.
   case everybody
-  /// Ranks stand in a grid, as in USP: the `columns` neighbouring ranks of a row share the heads out
-  /// among them, and blocks travel among the `rows` ranks of a column. There are `columns · rows` ranks.
+  /// Ranks stand in a grid, as in USP: the `columns` neighbouring ranks of a row share the heads
+  /// out among them, and blocks travel among the `rows` ranks of a column. There are `columns ·
+  /// rows` ranks.
   case grid(columns: Int, rows: Int)
 }
 
@@ -82,8 +83,8 @@ extension Route {
   /// Each rank computes some heads for the tokens of all: a `mesh` of one row.
   public static let heads = Route(heads: .everybody)
 
-  /// Each of `heads` neighbouring ranks computes some heads for the tokens of all of them; blocks of
-  /// its heads go round a ring of `ring` such groups.
+  /// Each of `heads` neighbouring ranks computes some heads for the tokens of all of them; blocks
+  /// of its heads go round a ring of `ring` such groups.
   ///
   /// There are `heads · ring` ranks.
   public static func mesh(heads: Int, ring: Int) -> Route {

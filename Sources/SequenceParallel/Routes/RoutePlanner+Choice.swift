@@ -18,8 +18,8 @@ extension RoutePlanner {
   ///
   /// Where all ranks share a host nothing needs to be sent, and that is `shared`. Elsewhere a route
   /// takes as long as the rank with most pairs computes or the host that sends most bytes to others
-  /// sends, whichever is longer, since one hides behind the other; exchanges of heads are waited for
-  /// besides; and a latency each step. Where others are not at least a twentieth faster, blocks
+  /// sends, whichever is longer, since one hides behind the other; exchanges of heads are waited
+  /// for besides; and a latency each step. Where others are not at least a twentieth faster, blocks
   /// travel between hosts once. A mesh is not proposed.
   ///
   /// - Parameters:
@@ -104,8 +104,8 @@ extension RoutePlanner {
 }
 
 extension AttentionPattern {
-  /// About how many pairs of a rectangle are visible: where an edge goes through one whose sides are
-  /// as short as `finest`, half of it.
+  /// About how many pairs of a rectangle are visible: where an edge goes through one whose sides
+  /// are as short as `finest`, half of it.
   fileprivate func estimatedPairs(
     keys: PositionRange, queries: PositionRange, finest: Int
   ) -> Double {

@@ -5,9 +5,10 @@ extension RoutePlanner {
   /// The bytes that the tensors of each rank take at most.
   ///
   /// These are queries, outputs, log-sum-exps and row sums, what rounding takes from the results of
-  /// queries, and the blocks and results that streams keep; for the backward pass as much again for the
-  /// queries' side, the blocks and results of its own stream, and the gradients of keys and values that
-  /// are given back. Where ranks share heads, also whatever is largest of what comes and goes.
+  /// queries, and the blocks and results that streams keep; for the backward pass as much again for
+  /// the queries' side, the blocks and results of its own stream, and the gradients of keys and
+  /// values that are given back. Where ranks share heads, also whatever is largest of what comes
+  /// and goes.
   ///
   /// - Parameters:
   ///   - route: of the forward pass, which can serve these ranks.
@@ -34,8 +35,8 @@ extension RoutePlanner {
     return bytes
   }
 
-  /// What the streams of both passes keep of blocks and results, and the rank's own keys, values and
-  /// their gradients where those are in no stream.
+  /// What the streams of both passes keep of blocks and results, and the rank's own keys, values
+  /// and their gradients where those are in no stream.
   private func streamBytes(on route: Route, backward: Route?) -> [Double] {
     let forward = streamTraffic(on: route, .forward)
     var bytes = zip(forward.blockBytes, forward.resultBytes).map { $0 + $1 }
@@ -75,8 +76,8 @@ extension RoutePlanner {
       // Reproducible sums beside the floats that come of them.
       own += 16 * (valueHeadDim + 1 + (backward == nil ? 0 : headDim))
     case .fast:
-      // What rounding takes from sums, of one pass at a time; in the forward pass there are no gradients
-      // of queries yet.
+      // What rounding takes from sums, of one pass at a time; in the forward pass there are no
+      // gradients of queries yet.
       let pass = backward ?? route
       let remainders =
         backward == nil ? 4 * (valueHeadDim + 1) : 4 * max(headDim, valueHeadDim - headDim)
@@ -95,9 +96,9 @@ extension RoutePlanner {
       * Double(problem.keys.tokenCount(of: rank))
   }
 
-  /// What the ranks of a grid have beside the streams of their columns: their own tensors and blocks,
-  /// and whatever is largest of what comes and goes, which is packed heads, tensors of their heads, or
-  /// gradients on their way home.
+  /// What the ranks of a grid have beside the streams of their columns: their own tensors and
+  /// blocks, and whatever is largest of what comes and goes, which is packed heads, tensors of
+  /// their heads, or gradients on their way home.
   private func exchangeBytes(_ grid: HeadGrid, gradients: Bool) -> [Double] {
     let shape = problem.shape
     let shares = grid.shares(of: shape)

@@ -2,10 +2,11 @@ public import Attention
 import Sharding
 
 /// What a problem costs all ranks on any route: the one place where bytes, messages and memory are
-/// worked out, for the engine, the choice between routes, predictions, checks of memory and reports.
+/// worked out, for the engine, the choice between routes, predictions, checks of memory and
+/// reports.
 ///
-/// Who meets whose block is found out once, and shared by routes, passes and ranks. Every rank finds
-/// the same for itself, without communication.
+/// Who meets whose block is found out once, and shared by routes, passes and ranks. Every rank
+/// finds the same for itself, without communication.
 public struct RoutePlanner: Sendable {
   /// What is computed.
   public let problem: ShardedAttention
@@ -16,8 +17,8 @@ public struct RoutePlanner: Sendable {
 
   /// Finds out who meets whom.
   ///
-  /// - Complexity: O(P log P) with the usual masks and layouts; O(P²) questions to a pattern that is
-  ///   unsure everywhere.
+  /// - Complexity: O(P log P) with the usual masks and layouts; O(P²) questions to a pattern that
+  ///   is unsure everywhere.
   public init(_ problem: ShardedAttention, topology: Topology) {
     self.init(
       problem, topology: topology,
@@ -76,8 +77,8 @@ public struct RoutePlanner: Sendable {
       of: blocks(route.travelling, pass), groups: groups, hosts: topology.hosts)
   }
 
-  /// The columns of a grid that have heads, those together whose ranks have the same to do on the same
-  /// hosts, with what the ranks of one of them compute.
+  /// The columns of a grid that have heads, those together whose ranks have the same to do on the
+  /// same hosts, with what the ranks of one of them compute.
   func columns(of grid: HeadGrid) -> [(columns: [Int], planner: RoutePlanner)] {
     let queries = problem.queries.grouped(by: grid.columns)
     let keys = problem.keys.grouped(by: grid.columns)

@@ -44,8 +44,8 @@ struct StreamTraffic {
 
 /// Bytes on their way, in how many messages of MPI; or sums of those.
 ///
-/// Bytes are numbers with fractions so that they can be asked for of problems that fit nowhere; up to
-/// 2⁵³ they are exact.
+/// Bytes are numbers with fractions so that they can be asked for of problems that fit nowhere; up
+/// to 2⁵³ they are exact.
 struct Message: Hashable, Sendable {
   var bytes = 0.0
   var messages = 0

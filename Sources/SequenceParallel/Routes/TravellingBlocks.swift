@@ -10,8 +10,8 @@ struct TravellingBlocks {
   let meetings: Meetings
   /// Whether blocks go from each rank to the one before.
   ///
-  /// Under a causal mask keys are of use to later ranks and queries to earlier ones, where the layout
-  /// is contiguous; that way round each goes no further than it must.
+  /// Under a causal mask keys are of use to later ranks and queries to earlier ones, where the
+  /// layout is contiguous; that way round each goes no further than it must.
   let isReversed: Bool
 
   /// For each owner, the bytes of its block.

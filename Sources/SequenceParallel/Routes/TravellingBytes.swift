@@ -1,7 +1,7 @@
 package import Attention
 
-/// What of a token travels in one pass, and what is found out about it and sent home, over all heads
-/// and sequences.
+/// What of a token travels in one pass, and what is found out about it and sent home, over all
+/// heads and sequences.
 ///
 /// With `w` the bytes of an element on the wire (and two scales more for int8), fast sums:
 ///

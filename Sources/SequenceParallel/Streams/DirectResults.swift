@@ -21,8 +21,8 @@ final class DirectResults {
 
   private static let tag = 1
 
-  /// The tokens whose results there is room for: the own ones, those of others' parts of them and of
-  /// one part that comes in; and of two owners, on their way to them.
+  /// The tokens whose results there is room for: the own ones, those of others' parts of them and
+  /// of one part that comes in; and of two owners, on their way to them.
   ///
   /// - Parameters:
   ///   - own: those of the rank.

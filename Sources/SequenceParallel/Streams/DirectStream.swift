@@ -122,7 +122,8 @@ package final class DirectStream: BlockStream {
 
   /// Whose blocks this rank meets in which order, if it sees them.
   ///
-  /// Where results are sent, a half of the own block is kept for the end, to cover the last of them.
+  /// Where results are sent, a half of the own block is kept for the end, to cover the last of
+  /// them.
   private func stops(hasResults: Bool) -> [(owner: Int, part: BlockPart)] {
     let isSplit = hasResults && wire.size > 1
     return [(wire.rank, isSplit ? .firstHalf : .whole)] + others.map { ($0, .whole) }

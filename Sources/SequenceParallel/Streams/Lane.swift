@@ -2,11 +2,11 @@ import MPI
 
 /// What passes through one slot of a group: blocks, and the results that follow them home.
 ///
-/// While the block of turn `t` is computed on, it is sent on, and that of turn `t + 1` comes in. What
-/// a group finds out about a block is added to what the groups before it have, and sent after the
-/// block; from the last group that sees the block it goes home. The rank that carries the slot moves
-/// the lane on while it computes, a few thousand times a second, and while it waits: nothing here
-/// ever waits.
+/// While the block of turn `t` is computed on, it is sent on, and that of turn `t + 1` comes in.
+/// What a group finds out about a block is added to what the groups before it have, and sent after
+/// the block; from the last group that sees the block it goes home. The rank that carries the slot
+/// moves the lane on while it computes, a few thousand times a second, and while it waits: nothing
+/// here ever waits.
 final class Lane {
   private let slot: Int
   private let rank: Int

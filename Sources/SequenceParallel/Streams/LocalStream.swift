@@ -3,8 +3,8 @@ package import MPI
 
 /// The visits of a stream without its transfers, to measure what computing alone takes.
 ///
-/// A rank meets every block that it would meet, in the same order and with the same runs and sizes, but
-/// reads its own memory in the block's place. Numbers are therefore wrong, times are right.
+/// A rank meets every block that it would meet, in the same order and with the same runs and sizes,
+/// but reads its own memory in the block's place. Numbers are therefore wrong, times are right.
 package final class LocalStream: BlockStream {
   private let schedule: RingSchedule
   private let rank: Int

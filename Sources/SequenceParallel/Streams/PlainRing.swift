@@ -4,8 +4,8 @@ package import MPI
 /// The ring of blocks as the paper has it: read this first.
 ///
 /// Each rank computes with its own queries on the block in hand, while that block goes to the next
-/// rank and another comes from the one before; after as many steps as there are ranks, every rank has
-/// met every block, and none has held more than two.
+/// rank and another comes from the one before; after as many steps as there are ranks, every rank
+/// has met every block, and none has held more than two.
 ///
 /// The other streams do more: leave out what nobody needs, read in place what a group shares, carry
 /// results home. Tests hold them to what comes of this one.

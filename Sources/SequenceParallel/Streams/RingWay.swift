@@ -18,10 +18,11 @@ struct RingWay {
       ? .ascending : groups.reversed().joined().elementsEqual(ranks) ? .descending : .other
   }
 
-  /// The turns until what starts at a group has come to all that have any of the ranks; 0 if none of
-  /// them is in another group.
+  /// The turns until what starts at a group has come to all that have any of the ranks; 0 if none
+  /// of them is in another group.
   ///
-  /// - Complexity: O(log P) where the order of groups is that of ranks, or the opposite; else O(groups).
+  /// - Complexity: O(log P) where the order of groups is that of ranks, or the opposite; else
+  ///   O(groups).
   func hops(from group: Int, to ranks: RankSet) -> Int {
     guard let first = ranks.first, let last = ranks.last, let lowest = groups[group].first else {
       return 0

@@ -3,9 +3,9 @@ package import MPI
 
 /// Blocks pass round a ring of groups; within a group they are read in place.
 ///
-/// Groups of one rank are the ring of the paper (``PlainRing`` is it alone). One group is a node whose
-/// ranks read each other's blocks in shared memory, where nothing is sent. Groups that are nodes make
-/// a block cross each link of the network once, not once for each rank.
+/// Groups of one rank are the ring of the paper (``PlainRing`` is it alone). One group is a node
+/// whose ranks read each other's blocks in shared memory, where nothing is sent. Groups that are
+/// nodes make a block cross each link of the network once, not once for each rank.
 package final class RotatingStream: BlockStream {
   private let schedule: RingSchedule
   private let sizes: [Int]
@@ -113,7 +113,8 @@ package final class RotatingStream: BlockStream {
   ///
   /// - Parameters:
   ///   - results: where results lie; nil if there are none.
-  ///   - before: who has to have been there so often: members that add to the same result take turns.
+  ///   - before: who has to have been there so often: members that add to the same result take
+  ///     turns.
   private func meet(
     _ slot: Int, _ turn: Int, isSplit: Bool, results: GroupSlots?,
     after before: (member: Int, count: Int)?, _ lanes: [Lane], _ visits: inout TimedVisits,

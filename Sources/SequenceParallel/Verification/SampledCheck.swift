@@ -18,8 +18,8 @@ public struct SampledCheck {
     /// The largest difference to the oracle in `o`, relative to `1 + max|oracle|` over the sampled
     /// rows, or in `lse`, as it is.
     ///
-    /// That of a log-sum-exp is the relative error of the row sum, whatever its own size. Infinite where
-    /// one is NaN, or infinite and should not be.
+    /// That of a log-sum-exp is the relative error of the row sum, whatever its own size. Infinite
+    /// where one is NaN, or infinite and should not be.
     public let maxError: Double
     /// The largest error that is put down to rounding: of the keys and values on the wire, and of
     /// arithmetic in single precision.

@@ -129,7 +129,8 @@ public struct SampledGradientCheck {
     attention.wire.rounded(row.map { Float($0) }, columns: columns)
   }
 
-  /// Compares the row of a token, if this rank has it, of a tensor `[batch, tokens, heads, columns]`.
+  /// Compares the row of a token, if this rank has it, of a tensor `[batch, tokens, heads,
+  /// columns]`.
   private func compare(
     _ tensor: borrowing Tensor<Float>, _ expected: ArraySlice<Double>,
     _ error: inout RelativeError, batch: Int, token: Int?

@@ -1,7 +1,7 @@
 /// A 16-bit floating-point number with the range of `Float`: 1 sign, 8 exponent, 7 fraction bits.
 ///
-/// It is the upper half of a `Float`, so widening is exact, and narrowing rounds to nearest, ties to
-/// even. Equality and hashing compare numbers, as for `Float`: NaN is unequal to itself and −0
+/// It is the upper half of a `Float`, so widening is exact, and narrowing rounds to nearest, ties
+/// to even. Equality and hashing compare numbers, as for `Float`: NaN is unequal to itself and −0
 /// equals 0.
 public struct BFloat16: BitwiseCopyable, Sendable {
   /// The bits of the number, which are the upper 16 bits of the equal `Float`.

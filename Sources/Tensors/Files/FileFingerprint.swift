@@ -3,8 +3,8 @@ import Glibc
 /// What tells a file from another that has taken its path, without reading all of it.
 ///
 /// The contents are hashed in samples: the first 256 KiB, in which a header lies, and 256 pieces of
-/// 4 KiB at even distances, the last of which ends with the file. Files that differ only between the
-/// samples have one hash.
+/// 4 KiB at even distances, the last of which ends with the file. Files that differ only between
+/// the samples have one hash.
 public struct FileFingerprint: Hashable, Codable, Sendable {
   /// The size in bytes.
   public let byteCount: Int

@@ -1,7 +1,7 @@
 /// What a file that was taken for a tensor file really is, as its first bytes tell.
 ///
-/// Somebody who names such a file has mostly saved with another program, or has a file that is still
-/// to be fetched; "its header would be 2336927755350992246 bytes long" would not say so.
+/// Somebody who names such a file has mostly saved with another program, or has a file that is
+/// still to be fetched; "its header would be 2336927755350992246 bytes long" would not say so.
 public enum FileFormat: Hashable, Sendable {
   case safetensors, npy
   /// Text in the place of a large file that is elsewhere.

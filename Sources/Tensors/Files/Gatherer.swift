@@ -1,10 +1,10 @@
-/// Reads slices of a tensor whose elements lie in the file in another order than the slice has them:
-/// column-major, or with dimensions in another order.
+/// Reads slices of a tensor whose elements lie in the file in another order than the slice has
+/// them: column-major, or with dimensions in another order.
 ///
 /// The file is read in windows of at most 64 KiB, each of which takes in as many dimensions as lie
-/// close together there; what belongs to the slice is then put in its place in memory. Windows along
-/// the same stretch of the innermost dimensions follow each other, so that the lines of memory that
-/// they share are still in cache.
+/// close together there; what belongs to the slice is then put in its place in memory. Windows
+/// along the same stretch of the innermost dimensions follow each other, so that the lines of
+/// memory that they share are still in cache.
 struct Gatherer {
   /// A dimension along which there are several elements.
   private struct Axis {
@@ -25,7 +25,8 @@ struct Gatherer {
   /// From the first to the last element of a window along the axes after the first of its own.
   private let innerExtent: Int
 
-  /// The most bytes of a window: their elements' lines of memory, 64 bytes for each, fit into a cache.
+  /// The most bytes of a window: their elements' lines of memory, 64 bytes for each, fit into a
+  /// cache.
   private static let windowBytes = 64 << 10
 
   /// Prepares to read a slice, or the whole tensor.

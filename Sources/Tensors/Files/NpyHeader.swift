@@ -1,8 +1,9 @@
 /// The header of a `.npy` file, parsed and checked against the size of the file.
 ///
-/// The format: the 6 bytes `\x93NUMPY`, one byte each for the major and the minor version, the length
-/// of the text in 2 bytes (version 1.0) or 4 (2.0, 3.0), little-endian; the text, a Python literal
-/// `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }` padded with spaces; the elements.
+/// The format: the 6 bytes `\x93NUMPY`, one byte each for the major and the minor version, the
+/// length of the text in 2 bytes (version 1.0) or 4 (2.0, 3.0), little-endian; the text, a Python
+/// literal `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }` padded with spaces; the
+/// elements.
 struct NpyHeader {
   let entry: TensorEntry
 
@@ -132,7 +133,8 @@ extension HeaderText {
     return NpyFields(typeName: typeName, isFortranOrder: isFortranOrder, dimensions: dimensions)
   }
 
-  /// Reads printable ASCII without escapes in single or double quotes, perhaps with the `u` of Python 2.
+  /// Reads printable ASCII without escapes in single or double quotes, perhaps with the `u` of
+  /// Python 2.
   private mutating func readPythonString(_ purpose: String) throws(HeaderTextError) -> String {
     let start = offset
     _ = take("u")

@@ -1,8 +1,9 @@
-/// The element type of a `.npy` file, from what NumPy calls it: `<f4`, `=f2`, `>f4`, `float32`, `e`.
+/// The element type of a `.npy` file, from what NumPy calls it: `<f4`, `=f2`, `>f4`, `float32`,
+/// `e`.
 ///
 /// NumPy has no bfloat16 of its own; the Python package `ml_dtypes` adds one, which `numpy.save`
-/// calls `<V2`. NumPy's own two-byte raw type is `|V2`, with the sign for "no byte order", and no other
-/// type of `ml_dtypes` has two bytes and kind V, so `<V2` is bfloat16 and `|V2` is refused.
+/// calls `<V2`. NumPy's own two-byte raw type is `|V2`, with the sign for "no byte order", and no
+/// other type of `ml_dtypes` has two bytes and kind V, so `<V2` is bfloat16 and `|V2` is refused.
 struct NpyType {
   let elementType: ElementType
   let isBigEndian: Bool

@@ -1,7 +1,8 @@
 import Glibc
 internal import SystemPackage
 
-/// The place of a file that is to be written: where its links lead, and that it can be written there.
+/// The place of a file that is to be written: where its links lead, and that it can be written
+/// there.
 ///
 /// ```swift
 /// let target = try OutputTarget("figures/latest.json")  // before work
@@ -33,9 +34,9 @@ public struct OutputTarget: Hashable, Sendable {
 
   /// Finds out where a path leads, and whether a file can be written there.
   ///
-  /// - Throws: A `TensorFileError` if the path names no file, or something that is no regular file, or
-  ///   one that is read-only; if its folder is not there or must not be written to; or if a file is
-  ///   there that is to be kept.
+  /// - Throws: A `TensorFileError` if the path names no file, or something that is no regular file,
+  ///   or one that is read-only; if its folder is not there or must not be written to; or if a file
+  ///   is there that is to be kept.
   public init(_ path: String, existing: Existing = .replace) throws(TensorFileError) {
     let resolved = try Self.resolve(path)
     let target = FilePath(resolved)

@@ -18,7 +18,8 @@ extension PartialFile {
         )
       case .fileExists:
         (
-          "\(quoted(path, limit: 4096)) is there already, from a run that was stopped or still goes",
+          "\(quoted(path, limit: 4096)) is there already, from a run that was stopped or still "
+            + "goes",
           "remove it if no such run goes on"
         )
       case .fileNameTooLong: ("its name is too long", "choose a shorter one")

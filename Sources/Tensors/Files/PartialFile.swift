@@ -3,9 +3,10 @@ internal import SystemPackage
 
 /// A file under construction, beside the file that it will become.
 ///
-/// Its name follows from the target's and a token that all processes of a job know: `.NAME.partial-`
-/// followed by the token. Whoever created it holds a lock on it, which ends with the process however
-/// that ends: so the next one to write the same file knows what is left of a dead one, and removes it.
+/// Its name follows from the target's and a token that all processes of a job know:
+/// `.NAME.partial-` followed by the token. Whoever created it holds a lock on it, which ends with
+/// the process however that ends: so the next one to write the same file knows what is left of a
+/// dead one, and removes it.
 struct PartialFile: ~Copyable {
   /// The path that the finished file will have, as it was given.
   let target: String

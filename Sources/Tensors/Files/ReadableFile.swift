@@ -39,7 +39,8 @@ final class ReadableFile: Sendable {
       try? descriptor.close()
       throw refusal("its size is unknown: \(reason(error))", "copy it to a local disk")
     }
-    // Before the last property is set, from when on a throw would close the file in `deinit` as well.
+    // Before the last property is set, from when on a throw would close the file in `deinit` as
+    // well.
     guard status.type == .regular else {
       try? descriptor.close()
       throw status.type == .directory

@@ -26,7 +26,8 @@ struct SafetensorsHeader {
         .truncated, path: file.path,
         file.byteCount == 0
           ? "it is empty"
-          : "its size of \(file.byteCount) is less than the 8 bytes that any .safetensors file begins with",
+          : "its size of \(file.byteCount) is less than the 8 bytes that any .safetensors file "
+            + "begins with",
         remedy: "copy or save it again")
     }
     let lengthBytes = try file.read(at: 0, count: 8)

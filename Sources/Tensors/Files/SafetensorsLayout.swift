@@ -70,7 +70,8 @@ public struct SafetensorsLayout: Hashable, Sendable {
       guard size != nil, !overflow, sum <= Int.max - 2 * SafetensorsHeader.maximumLength else {
         throw TensorFileError(
           .unwritable, path: path, tensor: tensor.name,
-          "its shape \(tensor.shape) of \(tensor.elementType) makes the file larger than files can be",
+          "its shape \(tensor.shape) of \(tensor.elementType) makes the file larger than files "
+            + "can be",
           remedy: "ask for fewer tokens")
       }
       end = sum

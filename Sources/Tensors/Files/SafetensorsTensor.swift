@@ -116,7 +116,8 @@ extension SafetensorsTensor {
 extension HeaderText {
   /// Reads the value of `__metadata__`: strings by name, or `null` for none.
   ///
-  /// Of a name that comes twice the last value counts, as for other readers: no tensor depends on it.
+  /// Of a name that comes twice the last value counts, as for other readers: no tensor depends on
+  /// it.
   fileprivate mutating func readMetadata() throws(HeaderTextError) -> [String: String] {
     var metadata: [String: String] = [:]
     if take(word: "null") { return metadata }

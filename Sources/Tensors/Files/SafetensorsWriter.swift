@@ -41,8 +41,8 @@ public struct SafetensorsWriter: ~Copyable {
   ///   - onCreation: Called with the hidden file's path as soon as it exists, for whoever has to
   ///     remove it where `deinit` does not run, as on a signal: reserving the space can take long.
   /// - Returns: The creator's writer.
-  /// - Throws: A `TensorFileError` if the file cannot be created or there is no space for it; nothing
-  ///   is left behind then.
+  /// - Throws: A `TensorFileError` if the file cannot be created or there is no space for it;
+  ///   nothing is left behind then.
   public static func create(
     _ layout: SafetensorsLayout, token: String, existing: OutputTarget.Existing = .replace,
     onCreation: (String) -> Void = { _ in }
@@ -89,8 +89,8 @@ public struct SafetensorsWriter: ~Copyable {
   /// - Throws: A `TensorFileError` if writing fails.
   /// - Precondition: The layout has the tensor, the slice lies within its shape, and `numbers` has
   ///   exactly the slice's element count.
-  /// - Complexity: O(elements), with one system call for each MiB of a contiguous slice, and one for
-  ///   each row of another.
+  /// - Complexity: O(elements), with one system call for each MiB of a contiguous slice, and one
+  ///   for each row of another.
   public func write(
     _ slice: RowSlice, of name: String, from numbers: Span<Float>
   ) throws(TensorFileError) {
@@ -124,8 +124,8 @@ public struct SafetensorsWriter: ~Copyable {
 
   /// Gives the finished file the name of the target, in place of any earlier file.
   ///
-  /// - Throws: A `TensorFileError` if the file could not be written to the disk, and is then removed,
-  ///   or could not be renamed, and then stays where the error says.
+  /// - Throws: A `TensorFileError` if the file could not be written to the disk, and is then
+  ///   removed, or could not be renamed, and then stays where the error says.
   /// - Precondition: This is the creator, and all processes have written and synchronized.
   public consuming func commit() throws(TensorFileError) {
     precondition(isCreator, "Only the process that created the file can commit it")

@@ -18,8 +18,8 @@ public struct TensorEntry: Hashable, Sendable {
   /// The size of all elements in bytes.
   public let byteCount: Int
 
-  /// Whether the first dimension is the one whose neighbours lie side by side (Fortran order), and not
-  /// the last.
+  /// Whether the first dimension is the one whose neighbours lie side by side (Fortran order), and
+  /// not the last.
   public internal(set) var isColumnMajor = false
 
   /// Whether the bytes of an element come highest first.

@@ -68,8 +68,8 @@ public struct TensorSource: Sendable {
     fileAxes = axes.map { source.fileAxes[$0] }
   }
 
-  /// The same tensor with its dimensions in another order: dimension i is dimension `axes[i]` of this
-  /// one.
+  /// The same tensor with its dimensions in another order: dimension i is dimension `axes[i]` of
+  /// this one.
   ///
   /// Nothing is copied; slices are gathered where they are read.
   ///
@@ -97,8 +97,8 @@ public struct TensorSource: Sendable {
   ///   - name: The tensor's name in a `.safetensors` file; a `.npy` file has one tensor, no name.
   ///   - rank: The number of dimensions that the tensor must have, if given.
   /// - Returns: The tensor.
-  /// - Throws: A `TensorFileError` if the file cannot be read, is not valid, or does not hold such a
-  ///   tensor.
+  /// - Throws: A `TensorFileError` if the file cannot be read, is not valid, or does not hold such
+  ///   a tensor.
   public static func open(
     _ path: String, tensor name: String, rank: Int? = nil
   ) throws(TensorFileError) -> TensorSource {

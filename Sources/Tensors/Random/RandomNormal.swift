@@ -1,8 +1,9 @@
-/// Reproducible standard-normal numbers: element i of a tensor is a pure function of seed, tensor, i.
+/// Reproducible standard-normal numbers: element i of a tensor is a pure function of seed, tensor,
+/// i.
 ///
-/// Any process can therefore generate any slice of a tensor that exists nowhere as a whole, and gets
-/// the same bits as every other: only additions, multiplications and divisions of IEEE 754 are used,
-/// in a fixed order, and no library's logarithm, square root or sine.
+/// Any process can therefore generate any slice of a tensor that exists nowhere as a whole, and
+/// gets the same bits as every other: only additions, multiplications and divisions of IEEE 754 are
+/// used, in a fixed order, and no library's logarithm, square root or sine.
 ///
 /// Distribution: mean 0, variance 1, by Box and Muller's transformation of two 32-bit uniform words
 /// u, v: √(−2 ln((u + ½) / 2³²)) · (cos, sin)(2πv / 2³²), to within 2e-6; the largest magnitude

@@ -1,9 +1,9 @@
 /// A fixed number of elements on the heap, aligned to 64 bytes, with a single owner.
 ///
-/// The elements are reached through `span` and `mutableSpan`. Moving the buffer moves no memory: the
-/// address of the elements stays the same from creation to destruction, so a transfer that owns the
-/// buffer may keep it. Buffers of 256 KiB and more are memory mappings that return to the operating
-/// system on destruction, and those of 4 MiB and more ask for huge pages.
+/// The elements are reached through `span` and `mutableSpan`. Moving the buffer moves no memory:
+/// the address of the elements stays the same from creation to destruction, so a transfer that owns
+/// the buffer may keep it. Buffers of 256 KiB and more are memory mappings that return to the
+/// operating system on destruction, and those of 4 MiB and more ask for huge pages.
 ///
 /// A buffer that the system cannot provide stops the process with a message, as for `Array`.
 @safe

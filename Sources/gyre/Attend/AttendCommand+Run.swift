@@ -227,7 +227,8 @@ extension AttendCommand: DistributedCommand {
     let index = tensor.shape.index(ofFlat: element)
     throw UserError(
       "\(name)\([index[0], runs.position(at: index[1]), index[2], index[3]]) is "
-        + "\(tensor.span[element]): the scores or values are too large for single precision; make --scale or the inputs "
+        + "\(tensor.span[element]): the scores or values are too large for single precision; make "
+        + "--scale or the inputs "
         + "smaller.")
   }
 }

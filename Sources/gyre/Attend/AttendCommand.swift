@@ -18,11 +18,11 @@ struct AttendCommand: ParsableCommand {
     discussion: """
       INPUT is a .safetensors file with q [batch, tokens, queryHeads, headDim], k and v [batch, \
       keyTokens, kvHeads, headDim] in F32, F16 or BF16; the head dim of v may differ. --names and \
-      --input-layout are for files with other names or with heads before tokens. OUTPUT gets \
-      o (F32, the shape of q with the head dim of v) and lse [batch, queryHeads, tokens], the \
-      natural-log log-sum-exp of the scores; with --gradients INPUT also has do (the shape of o) and \
-      OUTPUT gets dq, dk and dv. Each rank reads and writes only its own rows; OUTPUT \
-      appears whole or not at all.
+      --input-layout are for files with other names or with heads before tokens. OUTPUT gets o \
+      (F32, the shape of q with the head dim of v) and lse [batch, queryHeads, tokens], the \
+      natural-log log-sum-exp of the scores; with --gradients INPUT also has do (the shape of o) \
+      and OUTPUT gets dq, dk and dv. Each rank reads and writes only its own rows; OUTPUT appears \
+      whole or not at all.
       """)
 
   @Argument(
@@ -124,21 +124,22 @@ struct AttendCommand: ParsableCommand {
 
   @Option(
     help: """
-      How blocks get to the ranks. ring: from each to the next. shared: in place, through the shared \
-      memory of one host. hierarchical: shared memory inside a host, one ring between hosts. \
-      allgather: to all at once, for small shards. query: queries go round instead, for few queries \
-      against many keys. heads: each rank computes some heads for all tokens. mesh: A neighbouring \
-      ranks share the heads, B such groups pass blocks round a ring; mesh:AxB or --mesh names A and \
-      B. hierarchical+queries and mesh:2x4+allgather say in a word what --travel and --mesh say \
-      beside a name. auto: shared on one host that has the room; on several the one that takes least time by \
-      the formulas, with speeds measured in the first milliseconds.
+      How blocks get to the ranks. ring: from each to the next. shared: in place, through the \
+      shared memory of one host. hierarchical: shared memory inside a host, one ring between \
+      hosts. allgather: to all at once, for small shards. query: queries go round instead, for few \
+      queries against many keys. heads: each rank computes some heads for all tokens. mesh: A \
+      neighbouring ranks share the heads, B such groups pass blocks round a ring; mesh:AxB or \
+      --mesh names A and B. hierarchical+queries and mesh:2x4+allgather say in a word what \
+      --travel and --mesh say beside a name. auto: shared on one host that has the room; on \
+      several the one that takes least time by the formulas, with speeds measured in the first \
+      milliseconds.
       """)
   var transport = TransportArgument.auto
 
   @Option(
     help: """
-      What goes from rank to rank by --transport in the forward pass: keys, with values; or queries, \
-      with their outputs after them. (default: keys; queries for --transport query)
+      What goes from rank to rank by --transport in the forward pass: keys, with values; or \
+      queries, with their outputs after them. (default: keys; queries for --transport query)
       """)
   var travel: Travelling?
 
@@ -146,9 +147,9 @@ struct AttendCommand: ParsableCommand {
     parsing: .unconditional,
     help: ArgumentHelp(
       """
-      The ranks that share heads and those of a ring, for --transport mesh; with the name of another \
-      transport, those of a ring go by that. The default is the ranks of a host, or else as many as \
-      divide the ranks and have KV heads.
+      The ranks that share heads and those of a ring, for --transport mesh; with the name of \
+      another transport, those of a ring go by that. The default is the ranks of a host, or else \
+      as many as divide the ranks and have KV heads.
       """, valueName: "AxB"),
     transform: Mesh.init(parsing:))
   var mesh: Mesh?
@@ -270,7 +271,8 @@ struct AttendCommand: ParsableCommand {
     ].compactMap { $0 }
     if outputGradient != nil, npyOptions.isEmpty, let source = sources.first {
       throw ValidationError(
-        "--do is for .npy files, with --q, --k and --v; \(source) has a do of its own: leave --do out."
+        "--do is for .npy files, with --q, --k and --v; \(source) has a do of its own: leave --do "
+          + "out."
       )
     }
     guard sources.count == 1 else {

@@ -6,8 +6,8 @@ struct DilatedOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       """
-      Dilated attention (LongNet): in segments of W tokens every R-th row attends to every R-th row; \
-      or geometric:W0,R,COUNT for branches W0·R^i:R^i.
+      Dilated attention (LongNet): in segments of W tokens every R-th row attends to every R-th \
+      row; or geometric:W0,R,COUNT for branches W0·R^i:R^i.
       """, valueName: "W:R,W:R,…"),
     transform: DilatedBranchList.init(parsing:))
   var dilated: DilatedBranchList?

@@ -25,8 +25,8 @@ struct Mesh: Hashable, CustomStringConvertible {
     self.init(heads: heads, ring: ring)
   }
 
-  /// The one for these hosts and heads: an exchange of heads that stays inside a host, or else one in
-  /// which every rank has KV heads of its own.
+  /// The one for these hosts and heads: an exchange of heads that stays inside a host, or else one
+  /// in which every rank has KV heads of its own.
   static func chosen(
     _ topology: Topology, _ shape: AttentionShape
   ) -> (mesh: Mesh, reason: String) {

@@ -21,10 +21,12 @@ extension RunReport {
     return "\(capitalized("\(pattern)")) \(kind): \(sequences)\(length), "
       + "\(queryHeads) query head\(queryHeads == 1 ? "" : "s"), "
       + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims)\(cap), \(wire) on the wire; "
-      + "\(gradients ? "forward and backward; " : "")\(layout) layout on \(ranks) rank\(ranks == 1 ? "" : "s")"
+      + "\(gradients ? "forward and backward; " : "")\(layout) layout on \(ranks) "
+      + "rank\(ranks == 1 ? "" : "s")"
       + (threads == 1 ? "" : " of \(threads) threads")
       + (dilated.value.map { ", placement \($0.placement) (\($0.placementReason))." }
-        ?? ", transport \(transport)\(transportReason == "asked for" ? "" : " (\(transportReason))").")
+        ?? ", transport "
+        + "\(transport)\(transportReason == "asked for" ? "" : " (\(transportReason))").")
   }
 
   private var rows: [[String]] {

@@ -2,8 +2,8 @@ import ArgumentParser
 import Attention
 import SequenceParallel
 
-/// What `--transport` takes: `auto`, or a route's name, `mesh` or `mesh:AxB`, or both with what travels,
-/// joined by `+`, as in `hierarchical+queries` and `mesh:2x4+allgather`.
+/// What `--transport` takes: `auto`, or a route's name, `mesh` or `mesh:AxB`, or both with what
+/// travels, joined by `+`, as in `hierarchical+queries` and `mesh:2x4+allgather`.
 struct TransportArgument: Hashable, ExpressibleByArgument {
   static let auto = TransportArgument(isAuto: true)
   static let ring = TransportArgument(named: "ring")

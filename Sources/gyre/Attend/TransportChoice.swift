@@ -21,7 +21,8 @@ struct ChosenTransport {
         + estimates.map { "\($0.route) \(formatSeconds($0.seconds))" }.joined(separator: ", "))
   }
 
-  /// The one that should take least time of those that there is room for, called by all ranks together.
+  /// The one that should take least time of those that there is room for, called by all ranks
+  /// together.
   ///
   /// - Parameter backward: what is asked of the backward pass; nil if there is none.
   init(

@@ -43,9 +43,9 @@ struct AttentionOptions: ParsableArguments {
   @Option(
     name: .customLong("transport"),
     help: """
-      Transports, of ring, shared, hierarchical, allgather, query, heads, mesh, mesh:AxB and auto, or \
-      of these with what travels, as hierarchical+queries and mesh:2x4+allgather. (default: auto, as \
-      attend; of overlap and memory: ring)
+      Transports, of ring, shared, hierarchical, allgather, query, heads, mesh, mesh:AxB and auto, \
+      or of these with what travels, as hierarchical+queries and mesh:2x4+allgather. (default: \
+      auto, as attend; of overlap and memory: ring)
       """,
     completion: TransportArgument.defaultCompletionKind, transform: parseTransports)
   var transports: [TransportArgument]?

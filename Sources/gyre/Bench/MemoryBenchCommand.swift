@@ -13,10 +13,10 @@ struct MemoryBenchCommand: ParsableCommand {
     abstract: "Memory of a rank as sequences and jobs grow, against the formula.",
     usage: "mpirun -n P gyre bench memory [options]",
     discussion: """
-      Each pass runs once for each number of tokens and ranks. The peak of the rank that has most is \
-      set back before each (clear_refs in /proc); where the system refuses, it is the largest so far, \
-      and peakReset says so. With shared and hierarchical a block that is read in place counts for \
-      every rank that reads it. \(RankCounts.discussion)
+      Each pass runs once for each number of tokens and ranks. The peak of the rank that has most \
+      is set back before each (clear_refs in /proc); where the system refuses, it is the largest \
+      so far, and peakReset says so. With shared and hierarchical a block that is read in place \
+      counts for every rank that reads it. \(RankCounts.discussion)
       """)
 
   @Option(

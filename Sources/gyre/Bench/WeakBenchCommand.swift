@@ -11,8 +11,8 @@ struct WeakBenchCommand: ParsableCommand {
     abstract: "Weak scaling: as many tokens a rank on more and more ranks.",
     usage: "mpirun -n P gyre bench weak [options]",
     discussion: """
-      The attention of a rank grows with the sequence, so efficiency is of the rate: flops a second \
-      and rank, over those of the baseline. \(RankCounts.discussion) Otherwise as strong.
+      The attention of a rank grows with the sequence, so efficiency is of the rate: flops a \
+      second and rank, over those of the baseline. \(RankCounts.discussion) Otherwise as strong.
       """)
 
   @Option(

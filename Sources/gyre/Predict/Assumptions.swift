@@ -61,8 +61,8 @@ struct Assumptions: BenchSetting {
       thread\(threads == 1 ? "" : "s")\(place).
       A host sends \(withPrefix(networkBytesPerSecond))B/s and receives as much, \
       \(threeDigits(networkLatencySeconds * 1e6)) µs after, at \
-      \(threeDigits(networkWorkSecondsPerByte * 1e9)) ns of processor time a byte; hosts do not get in \
-      each other's way.
+      \(threeDigits(networkWorkSecondsPerByte * 1e9)) ns of processor time a byte; hosts do not \
+      get in each other's way.
       Two ranks of a host exchange \(withPrefix(insideBytesPerSecond))B/s, \
       \(threeDigits(insideLatencySeconds * 1e6)) µs after. Visits vary by \
       \(fixed(noise * 100, 1)) %; a pass starts in \(threeDigits(startUpSeconds * 1e3)) ms.

@@ -186,8 +186,8 @@ struct FittedAssumptions: BenchSetting {
       ? "Nothing was fitted."
       : "Fitted: the kernel at \(threeDigits(forwardSpeed)) (forward) and "
         + "\(threeDigits(backwardSpeed)) (backward) times its speed alone, links at "
-        + "\(threeDigits(networkSpeed)) times their rate, \(work[0]) ns of processor time a byte between "
-        + "hosts and \(work[1]) ns inside one, at each end."
+        + "\(threeDigits(networkSpeed)) times their rate, \(work[0]) ns of processor time a byte "
+        + "between hosts and \(work[1]) ns inside one, at each end."
     return (["Taken: \(sources.joined(separator: "; "))."] + [fit] + summary)
       .joined(separator: "\n")
   }

@@ -109,7 +109,8 @@ extension PredictCommand {
     let results = check.results
     guard !check.heldOut.isEmpty else {
       throw ValidationError(
-        "The files of --check have no runs of gyre bench strong or weak that can be predicted; give some that have."
+        "The files of --check have no runs of gyre bench strong or weak that can be predicted; "
+          + "give some that have."
       )
     }
     let assumptions = FittedAssumptions(check.calibration, results, sources: check.sources)

@@ -15,9 +15,9 @@ struct PredictCommand: ParsableCommand {
     commandName: "predict",
     abstract: "Time, efficiency, memory and bytes on machines that are not here.",
     discussion: """
-      Steps the schedule of a job turn by turn and rank by rank, with speeds that are given or were \
-      measured, and says what it assumes. Efficiency is against one rank that computes everything in \
-      one piece.
+      Steps the schedule of a job turn by turn and rank by rank, with speeds that are given or \
+      were measured, and says what it assumes. Efficiency is against one rank that computes \
+      everything in one piece.
       """)
 
   @Option(
@@ -40,16 +40,16 @@ struct PredictCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       """
-      Instead of --ranks: numbers of hosts, each with --ranks-per-host. With one number of --ranks: \
-      that many hosts share them.
+      Instead of --ranks: numbers of hosts, each with --ranks-per-host. With one number of \
+      --ranks: that many hosts share them.
       """, valueName: "list"),
     transform: { try parseIntegers($0, in: 1...mostRanks) })
   var hosts: [Int]?
 
   @Flag(
     help: """
-      Predict numbers of ranks from 1 on, each twice the one before, up to --ranks, and draw where it \
-      stops scaling, and why, into --output.
+      Predict numbers of ranks from 1 on, each twice the one before, up to --ranks, and draw where \
+      it stops scaling, and why, into --output.
       """)
   var sweep = false
 
@@ -97,8 +97,9 @@ struct PredictCommand: ParsableCommand {
     help: ArgumentHelp(
       """
       Transports, of ring, shared, hierarchical, query, heads and mesh:AxB, where B grows with the \
-      ranks, or of these with what travels, as hierarchical+queries; or all that the hosts have; or auto, the fastest of those. (default: ring; with --sweep \
-      ring, heads and what --ranks-per-host adds)
+      ranks, or of these with what travels, as hierarchical+queries; or all that the hosts have; \
+      or auto, the fastest of those. (default: ring; with --sweep ring, heads and what \
+      --ranks-per-host adds)
       """,
       valueName: "list|all|auto"),
     transform: { try TransportRequest(parsing: $0) })
@@ -119,8 +120,8 @@ struct PredictCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       """
-      Also write the forward pass for SimGrid's smpirun -replay into this folder; for one number of \
-      ranks and one of ring, hierarchical and heads.
+      Also write the forward pass for SimGrid's smpirun -replay into this folder; for one number \
+      of ranks and one of ring, hierarchical and heads.
       """, valueName: "folder"),
     completion: .directory)
   var simgrid: String?
@@ -128,8 +129,8 @@ struct PredictCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       """
-      Instead of a prediction: compare with the runs of gyre bench strong and weak in this file; can \
-      be given several times.
+      Instead of a prediction: compare with the runs of gyre bench strong and weak in this file; \
+      can be given several times.
       """, valueName: "file"),
     completion: .file(extensions: ["json", "jsonl"]))
   var check: [String] = []
@@ -193,8 +194,8 @@ struct PredictCommand: ParsableCommand {
         passes == [.forward], dilated == nil, machines.noise == 0, machines.coresPerHost == nil
       else {
         throw ValidationError(
-          "--simgrid replays one forward pass without noise on cores of its own; give one number of "
-            + "--ranks and one --transport of ring, hierarchical and heads.")
+          "--simgrid replays one forward pass without noise on cores of its own; give one number "
+            + "of --ranks and one --transport of ring, hierarchical and heads.")
       }
     }
     if dilated != nil, let most = ranks.max(), most > Cluster.mostDilatedRanks {
@@ -269,13 +270,13 @@ struct PredictCommand: ParsableCommand {
     }
     guard pairs < 0x1p60 else {
       throw ValidationError(
-        "--dilated lets more pairs see each other than can be counted; give shorter segments, higher "
-          + "rates or fewer --tokens.")
+        "--dilated lets more pairs see each other than can be counted; give shorter segments, "
+          + "higher rates or fewer --tokens.")
     }
     guard segments < 0x1p24 else {
       throw ValidationError(
-        "--dilated lays out \(fixed(segments, 0)) segments, and up to 16,777,216 are worked out; give "
-          + "longer segments or fewer --tokens.")
+        "--dilated lays out \(fixed(segments, 0)) segments, and up to 16,777,216 are worked out; "
+          + "give longer segments or fewer --tokens.")
     }
   }
 }

@@ -54,8 +54,8 @@ struct PredictedTransport: Hashable {
       return "\(name) serves multiples of \(grouped(mesh.heads)) ranks"
     }
     return argument.route(on: nil).grouping == .all
-      ? "\(name) serves the ranks of one host, up to \(grouped(ranksPerHost)) with --ranks-per-host "
-        + "\(ranksPerHost)"
+      ? "\(name) serves the ranks of one host, up to \(grouped(ranksPerHost)) with "
+        + "--ranks-per-host \(ranksPerHost)"
       : "\(name) serves any number of ranks"
   }
 

@@ -15,17 +15,17 @@ struct StreamCommand: ParsableCommand {
       mpirun -n P gyre stream --random BxNxHxKxD --dilated LIST [options]
       """,
     discussion: """
-      LongNet's attention, forward: of each segment of W tokens every R-th row attends to every R-th \
-      row, for each W:R of LIST, and the branches are merged by their softmax denominators. The \
-      ranks take windows of the sequence in turn and need nothing of each other. A window is read, \
-      computed and forgotten, with the few rows that it sees outside of itself: memory depends on \
-      --window and not on the sequence. The result is measured, checked and summed up in a digest, \
-      not kept.
+      LongNet's attention, forward: of each segment of W tokens every R-th row attends to every \
+      R-th row, for each W:R of LIST, and the branches are merged by their softmax denominators. \
+      The ranks take windows of the sequence in turn and need nothing of each other. A window is \
+      read, computed and forgotten, with the few rows that it sees outside of itself: memory \
+      depends on --window and not on the sequence. The result is measured, checked and summed up \
+      in a digest, not kept.
 
       With --checkpoint a run can be stopped at any time, also by a signal, and the same command \
       goes on where it stopped. FILE.0, FILE.1, … hold what each rank has finished; they stay when \
-      all is done, so that the same command then prints the same report again. Remove them to start \
-      anew.
+      all is done, so that the same command then prints the same report again. Remove them to \
+      start anew.
       """)
 
   @Argument(

@@ -52,7 +52,8 @@ func counterWaits(_ check: Check, _ world: borrowing Communicator) throws {
   }
   try check.expect(polls, equals: 5_000, "polls")
 
-  // Rank 0 waits, and only that wait moves its messages on: the others advance once they are through.
+  // Rank 0 waits, and only that wait moves its messages on: the others advance once they are
+  // through.
   if node.rank == 0 {
     for peer in 1..<node.size { try node.send(large(peer).span, to: peer, tag: 1) }
     let receiving = node.receive(

@@ -81,7 +81,8 @@ func unreceived(_ check: Check, _ world: borrowing Communicator) throws {
   try world.send([UInt8](repeating: 0, count: 1 << 20).span, to: 0, tag: 9)
 }
 
-/// Ranks 0 and 1 each expect less than the other sends: what is left of both messages stays in flight.
+/// Ranks 0 and 1 each expect less than the other sends: what is left of both messages stays in
+/// flight.
 func stuckExchange(_ check: Check, _ world: borrowing Communicator) throws {
   let peers = (0..<check.size).map { $0 < 2 && check.rank < 2 && $0 != check.rank }
   let outgoing = [UInt8](repeating: 1, count: check.rank < 2 ? 9 << 20 : 0)

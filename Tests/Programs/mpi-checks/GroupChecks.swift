@@ -39,7 +39,8 @@ func groups(_ check: Check, _ world: borrowing Communicator) throws {
   try check.expect(twin.traffic, equals: one, "traffic of the duplicate")
   try check.expect(world.traffic, equals: one, "traffic of the world")
 
-  // MPI has 65 536 communicators: the end of each makes room. On one rank, where each is quickly made.
+  // MPI has 65 536 communicators: the end of each makes room. On one rank, where each is quickly
+  // made.
   if check.size == 1 { for _ in 0..<66_000 { _ = try world.duplicate() } }
 }
 

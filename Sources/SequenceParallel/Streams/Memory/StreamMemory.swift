@@ -59,8 +59,8 @@ package final class StreamMemory {
     }
   }
 
-  /// Gives shared memory back, called by all ranks of the group together; what is left of its pieces
-  /// shows nothing any more.
+  /// Gives shared memory back, called by all ranks of the group together; what is left of its
+  /// pieces shows nothing any more.
   package func free() throws(MPIError) {
     guard let window = shared.take() else { return }
     unsafe parts = []
@@ -83,8 +83,8 @@ extension Piece {
     self = unsafe StreamMemory(unowned: memory).piece(0..<memory.count)
   }
 
-  /// Where the bytes are now: valid for as long as a copy of the piece lives and ``StreamMemory/free()``
-  /// has not been called.
+  /// Where the bytes are now: valid for as long as a copy of the piece lives and
+  /// ``StreamMemory/free()`` has not been called.
   @unsafe
   package var unsafeBytes: UnsafeMutableRawBufferPointer {
     unsafe memory.unsafeBytes(of: member, range)

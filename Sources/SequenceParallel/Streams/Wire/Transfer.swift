@@ -26,7 +26,8 @@ final class Transfer {
     for piece in pieces { shipments.append(try wire.send(piece, to: rank, tag: tag)) }
   }
 
-  /// Gives the wire room for as many messages; it must not be touched until the transfer is finished.
+  /// Gives the wire room for as many messages; it must not be touched until the transfer is
+  /// finished.
   func receive(
     into pieces: [Piece], of owner: Int, from rank: Int, tag: Int, on wire: any Wire
   ) {

@@ -1,7 +1,7 @@
 package import MPI
 
-/// What a stream needs of the ranks round it: messages between two of them, memory and counters that
-/// a group shares, and a way to wait.
+/// What a stream needs of the ranks round it: messages between two of them, memory and counters
+/// that a group shares, and a way to wait.
 ///
 /// Streams know nothing else of MPI, so that they can be run in one process, with every rank a
 /// thread of it, as tests do.
