@@ -81,7 +81,7 @@ private func amountFindings(_ host: HostFacts) -> [Finding] {
           + "\(formatBytes(Double(host.memoryBytes))); Gyre refuses what needs more, and the "
           + "kernel kills or stalls ranks at the limit.",
         remedy:
-          "Keep to it (Docs/Running.md, What it needs), or ask for more: docker run --memory=…, "
+          "Keep to it (Docs/Options.md, What it needs), or ask for more: docker run --memory=…, "
           + "sbatch --mem=…"))
   }
   let usable = min(host.memoryLimitBytes ?? .max, host.memoryBytes)
