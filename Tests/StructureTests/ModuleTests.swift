@@ -15,7 +15,11 @@ import Testing
     var graph: Graph = [:]
     let targets = text.matches(
       of:
-        /\.(?:executableTarget|target|systemLibrary)\(\s*name: "(\w+)"(.*?)(?=\.(?:executableTarget|testTarget|target|systemLibrary|plugin)\(\s*name:|\z)/
+        #/
+          \.(?:executableTarget|target|systemLibrary)\(\s*name:\ "(\w+)"
+          (.*?)
+          (?=\.(?:executableTarget|testTarget|target|systemLibrary|plugin)\(\s*name:|\z)
+        /#
         .dotMatchesNewlines())
     for target in targets where folders.contains(String(target.1)) {
       let list = target.2.firstMatch(

@@ -15,10 +15,13 @@ import Testing
     #expect(median <= 120)
   }
 
-  @Test("a line of Swift has at most 100 characters")
+  @Test("a line of Swift has at most 100 characters; in tests, besides those of a text")
   func lines() throws {
     for file in try SourceFile.all(under: ["Sources", "Tests", "Examples"]) {
+      let code = file.code.split(separator: "\n", omittingEmptySubsequences: false)
       for (number, line) in file.lines.enumerated() where line.count > 100 {
+        let isText = code[number].count { $0 != " " } < line.count / 2
+        if file.path.hasPrefix("Tests/"), isText { continue }
         Issue.record("\(file.path):\(number + 1) has \(line.count) characters")
       }
     }
