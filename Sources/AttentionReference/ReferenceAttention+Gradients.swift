@@ -3,9 +3,10 @@ import Glibc
 extension ReferenceAttention {
   /// Computes the gradients of `Σ do · o` by the chain rule through the softmax, score by score.
   ///
-  /// With `p_ij` the weights and `Δ_i = do_i · o_i`: `dv_j = Σ_i p_ij do_i`, `ds_ij = p_ij (do_i ·
-  /// v_j − Δ_i) f′_ij`, `dq_i = scale Σ_j ds_ij k_j`, `dk_j = scale Σ_i ds_ij q_i`; a KV head's
-  /// gradients are summed over the query heads that read it.
+  /// With `p_ij` the weights and `Δ_i = do_i · o_i`: `dv_j = Σ_i p_ij do_i`,
+  /// `ds_ij = p_ij (do_i · v_j − Δ_i) f′_ij`, `dq_i = scale Σ_j ds_ij k_j`,
+  /// `dk_j = scale Σ_i ds_ij q_i`; a KV head's gradients are summed over the query heads that read
+  /// it.
   ///
   /// - Parameters:
   ///   - q: `[batch, tokens, queryHeads, headDim]`.

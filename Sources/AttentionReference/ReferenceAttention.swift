@@ -1,8 +1,9 @@
 /// Attention as it is defined, in `Double`: every score of a row at once, no tiles, no threads.
 ///
 /// This is the oracle. It shares no code with the kernels, and is as short as it can be so that it
-/// can be checked by eye against `o_i = Σ_j softmax_j(f(scale · q_i·k_j) + bias_ij) v_j`, `lse_i =
-/// ln Σ_j exp(f(scale · q_i·k_j) + bias_ij)`, with `f(s) = s` unless there is a score rule.
+/// can be checked by eye against `o_i = Σ_j softmax_j(f(scale · q_i·k_j) + bias_ij) v_j`,
+/// `lse_i = ln Σ_j exp(f(scale · q_i·k_j) + bias_ij)`, with `f(s) = s` unless there is a score
+/// rule.
 public struct ReferenceAttention: Sendable {
   /// Independent sequences.
   public var batch = 1
@@ -39,8 +40,8 @@ public struct ReferenceAttention: Sendable {
   ///   - k: `[batch, keyTokens, kvHeads, headDim]`.
   ///   - v: `[batch, keyTokens, kvHeads, valueHeadDim]`.
   ///   - bias: added to the score of query `i` and key `j` in query head `h`; −∞ hides the key.
-  /// - Returns: `o` `[batch, tokens, queryHeads, valueHeadDim]` and `lse` `[batch, queryHeads,
-  ///   tokens]`; 0 and −∞ for a row that sees no key.
+  /// - Returns: `o` `[batch, tokens, queryHeads, valueHeadDim]` and `lse`
+  ///   `[batch, queryHeads, tokens]`; 0 and −∞ for a row that sees no key.
   /// - Complexity: O(tokens · keyTokens).
   public func callAsFunction(
     q: [Double], k: [Double], v: [Double], bias: (_ i: Int, _ j: Int, _ h: Int) -> Double

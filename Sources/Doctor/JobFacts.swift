@@ -31,8 +31,8 @@ package struct RankFacts: Codable, Sendable {
 
   package init() {}
 
-  /// The version at the beginning of what the library says of itself: `4.1.4` of `Open MPI v4.1.4,
-  /// …`.
+  /// The version at the beginning of what the library says of itself: `4.1.4` of
+  /// `Open MPI v4.1.4, …`.
   var libraryVersion: String {
     let name = library.prefix { $0 != "," }
     guard let mark = name.firstRange(of: " v") else { return String(name) }

@@ -1,3 +1,5 @@
+import Attention
+
 /// A ring of groups of ranks, stepped turn by turn: when each block arrives, when each rank has
 /// computed on it, when what was found out about it is passed on.
 ///
@@ -156,6 +158,39 @@ struct VisitSeconds {
   let own: [Double]
   /// Seconds of a visit besides.
   let overhead: Double
+
+  /// - Parameters:
+  ///   - shape: of what a rank computes.
+  ///   - counts: of each rank, the tokens of its shard.
+  init(
+    work: VisitWork, _ problem: DenseProblem, shape: AttentionShape, counts: [Int],
+    pass: AttentionPass, on cluster: Cluster
+  ) {
+    let flops = shape.flopsPerPair(pass) * Double(shape.queryHeads * shape.batch)
+    func secondsOfPair(tokens: Double, isMasked: Bool) -> Double {
+      flops
+        / (cluster.kernel.flopsPerSecond(tokens: max(1, tokens), pass, isMasked: isMasked)
+          * Double(cluster.threads))
+    }
+    let mean = Double(problem.tokens) / Double(counts.count)
+    self.init(
+      work: work,
+      secondsPerPair: counts.map {
+        secondsOfPair(
+          tokens: (Double($0) * mean).squareRoot(), isMasked: work.isMaskedEverywhere)
+      },
+      own: counts.indices.map {
+        work.pairs(rank: $0, owner: $0)
+          * secondsOfPair(tokens: Double(counts[$0]), isMasked: problem.pattern.isCausal)
+      }, overhead: cluster.visitSeconds)
+  }
+
+  init(work: VisitWork, secondsPerPair: [Double], own: [Double], overhead: Double) {
+    self.work = work
+    self.secondsPerPair = secondsPerPair
+    self.own = own
+    self.overhead = overhead
+  }
 
   @inline(__always)
   func seconds(rank: Int, owner: Int) -> Double {

@@ -54,24 +54,8 @@ struct Schedule {
     let work = VisitWork(
       counts: counts, layout: problem.layout, isCausal: problem.pattern.isCausal)
     let ranks = counts.count
-    let heads = Double(shape.queryHeads * shape.batch)
-    let flops = shape.flopsPerPair(pass) * heads
-    func secondsOfPair(tokens: Double, isMasked: Bool) -> Double {
-      flops
-        / (cluster.kernel.flopsPerSecond(tokens: max(1, tokens), pass, isMasked: isMasked)
-          * Double(cluster.threads))
-    }
-    let mean = Double(problem.tokens) / Double(ranks)
     let visit = VisitSeconds(
-      work: work,
-      secondsPerPair: counts.map {
-        secondsOfPair(
-          tokens: (Double($0) * mean).squareRoot(), isMasked: work.isMaskedEverywhere)
-      },
-      own: counts.indices.map {
-        work.pairs(rank: $0, owner: $0)
-          * secondsOfPair(tokens: Double(counts[$0]), isMasked: problem.pattern.isCausal)
-      }, overhead: cluster.visitSeconds)
+      work: work, problem, shape: shape, counts: counts, pass: pass, on: cluster)
 
     // Of each group, what goes to the next and over which link.
     let count = groups.count

@@ -1,8 +1,8 @@
 import Attention
 import AttentionReference
 
-/// A bias that depends on everything that a rule is told: `s − slope_h |i − j| + batch / 4 · (j mod
-/// 3)`.
+/// A bias that depends on everything that a rule is told:
+/// `s − slope_h |i − j| + batch / 4 · (j mod 3)`.
 struct PlaceRule: ScoreRule {
   static func slope(_ head: Int) -> Float { head == 0 ? 0.25 : 0.0625 }
 

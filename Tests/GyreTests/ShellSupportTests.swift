@@ -35,7 +35,10 @@ struct ShellSupportTests {
   @Test func bashCompletesCommandsOptionsAndTheirValues() async throws {
     let script = try await output(["--generate-completion-script", "bash"])
     #expect(try await completions("att", script: script) == ["attend"])
-    #expect(try await completions("attend", "--tr", script: script) == ["--transport", "--trace"])
+    #expect(
+      try await completions("attend", "--tr", script: script) == [
+        "--transport", "--travel", "--trace",
+      ])
     #expect(
       try await completions("attend", "--transport", "", script: script)
         == ["ring", "shared", "hierarchical", "allgather", "query", "heads", "mesh", "auto"])

@@ -111,7 +111,9 @@ struct SlurmTests {
     #expect(try slurm.run("scancel", ["--signal=USR1", "--batch", job]).code == 0)
     let isBack = try slurm.wait(seconds: 60) {
       let restarts = try slurm.field("Restarts", of: job)
-      return try restarts == "1" && slurm.field("JobState", of: job) != "COMPLETING"
+      // Until its first run has ended it is neither.
+      return try restarts == "1"
+        && ["PENDING", "RUNNING"].contains(slurm.field("JobState", of: job))
     }
     #expect(isBack)
     // It may have started by itself already.

@@ -4,9 +4,9 @@ public import Tensors
 /// The backward pass of a rank's queries: blocks of keys and values are taken in, in any order; the
 /// gradients of the queries stay, those of a block are added to what travels with it.
 ///
-/// Weights are computed again from the scores and the log-sum-exps of the forward pass: `p = exp(s
-/// − lse)`, `ds = p ∘ (do·vᵀ − Δ)` with `Δ = Σ do ∘ o`, `dv = pᵀ do`, `dk = scale · dsᵀ q`, `dq =
-/// scale · ds k`. A row that saw no key has gradients of exactly 0.
+/// Weights are computed again from the scores and the log-sum-exps of the forward pass:
+/// `p = exp(s − lse)`, `ds = p ∘ (do·vᵀ − Δ)` with `Δ = Σ do ∘ o`, `dv = pᵀ do`,
+/// `dk = scale · dsᵀ q`, `dq = scale · ds k`. A row that saw no key has gradients of exactly 0.
 ///
 /// Source: Dao 2023, FlashAttention-2, Algorithm 2.
 public struct BackwardAccumulator: ~Copyable {

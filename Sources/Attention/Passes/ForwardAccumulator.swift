@@ -65,7 +65,8 @@ public struct ForwardAccumulator: ~Copyable {
 
   /// Divides by the row sums and gives the result away.
   ///
-  /// - Returns: `o` `[batch, tokens, queryHeads, valueHeadDim]` and `lse` `[batch, queryHeads,
-  ///   tokens]` in natural-log units. A row that saw no key has output 0 and log-sum-exp −∞.
+  /// - Returns: `o` `[batch, tokens, queryHeads, valueHeadDim]` and `lse`
+  ///   `[batch, queryHeads, tokens]` in natural-log units. A row that saw no key has output 0 and
+  ///   log-sum-exp −∞.
   public consuming func finish() -> AttentionOutput { partial.output(team: computation.team) }
 }

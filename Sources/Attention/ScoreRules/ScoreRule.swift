@@ -3,9 +3,9 @@ public import Compute
 /// What becomes of a scaled score before the softmax: `s ← f(s)`.
 ///
 /// `lse_i = ln Σ_j exp f(s_ij)` and `o_i = Σ_j exp(f(s_ij) − lse_i) v_j` over the keys that the
-/// pattern shows; backward, the chain rule has one more factor, `ds_ij = p_ij (do_i·v_j − Δ_i)
-/// f′(s_ij)`. A rule may depend on the head and on the positions of query and key. What a pattern
-/// adds or hides comes after it.
+/// pattern shows; backward, the chain rule has one more factor,
+/// `ds_ij = p_ij (do_i·v_j − Δ_i) f′(s_ij)`. A rule may depend on the head and on the positions of
+/// query and key. What a pattern adds or hides comes after it.
 ///
 /// A rule is a value in one file: its formula, its derivative, what it costs and where it comes
 /// from. Kernels ask it once for a register tile or more, so that ``change(_:at:)`` is inlined in a

@@ -104,8 +104,9 @@ public struct ForwardPartial: ~Copyable {
 
   /// Divides by the row sums; what is there is no longer of use.
   ///
-  /// - Returns: `o` `[batch, tokens, queryHeads, valueHeadDim]` and `lse` `[batch, queryHeads,
-  ///   tokens]` in natural-log units. A row that saw no key has output 0 and log-sum-exp −∞.
+  /// - Returns: `o` `[batch, tokens, queryHeads, valueHeadDim]` and `lse`
+  ///   `[batch, queryHeads, tokens]` in natural-log units. A row that saw no key has output 0 and
+  ///   log-sum-exp −∞.
   /// - Complexity: O(outputs), shared among the threads.
   public mutating func output(team: ThreadTeam = ThreadTeam(threads: 1)) -> AttentionOutput {
     let kind = accumulation.kind

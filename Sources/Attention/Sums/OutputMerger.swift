@@ -5,10 +5,10 @@ public import Tensors
 /// Attention of the same queries over different keys, each divided by its row sums already, added
 /// up to attention over all of them.
 ///
-/// With `lse = ln(exp lse₁ + exp lse₂)` the output is `exp(lse₁ − lse) · o₁ + exp(lse₂ − lse) ·
-/// o₂`, which is the merge of a ``ForwardPartial``: an output `o` with its log-sum-exp is the
-/// partial result `(m, s, s o)` where `2^m s = exp lse`. Nothing seen, output 0 and log-sum-exp −∞,
-/// is its identity. A key that is in both counts twice.
+/// With `lse = ln(exp lse₁ + exp lse₂)` the output is
+/// `exp(lse₁ − lse) · o₁ + exp(lse₂ − lse) · o₂`, which is the merge of a ``ForwardPartial``: an
+/// output `o` with its log-sum-exp is the partial result `(m, s, s o)` where `2^m s = exp lse`.
+/// Nothing seen, output 0 and log-sum-exp −∞, is its identity. A key that is in both counts twice.
 public struct OutputMerger: ~Copyable {
   private var sum: ForwardPartial
   private let team: ThreadTeam

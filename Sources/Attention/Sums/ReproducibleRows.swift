@@ -5,18 +5,18 @@
 /// column. A row's state is the highest bin of its terms and, for each column, two integers: `high`
 /// counts units of 2^(40 b − 38), `low` units of 2^(40 b − 78).
 ///
-/// Adding `x` to a state of bin `b` adds `h = round(x / 2^(40 b − 38))` to `high` and `round((x − h
-/// · 2^(40 b − 38)) / 2^(40 b − 78))` to `low`. Before that, a state of a lower bin is raised: by
-/// one bin, `low` becomes `high` and `high` becomes 0; by more, both become 0.
+/// Adding `x` to a state of bin `b` adds `h = round(x / 2^(40 b − 38))` to `high` and
+/// `round((x − h · 2^(40 b − 38)) / 2^(40 b − 78))` to `low`. Before that, a state of a lower bin
+/// is raised: by one bin, `low` becomes `high` and `high` becomes 0; by more, both become 0.
 ///
 /// *Order does not matter.* Let `b` be the highest bin of all terms. A term of bin `b` comes when
 /// the state is at `b` and adds what was said. A term of bin `b − 1` has `|x| ≤ 2^(40 b − 40)`, a
-/// quarter of the unit of `high`. Added at `b` it changes `low` alone, by `round(x / 2^(40 b −
-/// 78))`; added at `b − 1` it changes `high` by that same number, which is `low` after the rise.
-/// Any other term has `|x| ≤ 2^(40 b − 80)`, a quarter of the unit of `low`: added at `b` it
-/// changes nothing; added at `b − 1` it changes `low` alone, and added lower nothing that outlives
-/// the rise. So `high` and `low` are sums of integers that depend on one term each, and sums of
-/// integers do not depend on order. The same holds for ``add(row:of:to:)``.
+/// quarter of the unit of `high`. Added at `b` it changes `low` alone, by
+/// `round(x / 2^(40 b − 78))`; added at `b − 1` it changes `high` by that same number, which is
+/// `low` after the rise. Any other term has `|x| ≤ 2^(40 b − 80)`, a quarter of the unit of `low`:
+/// added at `b` it changes nothing; added at `b − 1` it changes `low` alone, and added lower
+/// nothing that outlives the rise. So `high` and `low` are sums of integers that depend on one term
+/// each, and sums of integers do not depend on order. The same holds for ``add(row:of:to:)``.
 ///
 /// *Nothing overflows.* `|h| ≤ 2^38` and the change of `low` is at most 2^39: 2^23 terms leave a
 /// factor of two. A term is a leaf, so that is 6·10⁹ tokens times query heads of a group.

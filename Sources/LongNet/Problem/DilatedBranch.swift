@@ -29,6 +29,8 @@ public struct DilatedBranch: Hashable, Sendable {
     let start = segment * segmentLength
     let length = min(segmentLength, tokens - start)
     let count = offset < length ? (length - offset - 1) / dilationRate + 1 : 0
-    return PositionRange(start: start + offset, stride: dilationRate, count: count)
+    // One row has no neighbour, however far apart they would be.
+    return PositionRange(
+      start: start + offset, stride: count > 1 ? dilationRate : 1, count: count)
   }
 }

@@ -208,8 +208,8 @@ final class HeadExchange: AttentionEngine {
       count: problem.shape.batch, rows: shares.map(\.queryHeads.count), columns: queryCounts)
   }
 
-  /// From `[batch, tokens, queryHeads, headDim]` to `[batch, tokens of the row, own heads,
-  /// headDim]`.
+  /// From `[batch, tokens, queryHeads, headDim]` to
+  /// `[batch, tokens of the row, own heads, headDim]`.
   private func toHeads(
     _ name: String, _ tensor: borrowing Tensor<Float>, headDim: Int
   ) throws(MPIError) -> Tensor<Float> {

@@ -61,8 +61,8 @@ public enum HeadSharing: Hashable, Sendable {
   /// Each of all ranks computes some heads for the tokens of all, as in DeepSpeed-Ulysses.
   case everybody
   /// Ranks stand in a grid, as in USP: the `columns` neighbouring ranks of a row share the heads
-  /// out among them, and blocks travel among the `rows` ranks of a column. There are `columns ·
-  /// rows` ranks.
+  /// out among them, and blocks travel among the `rows` ranks of a column. There are
+  /// `columns · rows` ranks.
   case grid(columns: Int, rows: Int)
 }
 

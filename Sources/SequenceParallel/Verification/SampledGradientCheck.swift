@@ -65,30 +65,11 @@ public struct SampledGradientCheck {
     var (dq, dk, dv) = (RelativeError(), RelativeError(), RelativeError())
     var largestScore = 0.0
     for batch in 0..<attention.shape.batch {
-      let queryPositions = forward.samples.positions(batch: batch)
-      if !queryPositions.isEmpty {
-        let queries = try attention.queries.share(
-          q, batch: batch, positions: queryPositions, on: world)
-        let rowGradients = try attention.queries.share(
-          outputGradient, batch: batch, positions: queryPositions, on: world)
-        let rows = try forward.exactRows(
-          queries, batch: batch, positions: queryPositions, k: k, v: v,
-          wire: attention.wire, on: world)
-        largestScore = max(largestScore, rows.largestScore)
-        var expected = try world.agree {
-          try ownPartOfQueryGradients(
-            queries, rowGradients, rows.results, batch: batch, positions: queryPositions, k: k,
-            v: v, rank: world.rank)
-        }
-        try world.allReduce(&expected, with: .sum)
-        for (row, position) in queryPositions.enumerated() {
-          let owner = attention.queries.owner(of: position)
-          compare(
-            gradients.dq, expected.vector(row, count: q.rowLength), &dq, batch: batch,
-            token: owner.rank == world.rank ? owner.localIndex : nil)
-        }
-      }
-
+      largestScore = max(
+        largestScore,
+        try compareQueryGradients(
+          gradients, &dq, batch: batch, q: q, k: k, v: v, outputGradient: outputGradient, on: world)
+      )
       let keyPositions = keys.positions(batch: batch)
       if !keyPositions.isEmpty {
         let keys = try attention.keys.share(k, batch: batch, positions: keyPositions, on: world)
@@ -124,13 +105,43 @@ public struct SampledGradientCheck {
       wireTolerance: 0)
   }
 
+  /// Compares `dq` of the sampled queries of a sequence, called by all ranks together.
+  ///
+  /// - Returns: the largest score of their rows.
+  private func compareQueryGradients(
+    _ gradients: borrowing AttentionGradients, _ dq: inout RelativeError, batch: Int,
+    q: some TokenRows, k: some TokenRows, v: some TokenRows, outputGradient: some TokenRows,
+    on world: borrowing Communicator
+  ) throws -> Double {
+    let positions = forward.samples.positions(batch: batch)
+    if positions.isEmpty { return 0 }
+    let queries = try attention.queries.share(q, batch: batch, positions: positions, on: world)
+    let rowGradients = try attention.queries.share(
+      outputGradient, batch: batch, positions: positions, on: world)
+    let rows = try forward.exactRows(
+      queries, batch: batch, positions: positions, k: k, v: v, wire: attention.wire, on: world)
+    var expected = try world.agree {
+      try ownPartOfQueryGradients(
+        queries, rowGradients, rows.results, batch: batch, positions: positions, k: k, v: v,
+        rank: world.rank)
+    }
+    try world.allReduce(&expected, with: .sum)
+    for (row, position) in positions.enumerated() {
+      let owner = attention.queries.owner(of: position)
+      compare(
+        gradients.dq, expected.vector(row, count: q.rowLength), &dq, batch: batch,
+        token: owner.rank == world.rank ? owner.localIndex : nil)
+    }
+    return rows.largestScore
+  }
+
   /// What is left of a row of keys or values that has travelled.
   private func rounded(_ row: [Double], columns: Int) -> [Double] {
     attention.wire.rounded(row.map { Float($0) }, columns: columns)
   }
 
-  /// Compares the row of a token, if this rank has it, of a tensor `[batch, tokens, heads,
-  /// columns]`.
+  /// Compares the row of a token, if this rank has it, of a tensor
+  /// `[batch, tokens, heads, columns]`.
   private func compare(
     _ tensor: borrowing Tensor<Float>, _ expected: ArraySlice<Double>,
     _ error: inout RelativeError, batch: Int, token: Int?

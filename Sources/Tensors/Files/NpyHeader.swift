@@ -12,31 +12,35 @@ struct NpyHeader {
   /// The longest text that is read; one of a tensor of rank 64 takes 1.5 KiB.
   private static let maximumLength = 1 << 16
 
-  init(_ file: ReadableFile) throws(TensorFileError) {
-    func refusal(
-      _ kind: TensorFileError.Kind, _ problem: String, _ remedy: String = "save it with numpy.save"
-    ) -> TensorFileError {
-      TensorFileError(kind, path: file.path, problem, remedy: remedy)
-    }
+  /// Makes an error of what is wrong and what to do.
+  private typealias Refusal = (TensorFileError.Kind, String, String) -> TensorFileError
+
+  /// Where the text of a header lies: what comes before it is checked.
+  private static func text(
+    of file: ReadableFile, _ refusal: Refusal
+  ) throws(TensorFileError) -> Range<Int> {
+    let again = "copy or save it again"
+    let withNumPy = "save it with numpy.save"
     guard try NpyFile.hasMagic(file) else {
       throw file.byteCount == 0
-        ? refusal(.truncated, "it is empty", "copy or save it again")
+        ? refusal(.truncated, "it is empty", again)
         : try FileFormat.refusal(of: file, insteadOf: .npy)
-          ?? refusal(.malformed, "it does not begin as a .npy file does")
+          ?? refusal(.malformed, "it does not begin as a .npy file does", withNumPy)
     }
     guard file.byteCount >= 12 else {
-      throw refusal(.truncated, "it ends within its header", "copy or save it again")
+      throw refusal(.truncated, "it ends within its header", again)
     }
     let version = try file.read(at: 6, count: 2)
     guard (1...3).contains(version[0]), version[1] == 0 else {
       throw refusal(
-        .unsupported, "its format version \(version[0]).\(version[1]) is none of 1.0, 2.0, 3.0")
+        .unsupported, "its format version \(version[0]).\(version[1]) is none of 1.0, 2.0, 3.0",
+        withNumPy)
     }
     let lengthWidth = version[0] == 1 ? 2 : 4
     let length = try file.read(at: 8, count: lengthWidth).reversed().reduce(0) { $0 << 8 | Int($1) }
-    guard length <= Self.maximumLength else {
+    guard length <= maximumLength else {
       throw refusal(
-        .malformed, "its header would be \(length) bytes long, beyond \(Self.maximumLength)")
+        .malformed, "its header would be \(length) bytes long, beyond \(maximumLength)", withNumPy)
     }
     let textStart = 8 + lengthWidth
     let dataStart = textStart + length
@@ -44,10 +48,20 @@ struct NpyHeader {
       throw refusal(
         .truncated,
         "its header ends at byte \(dataStart), but the file has only \(file.byteCount) bytes",
-        "copy or save it again")
+        again)
     }
+    return textStart..<dataStart
+  }
 
-    let bytes = try file.read(at: textStart, count: length)
+  init(_ file: ReadableFile) throws(TensorFileError) {
+    func refusal(
+      _ kind: TensorFileError.Kind, _ problem: String, _ remedy: String = "save it with numpy.save"
+    ) -> TensorFileError {
+      TensorFileError(kind, path: file.path, problem, remedy: remedy)
+    }
+    let place = try Self.text(of: file) { refusal($0, $1, $2) }
+    let (textStart, dataStart) = (place.lowerBound, place.upperBound)
+    let bytes = try file.read(at: textStart, count: place.count)
     let fields: NpyFields
     do throws(HeaderTextError) {
       var text = HeaderText(bytes)

@@ -20,16 +20,7 @@ struct SafetensorsHeader {
         .malformed, path: file.path, tensor: tensor, problem,
         remedy: "save it again as a .safetensors file")
     }
-    if let refusal = try FileFormat.refusal(of: file, insteadOf: .safetensors) { throw refusal }
-    guard file.byteCount >= 8 else {
-      throw TensorFileError(
-        .truncated, path: file.path,
-        file.byteCount == 0
-          ? "it is empty"
-          : "its size of \(file.byteCount) is less than the 8 bytes that any .safetensors file "
-            + "begins with",
-        remedy: "copy or save it again")
-    }
+    try Self.requireLength(of: file)
     let lengthBytes = try file.read(at: 0, count: 8)
     let length = lengthBytes.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
     guard length <= Self.maximumLength else {
@@ -74,5 +65,18 @@ struct SafetensorsHeader {
         "its last tensor ends at byte \(dataStart + covered), but the file has \(file.byteCount)")
     }
     entries = inOrder.map { $0.entry(dataStart: dataStart) }
+  }
+
+  /// Refuses what is something else by its first bytes, or has not even a length.
+  private static func requireLength(of file: ReadableFile) throws(TensorFileError) {
+    if let refusal = try FileFormat.refusal(of: file, insteadOf: .safetensors) { throw refusal }
+    if file.byteCount >= 8 { return }
+    throw TensorFileError(
+      .truncated, path: file.path,
+      file.byteCount == 0
+        ? "it is empty"
+        : "its size of \(file.byteCount) is less than the 8 bytes that any .safetensors file "
+          + "begins with",
+      remedy: "copy or save it again")
   }
 }
