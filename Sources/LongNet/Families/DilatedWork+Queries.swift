@@ -18,10 +18,8 @@ extension DilatedWork {
     var partial: [Int: [PositionRange]] = [:]
     for run in runs {
       guard let first = run.first, let last = run.last else { continue }
-      let inside =
-        run.isContiguous
-        ? (first + length - 1) / length..<max((first + length - 1) / length, (last + 1) / length)
-        : 0..<0
+      let begin = family.branch.segmentCount(tokens: first)
+      let inside = run.isContiguous ? begin..<max(begin, (last + 1) / length) : 0..<0
       let complete = inside.clamped(to: 0..<fullSegments)
       if !complete.isEmpty { whole.append(complete) }
       for segment in first / length...last / length where !complete.contains(segment) {
