@@ -140,7 +140,8 @@ func checkLargeBlocks(_ world: borrowing Communicator) throws {
   if world.size % 2 == 0 {
     let mesh = Route.mesh(heads: 2, ring: world.size / 2)
     try checkLargeBlocks(mesh, wires: [.f32, .f16], world)
-    try checkLargeBlocks(mesh.with(.queries), wires: [.f32], world)
+    // A mesh of one row has nothing on its way between columns.
+    if world.size > 2 { try checkLargeBlocks(mesh.with(.queries), wires: [.f32], world) }
   }
 }
 
