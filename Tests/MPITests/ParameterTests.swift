@@ -40,7 +40,6 @@ struct ParameterTests {
       ranks: 2, environment: ["OMPI_MCA_btl_vader_single_copy_mechanism": "none"])[0]
     #expect(lines.contains("btl_vader_single_copy_mechanism=none"), "\(lines)")
     #expect(lines.contains("btl_tcp_flags=1"), "\(lines)")
-    #expect(lines.contains("mpi_yield_when_idle=false"), "\(lines)")
     #expect(lines.contains { $0.hasPrefix("btl: ") && $0.contains("vader") }, "\(lines)")
   }
 
