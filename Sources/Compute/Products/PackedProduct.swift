@@ -5,7 +5,7 @@ extension PackedMatrix {
   ///
   /// A tile of rows of A is packed into scratch once for some panels of B; both of its parts that a
   /// panel meets lie in the second-level cache, the part of the panel in the first. Sums are in
-  /// `Float`, in stretches of ``ProductPass/steps`` that are added up one after the other: the same
+  /// `Float`, in stretches of `ProductPass.steps` that are added up one after the other: the same
   /// bits for any number of threads.
   ///
   /// - Parameters:
