@@ -15,7 +15,7 @@ public import Tensors
 /// ```
 ///
 /// Memory is O(shard): the rank's queries and outputs, its block, and two more blocks that travel;
-/// ``Route/heads`` has as much again for its share of the heads, and only ``Route/allgather`` holds
+/// `Route.heads` has as much again for its share of the heads, and only ``Route/allgather`` holds
 /// the blocks of all.
 public struct DistributedAttention: ~Copyable {
   /// What is computed.
@@ -129,7 +129,7 @@ public struct DistributedAttention: ~Copyable {
   /// `2 · (headDim + valueHeadDim)` flops a visible pair of this rank's queries. With
   /// ``Route/ring`` each rank sends `(P − 1) · n · kvHeads · (headDim + valueHeadDim)` elements
   /// of the wire type a batch, for shards of `n` keys, with two scales a key and head where it is
-  /// int8, or less where blocks are of no use. With ``Route/heads`` it sends (P − 1)/P of its
+  /// int8, or less where blocks are of no use. With `Route.heads` it sends (P − 1)/P of its
   /// block and of its `4 · n · queryHeads · (headDim + valueHeadDim + 2)` bytes of queries and
   /// outputs.
   ///

@@ -29,7 +29,7 @@ extension RoutePlanner {
   ///
   /// The bytes are those that all ranks together would send, without what a mask saves. Where
   /// nothing is sent, as in shared memory, keys travel. Queries are less where every query head has
-  /// its own keys in single precision, and keys where query heads share them (``TravellingBytes``).
+  /// its own keys in single precision, and keys where query heads share them (`TravellingBytes`).
   ///
   /// - Parameters:
   ///   - asked: what is asked for.
