@@ -1,8 +1,8 @@
 import Attention
-import Reporting
 import Glibc
 import Hosts
 import MPI
+import Reporting
 
 extension HostFacts {
   /// This host.

@@ -1,6 +1,6 @@
-import Jobs
 import ArgumentParser
 import FoundationEssentials
+import Jobs
 import MPI
 import Settings
 

@@ -6,10 +6,11 @@ import Testing
 struct ParameterTests {
   /// The lines of the case `parameters`, by rank.
   private func parameters(
-    ranks: Int, environment: [String: String] = [:]
+    ranks: Int, environment: [String: String] = [:], wrapper: [String] = []
   ) async throws -> [Set<String>] {
     let result = try await MPIJob.run(
-      program: "mpi-checks", arguments: ["parameters"], ranks: ranks, environment: environment)
+      program: "mpi-checks", arguments: ["parameters"], ranks: ranks, environment: environment,
+      wrapper: wrapper)
     try #require(result.isSuccess, "\(result)")
     let lines = result.standardOutput.split(separator: "\n")
     return (0..<ranks).map { rank in
@@ -37,9 +38,12 @@ struct ParameterTests {
   @Test("what nobody sets is the module's or the library's default, and a choice has its name")
   func defaults() async throws {
     let lines = try await parameters(
-      ranks: 2, environment: ["OMPI_MCA_btl_vader_single_copy_mechanism": "none"])[0]
+      ranks: 2, environment: ["OMPI_MCA_btl_vader_single_copy_mechanism": "none"],
+      // What the tests' own jobs set.
+      wrapper: ["env", "-u", "OMPI_MCA_mpi_yield_when_idle"])[0]
     #expect(lines.contains("btl_vader_single_copy_mechanism=none"), "\(lines)")
     #expect(lines.contains("btl_tcp_flags=1"), "\(lines)")
+    #expect(lines.contains("mpi_yield_when_idle=false"), "\(lines)")
     #expect(lines.contains { $0.hasPrefix("btl: ") && $0.contains("vader") }, "\(lines)")
   }
 

@@ -23,9 +23,8 @@ public enum MPIJob {
   ) async throws -> CommandResult {
     // Ranks that wait inside MPI give their cores away, as they do where there are more of them
     // than cores: a machine that does other work too has fewer cores than it says.
-    var options = [
-      "-n", "\(ranks)", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1",
-    ]
+    let environment = ["OMPI_MCA_mpi_yield_when_idle": "1"].merging(environment) { $1 }
+    var options = ["-n", "\(ranks)", "--oversubscribe", "--bind-to", "none"]
     // Containers build as root, which mpirun refuses unless told.
     if geteuid() == 0 { options.append("--allow-run-as-root") }
     let command =

@@ -36,7 +36,7 @@ enum TileSizes {
   @inline(__always) static var fastLeaf: Int { 16 * keys }
   /// Likewise, tiles of queries whose contributions to the gradients of a key are, and tiles of
   /// keys whose contributions to those of a query.
-  @inline(__always) static var backwardTilesAtOnce: Int { 32 }
+  @inline(__always) static var backwardTilesAtOnce: Int { 16 }
   /// Tiles of keys that are so few that what they contribute is added to a query's gradients at
   /// once.
   @inline(__always) static var fewBackwardTiles: Int { 4 }

@@ -1,6 +1,6 @@
-import Jobs
 import Attention
 import Hosts
+import Jobs
 import MPI
 import Reporting
 import SequenceParallel

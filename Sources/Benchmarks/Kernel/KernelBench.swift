@@ -1,5 +1,5 @@
-import Hosts
 import Attention
+import Hosts
 package import Reporting
 
 /// The kernel in one process, on one problem after the other.

@@ -1,5 +1,5 @@
-import Reporting
 package import Attention
+import Reporting
 import Tensors
 
 /// A problem of dense attention on random inputs, and one combination of the kernel benchmark.

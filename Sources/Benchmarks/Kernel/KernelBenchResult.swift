@@ -1,5 +1,5 @@
-import Reporting
 package import Attention
+import Reporting
 
 /// One row of the kernel benchmark.
 package typealias KernelBenchResult = WithPattern<KernelBenchFields>

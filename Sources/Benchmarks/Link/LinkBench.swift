@@ -1,5 +1,5 @@
-import Jobs
 import Hosts
+import Jobs
 package import MPI
 package import Reporting
 import SequenceParallel

@@ -1,8 +1,8 @@
-import Reporting
-import Hosts
 package import Attention
+import Hosts
 package import LongNet
 package import MPI
+import Reporting
 
 /// Dilated and dense attention at several numbers of tokens, measured in turn.
 package struct LongNetBench {

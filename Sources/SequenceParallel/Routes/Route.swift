@@ -1,8 +1,8 @@
 /// What travels where in one pass: four answers, each independent of the others.
 ///
 /// Usual answers have names, such as ``ring``, and a name is a start: `Route.hierarchical` with
-/// ``travelling`` set to `.queries` sends queries from host to host. `check(ranks:topology:backward:)`
-/// says which combinations make no sense, and why.
+/// ``travelling`` set to `.queries` sends queries from host to host.
+/// `check(ranks:topology:backward:)` says which combinations make no sense, and why.
 ///
 /// A way that is not there yet is a ``Delivery`` in a file of its own (`Docs/Extend-Route.md`).
 public struct Route: Hashable, Sendable {

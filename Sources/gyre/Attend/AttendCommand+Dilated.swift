@@ -1,7 +1,7 @@
-import Jobs
 import Attention
 import AttentionReference
 import Glibc
+import Jobs
 import LongNet
 import MPI
 import Reporting

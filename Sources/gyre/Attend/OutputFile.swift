@@ -1,5 +1,5 @@
-import Jobs
 import Attention
+import Jobs
 import MPI
 import Reporting
 import SequenceParallel

@@ -1,6 +1,6 @@
-import Reporting
 import ArgumentParser
 import Attention
+import Reporting
 import Tensors
 
 /// The sizes given by `--random BxNxHxKxD` or, with another head dim for values, `BxNxHxKxDxV`.

@@ -1,5 +1,5 @@
-import Jobs
 import FoundationEssentials
+import Jobs
 import MPI
 import Reporting
 import SequenceParallel

@@ -1,6 +1,6 @@
-import Jobs
 import ArgumentParser
 import Benchmarks
+import Jobs
 import MPI
 import Reporting
 import Results

@@ -1,7 +1,7 @@
-import Jobs
 import ArgumentParser
 import Attention
 import Benchmarks
+import Jobs
 import LongNet
 import MPI
 import Reporting

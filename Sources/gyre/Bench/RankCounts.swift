@@ -1,5 +1,5 @@
-import Jobs
 import ArgumentParser
+import Jobs
 import MPI
 import Reporting
 

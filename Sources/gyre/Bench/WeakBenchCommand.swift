@@ -1,7 +1,7 @@
 import ArgumentParser
-import Results
 import Benchmarks
 import MPI
+import Results
 import Settings
 
 /// `gyre bench weak`: as many tokens a rank on more and more ranks.

@@ -1,5 +1,5 @@
-import Results
 import Reporting
+import Results
 import ScalingModel
 
 /// What gyre bench link has found out about links.

@@ -17,11 +17,7 @@ package final class MPIWire: Wire {
   package var size: Int { communicator.size }
   package var traffic: Traffic { communicator.traffic }
 
-  /// 200 µs.
-  ///
-  /// A look costs system calls, whether or not anything has come: 10 µs and more, which between all
-  /// tiles, 40 µs apart, would take as much time as the kernels while a slow link is busy. Open MPI
-  /// hands out a few hundred KiB at a time, which a link of 10 Gbit/s needs this long for.
+  /// For the reasons that ``TransferPoller`` has.
   package let lookInterval = TransferPoller.usualInterval
 
   package func send(_ piece: Piece, to rank: Int, tag: Int) throws(MPIError) -> any Shipment {
