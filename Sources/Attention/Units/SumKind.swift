@@ -3,9 +3,9 @@ import Tensors
 
 /// A kind of sums: how what blocks contribute is added up.
 ///
-/// A kind is one file. All else asks ``Accumulation/kind``, for some rows or a leaf at a time, and
-/// never which kind it is. There are two things to add up, both in one piece of memory, which can
-/// travel: rows of sums, which are gradients, and partial results of queries,
+/// A kind is one file. All else in this module asks ``Accumulation/kind``, for some rows or a leaf
+/// at a time, and never which kind it is. There are two things to add up, both in one piece of
+/// memory, which can travel: rows of sums, which are gradients, and partial results of queries,
 /// `(rowMax, rowSum, output)`, whose merge is associative and commutative.
 protocol SumKind: Sendable {
   /// Tokens at multiples of which shards are divided.
