@@ -110,7 +110,11 @@ let package = Package(
     .target(
       name: "ScalingModel", dependencies: ["SequenceParallel", "LongNet", "Sharding", "Attention"],
       swiftSettings: settings),
-    .target(name: "Attention", dependencies: ["Compute", "Tensors"], swiftSettings: settings),
+    .target(
+      name: "Attention", dependencies: ["Compute", "CInstructions", "Tensors"],
+      swiftSettings: settings),
+    // Instructions that Swift has no name for.
+    .target(name: "CInstructions"),
     .target(name: "Compute", dependencies: ["Tensors"], swiftSettings: settings),
     .target(name: "AttentionReference", swiftSettings: settings),
     .target(name: "Sharding", dependencies: ["Tensors"], swiftSettings: settings),

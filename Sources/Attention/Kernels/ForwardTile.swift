@@ -14,8 +14,13 @@ struct ForwardTile: ~Copyable {
   let headDim: Int
   let valueHeadDim: Int
   let valuePanels: Int
+  /// Rows that there is room for.
+  let capacity: Int
   /// Rows in use.
   private(set) var rows = 0
+  /// Whether queries are small enough for scales to be taken out of products; set where few rows
+  /// are loaded.
+  var isFactorable = false
 
   /// `[groups of 6 rows][headDim][6]`, scaled; rows past the last are zero.
   let queries: AlignedBuffer<Float>
@@ -30,17 +35,21 @@ struct ForwardTile: ~Copyable {
   /// What the pattern adds to one register tile.
   let bias: AlignedBuffer<Float>
 
-  init(shape: AttentionShape) {
+  /// Makes room for rows.
+  ///
+  /// - Parameter capacity: a multiple of ``TileSizes/registerRows``.
+  init(shape: AttentionShape, capacity: Int = TileSizes.queries) {
+    self.capacity = capacity
     headDim = shape.headDim
     valueHeadDim = shape.valueHeadDim
     valuePanels = (shape.valueHeadDim + TileSizes.panelWidth - 1) / TileSizes.panelWidth
-    queries = AlignedBuffer(zeros: TileSizes.queries * shape.headDim)
-    scores = AlignedBuffer(zeros: TileSizes.queries * TileSizes.scoreStride)
-    outputs = AlignedBuffer(zeros: valuePanels * TileSizes.queries * TileSizes.panelWidth)
-    rowMax = AlignedBuffer(zeros: TileSizes.queries)
-    rowSum = AlignedBuffer(zeros: TileSizes.queries)
+    queries = AlignedBuffer(zeros: capacity * shape.headDim)
+    scores = AlignedBuffer(zeros: capacity * TileSizes.scoreStride)
+    outputs = AlignedBuffer(zeros: valuePanels * capacity * TileSizes.panelWidth)
+    rowMax = AlignedBuffer(zeros: capacity)
+    rowSum = AlignedBuffer(zeros: capacity)
     visiblePanels = Array(
-      repeating: 0..<0, count: TileSizes.queries / TileSizes.registerRows)
+      repeating: 0..<0, count: capacity / TileSizes.registerRows)
     bias = AlignedBuffer(zeros: TileSizes.registerRows * TileSizes.panelWidth)
   }
 
@@ -57,18 +66,34 @@ struct ForwardTile: ~Copyable {
   mutating func load(
     queries source: UnsafePointer<Float>, stride: Int, rows: Int, scale: Float
   ) {
+    startLoading(rows: rows)
+    for row in 0..<rows {
+      unsafe load(query: source + row * stride, row: row, scale: scale)
+    }
+  }
+
+  /// Makes room for `rows` rows, and zeros of what a register tile computes past the last.
+  mutating func startLoading(rows: Int) {
     self.rows = rows
     let height = TileSizes.registerRows
-    let packed = unsafe queries.unsafeBaseAddress
-    for row in 0..<groups * height {
-      let column = unsafe packed + row / height * height * headDim + row % height
-      if row < rows {
-        let query = unsafe source + row * stride
-        for d in 0..<headDim { unsafe column[d * height] = query[d] * scale }
-      } else {
-        for d in 0..<headDim { unsafe column[d * height] = 0 }
-      }
+    for row in rows..<groups * height {
+      let column = unsafe queryColumn(row)
+      for d in 0..<headDim { unsafe column[d * height] = 0 }
     }
+  }
+
+  /// Takes up one query.
+  @unsafe @inline(__always)
+  func load(query: UnsafePointer<Float>, row: Int, scale: Float) {
+    let column = unsafe queryColumn(row)
+    for d in 0..<headDim { unsafe column[d * TileSizes.registerRows] = query[d] * scale }
+  }
+
+  /// Where a row begins in the packed queries.
+  @unsafe @inline(__always)
+  private func queryColumn(_ row: Int) -> UnsafeMutablePointer<Float> {
+    let height = TileSizes.registerRows
+    return unsafe queries.unsafeBaseAddress + row / height * height * headDim + row % height
   }
 
   /// Starts with rows that have seen nothing.
@@ -83,7 +108,15 @@ struct ForwardTile: ~Copyable {
 
   @unsafe @inline(__always)
   func outputRow(panel: Int, row: Int) -> UnsafeMutablePointer<Float> {
-    unsafe outputs.unsafeBaseAddress + (panel * TileSizes.queries + row) * TileSizes.panelWidth
+    unsafe outputs.unsafeBaseAddress + (panel * capacity + row) * TileSizes.panelWidth
+  }
+
+  /// What the rows have found out; valid for as long as the tile is.
+  var state: LeafState {
+    unsafe LeafState(
+      rows: rows, rowMax: rowMax.unsafeBaseAddress, rowSum: rowSum.unsafeBaseAddress,
+      outputs: outputs.unsafeBaseAddress, panelStride: capacity * TileSizes.panelWidth,
+      valuePanels: valuePanels)
   }
 
   // MARK: One tile of keys
@@ -171,13 +204,13 @@ struct ForwardTile: ~Copyable {
   }
 
   @unsafe @inline(__always)
-  func scoreTile(panel: Int, group: Int) -> UnsafeMutablePointer<Float> {
+  private func scoreTile(panel: Int, group: Int) -> UnsafeMutablePointer<Float> {
     unsafe scores.unsafeBaseAddress + group * TileSizes.registerRows * TileSizes.scoreStride
       + panel * TileSizes.panelWidth
   }
 
   @unsafe
-  func hideScores(panel: Int, group: Int) {
+  private func hideScores(panel: Int, group: Int) {
     let target = unsafe scoreTile(panel: panel, group: group)
     let hidden = Vector(repeating: -.infinity)
     for row in 0..<TileSizes.registerRows {

@@ -8,7 +8,7 @@ import Tensors
 /// that pass over it. Panels of `Float` are copied too: read in place they lie megabytes apart, and
 /// the kernel then waits for the last-level cache and the page tables (measured at head dim 128:
 /// 76 % of the multiply–add peak in place, 84 % copied). A few rows are another matter: see
-/// ``ForwardTile/readsInPlace(count:)``.
+/// ``ForwardTile/mostFewRows``.
 struct KeyTile: ~Copyable {
   /// Keys in the tile.
   private(set) var count = 0
@@ -114,7 +114,7 @@ private func widen<Element: PackedElement>(
 
 /// Widens `rows` rows of `width` elements to rows of W, filling up with zeros.
 @unsafe @inline(__always)
-private func spread<Element: PackedElement>(
+func spread<Element: PackedElement>(
   _ source: UnsafePointer<Element>, width: Int, to target: UnsafeMutablePointer<Float>, rows: Int,
   scale: (_ row: Int, _ column: Int) -> Float
 ) {

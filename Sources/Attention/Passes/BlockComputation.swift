@@ -98,7 +98,11 @@ public struct BlockComputation: Sendable {
       tokens: tokens, queryRuns: runs, queries: queries, heads: block.packedHeads(),
       keyRuns: block.runs, kind: accumulation.kind,
       results: results, part: part)
-    team.run(pass, poll: poll)
+    if let split = SplitForwardPass(pass, threads: team.threads) {
+      team.run(split, poll: poll)
+    } else {
+      team.run(pass, poll: poll)
+    }
   }
 
   /// The backward pass of rows at plain addresses.

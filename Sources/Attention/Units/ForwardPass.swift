@@ -25,6 +25,9 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
   let tokens: Int
   let queries: UnsafePointer<Float>
   let heads: [PackedHead]
+  let queryRuns: [PositionRange]
+  let keyRuns: [PositionRange]
+  let part: BlockPart
   let keyLeaves: Leaves
   let kind: any SumKind.Type
   let results: ResultRows
@@ -46,6 +49,9 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
     self.tokens = tokens
     unsafe self.queries = queries
     unsafe self.heads = heads
+    self.queryRuns = queryRuns
+    self.keyRuns = keyRuns
+    self.part = part
     keyLeaves = Leaves(of: keyRuns, length: kind.leaf)
     self.kind = kind
     unsafe self.results = results
@@ -100,41 +106,56 @@ struct ForwardPass: ThreadedPass, @unchecked Sendable {
     _ unit: Unit, tile: inout ForwardTile, keyTile: inout KeyTile,
     poll: (_ scores: Int) -> Void
   ) {
-    let rows = unit.positions.count
     let firstQuery = (unit.batch * tokens + unit.firstToken) * shape.queryHeads + unit.head
     let firstState = (unit.batch * shape.queryHeads + unit.head) * tokens + unit.firstToken
-    let kvHead = shape.kvHead(of: unit.head)
+    load(unit, to: &tile)
+    for leaf in keyLeaves {
+      guard attend(unit, to: leaf, tile: &tile, keyTile: &keyTile, poll: poll) else { continue }
+      unsafe kind.add(tile.state, to: results, row: firstState, outputRow: firstQuery)
+    }
+  }
+
+  /// Takes up the queries of a unit.
+  func load(_ unit: Unit, to tile: inout ForwardTile) {
+    let firstQuery = (unit.batch * tokens + unit.firstToken) * shape.queryHeads + unit.head
     unsafe tile.load(
       queries: queries + firstQuery * shape.headDim, stride: shape.queryHeads * shape.headDim,
-      rows: rows, scale: scale)
-    for leaf in keyLeaves {
-      let packed = unsafe heads[(leaf.run * shape.batch + unit.batch) * shape.kvHeads + kvHead]
-      var isSeen = false
-      for range in leaf.tiles(of: TileSizes.keys) {
-        let keys = leaf.positions.slice(range)
-        let coverage = pattern.coverage(keys: keys, queries: unit.positions)
-        if coverage == .none { continue }
-        if !isSeen { tile.clearState() }
-        isSeen = true
-        let head = shape.firstQueryHead + unit.head
-        let masked = coverage == .some || pattern.hasBias
-        let mask =
-          masked
-          ? TileMask(pattern: pattern, keys: keys, queries: unit.positions, head: head) : nil
-        let rule = scoreRule.map {
-          TileRule(rule: $0, batch: unit.batch, head: head, keys: keys, queries: unit.positions)
-        }
-        let first = leaf.firstInRun + range.lowerBound
-        if tile.readsInPlace(count: keys.count) {
-          unsafe tile.attend(to: packed, first: first, count: keys.count, mask: mask, rule: rule)
-        } else {
-          unsafe keyTile.load(packed, first: first, count: keys.count)
-          unsafe tile.attend(to: keyTile, mask: mask, rule: rule)
-        }
-        poll(rows * keys.count)
+      rows: unit.positions.count, scale: scale)
+  }
+
+  /// Finds out what a leaf does to the queries of a unit, which are loaded.
+  ///
+  /// - Returns: whether any of them sees any of it; the state of the tile means nothing otherwise.
+  func attend(
+    _ unit: Unit, to leaf: Leaf, tile: inout ForwardTile, keyTile: inout KeyTile,
+    poll: (_ scores: Int) -> Void
+  ) -> Bool {
+    let packed = unsafe packedHead(leaf, batch: unit.batch, kvHead: shape.kvHead(of: unit.head))
+    let head = shape.firstQueryHead + unit.head
+    var isSeen = false
+    for range in leaf.tiles(of: TileSizes.keys) {
+      let keys = leaf.positions.slice(range)
+      let coverage = pattern.coverage(keys: keys, queries: unit.positions)
+      if coverage == .none { continue }
+      if !isSeen { tile.clearState() }
+      isSeen = true
+      let masked = coverage == .some || pattern.hasBias
+      let mask =
+        masked
+        ? TileMask(pattern: pattern, keys: keys, queries: unit.positions, head: head) : nil
+      let rule = scoreRule.map {
+        TileRule(rule: $0, batch: unit.batch, head: head, keys: keys, queries: unit.positions)
       }
-      guard isSeen else { continue }
-      unsafe kind.add(tile, to: results, row: firstState, outputRow: firstQuery)
+      unsafe keyTile.load(packed, first: leaf.firstInRun + range.lowerBound, count: keys.count)
+      unsafe tile.attend(to: keyTile, mask: mask, rule: rule)
+      poll(unit.positions.count * keys.count)
     }
+    return isSeen
+  }
+
+  /// The packed keys and values that a leaf is part of.
+  @unsafe
+  func packedHead(_ leaf: Leaf, batch: Int, kvHead: Int) -> PackedHead {
+    unsafe heads[(leaf.run * shape.batch + batch) * shape.kvHeads + kvHead]
   }
 }

@@ -48,19 +48,20 @@ enum ReproducibleSums: SumKind {
   /// Zeros are rows without terms.
   static func startResults(_ results: ResultRows) {}
 
+  @unsafe
   static func add(
-    _ tile: borrowing ForwardTile, to results: ResultRows, row: Int, outputRow: Int
+    _ state: LeafState, to results: ResultRows, row: Int, outputRow: Int
   ) {
     let (outputs, rowSums) = unsafe (results.outputIntegers, results.rowSumIntegers)
-    for index in 0..<tile.rows {
-      let exponent = unsafe tile.rowMax.unsafeBaseAddress[index]
+    for index in unsafe 0..<state.rows {
+      let exponent = unsafe state.rowMax[index]
       // The row has seen nothing.
       if exponent == -.infinity { continue }
       unsafe rowSums.add(
-        tile.rowSum.unsafeBaseAddress + index, panelStride: 0, exponent: exponent, to: row + index)
+        state.rowSum + index, panelStride: 0, exponent: exponent, to: row + index)
       unsafe outputs.add(
-        tile.outputRow(panel: 0, row: index),
-        panelStride: TileSizes.queries * TileSizes.panelWidth, exponent: exponent,
+        state.outputRow(panel: 0, row: index),
+        panelStride: state.panelStride, exponent: exponent,
         to: row + index)
     }
   }

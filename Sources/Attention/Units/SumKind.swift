@@ -39,13 +39,13 @@ protocol SumKind: Sendable {
   /// Makes zeros the partial results of queries that have seen nothing.
   static func startResults(_ results: ResultRows)
 
-  /// Adds what a tile of queries has found out about a leaf.
+  /// Adds what some rows of one head have found out about a leaf.
   ///
   /// - Parameters:
-  ///   - row: the tile's first row, `[batch, queryHeads, tokens]`.
+  ///   - row: the first of them, `[batch, queryHeads, tokens]`.
   ///   - outputRow: the same, `[batch, tokens, queryHeads]`.
-  static func add(
-    _ tile: borrowing ForwardTile, to results: ResultRows, row: Int, outputRow: Int)
+  @unsafe static func add(
+    _ state: LeafState, to results: ResultRows, row: Int, outputRow: Int)
 
   /// Merges results of the same queries over other keys, for some tokens of `[batch, tokens]`.
   static func merge(_ tokens: Range<Int>, of others: ResultRows, into results: ResultRows)

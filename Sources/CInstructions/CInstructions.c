@@ -1,0 +1,2 @@
+// A target of C has to have a source.
+#include "CInstructions.h"
