@@ -176,13 +176,19 @@ let package = Package(
     .executableTarget(
       name: "ring-checks",
       dependencies: [
-        "MPI", "Sharding", "Tensors", "Attention", "AttentionReference", "SequenceParallel",
+        "Compute", "MPI", "Sharding", "Tensors", "Attention", "AttentionReference",
+        "SequenceParallel",
         "LongNet",
       ],
       path: "Tests/Programs/ring-checks", swiftSettings: settings),
     .testTarget(
       name: "AttentionTests",
-      dependencies: ["Attention", "AttentionReference", "Sharding", "Tensors"],
+      dependencies: [
+        "Attention", "AttentionTypes", "KernelSets", "AttentionReference", "Sharding", "Tensors",
+      ],
+      swiftSettings: settings),
+    .testTarget(
+      name: "KernelSetsTests", dependencies: kernels + ["KernelSets", "Compute", "Tensors"],
       swiftSettings: settings),
     .testTarget(
       name: "ComputeTests", dependencies: ["Compute", "Tensors"], swiftSettings: settings),

@@ -1,4 +1,5 @@
 import Compute
+import KernelSets
 import Tensors
 import Testing
 
@@ -32,7 +33,7 @@ struct PackedProductTests {
 
   private func product(
     _ a: [Float], _ b: [Float], rows: Int, depth: Int, columns: Int, adding: [Float]? = nil,
-    isTransposed: Bool = false, threads: Int = 1
+    isTransposed: Bool = false, threads: Int = 1, instructions: InstructionSet = .inUse
   ) -> [Float] {
     let team = ThreadTeam(threads: threads)
     // Sentinels, which must be overwritten, and others past the end, which must not.
@@ -45,9 +46,12 @@ struct PackedProductTests {
       let rowsOfB = (0..<columns * depth).map {
         b[$0 % max(depth, 1) * columns + $0 / max(depth, 1)]
       }
-      matrix = PackedMatrix(transposing: rowsOfB.span, depth: depth, columns: columns, team: team)
+      matrix = PackedMatrix(
+        transposing: rowsOfB.span, depth: depth, columns: columns, instructions: instructions,
+        team: team)
     } else {
-      matrix = PackedMatrix(b.span, depth: depth, columns: columns, team: team)
+      matrix = PackedMatrix(
+        b.span, depth: depth, columns: columns, instructions: instructions, team: team)
     }
     matrix.multiply(a.span, rows: rows, into: &part, adding: adding != nil, team: team)
     #expect(c.suffix(2) == [7, 7])
@@ -75,6 +79,11 @@ struct PackedProductTests {
     let plain = exact(a, b, zeros, rows, depth, columns)
     let first = product(a, b, rows: rows, depth: depth, columns: columns)
     expectClose(first, plain)
+    for set in InstructionSet.ofThisProcessor {
+      let other = product(
+        a, b, rows: rows, depth: depth, columns: columns, instructions: set)
+      #expect(other == first, "\(set)")
+    }
     #expect(
       product(a, b, rows: rows, depth: depth, columns: columns, isTransposed: true, threads: 3)
         == first)
