@@ -1,6 +1,7 @@
 import Attention
 import AttentionReference
 import Tensors
+import Testing
 
 /// A small attention problem with random inputs, its answer by the kernels and by the oracle.
 struct Problem {
