@@ -1,4 +1,5 @@
 package import Attention
+import KernelSets
 import Reporting
 import Tensors
 

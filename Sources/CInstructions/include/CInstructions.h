@@ -22,10 +22,15 @@ gyre_joined(__m256 first, __m256 second) {
 }
 #endif
 
-/// Asks for the cache line at `address`, which need not be one that may be read: the processor goes
-/// on and never faults.
-static inline __attribute__((always_inline)) void gyre_prefetch(const void *_Nonnull address) {
+/// Asks for the cache line at `address` to come to the first-level cache. It need not be one that may
+/// be read: the processor goes on and never faults.
+static inline __attribute__((always_inline)) void gyre_prefetch_near(const void *_Nonnull address) {
   __builtin_prefetch(address, 0, 3);
+}
+
+/// Asks for it to come to the second-level cache.
+static inline __attribute__((always_inline)) void gyre_prefetch_far(const void *_Nonnull address) {
+  __builtin_prefetch(address, 0, 2);
 }
 
 /// Widens sixteen numbers of half precision, of which `numbers` need not be aligned.

@@ -49,21 +49,21 @@ private struct StreamingRead: ThreadedPass, @unchecked Sendable {
     }
   }
 
-  /// Eight chains of additions along four streams, which is faster than one.
+  /// Eight chains of additions along one stream: along several, a core reads a fifth less.
   @unsafe @inline(never)
   private static func sum(_ base: UnsafePointer<Float>) -> Float {
-    let (width, stream) = (Vector.width, unit / 4)
+    let width = Vector.width
     var (a, b, c, d) = (Vector(), Vector(), Vector(), Vector())
     var (e, f, g, h) = (Vector(), Vector(), Vector(), Vector())
-    for first in stride(from: 0, to: stream, by: 2 * width) {
+    for first in stride(from: 0, to: unit, by: 8 * width) {
       unsafe a += Vector(loading: base, at: first)
       unsafe b += Vector(loading: base, at: first + width)
-      unsafe c += Vector(loading: base, at: stream + first)
-      unsafe d += Vector(loading: base, at: stream + first + width)
-      unsafe e += Vector(loading: base, at: 2 * stream + first)
-      unsafe f += Vector(loading: base, at: 2 * stream + first + width)
-      unsafe g += Vector(loading: base, at: 3 * stream + first)
-      unsafe h += Vector(loading: base, at: 3 * stream + first + width)
+      unsafe c += Vector(loading: base, at: first + 2 * width)
+      unsafe d += Vector(loading: base, at: first + 3 * width)
+      unsafe e += Vector(loading: base, at: first + 4 * width)
+      unsafe f += Vector(loading: base, at: first + 5 * width)
+      unsafe g += Vector(loading: base, at: first + 6 * width)
+      unsafe h += Vector(loading: base, at: first + 7 * width)
     }
     return ((a + b) + (c + d) + (e + f) + (g + h)).laneSum
   }

@@ -10,7 +10,7 @@ import SequenceParallel
 import Sharding
 import Tensors
 
-extension AttendCommand: DistributedCommand {
+extension AttendCommand: DistributedCommand, ComputingCommand {
   /// Opens, loads, computes, checks, writes and reports.
   func run(on world: borrowing Communicator) throws {
     let input = try world.agreed { try openInput() }

@@ -191,6 +191,8 @@ struct AttendCommand: ParsableCommand {
   @Option(parsing: .unconditional, help: ArgumentHelp("Threads of each rank.", valueName: "n"))
   var threads = 1
 
+  @OptionGroup var instructionOptions: InstructionOptions
+
   @Option(
     help: """
       The type in which keys and values travel. The default is the type they have in the input, \

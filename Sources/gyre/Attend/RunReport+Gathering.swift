@@ -26,6 +26,7 @@ extension RankReport {
       Double(tokens), seconds, forwardSeconds, backwardSeconds, computeSeconds, waitSeconds, flops,
       flopsPerSecond,
       Double(bytesSent), Double(messagesSent), Double(peakResidentBytes),
+      Double(InstructionSet.allCases.firstIndex(of: .inUse) ?? 0),
     ]
   }
 
@@ -35,6 +36,7 @@ extension RankReport {
       forwardSeconds: numbers[2], backwardSeconds: numbers[3], computeSeconds: numbers[4],
       waitSeconds: numbers[5], flops: numbers[6], flopsPerSecond: numbers[7],
       bytesSent: Int(numbers[8]), messagesSent: Int(numbers[9]),
+      instructionSet: InstructionSet.allCases[Int(numbers[11])].rawValue,
       peakResidentBytes: Int(numbers[10]))
   }
 }
@@ -69,6 +71,8 @@ extension RunReport {
       softcap: Nullable(value: options.scoreRule.softcap),
       layout: problem.queries.layout?.rawValue ?? "explicit",
       wire: problem.wire.rawValue, threads: options.threads,
+      instructionSet: InstructionSet.names(
+        of: ranks.compactMap { InstructionSet(rawValue: $0.instructionSet) }),
       gradients: options.gradients, reproducible: options.reproducible,
       transport: plan.transport.name, travel: Nullable(value: plan.transport.travel),
       transportReason: plan.transport.reason,

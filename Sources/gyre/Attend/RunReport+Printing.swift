@@ -23,7 +23,7 @@ extension RunReport {
       + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims)\(cap), \(wire) on the wire; "
       + "\(gradients ? "forward and backward; " : "")\(layout) layout on \(ranks) "
       + "rank\(ranks == 1 ? "" : "s")"
-      + (threads == 1 ? "" : " of \(threads) threads")
+      + (threads == 1 ? "" : " of \(threads) threads") + " with \(instructionSet)"
       + (dilated.value.map { ", placement \($0.placement) (\($0.placementReason))." }
         ?? ", transport "
         + "\(transport)\(transportReason == "asked for" ? "" : " (\(transportReason))").")

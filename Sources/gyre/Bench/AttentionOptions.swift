@@ -60,6 +60,8 @@ struct AttentionOptions: ParsableArguments {
   @Option(help: "Threads of each rank.")
   var threads = 1
 
+  @OptionGroup var instructionOptions: InstructionOptions
+
   func validate() throws {
     try requireHeads(heads, kvHeads)
     if let valueHeadDim, !(1...AttentionShape.largestHeadDim).contains(valueHeadDim) {

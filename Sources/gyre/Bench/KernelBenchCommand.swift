@@ -8,7 +8,7 @@ import Settings
 import Tensors
 
 /// `gyre bench kernel`: the kernel on one process, against the multiply–add peak of a core.
-struct KernelBenchCommand: ParsableCommand {
+struct KernelBenchCommand: ComputingCommand {
   static let configuration = CommandConfiguration(
     commandName: "kernel",
     abstract: "The attention kernel in one process, against the processor's multiply–add peak.",
@@ -62,6 +62,8 @@ struct KernelBenchCommand: ParsableCommand {
     help: "Numbers of threads, joined by commas. (default: 1)",
     transform: { try parseIntegers($0, in: 1...1024) })
   var threads = [1]
+
+  @OptionGroup var instructionOptions: InstructionOptions
 
   @Flag(help: "Add up so that order cannot matter.")
   var reproducible = false

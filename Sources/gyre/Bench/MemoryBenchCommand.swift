@@ -38,7 +38,9 @@ struct MemoryBenchCommand: ParsableCommand {
   }
 }
 
-extension MemoryBenchCommand: DistributedCommand {
+extension MemoryBenchCommand: DistributedCommand, ComputingCommand {
+  var instructionOptions: InstructionOptions { attention.instructionOptions }
+
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {
     let environment = try BenchEnvironment.gather(

@@ -32,7 +32,9 @@ struct OverlapBenchCommand: ParsableCommand {
   func validate() throws { try table.check(AttentionResult<OverlapFigures>.columns) }
 }
 
-extension OverlapBenchCommand: DistributedCommand {
+extension OverlapBenchCommand: DistributedCommand, ComputingCommand {
+  var instructionOptions: InstructionOptions { attention.instructionOptions }
+
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {
     try world.agreed {

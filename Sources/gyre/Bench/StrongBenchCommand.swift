@@ -33,7 +33,9 @@ struct StrongBenchCommand: ParsableCommand {
   func validate() throws { try table.check(AttentionResult<ScalingFigures>.columns) }
 }
 
-extension StrongBenchCommand: DistributedCommand {
+extension StrongBenchCommand: DistributedCommand, ComputingCommand {
+  var instructionOptions: InstructionOptions { attention.instructionOptions }
+
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {
     try runScaling(

@@ -28,6 +28,8 @@ struct DoctorCommand: ParsableCommand {
     help: ArgumentHelp("Reckon with this many threads of each rank.", valueName: "n"))
   var threads = 1
 
+  @OptionGroup var instructionOptions: InstructionOptions
+
   @Option(help: "What rank 0 prints: text for people or one JSON object.")
   var report = ReportFormat.text
 
@@ -41,7 +43,7 @@ struct DoctorCommand: ParsableCommand {
   }
 }
 
-extension DoctorCommand: StandaloneCommand {
+extension DoctorCommand: StandaloneCommand, ComputingCommand {
   func run(on world: borrowing Communicator) throws {
     let facts = try JobFacts.gather(threads: threads, on: world)
     let problems = try world.agreed { try facts.map(print) ?? 0 }

@@ -94,6 +94,8 @@ struct StreamCommand: ParsableCommand {
   @Option(parsing: .unconditional, help: ArgumentHelp("Threads of each rank.", valueName: "n"))
   var threads = 1
 
+  @OptionGroup var instructionOptions: InstructionOptions
+
   @Flag(
     help: """
       Check sampled rows, at the end, at borders of segments and anywhere, against a slow, \
@@ -138,7 +140,7 @@ struct StreamCommand: ParsableCommand {
       "--seed": "\(seed)", "--dilated": "\(dilated)", "--head-offset": "\(headOffset)",
       "--scale": scale.map { "\($0)" } ?? "1/√headDim",
       "--window": "\(window)", "--verify": "\(verify)", "ranks": "\(ranks)",
-      "gyre": "\(BuildStamp.version) \(InstructionSet.name)",
+      "gyre": BuildStamp.version,
     ].merging(masks.choice.options) { $1 }
   }
 }

@@ -19,7 +19,7 @@ extension StreamReport {
       + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims); branches \(branches), "
       + "offsets \(headOffset); windows of \(grouped(windowTokens)) on "
       + "\(ranks) rank\(ranks == 1 ? "" : "s")"
-      + (threads == 1 ? "" : " of \(threads) threads") + "."
+      + (threads == 1 ? "" : " of \(threads) threads") + " with \(instructionSet)."
   }
 
   private var rows: [[String]] {

@@ -1,0 +1,256 @@
+import AttentionTypes
+import Tensors
+
+/// The state of one tile of queries while tiles of keys stream past it: online softmax.
+///
+/// For each row, `rowMax` is the largest score so far, rounded up to an integer, `rowSum` the sum
+/// of `2^(score − rowMax)`, and `outputs` the same sum weighted by the values. A tile of keys is
+/// taken in three passes: scores, weights, outputs. Scores are in base 2: the softmax scale times
+/// log₂e is folded into the queries when they are packed. After some tiles the state is added to
+/// sums outside, which lose nothing however many there are, and the rows start anew.
+///
+/// Source: Dao 2023, FlashAttention-2, Algorithm 1.
+struct ForwardTile: ~Copyable {
+  let headDim: Int
+  let valueHeadDim: Int
+  let valuePanels: Int
+  /// Rows in use.
+  private(set) var rows = 0
+
+  /// `[groups of 6 rows][headDim][6]`, scaled; rows past the last are zero.
+  let queries: AlignedBuffer<Float>
+  /// `[rows][scoreStride]`: scores, then weights.
+  let scores: AlignedBuffer<Float>
+  /// `[valuePanels][rows][W]`.
+  private let outputs: AlignedBuffer<Float>
+  let rowMax: AlignedBuffer<Float>
+  let rowSum: AlignedBuffer<Float>
+  /// For each group of 6 rows, the panels of keys that any of them sees.
+  var visiblePanels: [Range<Int>]
+  /// What the pattern adds to one register tile.
+  let bias: AlignedBuffer<Float>
+
+  init(shape: AttentionShape) {
+    headDim = shape.headDim
+    valueHeadDim = shape.valueHeadDim
+    valuePanels = (shape.valueHeadDim + TileSizes.panelWidth - 1) / TileSizes.panelWidth
+    queries = AlignedBuffer(zeros: TileSizes.queries * shape.headDim)
+    scores = AlignedBuffer(zeros: TileSizes.queries * TileSizes.scoreStride)
+    outputs = AlignedBuffer(zeros: valuePanels * TileSizes.queries * TileSizes.panelWidth)
+    rowMax = AlignedBuffer(zeros: TileSizes.queries)
+    rowSum = AlignedBuffer(zeros: TileSizes.queries)
+    visiblePanels = Array(
+      repeating: 0..<0, count: TileSizes.queries / TileSizes.registerRows)
+    bias = AlignedBuffer(zeros: TileSizes.registerRows * TileSizes.panelWidth)
+  }
+
+  private var groups: Int {
+    (rows + TileSizes.registerRows - 1) / TileSizes.registerRows
+  }
+
+  // MARK: Loading and storing the state
+
+  /// Takes up the queries of `rows` rows.
+  ///
+  /// - Parameter scale: multiplies the scores, with log₂e folded in.
+  @unsafe
+  mutating func load(
+    queries source: UnsafePointer<Float>, stride: Int, rows: Int, scale: Float
+  ) {
+    self.rows = rows
+    let height = TileSizes.registerRows
+    let packed = unsafe queries.unsafeBaseAddress
+    for row in 0..<groups * height {
+      let column = unsafe packed + row / height * height * headDim + row % height
+      if row < rows {
+        let query = unsafe source + row * stride
+        for d in 0..<headDim { unsafe column[d * height] = query[d] * scale }
+      } else {
+        for d in 0..<headDim { unsafe column[d * height] = 0 }
+      }
+    }
+  }
+
+  /// Starts with rows that have seen nothing.
+  mutating func clearState() {
+    unsafe rowMax.unsafeBaseAddress.update(repeating: -.infinity, count: rows)
+    unsafe rowSum.unsafeBaseAddress.update(repeating: 0, count: rows)
+    for panel in 0..<valuePanels {
+      unsafe outputRow(panel: panel, row: 0)
+        .update(repeating: 0, count: rows * TileSizes.panelWidth)
+    }
+  }
+
+  @unsafe @inline(__always)
+  func outputRow(panel: Int, row: Int) -> UnsafeMutablePointer<Float> {
+    unsafe outputs.unsafeBaseAddress + (panel * TileSizes.queries + row) * TileSizes.panelWidth
+  }
+
+  /// What the rows have found out; valid for as long as the tile is.
+  var state: LeafState {
+    unsafe LeafState(
+      rows: rows, rowMax: rowMax.unsafeBaseAddress, rowSum: rowSum.unsafeBaseAddress,
+      outputs: outputs.unsafeBaseAddress, panelWidth: TileSizes.panelWidth,
+      panelStride: TileSizes.queries * TileSizes.panelWidth, valuePanels: valuePanels)
+  }
+
+  // MARK: One tile of keys
+
+  /// Takes a tile of keys into the state.
+  ///
+  /// - Parameters:
+  ///   - mask: what the rows see of the tile; nil if everything, with nothing added.
+  ///   - rule: what becomes of scores; nil if nothing does.
+  @unsafe
+  mutating func attend(to tile: borrowing KeyTile, mask: TileMask?, rule: TileRule?) {
+    if let mask {
+      unsafe computeScores(tile, mask, rule)
+    } else {
+      unsafe computeScores(tile, rule)
+    }
+    unsafe computeWeights()
+    unsafe accumulateOutputs(tile)
+  }
+
+  /// Pass 1, everything visible.
+  @unsafe
+  private mutating func computeScores(_ tile: borrowing KeyTile, _ rule: TileRule?) {
+    let panelCount = tile.panelCount
+    for panel in 0..<panelCount {
+      for group in 0..<groups { unsafe computeScores(tile, panel: panel, group: group) }
+      if let rule {
+        let first = panel * TileSizes.panelWidth
+        unsafe rule.apply(
+          to: scoreTile(panel: panel, group: 0), stride: TileSizes.scoreStride,
+          keys: first..<min(first + TileSizes.panelWidth, tile.count), queries: 0..<rows)
+      }
+    }
+    unsafe hideScoresPastEnd(of: tile)
+    for group in 0..<groups { visiblePanels[group] = 0..<panelCount }
+  }
+
+  /// Pass 1 under a mask: register tiles that are hidden cost nothing, and only those on an edge
+  /// of the visible region ask the pattern for a bias.
+  @unsafe
+  private mutating func computeScores(
+    _ tile: borrowing KeyTile, _ mask: TileMask, _ rule: TileRule?
+  ) {
+    for group in 0..<groups { visiblePanels[group] = 0..<0 }
+    for panel in 0..<tile.panelCount {
+      let columns =
+        panel * TileSizes.panelWidth..<min((panel + 1) * TileSizes.panelWidth, tile.count)
+      let keys = mask.keys.slice(columns)
+      for group in 0..<groups {
+        let groupRows =
+          group * TileSizes.registerRows..<min((group + 1) * TileSizes.registerRows, rows)
+        let queries = mask.queries.slice(groupRows)
+        let coverage = mask.pattern.coverage(keys: keys, queries: queries)
+        if coverage == .none {
+          unsafe hideScores(panel: panel, group: group)
+          continue
+        }
+        let seen = visiblePanels[group]
+        visiblePanels[group] = (seen.isEmpty ? panel : seen.lowerBound)..<panel + 1
+        unsafe computeScores(tile, panel: panel, group: group)
+        if let rule {
+          unsafe rule.apply(
+            to: scoreTile(panel: panel, group: group), stride: TileSizes.scoreStride,
+            keys: columns, queries: groupRows)
+        }
+        if coverage == .some || mask.pattern.hasBias {
+          unsafe mask.addBias(
+            to: scoreTile(panel: panel, group: group), stride: TileSizes.scoreStride, keys: keys,
+            queries: queries, scratch: bias)
+        }
+      }
+    }
+    unsafe hideScoresPastEnd(of: tile)
+  }
+
+  @unsafe @inline(__always)
+  private func computeScores(_ tile: borrowing KeyTile, panel: Int, group: Int) {
+    var product = RegisterTile()
+    unsafe product.accumulate(
+      rows: queries.unsafeBaseAddress + group * TileSizes.registerRows * headDim,
+      rowStride: 1, stepStride: TileSizes.registerRows,
+      panel: tile.keyPanel(panel), steps: headDim)
+    unsafe product.store(
+      to: scoreTile(panel: panel, group: group), stride: TileSizes.scoreStride)
+  }
+
+  @unsafe @inline(__always)
+  func scoreTile(panel: Int, group: Int) -> UnsafeMutablePointer<Float> {
+    unsafe scores.unsafeBaseAddress + group * TileSizes.registerRows * TileSizes.scoreStride
+      + panel * TileSizes.panelWidth
+  }
+
+  @unsafe
+  func hideScores(panel: Int, group: Int) {
+    let target = unsafe scoreTile(panel: panel, group: group)
+    let hidden = Vector(repeating: -.infinity)
+    for row in 0..<TileSizes.registerRows {
+      unsafe hidden.store(to: target, at: row * TileSizes.scoreStride)
+      unsafe hidden.store(to: target, at: row * TileSizes.scoreStride + Vector.width)
+    }
+  }
+
+  /// The last panel of a run is filled up with zero keys, which must not be seen.
+  @unsafe
+  private func hideScoresPastEnd(of tile: borrowing KeyTile) {
+    let end = tile.panelCount * TileSizes.panelWidth
+    guard tile.count < end else { return }
+    for row in 0..<groups * TileSizes.registerRows {
+      let scoreRow = unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride
+      for key in tile.count..<end { unsafe scoreRow[key] = -.infinity }
+    }
+  }
+
+  /// Pass 2: scores become weights `2^(score − rowMax)`, and the state is brought to the new
+  /// maximum.
+  @unsafe
+  private func computeWeights() {
+    for row in 0..<rows {
+      let panels = visiblePanels[row / TileSizes.registerRows]
+      if panels.isEmpty { continue }
+      let begin = panels.lowerBound * TileSizes.panelWidth
+      let end = panels.upperBound * TileSizes.panelWidth
+      let scoreRow = unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride
+
+      let factor = unsafe weigh(
+        scoreRow, begin..<end, rowMax: &rowMax.unsafeBaseAddress[row],
+        rowSum: &rowSum.unsafeBaseAddress[row])
+      guard let factor else { continue }
+      for panel in 0..<valuePanels {
+        let output = unsafe outputRow(panel: panel, row: row)
+        unsafe (Vector(loading: output, at: 0) * factor).store(to: output, at: 0)
+        unsafe (Vector(loading: output, at: Vector.width) * factor)
+          .store(to: output, at: Vector.width)
+      }
+    }
+  }
+
+  /// Pass 3: weights times values.
+  ///
+  /// The products of a tile are summed by themselves before they join the output. Added one by one
+  /// to a sum that a few large weights dominate, thousands of small ones would be rounded away.
+  @unsafe
+  private func accumulateOutputs(_ tile: borrowing KeyTile) {
+    for panel in 0..<valuePanels {
+      let values = unsafe tile.valuePanel(panel)
+      for group in 0..<groups {
+        let panels = visiblePanels[group]
+        if panels.isEmpty { continue }
+        let begin = panels.lowerBound * TileSizes.panelWidth
+        let end = min(panels.upperBound * TileSizes.panelWidth, tile.count)
+        let row = group * TileSizes.registerRows
+        let output = unsafe outputRow(panel: panel, row: row)
+        var product = RegisterTile()
+        unsafe product.accumulate(
+          rows: scores.unsafeBaseAddress + row * TileSizes.scoreStride + begin,
+          rowStride: TileSizes.scoreStride, stepStride: 1,
+          panel: values + begin * TileSizes.panelWidth, steps: end - begin)
+        unsafe product.add(to: output, stride: TileSizes.panelWidth)
+      }
+    }
+  }
+}
