@@ -102,7 +102,7 @@ public struct BlockComputation: Sendable {
       shape: shape, pattern: pattern, scoreRule: scoreRule, queryScale: scale * log2OfE,
       tokens: tokens, queryRuns: runs, queries: queries, keyRuns: block.runs,
       heads: block.packedHeads(), accumulation: accumulation, results: results, part: part)
-    kernels.forward(work, team: team, poll: poll)
+    kernels.instructions.kernels(for: work).forward(work, team: team, poll: poll)
   }
 
   /// The backward pass of rows at plain addresses.

@@ -103,12 +103,20 @@ struct FactoredInt8: PanelElement {
 
   @inline(__always) static var isScaled: Bool { true }
   @inline(__always) static var isFactored: Bool { true }
-  @inline(__always) static var unit: Float { 0x1p-24 }
+  // With 256 bits, numbers 2^24 times as large take half as long to widen.
+  #if GYRE_AVX512
+    @unsafe @inline(__always)
+    static func row(_ pointer: UnsafePointer<FactoredInt8>) -> PanelRow {
+      unsafe gyre_widen_bytes(pointer)
+    }
+  #else
+    @inline(__always) static var unit: Float { 0x1p-24 }
 
-  @unsafe @inline(__always)
-  static func row(_ pointer: UnsafePointer<FactoredInt8>) -> PanelRow {
-    unsafe gyre_widen_bytes_upwards(pointer)
-  }
+    @unsafe @inline(__always)
+    static func row(_ pointer: UnsafePointer<FactoredInt8>) -> PanelRow {
+      unsafe gyre_widen_bytes_upwards(pointer)
+    }
+  #endif
 
   @unsafe @inline(__always)
   static func load(_ pointer: UnsafePointer<FactoredInt8>) -> Vector {

@@ -7,8 +7,8 @@ import Tensors
 ///
 /// A unit starts from rows that have seen nothing. What it finds out is added to their partial
 /// results in the order of the leaves, so that one query of one head is shared by all threads, and
-/// bits do not depend on their number. Leaves are those of reproducible sums, which are shorter than
-/// a ``ForwardPass`` needs for fast ones.
+/// bits do not depend on their number. Fast sums of few keys have leaves shorter than in a
+/// ``ForwardPass``, and round elsewhere.
 ///
 /// Source: Dao et al. 2023, Flash-Decoding for long-context inference.
 struct FewRowsPass: ThreadedPass {
@@ -24,6 +24,7 @@ struct FewRowsPass: ThreadedPass {
   private let tiles: [RowTile]
   private let leaves: [Leaf]
   private let rows: Int
+  private let leafLength: Int
   private let slots: LeafSlots
 
   var unitCount: Int { tiles.count * leaves.count }
@@ -35,12 +36,28 @@ struct FewRowsPass: ThreadedPass {
     self.work = work
     self.tiles = tiles
     sums = work.accumulation.leafSums
-    leaves = Array(Leaves(of: work.keyRuns, length: Accumulation.leaf))
     rows = work.rowsOfKVHead
+    leafLength = Self.leafLength(of: work, tiles: tiles.count)
+    leaves = Array(Leaves(of: work.keyRuns, length: leafLength))
     slots = LeafSlots(
       tiles: tiles.count, leaves: leaves.count, threads: threads,
       floats: rows * (2 + (work.shape.valueHeadDim + width - 1) / width * width))
   }
+
+  /// Keys of a leaf: the more, the longer memory is read along one stream; but there have to be units
+  /// for all threads, and scores of all rows lie in the second-level cache.
+  ///
+  /// It depends on the problem alone, so that bits do not on the threads.
+  private static func leafLength(of work: ForwardWork, tiles: Int) -> Int {
+    let keys = work.keyRuns.reduce(0) { $0 + $1.count }
+    let isLong =
+      work.accumulation == .fast && work.rowsOfKVHead <= 12
+      && tiles * keys >= unitsOfLongLeaves * TileSizes.fastLeaf
+    return isLong ? TileSizes.fastLeaf : Accumulation.leaf
+  }
+
+  /// So many that as many threads as a processor has end together.
+  private static let unitsOfLongLeaves = 128
 
   /// All rows of each KV head, but for runs of queries that see nothing.
   private static func tiles(of work: ForwardWork) -> [RowTile] {
@@ -73,7 +90,8 @@ struct FewRowsPass: ThreadedPass {
   /// Takes units until there are none.
   func run(_ units: ThreadTeam.Units, poll: (_ scores: Int) -> Void) {
     var tile = FewRowsTile(
-      shape: work.shape, rows: rows, isExact: work.accumulation == .reproducible)
+      shape: work.shape, rows: rows, leaf: leafLength,
+      isExact: work.accumulation == .reproducible)
     var loaded: Int?
     while let unit = units.next() {
       let (index, leaf) = unit.quotientAndRemainder(dividingBy: leaves.count)
@@ -154,9 +172,6 @@ struct FewRowsPass: ThreadedPass {
 }
 
 extension ForwardWork {
-  /// Rows of queries that read one KV head.
-  fileprivate var rowsOfKVHead: Int { min(shape.groupSize, shape.queryHeads) * tokens }
-
   /// Whether reading keys and values where they lie, once for all rows, is faster.
   var hasFewRows: Bool { rowsOfKVHead <= FewRowsTile.mostRows }
 }
