@@ -44,13 +44,13 @@ extension FewRowsTile {
       distance: spacing &* Self.width &* headDim, steps: headDim, scales: scales,
       scaleDistance: spacing &* Self.width)
     var strip = RowStrip()
+    let size = MemoryLayout<Element>.stride
     // Neighbours are asked for in the order in which they lie.
     unsafe strip.accumulate(
       form, operands,
       ahead: asks
         ? RowStrip.ReadAhead(
-          distance: RowStrip.bytesOfSteps(Element.self),
-          stride: form.panels * RowStrip.bytesOfSteps(Element.self), bytes: 32 << 10) : nil)
+          distance: 64 &* size, stride: form.panels &* Self.width &* size, bytes: 32 << 10) : nil)
     unsafe strip.forEach(form) { result, index, offset in
       var result = Element.ordered(result)
       if Element.isFactored {
@@ -116,12 +116,12 @@ extension FewRowsTile {
       stepStride: 1, panels: values, distance: distance, steps: keys.count,
       scales: scales + keys.lowerBound * MemoryLayout<Float>.stride, scaleDistance: nil)
     var strip = RowStrip()
+    let size = MemoryLayout<Element>.stride
     unsafe strip.accumulate(
       form, operands,
       ahead: asks
         ? RowStrip.ReadAhead(
-          distance: distance &* MemoryLayout<Element>.stride,
-          stride: RowStrip.bytesOfSteps(Element.self), bytes: 8 << 10) : nil)
+          distance: distance &* size, stride: Self.width &* size, bytes: 8 << 10) : nil)
     unsafe strip.forEach(form) { result, index, offset in
       unsafe Element.ordered(result)
         .add(to: outputRow(panel: panel &+ offset, row: row &+ index))

@@ -38,22 +38,16 @@ struct RowStrip {
     }
   }
 
-  /// What memory is asked for while a strip is computed, for each panel and four steps at a time.
+  /// What memory is asked for while a strip is computed, for each panel and step.
   struct ReadAhead {
     /// Bytes from what is asked for a panel to what is for the next.
     let distance: Int
-    /// Bytes from four steps to the next.
+    /// Bytes from what is asked for a step to what is for the next.
     let stride: Int
     /// How far ahead that is, for the second-level cache.
     let bytes: Int
     /// How far ahead the steps themselves are asked for, for the first.
     @inline(__always) var nearBytes: Int { 1 << 10 }
-  }
-
-  /// The bytes of a panel that four steps read.
-  @inline(__always)
-  static func bytesOfSteps<Element>(_ type: Element.Type) -> Int {
-    4 * PanelRow.scalarCount * MemoryLayout<Element>.stride
   }
 
   /// Rows and panels of a product.
@@ -153,7 +147,11 @@ struct RowStrip {
   private mutating func accumulateSixRows<Element: PanelElement>(
     _ operands: Operands<Element>, _ ahead: ReadAhead?
   ) {
-    unsafe forEachStep(operands, panels: Form.sixRows.panels, ahead) { step in
+    // Twelve registers leave none to widen several steps at once, as compilers like to; of bytes
+    // they do not.
+    unsafe forEachStep(
+      operands, panels: Form.sixRows.panels, isUnrolled: MemoryLayout<Element>.stride == 1, ahead
+    ) { step in
       let row = unsafe operands.panelRow(0, step)
       unsafe a.add(operands.factor(0, step), row)
       unsafe b.add(operands.factor(1, step), row)
@@ -164,28 +162,18 @@ struct RowStrip {
     }
   }
 
-  /// Calls `body` for every step, and before four of them asks for as much as they read.
+  /// Calls `body` for every step, and asks for as much memory as they read: before four of them, or
+  /// before each.
   @unsafe @inline(__always)
   private func forEachStep<Element: PanelElement>(
-    _ operands: Operands<Element>, panels: Int, _ ahead: ReadAhead?, _ body: (_ step: Int) -> Void
+    _ operands: Operands<Element>, panels: Int, isUnrolled: Bool = true, _ ahead: ReadAhead?,
+    _ body: (_ step: Int) -> Void
   ) {
     let steps = unsafe operands.steps
     var step = 0
-    if let ahead {
-      let near = unsafe UnsafeRawPointer(operands.panels) + ahead.nearBytes
-      let far = unsafe UnsafeRawPointer(operands.panels) + ahead.bytes
-      let distance = unsafe operands.distance &* MemoryLayout<Element>.stride
-      let bytes = Self.bytesOfSteps(Element.self)
-      var group = 0
+    if isUnrolled {
       while step &+ 4 <= steps {
-        for panel in 0..<panels {
-          for part in Swift.stride(from: 0, to: bytes, by: 64) {
-            unsafe gyre_prefetch_far(
-              far + (group &* ahead.stride &+ panel &* ahead.distance &+ part))
-            unsafe gyre_prefetch_near(near + (group &* bytes &+ panel &* distance &+ part))
-          }
-        }
-        group &+= 1
+        if let ahead { unsafe ask(ahead, operands, panels: panels, step: step, steps: 4) }
         body(step)
         body(step &+ 1)
         body(step &+ 2)
@@ -194,8 +182,29 @@ struct RowStrip {
       }
     }
     while step < steps {
+      if !isUnrolled, let ahead {
+        unsafe ask(ahead, operands, panels: panels, step: step, steps: 1)
+      }
       body(step)
       step &+= 1
+    }
+  }
+
+  /// Asks for as much memory as some steps read.
+  @unsafe @inline(__always)
+  private func ask<Element: PanelElement>(
+    _ ahead: ReadAhead, _ operands: Operands<Element>, panels: Int, step: Int, steps: Int
+  ) {
+    let first = unsafe UnsafeRawPointer(operands.panels)
+    let bytesOfStep = PanelRow.scalarCount &* MemoryLayout<Element>.stride
+    let distance = unsafe operands.distance &* MemoryLayout<Element>.stride
+    for panel in 0..<panels {
+      for part in stride(from: 0, to: steps &* bytesOfStep, by: 64) {
+        unsafe gyre_prefetch_far(
+          first + (ahead.bytes &+ panel &* ahead.distance &+ step &* ahead.stride &+ part))
+        unsafe gyre_prefetch_near(
+          first + (ahead.nearBytes &+ panel &* distance &+ step &* bytesOfStep &+ part))
+      }
     }
   }
 
