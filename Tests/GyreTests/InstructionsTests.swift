@@ -121,6 +121,7 @@ struct InstructionsTests {
       byVariable.isSuccess && byVariable.standardOutput.contains(", \(least)"), "\(byVariable)")
     let other = try await MPIJob.runAlone(
       program: "gyre", arguments: ["bench", "kernel", "--instructions", "sse"])
-    #expect(other.ending == .exited(64) && other.standardError.contains("'auto', '\(least)'"), "\(other)")
+    #expect(
+      other.ending == .exited(64) && other.standardError.contains("'auto', '\(least)'"), "\(other)")
   }
 }
