@@ -5,10 +5,10 @@ import Tensors
 /// ``TileSizes/panelWidth`` wide throughout.
 ///
 /// Loading a tile widens its elements, puts packed panels side by side where W is more than one of
-/// them, and fills narrow ones up with zeros, once for all the rows that pass over it. Panels of `Float` are copied too: read in place they lie megabytes apart, and
-/// the kernel then waits for the last-level cache and the page tables (measured at head dim 128:
-/// 76 % of the multiply–add peak in place, 84 % copied). A few rows are another matter: see
-/// ``FewRowsTile``.
+/// them, and fills narrow ones up with zeros, once for all the rows that pass over it. Panels of
+/// `Float` are copied too: read in place they lie megabytes apart, and the kernel waits for the
+/// last-level cache and the page tables (measured at head dim 128: 76 % of the multiply–add peak in
+/// place, 84 % copied). A few rows are another matter: see ``FewRowsTile``.
 struct KeyTile: ~Copyable {
   /// Keys in the tile.
   private(set) var count = 0
