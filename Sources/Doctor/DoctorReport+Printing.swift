@@ -12,7 +12,7 @@ extension DoctorReport {
 
   private var heading: String {
     let ranks = counted(perRank.count, "rank")
-    let each = threads == 1 ? "" : " of \(threads) threads"
+    let each = " of \(threadWords(perRank.map(\.threads)))"
     return mpirun.value == nil
       ? "\(ranks)\(each) on \(counted(hosts.count, "host"))." : "This host, without mpirun."
   }

@@ -9,6 +9,7 @@ extension RankFacts {
   package static var current: RankFacts {
     var facts = RankFacts()
     facts.cpus = ProcessorGrant.current.cpus
+    if MPIEnvironment.isLaunchedByMPI { facts.launcherCpus = ProcessorGrant.ofParent.cpus }
     facts.user = Int(geteuid())
     facts.gyreVersion = BuildStamp.version
     facts.instructionSet = InstructionSet.name

@@ -17,7 +17,8 @@ extension AttendCommand: DistributedCommand {
     try input.requireSameFiles(on: world)
     let traceTarget = try world.agreed { try world.rank == 0 ? claimFiles() : nil }
     if world.rank == 0, let note = input.layoutNote { printError("gyre: \(note)") }
-    let plan = try plan(input, on: world)
+    let team = ThreadTeam(threads: try threading.count(on: world))
+    let plan = try plan(input, team, on: world)
     let problem = plan.problem
     let writer = try output.map {
       try OutputFile(
@@ -25,7 +26,7 @@ extension AttendCommand: DistributedCommand {
         layout: files.layout, on: world)
     }
 
-    let result = try compute(plan, input, on: world)
+    let result = try compute(plan, input, team, on: world)
     try world.agreed { try checkOverflow(of: result, problem, rank: world.rank) }
     let findings = try verify ? check(result, problem, input, on: world) : nil
     if findings?.failure == nil {
@@ -74,7 +75,7 @@ extension AttendCommand: DistributedCommand {
   /// Finds out how what is asked for is computed, and whether there is room for it, called by all
   /// ranks together.
   private func plan(
-    _ input: AttentionInput, on world: borrowing Communicator
+    _ input: AttentionInput, _ team: ThreadTeam, on world: borrowing Communicator
   ) throws -> AttendPlan {
     if let branches = dilation.dilated {
       let problem = try world.agreed {
@@ -82,7 +83,7 @@ extension AttendCommand: DistributedCommand {
       }
       try checkMemory(
         problem.residentBytes(rank: world.rank, gradients: gradients), on: world)
-      let (placement, report) = try place(problem, topology(of: world), on: world)
+      let (placement, report) = try place(problem, topology(of: world), team, on: world)
       return .dilated(problem, placement, report)
     }
     let problem = try world.agreed { try describe(input, ranks: world.size) }
@@ -90,7 +91,7 @@ extension AttendCommand: DistributedCommand {
     // What fits nowhere cannot even be planned.
     try checkMemory(problem.leastBytes(rank: world.rank), on: world)
     let planner = RoutePlanner(problem, topology: topology)
-    let choice = try choose(planner, on: world)
+    let choice = try choose(planner, team, on: world)
     try world.agreed {
       try choice.route.check(
         ranks: world.size, topology: topology, backward: requestedBackwardRoute)
@@ -105,17 +106,18 @@ extension AttendCommand: DistributedCommand {
 
   /// Loads this rank's shard and runs the passes.
   private func compute(
-    _ plan: AttendPlan, _ input: AttentionInput, on world: borrowing Communicator
+    _ plan: AttendPlan, _ input: AttentionInput, _ team: ThreadTeam,
+    on world: borrowing Communicator
   ) throws -> PassResult {
     let timeline = trace.map { _ in Timeline() }
     switch plan {
     case .dense(let problem, let choice, _):
-      return try compute(input, of: problem, timeline, on: world) {
-        try connect(problem, choice.route, timeline, on: world)
+      return try compute(input, of: problem, team, timeline, on: world) {
+        try connect(problem, choice.route, team, timeline, on: world)
       }
     case .dilated(let problem, let placement, _):
-      return try compute(input, of: problem, timeline, on: world) {
-        try connect(problem, placement, timeline, on: world)
+      return try compute(input, of: problem, team, timeline, on: world) {
+        try connect(problem, placement, team, timeline, on: world)
       }
     }
   }

@@ -7,12 +7,13 @@ import Sharding
 extension RankReport {
   /// Describes this rank's part of a run.
   init(
-    rank: Int, tokens: Int, flops: Double, forward: Duration, backward: Duration, timing: Timing,
+    rank: Int, threads: Int, tokens: Int, flops: Double, forward: Duration, backward: Duration,
+    timing: Timing,
     traffic: Traffic
   ) {
     let computing = timing.computing.inSeconds
     self.init(
-      rank: rank, tokens: tokens, seconds: (forward + backward).inSeconds,
+      rank: rank, threads: threads, tokens: tokens, seconds: (forward + backward).inSeconds,
       forwardSeconds: forward.inSeconds, backwardSeconds: backward.inSeconds,
       computeSeconds: computing,
       waitSeconds: timing.waiting.inSeconds, flops: flops,
@@ -25,13 +26,14 @@ extension RankReport {
     [
       Double(tokens), seconds, forwardSeconds, backwardSeconds, computeSeconds, waitSeconds, flops,
       flopsPerSecond,
-      Double(bytesSent), Double(messagesSent), Double(peakResidentBytes),
+      Double(bytesSent), Double(messagesSent), Double(peakResidentBytes), Double(threads),
     ]
   }
 
   fileprivate init(rank: Int, host: String, numbers: [Double]) {
     self.init(
-      rank: rank, host: host, tokens: Int(numbers[0]), seconds: numbers[1],
+      rank: rank, host: host, threads: Int(numbers[11]), tokens: Int(numbers[0]),
+      seconds: numbers[1],
       forwardSeconds: numbers[2], backwardSeconds: numbers[3], computeSeconds: numbers[4],
       waitSeconds: numbers[5], flops: numbers[6], flopsPerSecond: numbers[7],
       bytesSent: Int(numbers[8]), messagesSent: Int(numbers[9]),
@@ -68,7 +70,7 @@ extension RunReport {
       valueHeadDim: problem.shape.valueHeadDim,
       softcap: Nullable(value: options.scoreRule.softcap),
       layout: problem.queries.layout?.rawValue ?? "explicit",
-      wire: problem.wire.rawValue, threads: options.threads,
+      wire: problem.wire.rawValue, threads: ranks.map(\.threads).min() ?? 1,
       gradients: options.gradients, reproducible: options.reproducible,
       transport: plan.transport.name, travel: Nullable(value: plan.transport.travel),
       transportReason: plan.transport.reason,

@@ -9,6 +9,7 @@ import Sharding
 struct RankReport: Encodable {
   let rank: Int
   var host = ""
+  let threads: Int
   let tokens: Int
   let seconds: Double
   let forwardSeconds: Double
@@ -41,6 +42,7 @@ struct RunReport: Encodable {
   let softcap: Nullable<Double>
   let layout: String
   let wire: String
+  /// Of the rank with fewest.
   let threads: Int
   /// Whether there was a backward pass.
   let gradients: Bool
