@@ -8,7 +8,7 @@ import Testing
   /// and the binary; `wholeHost` is whether the job has all CPUs of its first host.
   private func line(
     tasks: String?, cpusPerTask: String?, wholeHost: Bool = true, cores: Int? = 8, hosts: Int = 4,
-    _ machine: [String: String] = [:], _ command: [String]
+    on machine: [String: String] = [:], _ command: [String]
   ) throws -> String {
     var environment = machine
     environment["GYRE_BINARY"] = "/bin/sh"
@@ -45,7 +45,7 @@ import Testing
     let list = (0..<cpus).map { "\($0),\($0),\($0)" }.joined(separator: "\\n")
     let shadow = try folder.shadowing("lscpu", with: "printf '\(list)\\n'")
     #expect(
-      try line(tasks: nil, cpusPerTask: nil, cores: nil, hosts: 3, shadow, ["attend"])
+      try line(tasks: nil, cpusPerTask: nil, cores: nil, hosts: 3, on: shadow, ["attend"])
         == "mpirun --oversubscribe --map-by slot --bind-to numa:if-supported -n \(3 * cpus) "
         + "gyre attend")
   }
