@@ -108,9 +108,9 @@ public struct DilatedAttention: ~Copyable, AttentionOperator {
       keys.shape == self.keys.shape && values.shape == self.values.shape,
       "keys or values of another shard")
     var keyNumbers = self.keys.mutableSpan
-    for index in keyNumbers.indices { keyNumbers[index] = keys.span[index] }
+    options.team.copy(keys.span, to: &keyNumbers)
     var valueNumbers = self.values.mutableSpan
-    for index in valueNumbers.indices { valueNumbers[index] = values.span[index] }
+    options.team.copy(values.span, to: &valueNumbers)
   }
 
   /// Reads this rank's own keys and values, for any number of passes.
@@ -122,9 +122,9 @@ public struct DilatedAttention: ~Copyable, AttentionOperator {
   public mutating func load(keys: some TokenRows, values: some TokenRows) throws {
     let runs = problem.sharding.shards[rank]
     var keyNumbers = self.keys.mutableSpan
-    try keys.read(shard: runs, into: &keyNumbers)
+    try keys.read(shard: runs, into: &keyNumbers, team: options.team)
     var valueNumbers = self.values.mutableSpan
-    try values.read(shard: runs, into: &valueNumbers)
+    try values.read(shard: runs, into: &valueNumbers, team: options.team)
   }
 
   // MARK: Passes
@@ -170,7 +170,8 @@ public struct DilatedAttention: ~Copyable, AttentionOperator {
     var block = unsafe QueryBlock(
       shape: problem.shape, runs: queries.runs, pass: .backward,
       memory: queryMemory.unsafeMutableBytes)
-    block.load(queries, output: output, outputGradient: outputGradient)
+    block.load(
+      queries, output: output, outputGradient: outputGradient, team: options.team)
     let prepared = ContinuousClock.now - start
     let pass = DilatedBackwardPass(
       plan, rank: rank, scale: problem.scale, block: block, k: keys, v: values,

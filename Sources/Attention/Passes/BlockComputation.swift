@@ -9,10 +9,12 @@ public struct BlockComputation: Sendable {
   /// How contributions are added; if reproducible, shards consist of whole leaves.
   public let accumulation: Accumulation
 
+  /// The threads that compute.
+  public let team: ThreadTeam
+
   let scale: Float
   private let pattern: any AttentionPattern
   private let scoreRule: (any ScoreRule)?
-  let team: ThreadTeam
 
   /// Describes the computation.
   ///

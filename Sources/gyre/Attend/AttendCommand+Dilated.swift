@@ -24,7 +24,7 @@ extension AttendCommand {
   }
 
   /// The closed form of dilated attention for the oracle, written out apart from the pattern.
-  func dilatedBias(_ input: AttentionInput) -> ((Int, Int, Int) -> Double)? {
+  func dilatedBias(_ input: AttentionInput) -> (@Sendable (Int, Int, Int) -> Double)? {
     guard let list = dilation.dilated else { return nil }
     let heads = input.shape.queryHeads
     let isGrouped = dilation.headOffset == .grouped

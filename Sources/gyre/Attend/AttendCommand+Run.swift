@@ -27,8 +27,10 @@ extension AttendCommand: DistributedCommand {
     }
 
     let result = try compute(plan, input, team, on: world)
-    try world.agreed { try checkOverflow(of: result, problem, rank: world.rank) }
-    let findings = try verify ? check(result, problem, input, on: world) : nil
+    let computed = ContinuousClock.now
+    try world.agreed { try checkOverflow(of: result, problem, team, rank: world.rank) }
+    let findings = try verify ? check(result, problem, input, team, on: world) : nil
+    let checked = ContinuousClock.now
     if findings?.failure == nil {
       if let writer { try writer.write(result, of: problem, on: world) }
       if let timeline = result.timeline {
@@ -37,6 +39,8 @@ extension AttendCommand: DistributedCommand {
     }
     // Memory is asked for last, so that it speaks of the whole run.
     var own = result.report
+    own.checkSeconds = (checked - computed).inSeconds
+    if output != nil { own.writeSeconds = (ContinuousClock.now - checked).inSeconds }
     own.peakResidentBytes = ProcessMemory.peakResidentBytes
     let report = try RunReport.gather(
       own, plan: plan, options: self, findings: findings, on: world)
@@ -124,10 +128,10 @@ extension AttendCommand: DistributedCommand {
 
   private func check(
     _ result: borrowing PassResult, _ problem: some ShardedProblem, _ input: AttentionInput,
-    on world: borrowing Communicator
+    _ team: ThreadTeam, on world: borrowing Communicator
   ) throws -> Findings {
     let output = try SampledCheck(
-      of: problem, scoreRule: scoreRule.reference, bias: bias(input)
+      of: problem, scoreRule: scoreRule.reference, team: team, bias: bias(input)
     ).run(result.output, q: input.q, k: input.k, v: input.v, on: world)
     let gradients: SampledCheck.Finding? =
       switch result.gradients {
@@ -135,7 +139,7 @@ extension AttendCommand: DistributedCommand {
       case .some(let gradients):
         try input.outputGradient.map {
           try SampledGradientCheck(
-            of: problem, scoreRule: scoreRule.reference, bias: bias(input)
+            of: problem, scoreRule: scoreRule.reference, team: team, bias: bias(input)
           ).run(
             gradients, result.output, q: input.q, k: input.k, v: input.v, outputGradient: $0,
             on: world)
@@ -201,31 +205,31 @@ extension AttendCommand: DistributedCommand {
   }
 
   /// The mask for the oracle, written out apart from the kernels' pattern.
-  private func bias(_ input: AttentionInput) -> (Int, Int, Int) -> Double {
+  private func bias(_ input: AttentionInput) -> @Sendable (Int, Int, Int) -> Double {
     dilatedBias(input)
       ?? masks.choice.bias(tokens: input.tokens, keyTokens: input.keyTokens)
   }
 
   /// Refuses to pass on a result in which finite inputs have overflowed single precision.
   private func checkOverflow(
-    of result: borrowing PassResult, _ problem: some ShardedProblem, rank: Int
+    of result: borrowing PassResult, _ problem: some ShardedProblem, _ team: ThreadTeam, rank: Int
   ) throws {
     let queries = problem.queries.shards[rank]
     let keys = problem.keys.shards[rank]
-    try checkOverflow(of: result.output.o, "o", runs: queries)
+    try checkOverflow(of: result.output.o, "o", runs: queries, team)
     switch result.gradients {
     case .some(let gradients):
-      try checkOverflow(of: gradients.dq, "dq", runs: queries)
-      try checkOverflow(of: gradients.dk, "dk", runs: keys)
-      try checkOverflow(of: gradients.dv, "dv", runs: keys)
+      try checkOverflow(of: gradients.dq, "dq", runs: queries, team)
+      try checkOverflow(of: gradients.dk, "dk", runs: keys, team)
+      try checkOverflow(of: gradients.dv, "dv", runs: keys, team)
     case .none: break
     }
   }
 
   private func checkOverflow(
-    of tensor: borrowing Tensor<Float>, _ name: String, runs: [PositionRange]
+    of tensor: borrowing Tensor<Float>, _ name: String, runs: [PositionRange], _ team: ThreadTeam
   ) throws {
-    guard let element = tensor.span.firstNonFiniteIndex else { return }
+    guard let element = team.firstNonFiniteIndex(of: tensor.span) else { return }
     let index = tensor.shape.index(ofFlat: element)
     throw UserError(
       "\(name)\([index[0], runs.position(at: index[1]), index[2], index[3]]) is "

@@ -7,7 +7,8 @@ import Sharding
 extension RankReport {
   /// Describes this rank's part of a run.
   init(
-    rank: Int, threads: Int, tokens: Int, flops: Double, forward: Duration, backward: Duration,
+    rank: Int, threads: Int, tokens: Int, flops: Double, load: Duration,
+    forward: Duration, backward: Duration,
     timing: Timing,
     traffic: Traffic
   ) {
@@ -15,7 +16,7 @@ extension RankReport {
     self.init(
       rank: rank, threads: threads, tokens: tokens, seconds: (forward + backward).inSeconds,
       forwardSeconds: forward.inSeconds, backwardSeconds: backward.inSeconds,
-      computeSeconds: computing,
+      loadSeconds: load.inSeconds, computeSeconds: computing,
       waitSeconds: timing.waiting.inSeconds, flops: flops,
       flopsPerSecond: computing > 0 ? flops / computing : 0,
       bytesSent: traffic.bytesSent, messagesSent: traffic.messagesSent)
@@ -27,6 +28,7 @@ extension RankReport {
       Double(tokens), seconds, forwardSeconds, backwardSeconds, computeSeconds, waitSeconds, flops,
       flopsPerSecond,
       Double(bytesSent), Double(messagesSent), Double(peakResidentBytes), Double(threads),
+      loadSeconds, checkSeconds, writeSeconds,
     ]
   }
 
@@ -34,7 +36,9 @@ extension RankReport {
     self.init(
       rank: rank, host: host, threads: Int(numbers[11]), tokens: Int(numbers[0]),
       seconds: numbers[1],
-      forwardSeconds: numbers[2], backwardSeconds: numbers[3], computeSeconds: numbers[4],
+      forwardSeconds: numbers[2], backwardSeconds: numbers[3],
+      loadSeconds: numbers[12], checkSeconds: numbers[13], writeSeconds: numbers[14],
+      computeSeconds: numbers[4],
       waitSeconds: numbers[5], flops: numbers[6], flopsPerSecond: numbers[7],
       bytesSent: Int(numbers[8]), messagesSent: Int(numbers[9]),
       peakResidentBytes: Int(numbers[10]))
@@ -77,7 +81,8 @@ extension RunReport {
       backwardRoute: Nullable(value: backward?.name),
       backwardRouteReason: Nullable(value: backward?.reason),
       seconds: seconds, forwardSeconds: largest(\.forwardSeconds),
-      backwardSeconds: largest(\.backwardSeconds), flops: flops,
+      backwardSeconds: largest(\.backwardSeconds), loadSeconds: largest(\.loadSeconds),
+      checkSeconds: largest(\.checkSeconds), writeSeconds: largest(\.writeSeconds), flops: flops,
       flopsPerSecond: seconds > 0 ? flops / seconds : 0,
       bytesSentPerRank: ranks.map(\.bytesSent).max() ?? 0,
       messagesPerRank: ranks.map(\.messagesSent).max() ?? 0,

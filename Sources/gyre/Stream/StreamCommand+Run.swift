@@ -48,7 +48,7 @@ extension StreamCommand: DistributedCommand {
     var checkpoint = checkpoint
     var state = checkpoint?.state ?? StreamState()
     if checkpoint != nil { StopRequest.listen() }
-    let check = verify ? DilatedSampleCheck(of: attention, seed: seed) : nil
+    let check = verify ? DilatedSampleCheck(of: attention, seed: seed, team: team) : nil
     let left = windows.dropFirst(state.windows)
     // All windows cost about the same, except where a segment of a low rate spans many of them.
     let pairs = attention.pairs * Double(left.count) / Double(max(1, attention.windowCount))
@@ -63,7 +63,7 @@ extension StreamCommand: DistributedCommand {
         progress.advance(by: scores)
         stopIfTold(checkpoint, isWatched: isWatched)
       }
-      if let element = output.o.span.firstNonFiniteIndex {
+      if let element = team.firstNonFiniteIndex(of: output.o.span) {
         throw UserError(
           "the output of tokens \(positions) has \(output.o.span[element]): the scores or values "
             + "are too large for single precision; make --scale or the inputs smaller.")
