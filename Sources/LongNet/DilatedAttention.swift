@@ -107,10 +107,11 @@ public struct DilatedAttention: ~Copyable, AttentionOperator {
     precondition(
       keys.shape == self.keys.shape && values.shape == self.values.shape,
       "keys or values of another shard")
+    let team = options.team
     var keyNumbers = self.keys.mutableSpan
-    options.team.copy(keys.span, to: &keyNumbers)
+    team.copy(keys.span, to: &keyNumbers)
     var valueNumbers = self.values.mutableSpan
-    options.team.copy(values.span, to: &valueNumbers)
+    team.copy(values.span, to: &valueNumbers)
   }
 
   /// Reads this rank's own keys and values, for any number of passes.
@@ -120,11 +121,11 @@ public struct DilatedAttention: ~Copyable, AttentionOperator {
   ///   - values: `[batch, tokens, kvHeads, valueHeadDim]` of the whole sequence.
   /// - Throws: what a source throws.
   public mutating func load(keys: some TokenRows, values: some TokenRows) throws {
-    let runs = problem.sharding.shards[rank]
+    let (runs, team) = (problem.sharding.shards[rank], options.team)
     var keyNumbers = self.keys.mutableSpan
-    try keys.read(shard: runs, into: &keyNumbers, team: options.team)
+    try keys.read(shard: runs, into: &keyNumbers, team: team)
     var valueNumbers = self.values.mutableSpan
-    try values.read(shard: runs, into: &valueNumbers, team: options.team)
+    try values.read(shard: runs, into: &valueNumbers, team: team)
   }
 
   // MARK: Passes

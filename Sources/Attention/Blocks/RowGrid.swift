@@ -112,13 +112,13 @@ public struct RowGrid {
   ) {
     nonisolated(unsafe) let grid = self
     nonisolated(unsafe) let source = unsafe memory
-    let numbers = heads.count * width
+    let (width, numbers) = (width, heads.count * width)
     unsafe memory += tokens.count * numbers
     team.forEachPart(of: tokens.count, cost: numbers) { part in
       var source = unsafe source + part.lowerBound * numbers
       unsafe grid.forEachRow(batch: batch, tokens: tokens.slice(part), heads: heads) { row in
-        for column in 0..<grid.width { unsafe row[column] += source[column] }
-        unsafe source += grid.width
+        for column in 0..<width { unsafe row[column] += source[column] }
+        unsafe source += width
       }
     }
   }

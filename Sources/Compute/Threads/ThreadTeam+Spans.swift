@@ -69,7 +69,7 @@ extension ThreadTeam {
     let first = Mutex<Int?>(nil)
     unsafe numbers.withUnsafeBufferPointer { numbers in
       nonisolated(unsafe) let numbers = unsafe numbers
-      forEachPart(of: numbers.count) { part in
+      forEachPart(of: unsafe numbers.count) { part in
         let span = unsafe Span(_unsafeElements: UnsafeBufferPointer(rebasing: numbers[part]))
         guard let index = span.firstNonFiniteIndex else { return }
         first.withLock { $0 = min($0 ?? .max, part.lowerBound + index) }
@@ -83,8 +83,8 @@ extension ThreadTeam {
     precondition(source.count == target.count, "as many numbers")
     unsafe source.withUnsafeBufferPointer { source in
       unsafe target.withUnsafeMutableBufferPointer { target in
-        guard let from = source.baseAddress, let to = target.baseAddress else { return }
-        nonisolated(unsafe) let (from, to) = unsafe (from, to)
+        guard let first = source.baseAddress, let place = target.baseAddress else { return }
+        nonisolated(unsafe) let (from, to) = unsafe (first, place)
         forEachPart(of: source.count) { part in
           unsafe (to + part.lowerBound).update(from: from + part.lowerBound, count: part.count)
         }
