@@ -202,6 +202,7 @@ struct DoctorTests {
     #expect(lines[warning].contains("\(2 * Self.cores) ranks run on"))
     let remedy = try #require(lines[warning...].firstIndex { $0.hasPrefix("  → ") })
     #expect(remedy > warning)
+    #expect(lines.contains { $0.hasPrefix("ranks") && $0.contains(" threads ") })
     #expect(lines.contains { $0.hasPrefix("Fine: ") })
     #expect(lines.allSatisfy { $0.count <= 96 }, "\(result)")
   }
