@@ -13,10 +13,11 @@ import Tensors
 /// are read from the sources again, and no rank holds more than a piece of the sequence. Keys and
 /// values are rounded as the wire rounds them, by plain code: the gradients are those of what has
 /// travelled.
-public struct SampledGradientCheck {
+public struct SampledGradientCheck: Sendable {
   let attention: any ShardedProblem
   let scoreRule: (any ReferenceScoreRule)?
-  let bias: (_ query: Int, _ key: Int, _ head: Int) -> Double
+  let bias: @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
+  let team: ThreadTeam
   /// Knows the sampled queries and their exact rows.
   private let forward: SampledCheck
   private let keys: [SampledToken]
@@ -27,16 +28,18 @@ public struct SampledGradientCheck {
   ///   - attention: the problem that was solved.
   ///   - rows: the most queries to check, and the most keys.
   ///   - scoreRule: the twin of the problem's score rule; nil if it has none.
+  ///   - team: computes this rank's part.
   ///   - bias: the mask as a plain function, added to the score: 0, a bias, or −∞.
   public init(
     of attention: some ShardedProblem, rows: Int = 16,
-    scoreRule: (any ReferenceScoreRule)? = nil,
-    bias: @escaping (_ query: Int, _ key: Int, _ head: Int) -> Double
+    scoreRule: (any ReferenceScoreRule)? = nil, team: ThreadTeam = ThreadTeam(threads: 1),
+    bias: @escaping @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
   ) {
     self.attention = attention
     self.scoreRule = scoreRule
     self.bias = bias
-    forward = SampledCheck(of: attention, rows: rows, scoreRule: scoreRule, bias: bias)
+    self.team = team
+    forward = SampledCheck(of: attention, rows: rows, scoreRule: scoreRule, team: team, bias: bias)
     keys = SampledToken.choose(
       rows: rows, batch: attention.shape.batch, tokens: attention.keys.tokens)
   }

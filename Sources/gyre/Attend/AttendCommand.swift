@@ -188,8 +188,7 @@ struct AttendCommand: ParsableCommand {
   @OptionGroup(title: "Dilated attention")
   var dilation: DilatedOptions
 
-  @Option(parsing: .unconditional, help: ArgumentHelp("Threads of each rank.", valueName: "n"))
-  var threads = 1
+  @OptionGroup var threading: ThreadOptions
 
   @OptionGroup var instructionOptions: InstructionOptions
 
@@ -226,9 +225,6 @@ struct AttendCommand: ParsableCommand {
     }
     if let ranksPerHost, ranksPerHost < 1 {
       throw ValidationError("--ranks-per-host is \(ranksPerHost); give at least 1.")
-    }
-    guard (1...1024).contains(threads) else {
-      throw ValidationError("--threads is \(threads); give a number from 1 to 1024.")
     }
     if let scale, !scale.isFinite {
       throw ValidationError("--scale is \(scale); give a finite number.")

@@ -23,7 +23,7 @@ extension RunReport {
       + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims)\(cap), \(wire) on the wire; "
       + "\(gradients ? "forward and backward; " : "")\(layout) layout on \(ranks) "
       + "rank\(ranks == 1 ? "" : "s")"
-      + (threads == 1 ? "" : " of \(threads) threads") + " with \(instructionSet)"
+      + " of \(threadWords(perRank.map(\.threads))) with \(instructionSet)"
       + (dilated.value.map { ", placement \($0.placement) (\($0.placementReason))." }
         ?? ", transport "
         + "\(transport)\(transportReason == "asked for" ? "" : " (\(transportReason))").")
@@ -49,6 +49,13 @@ extension RunReport {
       : ""
   }
 
+  /// Shards in proportion to threads, for layouts that have such.
+  private var weightsOfThreads: String? {
+    guard layout != "striped", perRank.count <= 16 else { return nil }
+    let weights = perRank.map { "\($0.threads)" }.joined(separator: ",")
+    return "--weights \(weights) gives tokens in proportion"
+  }
+
   /// How much of the allowance is for what travels in fewer bits.
   private var ofWire: String {
     guard let part = wireTolerance.value, part > 0 else { return "" }
@@ -62,6 +69,9 @@ extension RunReport {
       "The busiest rank has \(threeDigits(workImbalance)) times the mean work "
         + "and computes \(threeDigits(imbalance)) times as long as the mean.",
     ]
+    if let remark = unequalThreads(perRank.map(\.threads), remedy: weightsOfThreads) {
+      lines.append(remark)
+    }
     if let route = backwardRoute.value, let reason = backwardRouteReason.value {
       lines.append(
         "Backward, \(route == "kv" ? "keys and values" : "queries") travelled: \(reason).")

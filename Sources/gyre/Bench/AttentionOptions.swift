@@ -57,8 +57,7 @@ struct AttentionOptions: ParsableArguments {
     transform: { try parseNames($0, of: WireType.self) })
   var wires = [WireType.f32]
 
-  @Option(help: "Threads of each rank.")
-  var threads = 1
+  @OptionGroup var threading: ThreadOptions
 
   @OptionGroup var instructionOptions: InstructionOptions
 
@@ -69,15 +68,14 @@ struct AttentionOptions: ParsableArguments {
         "--value-head-dim is \(valueHeadDim); give a number from 1 to "
           + "\(AttentionShape.largestHeadDim).")
     }
-    guard (1...1024).contains(threads) else {
-      throw ValidationError("--threads is \(threads); give a number from 1 to 1024.")
-    }
   }
 
   /// Every combination but of passes.
   ///
-  /// - Parameter transport: that where none is named.
-  func cases(by transport: TransportArgument) -> [AttentionCase] {
+  /// - Parameters:
+  ///   - transport: that where none is named.
+  ///   - threads: of each rank.
+  func cases(by transport: TransportArgument, threads: Int) -> [AttentionCase] {
     let transports = transports ?? [transport]
     var cases: [AttentionCase] = []
     for headDim in headDims {
@@ -85,7 +83,7 @@ struct AttentionOptions: ParsableArguments {
         for layout in layouts ?? [pattern.usualLayout] {
           for transport in transports {
             for wire in wires {
-              cases.append(attention(headDim, pattern, layout, transport, wire))
+              cases.append(attention(headDim, pattern, layout, transport, wire, threads))
             }
           }
         }
@@ -96,10 +94,9 @@ struct AttentionOptions: ParsableArguments {
 
   private func attention(
     _ headDim: Int, _ pattern: PatternChoice, _ layout: Layout, _ transport: TransportArgument,
-    _ wire: WireType
+    _ wire: WireType, _ threads: Int
   ) -> AttentionCase {
-    let threads = threads
-    return AttentionCase(
+    AttentionCase(
       shape: AttentionShape(
         batch: 1, queryHeads: heads, kvHeads: kvHeads ?? heads, headDim: headDim,
         valueHeadDim: valueHeadDim ?? headDim),
@@ -131,7 +128,8 @@ extension TransportArgument {
       try resolved(planner.topology, shape: planner.problem.shape)
       ?? (members.size == 1
         ? ChosenTransport(.ring)
-        : ChosenTransport(cheapestBy: planner, backward: backward, threads: threads, on: members))
+        : ChosenTransport(
+          cheapestBy: planner, backward: backward, team: ThreadTeam(threads: threads), on: members))
     try chosen.route.check(ranks: members.size, topology: planner.topology, backward: backward)
     return chosen.route
   }

@@ -59,9 +59,9 @@ struct KernelBenchCommand: ComputingCommand {
   var dtypes = [WireType.f32]
 
   @Option(
-    help: "Numbers of threads, joined by commas. (default: 1)",
-    transform: { try parseIntegers($0, in: 1...1024) })
-  var threads = [1]
+    help: "Numbers of threads, joined by commas; auto: as many as there are cores. (default: 1)",
+    transform: ThreadCount.list(parsing:))
+  var threads = [ThreadCount.exactly(1)]
 
   @OptionGroup var instructionOptions: InstructionOptions
 
@@ -98,7 +98,7 @@ struct KernelBenchCommand: ComputingCommand {
 
   func run() throws {
     let environment = BenchEnvironment.current(
-      threads: threads.max() ?? 1, linkRate: LinkRate.announced)
+      threads: threads.map(\.alone).max() ?? 1, linkRate: LinkRate.announced)
     var printer = RowPrinter<KernelBenchResult>(table, environment)
     try KernelBench(runs, repeats: repeats).measure(
       cores: environment.cores, progressOn: Terminal.openForProgress() ?? .log(STDERR_FILENO)
@@ -114,7 +114,7 @@ struct KernelBenchCommand: ComputingCommand {
         for tokens in tokens {
           for pattern in masks.choices(usual: .both) {
             for dtype in dtypes {
-              for threads in threads {
+              for threads in threads.map(\.alone) {
                 let problem = KernelBenchProblem(
                   shape: AttentionShape(
                     batch: 1, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
