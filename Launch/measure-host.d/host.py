@@ -54,7 +54,7 @@ def _values(text: str, option: str) -> list:
     if not start:
         return []
     rest = re.split(r"\n\s+(?=-)|\n\n", text[start.start():], maxsplit=1)[0]
-    found = re.search(r"\(values:\s*([^)]*)\)", " ".join(rest.split()))
+    found = re.search(r"\(values:\s*([^);]*)", " ".join(rest.split()))
     if found:
         return [value.strip() for value in found.group(1).split(",")]
     known = ("avx2", "avx512", "avx512bf16", "amx") if option == "instructions" else ("f32", "bf16")

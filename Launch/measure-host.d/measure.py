@@ -245,9 +245,10 @@ class Measurement:
                     "backwardSeconds": report["backwardSeconds"]})
 
     def torch(self) -> None:
-        if subprocess.run(
-            [sys.executable, "-c", "import torch"], capture_output=True).returncode:
-            raise Failed(f"{sys.executable} cannot import torch")
+        try:
+            self._run([sys.executable, "-c", "import torch"])
+        except Failed:
+            raise Failed(f"{sys.executable} cannot import torch") from None
         for threads in sorted({1, self.cores}):
             for kind in ("f32", "bf16"):
                 tokens, heads = (4096, 2) if threads == 1 else (8192, 8)

@@ -29,7 +29,7 @@ public struct Calibration: Hashable, Sendable {
   /// of the same without transfers: its square for some hundredths, and itself beyond, since a host
   /// on which others work makes single runs slow by much. Each number is drawn a little towards
   /// what the description says: a factor of e counts as much as an error of 1 %. That of memory is
-  /// drawn a hundred times as much: runs say little of it, as most of it hides behind computing.
+  /// drawn 400 times as much: runs say little of it, as most of it hides behind computing.
   ///
   /// - Complexity: about a thousand predictions of every run.
   public init(fitting runs: [MeasuredRun]) {
@@ -53,7 +53,7 @@ public struct Calibration: Hashable, Sendable {
   }
 
   /// Of each logarithm, what its square counts.
-  private static let drawn = [1, 1, 1, 1, 1, 1, 100].map { $0 * loss(exp(0.01)) }
+  private static let drawn = [1, 1, 1, 1, 1, 1, 400].map { $0 * loss(exp(0.01)) }
 
   /// What a quotient of predicted and measured seconds counts.
   ///

@@ -31,10 +31,10 @@ public struct MemoryCurve: Hashable, Sendable {
     self.init([Point(cores: 1, bytesPerSecond: bytesPerSecond)])
   }
 
-  /// What hosts usually have, where nobody has measured it: 20 GB/s for a core, and four times
+  /// What hosts usually have, where nobody has measured it: 15 GB/s for a core, and four times
   /// that for sixteen, which share their channels.
   public static func usualBytesPerSecond(cores: Int) -> Double {
-    20e9 * Double(cores).squareRoot()
+    15e9 * Double(cores).squareRoot()
   }
 
   /// Of so many cores together.

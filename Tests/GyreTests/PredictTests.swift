@@ -281,7 +281,8 @@ struct PredictTests {
     let folder = try TemporaryFolder()
     let file = folder.path + "/kernel.json"
     // Four copies take 1.25 times as long on average, and the slowest twice; memory is no limit.
-    let rows = [(1, 60e9, 60e9, 10e9), (4, 48e9, 30e9, 1e15)].map { copies, mean, slowest, memory in
+    let measured = [(1, 60e9, 60e9, 10e9), (4, 48e9, 30e9, 1e15)].map {
+      copies, mean, slowest, memory in
       """
       {"pass":"forward","headDim":64,"tokens":1024,"queries":1024,"queryHeads":1,"kvHeads":1,\
       "causal":false,"dtype":"f32","threads":1,"reproducible":false,"copies":\(copies),"seconds":1,\
@@ -291,11 +292,12 @@ struct PredictTests {
     }
     try """
     {"benchmark":"kernel","environment":{},"keys":["pass","tokens","copies"],\
-    "results":[\(rows.joined(separator: ","))]}
+    "results":[\(measured.joined(separator: ","))]}
     """.write(toFile: file, atomically: true, encoding: .utf8)
     func seconds(_ more: String...) async throws -> Double {
       let job = ["--results", file, "--network", "1000gbit", "--tokens", "8K", "--format", "json"]
-      return try rows(try await predict(job + more))[0]["seconds"] as? Double ?? 0
+      let predicted = try rows(try await predict(job + more))
+      return try #require(predicted.first?["seconds"] as? Double)
     }
     let alone = try await seconds("--ranks", "1")
     let four = try await seconds("--ranks", "4", "--ranks-per-host", "4")

@@ -67,7 +67,7 @@ struct CalibrationTests {
   @Test("a real host is met as nearly as it varies, and so are runs of it that were left out")
   func noisyHost() {
     let runs = NoisyHost.runs
-    #expect(NoisyHost.error(Calibration(fitting: runs), on: runs) < 0.105)
+    #expect(NoisyHost.error(Calibration(fitting: runs), on: runs) < 0.11)
     // Each number of ranks in turn is unseen.
     let unseen = [1, 2, 4, 8, 16].map { ranks in
       let others = Calibration(fitting: runs.filter { $0.ranks != ranks })
