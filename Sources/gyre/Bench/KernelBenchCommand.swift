@@ -65,6 +65,15 @@ struct KernelBenchCommand: ComputingCommand {
 
   @OptionGroup var instructionOptions: InstructionOptions
 
+  @Option(
+    help: ArgumentHelp(
+      """
+      How many copies of the problem are computed at the same time, each by --threads of its own: \
+      what cores take from each other. (default: 1)
+      """, valueName: "list"),
+    transform: { try parseIntegers($0, in: 1...1024) })
+  var copies = [1]
+
   @Flag(help: "Add up so that order cannot matter.")
   var reproducible = false
 
@@ -98,13 +107,20 @@ struct KernelBenchCommand: ComputingCommand {
 
   func run() throws {
     let environment = BenchEnvironment.current(
-      threads: threads.map(\.alone).max() ?? 1, linkRate: LinkRate.announced)
+      threads: mostThreads, linkRate: LinkRate.announced)
+    if let most = copies.max(), most > 1, mostThreads > environment.cores {
+      throw UserError.usage(
+        "--copies \(most) of \(counted(threads.map(\.alone).max() ?? 1, "thread")) are more threads "
+          + "than the \(counted(environment.cores, "core")) here; give fewer --copies.")
+    }
     var printer = RowPrinter<KernelBenchResult>(table, environment)
     try KernelBench(runs, repeats: repeats).measure(
       cores: environment.cores, progressOn: Terminal.openForProgress() ?? .log(STDERR_FILENO)
     ) { try printer.add([$0]) }
     try printer.finish()
   }
+
+  private var mostThreads: Int { (copies.max() ?? 1) * (threads.map(\.alone).max() ?? 1) }
 
   /// Every combination.
   private var runs: [(pass: KernelPass, problem: KernelBenchProblem)] {
@@ -115,14 +131,16 @@ struct KernelBenchCommand: ComputingCommand {
           for pattern in masks.choices(usual: .both) {
             for dtype in dtypes {
               for threads in threads.map(\.alone) {
-                let problem = KernelBenchProblem(
-                  shape: AttentionShape(
-                    batch: 1, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
-                    valueHeadDim: valueHeadDim ?? headDim),
-                  tokens: tokens, queries: queries ?? tokens, choice: pattern, dtype: dtype,
-                  threads: threads, accumulation: reproducible ? .reproducible : .fast,
-                  softcap: scoreRule.softcap.map { Float($0) })
-                runs.append((pass, problem))
+                for copies in copies {
+                  let problem = KernelBenchProblem(
+                    shape: AttentionShape(
+                      batch: 1, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
+                      valueHeadDim: valueHeadDim ?? headDim),
+                    tokens: tokens, queries: queries ?? tokens, choice: pattern, dtype: dtype,
+                    threads: threads, accumulation: reproducible ? .reproducible : .fast,
+                    softcap: scoreRule.softcap.map { Float($0) }, copies: copies)
+                  runs.append((pass, problem))
+                }
               }
             }
           }
