@@ -157,6 +157,7 @@ extension AttendCommand: DistributedCommand {
 
   private func describe(_ input: AttentionInput, ranks: Int) throws -> ShardedAttention {
     try requireCountable(input)
+    try masks.window.check(keyTokens: input.keyTokens)
     return ShardedAttention(
       shape: input.shape,
       queries: try sharding(tokens: input.tokens, ranks: ranks),
@@ -179,8 +180,14 @@ extension AttendCommand: DistributedCommand {
 
   private var accumulation: Accumulation { reproducible ? .reproducible : .fast }
 
-  /// Which rank holds which tokens.
+  /// Which rank holds which tokens, in runs of positions that see alike.
   func sharding(tokens: Int, ranks: Int) throws -> Sharding {
+    let divided = try divided(tokens: tokens, ranks: ranks)
+    // Leaves of reproducible sums are of neighbours.
+    return reproducible ? divided : divided.strided(by: masks.choice.period)
+  }
+
+  private func divided(tokens: Int, ranks: Int) throws -> Sharding {
     guard let weights else {
       return Sharding(
         chosenLayout, tokens: tokens, ranks: ranks, granularity: accumulation.granularity)

@@ -94,8 +94,8 @@ struct AttendCommand: ParsableCommand {
 
   @Option(
     help: """
-      Which rank holds which tokens. The default balances the work: zigzag with --causal, \
-      contiguous without.
+      Which rank holds which tokens. The default balances the work: zigzag with --causal and no \
+      window, or else contiguous.
       """)
   var layout: Layout?
 
@@ -237,6 +237,7 @@ struct AttendCommand: ParsableCommand {
         "--weights cannot be used with --layout striped; use zigzag or contiguous.")
     }
     if dilation.dilated != nil {
+      try masks.requireDilatable()
       if reproducible {
         throw ValidationError(
           "--reproducible cannot be used with --dilated: its results depend on the number of ranks "

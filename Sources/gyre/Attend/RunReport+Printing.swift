@@ -18,7 +18,10 @@ extension RunReport {
     let cap = softcap.value.map { ", scores capped at ±\($0)" } ?? ""
     let sequences = batch == 1 ? "" : "\(batch) sequences of "
     let kind = dilated.value == nil ? "attention" : "dilated attention"
-    return "\(capitalized("\(pattern)")) \(kind): \(sequences)\(length), "
+    let extent = pattern.isCausal ? "causal " : pattern == .full ? "full " : ""
+    let others = pattern.masks.filter { !($0 is CausalMask) }.map(\.words)
+    let besides = others.isEmpty ? "" : " with " + listed(others)
+    return "\(capitalized(extent + kind))\(besides): \(sequences)\(length), "
       + "\(queryHeads) query head\(queryHeads == 1 ? "" : "s"), "
       + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims)\(cap), \(wire) on the wire; "
       + "\(gradients ? "forward and backward; " : "")\(layout) layout on \(ranks) "

@@ -50,6 +50,7 @@ struct KernelBenchCommand: ParsableCommand {
   var kvHeads = 2
 
   @OptionGroup(title: "Masks") var masks: PatternListOptions
+  @OptionGroup(title: "Masks") var window: WindowOptions
 
   @Option(
     name: .customLong("dtype"),
@@ -110,7 +111,7 @@ struct KernelBenchCommand: ParsableCommand {
     for pass in passes {
       for headDim in headDims {
         for tokens in tokens {
-          for pattern in masks.choices(usual: .both) {
+          for pattern in masks.choices(usual: .both, with: window.masks) {
             for dtype in dtypes {
               for threads in threads {
                 let problem = KernelBenchProblem(
