@@ -114,8 +114,9 @@ struct PatternChoiceTests {
     var (sharp, blunt) = (0, 0)
     for choice in [Self.window(5), Self.window(3, 2), Self.window(4, 3), .causal] {
       let masks = choice.masks
-      for masks in [masks, masks.filter { !($0 is CausalMask) }, masks.filter { !($0 is SinkMask) }]
-      {
+      for masks in [
+        masks, masks.filter { !($0 is CausalMask) }, masks.filter { !($0 is SinkMask) },
+      ] {
         let choice = PatternChoice(masks)
         let pattern = choice.pattern(tokens: tokens, keyTokens: keyTokens)
         let bias = choice.bias(tokens: tokens, keyTokens: keyTokens)

@@ -17,8 +17,14 @@ struct WindowTests {
   @Test(
     "both passes hold, and the report says so",
     arguments: [
-      (1, ["--causal", "--window", "50", "--sinks", "4"], "Causal attention with window 50 and 4 sinks: 2"),
-      (3, ["--window", "9", "--window-dilation", "5", "--globals", "7,300-303"], "Attention with window 9x5 and globals 7,300-303: 2"),
+      (
+        1, ["--causal", "--window", "50", "--sinks", "4"],
+        "Causal attention with window 50 and 4 sinks: 2"
+      ),
+      (
+        3, ["--window", "9", "--window-dilation", "5", "--globals", "7,300-303"],
+        "Attention with window 9x5 and globals 7,300-303: 2"
+      ),
       (2, ["--causal", "--window", "20", "--window-dilation", "3", "--reproducible"], "20x3"),
       (2, ["--window", "3", "--queries", "100", "--sinks", "1", "--layout", "striped"], "1 sink"),
     ])

@@ -114,7 +114,8 @@ public struct GlobalMask: Mask {
     var ranges: [Range<Int>] = []
     for part in text.split(separator: ",", omittingEmptySubsequences: false) {
       let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
-      guard ends.count == 1 || ends.count == 2, let first = ends[0], let last = ends[ends.count - 1],
+      guard ends.count == 1 || ends.count == 2, let first = ends[0],
+        let last = ends[ends.count - 1],
         first >= 0, last >= first, last < Int.max
       else { return nil }
       ranges.append(first..<last + 1)
