@@ -6,7 +6,7 @@ extension KernelBenchFields: PatternedFields {
 
   package static let keys =
     ["pass", "headDim", "tokens", "queries", "queryHeads", "kvHeads"] + PatternChoice.fields
-    + ["dtype", "threads", "reproducible", "valueHeadDim", "softcap"]
+    + ["dtype", "threads", "reproducible", "valueHeadDim", "softcap", "alibi"]
 
   package static let figures = [
     "seconds", "secondsLow", "secondsHigh", "spread", "flopsPerSecond", "fmaPeakFlopsPerSecond",
@@ -40,7 +40,8 @@ extension KernelBenchFields: PatternedFields {
 
   private func cells(under pattern: PatternChoice) -> [String] {
     [
-      pass.rawValue, "\(pattern)" + (softcap.value == nil ? "" : ", capped"),
+      pass.rawValue,
+      "\(pattern)" + (softcap.value == nil ? "" : ", capped") + (alibi ? ", ALiBi" : ""),
       headDims(headDim, valueHeadDim), grouped(tokens),
       "\(queryHeads)/\(kvHeads)", dtype, "\(threads)", reproducible ? "reproducible" : "fast",
       "\(threeDigits(seconds * 1e3)) ms", "\(fixed(spread * 100, 1)) %",

@@ -18,6 +18,7 @@ package struct KernelBenchFields: Encodable {
   let reproducible: Bool
   /// The limit of scores; null if they stay as they are.
   let softcap: Nullable<Double>
+  let alibi: Bool
   /// The median.
   let seconds: Double
   /// The bounds of its confidence interval.

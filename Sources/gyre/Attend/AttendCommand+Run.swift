@@ -124,8 +124,10 @@ extension AttendCommand: DistributedCommand {
     _ result: borrowing PassResult, _ problem: some ShardedProblem, _ input: AttentionInput,
     on world: borrowing Communicator
   ) throws -> Findings {
+    let reference = scoreRule.reference(
+      heads: input.shape.queryHeads, slopes: input.alibiSlopes, offset: input.offset)
     let output = try SampledCheck(
-      of: problem, scoreRule: scoreRule.reference, bias: bias(input)
+      of: problem, scoreRule: reference, bias: bias(input)
     ).run(result.output, q: input.q, k: input.k, v: input.v, on: world)
     let gradients: SampledCheck.Finding? =
       switch result.gradients {
@@ -133,7 +135,7 @@ extension AttendCommand: DistributedCommand {
       case .some(let gradients):
         try input.outputGradient.map {
           try SampledGradientCheck(
-            of: problem, scoreRule: scoreRule.reference, bias: bias(input)
+            of: problem, scoreRule: reference, bias: bias(input)
           ).run(
             gradients, result.output, q: input.q, k: input.k, v: input.v, outputGradient: $0,
             on: world)
@@ -152,7 +154,8 @@ extension AttendCommand: DistributedCommand {
         q: q, k: k, v: v, outputGradient: outputGradient, options: files)
     }
     guard let input else { throw UserError("There is no input.") }
-    return try AttentionInput(safetensors: input, gradients: gradients, options: files)
+    return try AttentionInput(
+      safetensors: input, gradients: gradients, options: files, hasSlopes: scoreRule.alibi)
   }
 
   private func describe(_ input: AttentionInput, ranks: Int) throws -> ShardedAttention {
@@ -163,7 +166,9 @@ extension AttendCommand: DistributedCommand {
       queries: try sharding(tokens: input.tokens, ranks: ranks),
       keys: try sharding(tokens: input.keyTokens, ranks: ranks),
       pattern: masks.choice.pattern(tokens: input.tokens, keyTokens: input.keyTokens),
-      scoreRule: scoreRule.rule, scale: scale, wire: wire ?? WireType(input.keyValueType),
+      scoreRule: scoreRule.rule(
+        heads: input.shape.queryHeads, slopes: input.alibiSlopes, offset: input.offset),
+      scale: scale, wire: wire ?? WireType(input.keyValueType),
       accumulation: accumulation)
   }
 

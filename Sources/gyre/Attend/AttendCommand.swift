@@ -243,9 +243,9 @@ struct AttendCommand: ParsableCommand {
           "--reproducible cannot be used with --dilated: its results depend on the number of ranks "
             + "in their last bits; leave one of them out.")
       }
-      if scoreRule.softcap != nil {
+      if let option = scoreRule.given.first {
         throw ValidationError(
-          "--softcap cannot be used with --dilated, whose scores stay as they are; leave one of "
+          "\(option) cannot be used with --dilated, whose scores stay as they are; leave one of "
             + "them out.")
       }
       if let wire, wire != .f32 {

@@ -66,7 +66,7 @@ extension RunReport {
       keyTokens: problem.keys.tokens, queryHeads: problem.shape.queryHeads,
       kvHeads: problem.shape.kvHeads, headDim: problem.shape.headDim,
       valueHeadDim: problem.shape.valueHeadDim,
-      softcap: Nullable(value: options.scoreRule.softcap),
+      softcap: Nullable(value: options.scoreRule.softcap), alibi: options.scoreRule.alibi,
       layout: problem.queries.layout?.rawValue ?? "explicit",
       wire: problem.wire.rawValue, threads: options.threads,
       gradients: options.gradients, reproducible: options.reproducible,

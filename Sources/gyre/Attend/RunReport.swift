@@ -39,6 +39,7 @@ struct RunReport: Encodable {
   let valueHeadDim: Int
   /// The limit of scores; null if they stay as they are.
   let softcap: Nullable<Double>
+  let alibi: Bool
   let layout: String
   let wire: String
   let threads: Int

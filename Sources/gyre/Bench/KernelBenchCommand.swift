@@ -120,7 +120,7 @@ struct KernelBenchCommand: ParsableCommand {
                     valueHeadDim: valueHeadDim ?? headDim),
                   tokens: tokens, queries: queries ?? tokens, choice: pattern, dtype: dtype,
                   threads: threads, accumulation: reproducible ? .reproducible : .fast,
-                  softcap: scoreRule.softcap.map { Float($0) })
+                  softcap: scoreRule.softcap.map { Float($0) }, alibi: scoreRule.alibi)
                 runs.append((pass, problem))
               }
             }
