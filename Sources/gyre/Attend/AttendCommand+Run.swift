@@ -25,9 +25,15 @@ extension AttendCommand: DistributedCommand {
         layout: files.layout, on: world)
     }
 
-    let result = try compute(plan, input, on: world)
+    let positions = try world.agreed {
+      try self.positions.positions(headDim: input.shape.headDim, keyTokens: input.keyTokens)
+    }
+    try requireSamePositions(positions, on: world)
+    let result = try compute(plan, input.turned(by: positions), on: world)
+      .turnedBack(by: positions, input, problem, rank: world.rank)
     try world.agreed { try checkOverflow(of: result, problem, rank: world.rank) }
-    let findings = try verify ? check(result, problem, input, on: world) : nil
+    let findings =
+      try verify ? check(result, problem, input, positions, on: world) : nil
     if findings?.failure == nil {
       if let writer { try writer.write(result, of: problem, on: world) }
       if let timeline = result.timeline {
@@ -60,6 +66,7 @@ extension AttendCommand: DistributedCommand {
   private func claimFiles() throws -> OutputTarget? {
     var files = RunFiles(settings: layers)
     try files.read(input, as: "the input")
+    try files.read(positions.ropeScaling?.path, as: "the file of --rope-scaling")
     for (path, option) in [(q, "--q"), (k, "--k"), (v, "--v"), (outputGradient, "--do")] {
       try files.read(path, as: option)
     }
@@ -122,12 +129,13 @@ extension AttendCommand: DistributedCommand {
 
   private func check(
     _ result: borrowing PassResult, _ problem: some ShardedProblem, _ input: AttentionInput,
-    on world: borrowing Communicator
+    _ positions: RotaryPositions?, on world: borrowing Communicator
   ) throws -> Findings {
+    let positions = positions?.reference(queryOffset: input.offset)
     let reference = scoreRule.reference(
       heads: input.shape.queryHeads, slopes: input.alibiSlopes, offset: input.offset)
     let output = try SampledCheck(
-      of: problem, scoreRule: reference, bias: bias(input)
+      of: problem, scoreRule: reference, positions: positions, bias: bias(input)
     ).run(result.output, q: input.q, k: input.k, v: input.v, on: world)
     let gradients: SampledCheck.Finding? =
       switch result.gradients {
@@ -135,7 +143,7 @@ extension AttendCommand: DistributedCommand {
       case .some(let gradients):
         try input.outputGradient.map {
           try SampledGradientCheck(
-            of: problem, scoreRule: reference, bias: bias(input)
+            of: problem, scoreRule: reference, positions: positions, bias: bias(input)
           ).run(
             gradients, result.output, q: input.q, k: input.k, v: input.v, outputGradient: $0,
             on: world)

@@ -115,6 +115,9 @@ struct AttendCommand: ParsableCommand {
   @OptionGroup
   var scoreRule: ScoreRuleOptions
 
+  @OptionGroup(title: "Positions")
+  var positions: PositionOptions
+
   @Flag(
     help: """
       The same bits for every number of ranks, layout, transport and number of threads. Shards are \

@@ -5,8 +5,8 @@ import Tensors
 
 /// The three tensors of a run, opened and found to fit together, but not read.
 struct AttentionInput {
-  let q: any TokenRows
-  let k: any TokenRows
+  var q: any TokenRows
+  var k: any TokenRows
   let v: any TokenRows
   /// The gradient of the output; nil unless gradients are asked for.
   let outputGradient: (any TokenRows)?

@@ -67,6 +67,8 @@ extension RunReport {
       kvHeads: problem.shape.kvHeads, headDim: problem.shape.headDim,
       valueHeadDim: problem.shape.valueHeadDim,
       softcap: Nullable(value: options.scoreRule.softcap), alibi: options.scoreRule.alibi,
+      rope: Nullable(value: options.positions.rope?.rawValue),
+      ropeScaling: Nullable(value: options.positions.ropeScaling.map { "\($0)" }),
       layout: problem.queries.layout?.rawValue ?? "explicit",
       wire: problem.wire.rawValue, threads: options.threads,
       gradients: options.gradients, reproducible: options.reproducible,

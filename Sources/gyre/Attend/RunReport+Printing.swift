@@ -16,6 +16,8 @@ extension RunReport {
       valueHeadDim == headDim
       ? "head dim \(headDim)" : "head dim \(headDim), values \(valueHeadDim)"
     let cap = softcap.value.map { ", scores capped at ±\($0)" } ?? ""
+    let scaling = ropeScaling.value.map { " scaled by \($0)" } ?? ""
+    let positions = rope.value == nil ? "" : ", rotary positions\(scaling)"
     let biases = alibi ? ", linear biases" : ""
     let sequences = batch == 1 ? "" : "\(batch) sequences of "
     let kind = dilated.value == nil ? "attention" : "dilated attention"
@@ -24,7 +26,7 @@ extension RunReport {
     let besides = others.isEmpty ? "" : " with " + listed(others)
     return "\(capitalized(extent + kind))\(besides): \(sequences)\(length), "
       + "\(queryHeads) query head\(queryHeads == 1 ? "" : "s"), "
-      + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims)\(cap)\(biases), \(wire) on the wire; "
+      + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims)\(positions)\(cap)\(biases), \(wire) on the wire; "
       + "\(gradients ? "forward and backward; " : "")\(layout) layout on \(ranks) "
       + "rank\(ranks == 1 ? "" : "s")"
       + (threads == 1 ? "" : " of \(threads) threads")

@@ -40,6 +40,8 @@ struct RunReport: Encodable {
   /// The limit of scores; null if they stay as they are.
   let softcap: Nullable<Double>
   let alibi: Bool
+  let rope: Nullable<String>
+  let ropeScaling: Nullable<String>
   let layout: String
   let wire: String
   let threads: Int
