@@ -165,7 +165,7 @@ let package = Package(
     .testTarget(
       name: "AttentionTests",
       dependencies: ["Attention", "AttentionReference", "Sharding", "Tensors"],
-      swiftSettings: settings),
+      exclude: ["rope-tables.json", "rope-tables.py"], swiftSettings: settings),
     .testTarget(
       name: "ComputeTests", dependencies: ["Compute", "Tensors"], swiftSettings: settings),
     .testTarget(
