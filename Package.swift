@@ -181,7 +181,7 @@ let package = Package(
       dependencies: [
         "Attention", "AttentionTypes", "KernelSets", "AttentionReference", "Sharding", "Tensors",
       ],
-      swiftSettings: settings),
+      exclude: ["rope-tables.json", "rope-tables.py"], swiftSettings: settings),
     .testTarget(
       name: "KernelSetsTests",
       dependencies: ["Kernels", "KernelsAVX512", "KernelSets", "Compute", "Tensors"],

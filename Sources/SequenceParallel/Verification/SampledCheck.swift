@@ -33,6 +33,7 @@ public struct SampledCheck: Sendable {
 
   private let attention: any ShardedProblem
   private let scoreRule: (any ReferenceScoreRule)?
+  private let positions: ReferencePositions?
   private let bias: @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
   private let team: ThreadTeam
   let samples: [SampledToken]
@@ -43,17 +44,20 @@ public struct SampledCheck: Sendable {
   ///   - attention: the problem that was solved.
   ///   - rows: the most rows to check.
   ///   - scoreRule: the twin of the problem's score rule; nil if it has none.
+  ///   - positions: what turns queries and keys of the sources; nil if nothing does.
   ///   - team: computes this rank's part.
   ///   - bias: the mask as a plain function, added to the score: 0, a bias, or −∞.
   public init(
     of attention: some ShardedProblem, rows: Int = 32,
-    scoreRule: (any ReferenceScoreRule)? = nil, team: ThreadTeam = ThreadTeam(threads: 1),
+    scoreRule: (any ReferenceScoreRule)? = nil, positions: ReferencePositions? = nil,
+    team: ThreadTeam = ThreadTeam(threads: 1),
     bias: @escaping @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
   ) {
     precondition(
       (scoreRule == nil) == (attention.scoreRule == nil), "the oracle has another score rule")
     self.attention = attention
     self.scoreRule = scoreRule
+    self.positions = positions
     self.bias = bias
     self.team = team
     samples = SampledToken.choose(
@@ -74,6 +78,7 @@ public struct SampledCheck: Sendable {
     _ output: borrowing AttentionOutput, q: some TokenRows, k: some TokenRows, v: some TokenRows,
     on world: borrowing Communicator
   ) throws -> Finding {
+    let (q, k) = (positions?.queries(q) ?? q, positions?.keys(k) ?? k)
     var (o, lse) = (RelativeError(), RelativeError())
     var (wireO, wireLSE) = (RelativeError(), RelativeError())
     var largestScore = 0.0

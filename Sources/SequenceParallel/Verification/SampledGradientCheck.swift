@@ -17,6 +17,7 @@ public struct SampledGradientCheck: Sendable {
   let attention: any ShardedProblem
   let scoreRule: (any ReferenceScoreRule)?
   let bias: @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
+  private let positions: ReferencePositions?
   let team: ThreadTeam
   /// Knows the sampled queries and their exact rows.
   private let forward: SampledCheck
@@ -28,16 +29,19 @@ public struct SampledGradientCheck: Sendable {
   ///   - attention: the problem that was solved.
   ///   - rows: the most queries to check, and the most keys.
   ///   - scoreRule: the twin of the problem's score rule; nil if it has none.
+  ///   - positions: what turns queries and keys of the sources; nil if nothing does.
   ///   - team: computes this rank's part.
   ///   - bias: the mask as a plain function, added to the score: 0, a bias, or −∞.
   public init(
     of attention: some ShardedProblem, rows: Int = 16,
-    scoreRule: (any ReferenceScoreRule)? = nil, team: ThreadTeam = ThreadTeam(threads: 1),
+    scoreRule: (any ReferenceScoreRule)? = nil, positions: ReferencePositions? = nil,
+    team: ThreadTeam = ThreadTeam(threads: 1),
     bias: @escaping @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
   ) {
     self.attention = attention
     self.scoreRule = scoreRule
     self.bias = bias
+    self.positions = positions
     self.team = team
     forward = SampledCheck(of: attention, rows: rows, scoreRule: scoreRule, team: team, bias: bias)
     keys = SampledToken.choose(
@@ -65,6 +69,7 @@ public struct SampledGradientCheck: Sendable {
     q: some TokenRows, k: some TokenRows, v: some TokenRows, outputGradient: some TokenRows,
     on world: borrowing Communicator
   ) throws -> SampledCheck.Finding {
+    let (q, k) = (positions?.queries(q) ?? q, positions?.keys(k) ?? k)
     var (dq, dk, dv) = (RelativeError(), RelativeError(), RelativeError())
     var largestScore = 0.0
     for batch in 0..<attention.shape.batch {
@@ -90,12 +95,15 @@ public struct SampledGradientCheck: Sendable {
         for (row, position) in keyPositions.enumerated() {
           let owner = attention.keys.owner(of: position)
           let token = owner.rank == world.rank ? owner.localIndex : nil
-          compare(
-            gradients.dk, expected.dk.vector(row, count: k.rowLength), &dk, batch: batch,
-            token: token)
-          compare(
-            gradients.dv, expected.dv.vector(row, count: v.rowLength), &dv, batch: batch,
-            token: token)
+          let row = (
+            dk: expected.dk.vector(row, count: k.rowLength),
+            dv: expected.dv.vector(row, count: v.rowLength)
+          )
+          let ofKey = positions.map {
+            $0.turnedBack(key: row.dk, headDim: attention.shape.headDim, at: position)[...]
+          }
+          compare(gradients.dk, ofKey ?? row.dk, &dk, batch: batch, token: token)
+          compare(gradients.dv, row.dv, &dv, batch: batch, token: token)
         }
       }
     }
@@ -131,8 +139,12 @@ public struct SampledGradientCheck: Sendable {
     try world.allReduce(&expected, with: .sum)
     for (row, position) in positions.enumerated() {
       let owner = attention.queries.owner(of: position)
+      let row = expected.vector(row, count: q.rowLength)
+      let ofQuery = self.positions.map {
+        $0.turnedBack(query: row, headDim: attention.shape.headDim, at: position)[...]
+      }
       compare(
-        gradients.dq, expected.vector(row, count: q.rowLength), &dq, batch: batch,
+        gradients.dq, ofQuery ?? row, &dq, batch: batch,
         token: owner.rank == world.rank ? owner.localIndex : nil)
     }
     return rows.largestScore

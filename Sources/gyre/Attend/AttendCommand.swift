@@ -94,8 +94,8 @@ struct AttendCommand: ParsableCommand {
 
   @Option(
     help: """
-      Which rank holds which tokens. The default balances the work: zigzag with --causal, \
-      contiguous without.
+      Which rank holds which tokens. The default balances the work: zigzag with --causal and no \
+      window, or else contiguous.
       """)
   var layout: Layout?
 
@@ -114,6 +114,9 @@ struct AttendCommand: ParsableCommand {
 
   @OptionGroup
   var scoreRule: ScoreRuleOptions
+
+  @OptionGroup(title: "Positions")
+  var positions: PositionOptions
 
   @Flag(
     help: """
@@ -235,14 +238,15 @@ struct AttendCommand: ParsableCommand {
         "--weights cannot be used with --layout striped; use zigzag or contiguous.")
     }
     if dilation.dilated != nil {
+      try masks.requireDilatable()
       if reproducible {
         throw ValidationError(
           "--reproducible cannot be used with --dilated: its results depend on the number of ranks "
             + "in their last bits; leave one of them out.")
       }
-      if scoreRule.softcap != nil {
+      if let option = scoreRule.given.first {
         throw ValidationError(
-          "--softcap cannot be used with --dilated, whose scores stay as they are; leave one of "
+          "\(option) cannot be used with --dilated, whose scores stay as they are; leave one of "
             + "them out.")
       }
       if let wire, wire != .f32 {

@@ -74,7 +74,9 @@ extension RunReport {
       keyTokens: problem.keys.tokens, queryHeads: problem.shape.queryHeads,
       kvHeads: problem.shape.kvHeads, headDim: problem.shape.headDim,
       valueHeadDim: problem.shape.valueHeadDim,
-      softcap: Nullable(value: options.scoreRule.softcap),
+      softcap: Nullable(value: options.scoreRule.softcap), alibi: options.scoreRule.alibi,
+      rope: Nullable(value: options.positions.rope?.rawValue),
+      ropeScaling: Nullable(value: options.positions.ropeScaling.map { "\($0)" }),
       layout: problem.queries.layout?.rawValue ?? "explicit",
       wire: problem.wire.rawValue, threads: ranks.map(\.threads).min() ?? 1,
       instructionSet: InstructionSet.names(

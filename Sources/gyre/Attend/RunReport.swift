@@ -49,6 +49,9 @@ struct RunReport: Encodable {
   let valueHeadDim: Int
   /// The limit of scores; null if they stay as they are.
   let softcap: Nullable<Double>
+  let alibi: Bool
+  let rope: Nullable<String>
+  let ropeScaling: Nullable<String>
   let layout: String
   let wire: String
   /// Of the rank with fewest.

@@ -29,12 +29,13 @@ struct AttentionOptions: ParsableArguments {
   var valueHeadDim: Int?
 
   @OptionGroup var masks: PatternListOptions
+  @OptionGroup var window: WindowOptions
 
   @Option(
     name: .customLong("layout"),
     help: """
-      Layouts, of contiguous, zigzag and striped. (default: as attend; zigzag with a causal mask, \
-      contiguous without)
+      Layouts, of contiguous, zigzag and striped. (default: as attend; zigzag with a causal mask \
+      and no window, or else contiguous)
       """,
     completion: .list(Layout.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: Layout.self) })
@@ -79,7 +80,7 @@ struct AttentionOptions: ParsableArguments {
     let transports = transports ?? [transport]
     var cases: [AttentionCase] = []
     for headDim in headDims {
-      for pattern in masks.choices(usual: .yes) {
+      for pattern in masks.choices(usual: .yes, with: window.masks) {
         for layout in layouts ?? [pattern.usualLayout] {
           for transport in transports {
             for wire in wires {

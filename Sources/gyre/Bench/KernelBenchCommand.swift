@@ -50,6 +50,7 @@ struct KernelBenchCommand: ComputingCommand {
   var kvHeads = 2
 
   @OptionGroup(title: "Masks") var masks: PatternListOptions
+  @OptionGroup(title: "Masks") var window: WindowOptions
 
   @Option(
     name: .customLong("dtype"),
@@ -128,7 +129,7 @@ struct KernelBenchCommand: ComputingCommand {
     for pass in passes {
       for headDim in headDims {
         for tokens in tokens {
-          for pattern in masks.choices(usual: .both) {
+          for pattern in masks.choices(usual: .both, with: window.masks) {
             for dtype in dtypes {
               for threads in threads.map(\.alone) {
                 for copies in copies {
@@ -138,7 +139,8 @@ struct KernelBenchCommand: ComputingCommand {
                       valueHeadDim: valueHeadDim ?? headDim),
                     tokens: tokens, queries: queries ?? tokens, choice: pattern, dtype: dtype,
                     threads: threads, accumulation: reproducible ? .reproducible : .fast,
-                    softcap: scoreRule.softcap.map { Float($0) }, copies: copies)
+                    softcap: scoreRule.softcap.map { Float($0) }, alibi: scoreRule.alibi,
+                    copies: copies)
                   runs.append((pass, problem))
                 }
               }

@@ -69,7 +69,7 @@ struct StreamCommand: ParsableCommand {
   var headOffset = HeadOffset.modulo
 
   @OptionGroup(title: "Masks")
-  var masks: PatternOptions
+  var masks: CausalOption
 
   @Option(
     parsing: .unconditional,
