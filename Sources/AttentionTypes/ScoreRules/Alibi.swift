@@ -61,7 +61,8 @@ public struct Alibi: ScoreRule {
     let before = Vector(repeating: 0) - distances
     let slope = slopes[place.head]
     return (
-      scores.addingProduct(Vector(repeating: -slope), distances.larger(before)),
+      scores.addingProduct(
+        Vector(repeating: -slope), distances.replacing(with: before, where: before .> distances)),
       Vector(repeating: 1)
     )
   }
