@@ -11,11 +11,13 @@ public struct BlockComputation: Sendable {
   /// How contributions are added; if reproducible, shards consist of whole leaves.
   public let accumulation: Accumulation
 
+  /// The threads that compute.
+  public let team: ThreadTeam
+
   let scale: Float
   private let pattern: any AttentionPattern
   private let scoreRule: (any ScoreRule)?
   private let kernels: any KernelSet.Type
-  let team: ThreadTeam
 
   /// Describes the computation.
   ///
