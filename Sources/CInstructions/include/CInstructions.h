@@ -1,5 +1,5 @@
-// Instructions that Swift has no name for. Each is one or two instructions where the including module
-// is compiled for a processor that has them, and plain C elsewhere.
+// Instructions that Swift has no name for, or makes a call of. Each is one or two instructions
+// where the including module is compiled for a processor that has them, and plain C elsewhere.
 
 #ifndef C_INSTRUCTIONS_H
 #define C_INSTRUCTIONS_H
@@ -22,8 +22,8 @@ gyre_joined(__m256 first, __m256 second) {
 }
 #endif
 
-/// Asks for the cache line at `address` to come to the first-level cache. It need not be one that may
-/// be read: the processor goes on and never faults.
+/// Asks for the cache line at `address` to come to the first-level cache. It need not be one that
+/// may be read: the processor goes on and never faults.
 static inline __attribute__((always_inline)) void gyre_prefetch_near(const void *_Nonnull address) {
   __builtin_prefetch(address, 0, 3);
 }
@@ -71,8 +71,8 @@ gyre_widen_bytes(const void *_Nonnull bytes) {
 
 /// Widens sixteen bytes with a sign to numbers 2^24 times as large.
 ///
-/// A shuffle that puts each byte on top of a word of zeros, and a conversion: with 256 bits that takes
-/// half as long as ``gyre_widen_bytes``, with 512 longer.
+/// A shuffle that puts each byte on top of a word of zeros, and a conversion: with 256 bits that
+/// takes half as long as ``gyre_widen_bytes``, with 512 longer.
 static inline __attribute__((always_inline)) gyre_floats16
 gyre_widen_bytes_upwards(const void *_Nonnull bytes) {
 #if defined(__AVX2__)

@@ -140,8 +140,8 @@ extension FewRowsTile {
 
   /// Cuts all rows and `panels` panels into strips.
   ///
-  /// All rows pass over four panels, which stay in the first-level cache, before the next. Rows past
-  /// the last are computed too where a strip has them, and mean nothing.
+  /// All rows pass over four panels, which stay in the first-level cache, before the next. Rows
+  /// past the last are computed too where a strip has them, and mean nothing.
   ///
   /// - Parameters:
   ///   - areNeighbours: whether panels of a strip lie side by side. Otherwise they are a quarter of

@@ -44,8 +44,8 @@ struct FewRowsPass: ThreadedPass {
       floats: rows * (2 + (work.shape.valueHeadDim + width - 1) / width * width))
   }
 
-  /// Keys of a leaf: the more, the longer memory is read along one stream; but there have to be units
-  /// for all threads, and scores of all rows lie in the second-level cache.
+  /// Keys of a leaf: the more, the longer memory is read along one stream; but there have to be
+  /// units for all threads, and scores of all rows lie in the second-level cache.
   ///
   /// It depends on the problem alone, so that bits do not on the threads.
   private static func leafLength(of work: ForwardWork, tiles: Int) -> Int {

@@ -1,12 +1,12 @@
 import AttentionTypes
 import Compute
 
-/// A ``ForwardPass`` with too few tiles of queries for its threads, cut over the keys too: a unit is
-/// what one leaf of keys does to a tile.
+/// A ``ForwardPass`` with too few tiles of queries for its threads, cut over the keys too: a unit
+/// is what one leaf of keys does to a tile.
 ///
 /// A unit starts from rows that have seen nothing, and what it finds out is added to their partial
-/// results in the order of the leaves. That is what a ``ForwardPass`` does one leaf after the other:
-/// the bits are the same.
+/// results in the order of the leaves. That is what a ``ForwardPass`` does one leaf after the
+/// other: the bits are the same.
 ///
 /// Source: Dao et al. 2023, Flash-Decoding for long-context inference.
 struct SplitForwardPass: ThreadedPass {
