@@ -44,11 +44,19 @@ struct Problem {
     accumulation: Accumulation = .fast
   ) -> ShardedAttention {
     let unit = accumulation.granularity
-    return ShardedAttention(
-      shape: shape,
-      queries: Sharding(layout, tokens: tokens, ranks: ranks, granularity: unit),
-      keys: Sharding(layout, tokens: keyTokens, ranks: ranks, granularity: unit),
-      pattern: pattern, scoreRule: scoreRule, wire: wire, accumulation: accumulation)
+    return attention(
+      pattern, queries: Sharding(layout, tokens: tokens, ranks: ranks, granularity: unit),
+      keys: Sharding(layout, tokens: keyTokens, ranks: ranks, granularity: unit), wire: wire,
+      accumulation: accumulation)
+  }
+
+  func attention(
+    _ pattern: any AttentionPattern, queries: Sharding, keys: Sharding, wire: WireType = .f32,
+    accumulation: Accumulation = .fast
+  ) -> ShardedAttention {
+    ShardedAttention(
+      shape: shape, queries: queries, keys: keys, pattern: pattern, scoreRule: scoreRule,
+      wire: wire, accumulation: accumulation)
   }
 
   /// Runs both passes on this rank's shard.
