@@ -33,7 +33,7 @@ extension ShardedAttention {
   ///   - rank: whose shard.
   ///   - block: a block of the rank's keys in their order, to be filled; its runs may be cut more
   ///     finely than those of the shard.
-  ///   - team: packs.
+  ///   - team: reads and packs.
   /// - Throws: what a source throws, and ``WireRangeError``.
   public func load(
     keys keySource: some TokenRows, values valueSource: some TokenRows, rank: Int,
@@ -42,16 +42,16 @@ extension ShardedAttention {
     let runs = block.runs
     precondition(
       block.keyCount == keys.tokenCount(of: rank), "the block of another shard")
-    try forEachPiece(of: keySource, "k", runs) { rows, batch, run, start in
+    try forEachPiece(of: keySource, "k", runs, team) { rows, batch, run, start in
       block.packKeys(rows, batch: batch, run: run, from: start, team: team)
     }
-    try forEachPiece(of: valueSource, "v", runs) { rows, batch, run, start in
+    try forEachPiece(of: valueSource, "v", runs, team) { rows, batch, run, start in
       block.packValues(rows, batch: batch, run: run, from: start, team: team)
     }
   }
 
   private func forEachPiece(
-    of source: some TokenRows, _ name: String, _ runs: [PositionRange],
+    of source: some TokenRows, _ name: String, _ runs: [PositionRange], _ team: ThreadTeam,
     _ body: (_ rows: Span<Float>, _ batch: Int, _ run: Int, _ start: Int) -> Void
   ) throws {
     let bytesPerToken = source.rowLength * MemoryLayout<Float>.stride
@@ -64,7 +64,7 @@ extension ShardedAttention {
           let count = tokens.count * source.rowLength
           var all = piece.mutableSpan
           var rows = all.part(0..<count)
-          try source.read(batch: batch, tokens: tokens, into: &rows)
+          try source.read(batch: batch, tokens: tokens, into: &rows, team: team)
           try checkRange(of: rows.span, name, source.shape, batch: batch, tokens: tokens)
           body(rows.span, batch, run, start)
         }
