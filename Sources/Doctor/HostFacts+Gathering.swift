@@ -13,10 +13,11 @@ extension HostFacts {
     host.bootIdentifier = line(ofFile: "/proc/sys/kernel/random/boot_id")
     let cpuinfo = text(ofFile: "/proc/cpuinfo")
     host.processor = processorModel(cpuinfo: cpuinfo)
-    host.instructionSet = InstructionSet.best(cpuinfo: cpuinfo)
+    host.instructionSet = InstructionSet.supported(cpuinfo: cpuinfo).last?.rawValue
     let grant = ProcessorGrant.current
     let online = ProcessorGrant.online(text(ofFile:))
     host.cores = online.isEmpty ? grant.cpus.map { [$0] } : online
+    host.memoryNodes = MemoryNodes.cpus(text(ofFile:))
     host.coreQuota = grant.quota
     let memory = HostMemory.current
     host.memoryLimitBytes = memory.limitBytes

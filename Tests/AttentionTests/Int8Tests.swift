@@ -99,7 +99,7 @@ struct Int8Tests {
       let bits = (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[first + $1]) << UInt32(8 * $1) }
       return Float(bitPattern: bits)
     }
-    let width = 2 * Vector.scalarCount
+    let width = 16
     func expectClose(_ place: Int, _ scale: Float, _ number: Float) {
       let value = Float(Int8(bitPattern: bytes[place])) * scale
       #expect(value.isFinite && abs(Double(value) - Double(number)) <= Double(scale) / 2)

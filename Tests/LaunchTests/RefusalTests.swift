@@ -31,7 +31,7 @@ import Testing
     expectRefusal(of: try run("Launch/local", ["--dry-run", "-n", ranks, "attend"]), naming: "-n")
   }
 
-  @Test(arguments: [[], ["-n"], ["attend"], ["-n", "2"], ["--dry-run", "attend"]])
+  @Test(arguments: [[], ["-n"], ["-n", "2"], ["--dry-run"]])
   func somethingMissing(arguments: [String]) throws {
     expectRefusal(of: try run("Launch/local", arguments), naming: "-n")
   }
@@ -143,8 +143,8 @@ import Testing
   }
 
   @Test(arguments: [
-    "local", "demo", "test", "compare-peers", "emulated-cluster", "try-tiles", "cluster",
-    "measure-host",
+    "local", "demo", "test", "compare-peers", "emulated-cluster", "try-tiles", "try-splits",
+    "cluster", "measure-host",
   ])
   func helpIsNoRefusal(script: String) throws {
     let outcome = try Script.run("Launch/\(script)", ["--help"])

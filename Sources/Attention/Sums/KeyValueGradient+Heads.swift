@@ -1,3 +1,4 @@
+import AttentionTypes
 package import Compute
 
 extension KeyValueGradient {

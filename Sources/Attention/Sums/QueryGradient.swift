@@ -1,3 +1,4 @@
+public import AttentionTypes
 public import Compute
 public import Tensors
 

@@ -2,6 +2,7 @@ import Attention
 import BuildStamp
 import FoundationEssentials
 import Hosts
+import Jobs
 package import MPI
 import Reporting
 import Results
@@ -12,6 +13,7 @@ package struct BenchEnvironment: BenchSetting {
   /// Of this host, as far as the job may use them.
   package let cores: Int
   let memoryBytes: Int
+  /// Whose kernels compute; several if the ranks have different processors.
   let instructionSet: String
   let kernel: String
   let gyreVersion: String
@@ -25,6 +27,8 @@ package struct BenchEnvironment: BenchSetting {
   /// and all that were set in the environment or by mpirun's `--mca`.
   let openMPIParameters: [String: String]
   let ranks: Int
+  /// Of a rank; where several numbers are measured, the largest.
+  let threads: Int
   let hosts: [Host]
   /// What the link of each host carries, where that is limited; null where it is not known.
   let linkBytesPerSecond: Nullable<Double>
@@ -60,13 +64,17 @@ package struct BenchEnvironment: BenchSetting {
     let places = try world.allGather(Array(JSONEncoder().encode(RankPlace.current))).map {
       try JSONDecoder().decode(RankPlace.self, from: Data($0))
     }
+    let sets = try world.allGather(Array(InstructionSet.inUse.rawValue.utf8)).compactMap {
+      InstructionSet(rawValue: String(decoding: $0, as: UTF8.self))
+    }
     return BenchEnvironment(
-      JobCores(places), threads: threads, linkRate: linkRate,
+      JobCores(places), threads: threads, linkRate: linkRate, sets: sets,
       parameters: MPIEnvironment.parameters(parametersInEffect))
   }
 
   private init(
-    _ job: JobCores, threads: Int, linkRate: Double?, parameters inEffect: [String: String] = [:]
+    _ job: JobCores, threads: Int, linkRate: Double?, sets: [InstructionSet] = [.inUse],
+    parameters inEffect: [String: String] = [:]
   ) {
     let model = text(ofFile: "/proc/cpuinfo").split(separator: "\n").first {
       $0.hasPrefix("model name")
@@ -76,7 +84,7 @@ package struct BenchEnvironment: BenchSetting {
     hosts = job.hosts
     cores = hosts.first?.cores ?? 0
     memoryBytes = HostMemory.current.usableBytes
-    instructionSet = InstructionSet.name
+    instructionSet = InstructionSet.names(of: sets)
     kernel = text(ofFile: "/proc/sys/kernel/osrelease").firstLine
     gyreVersion = BuildStamp.version
     commit = Nullable(value: BuildStamp.commit)
@@ -93,6 +101,7 @@ package struct BenchEnvironment: BenchSetting {
     linkBytesPerSecond = Nullable(value: linkRate)
     ranks = hosts.reduce(0) { $0 + $1.ranks }
     machines = job.machines
+    self.threads = threads
     oversubscribed = job.isOversubscribed(threads: threads)
   }
 
@@ -116,12 +125,12 @@ extension BenchEnvironment {
 
   /// One line.
   package var description: String {
-    let compiled = instructionSet.isEmpty ? "" : ", compiled for \(instructionSet)"
+    let each = counted(threads, "thread")
+    let these = ranks == 1 ? ", \(each)" : ", \(ranks) ranks of \(each)"
     let place =
       hosts.count == 1
-      ? (ranks == 1 ? "" : ", \(ranks) ranks")
-      : ", \(ranks) ranks on \(hosts.count) hosts\(machines == 1 ? " of one machine" : "")"
-    return "\(processor), \(counted(cores, "core"))\(place)\(compiled)"
+      ? these : "\(these) on \(hosts.count) hosts\(machines == 1 ? " of one machine" : "")"
+    return "\(processor), \(counted(cores, "core"))\(place), \(instructionSet)"
       + (oversubscribed ? "; more threads than cores" : "")
   }
 }

@@ -1,4 +1,5 @@
 package import Attention
+import KernelSets
 import Reporting
 import Tensors
 
@@ -14,12 +15,15 @@ package struct KernelBenchProblem {
   let accumulation: Accumulation
   /// The limit of scores; nil if they stay as they are.
   let softcap: Float?
+  /// Whether a slope times the distance is taken from scores.
+  let alibi: Bool
   /// How many of it are computed at the same time, each by threads of its own.
   let copies: Int
 
   package init(
     shape: AttentionShape, tokens: Int, queries: Int, choice: PatternChoice, dtype: WireType,
-    threads: Int, accumulation: Accumulation, softcap: Float? = nil, copies: Int = 1
+    threads: Int, accumulation: Accumulation, softcap: Float? = nil, alibi: Bool = false,
+    copies: Int = 1
   ) {
     self.shape = shape
     self.tokens = tokens
@@ -30,6 +34,7 @@ package struct KernelBenchProblem {
     self.accumulation = accumulation
     self.softcap = softcap
     self.copies = copies
+    self.alibi = alibi
   }
 
   private var keyRun: PositionRange { PositionRange(0..<tokens) }
@@ -37,7 +42,14 @@ package struct KernelBenchProblem {
   private var pattern: any AttentionPattern {
     choice.pattern(tokens: queries, keyTokens: tokens)
   }
-  private var scoreRule: (any ScoreRule)? { softcap.map { SoftCap(limit: $0) } }
+  private var scoreRule: (any ScoreRule)? {
+    let cap = softcap.map { SoftCap(limit: $0) }
+    let biases =
+      alibi
+      ? Alibi(slopes: Alibi.slopes(heads: shape.queryHeads), offset: tokens - queries) : nil
+    guard let cap, let biases else { return cap ?? biases }
+    return RuleSequence([cap, biases])
+  }
   private var scale: Double { 1 / Double(shape.headDim).squareRoot() }
   private var team: ThreadTeam { ThreadTeam(threads: threads) }
 
@@ -99,7 +111,8 @@ package struct KernelBenchProblem {
       queries: queries,
       queryHeads: shape.queryHeads, kvHeads: shape.kvHeads, dtype: dtype.rawValue,
       threads: threads, reproducible: accumulation == .reproducible,
-      softcap: Nullable(value: softcap.map(Double.init)), copies: copies, seconds: times.median,
+      softcap: Nullable(value: softcap.map(Double.init)), alibi: alibi, copies: copies,
+      seconds: times.median,
       secondsLow: times.interval.lowerBound, secondsHigh: times.interval.upperBound,
       spread: times.spread, flopsPerSecond: rate, slowestFlopsPerSecond: flops / times.median,
       fmaPeakFlopsPerSecond: peaks.median,

@@ -6,7 +6,7 @@ extension KernelBenchFields: PatternedFields {
 
   package static let keys =
     ["pass", "headDim", "tokens", "queries", "queryHeads", "kvHeads"] + PatternChoice.fields
-    + ["dtype", "threads", "reproducible", "valueHeadDim", "softcap", "copies"]
+    + ["dtype", "threads", "reproducible", "valueHeadDim", "softcap", "alibi", "copies"]
 
   package static let figures = [
     "seconds", "secondsLow", "secondsHigh", "spread", "flopsPerSecond", "slowestFlopsPerSecond",
@@ -45,7 +45,8 @@ extension KernelBenchFields: PatternedFields {
 
   private func cells(under pattern: PatternChoice) -> [String] {
     [
-      pass.rawValue, "\(pattern)" + (softcap.value == nil ? "" : ", capped"),
+      pass.rawValue,
+      "\(pattern)" + (softcap.value == nil ? "" : ", capped") + (alibi ? ", ALiBi" : ""),
       headDims(headDim, valueHeadDim), grouped(tokens),
       "\(queryHeads)/\(kvHeads)", dtype, copies == 1 ? "\(threads)" : "\(copies) × \(threads)",
       reproducible ? "reproducible" : "fast",

@@ -18,6 +18,7 @@ package struct KernelBenchFields: Encodable {
   let reproducible: Bool
   /// The limit of scores; null if they stay as they are.
   let softcap: Nullable<Double>
+  let alibi: Bool
   /// How many of the problem were computed at the same time, each by threads of its own.
   let copies: Int
   /// The median, of the slowest copy.

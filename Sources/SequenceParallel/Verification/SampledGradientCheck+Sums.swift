@@ -19,9 +19,11 @@ extension SampledGradientCheck {
     positions: [Int], k: some TokenRows, v: some TokenRows, rank: Int
   ) throws -> [Double] {
     let (shape, scale) = (attention.shape, attention.scale)
-    var dq = [Double](repeating: 0, count: rows.count * shape.headDim)
     let pieces = attention.keys.pieces(of: rank, rowLength: max(k.rowLength, v.rowLength))
-    for (tokens, _) in pieces {
+    // Each piece of keys is read and gone through by one thread.
+    let parts = try team.map(pieces.count) { piece in
+      let tokens = pieces[piece].tokens
+      var dq = [Double](repeating: 0, count: rows.count * shape.headDim)
       let keys = attention.wire.rounded(
         try k.rows(batch: batch, tokens: tokens), columns: shape.headDim)
       let values = attention.wire.rounded(
@@ -44,7 +46,10 @@ extension SampledGradientCheck {
           dq.add(scoreGradient, times: key, to: index)
         }
       }
+      return dq
     }
+    var dq = [Double](repeating: 0, count: rows.count * shape.headDim)
+    for part in parts { dq.add(1, times: part[...], to: 0) }
     return dq
   }
 
@@ -75,19 +80,19 @@ extension SampledGradientCheck {
     for (tokens, localIndex) in pieces {
       let queries = try q.rows(batch: batch, tokens: tokens).map(Double.init)
       let rowGradients = try outputGradient.rows(batch: batch, tokens: tokens).map(Double.init)
-      for (token, position) in tokens.enumerated() {
-        for head in 0..<shape.queryHeads {
-          let kvHead = head * shape.kvHeads / shape.queryHeads
-          let query = queries.vector(token * shape.queryHeads + head, count: shape.headDim)
-          let rowGradient = rowGradients.vector(
-            token * shape.queryHeads + head, count: shape.valueHeadDim)
-          let own = localIndex + token
-          let outputRow = (batch * ownTokens + own) * shape.queryHeads + head
-          var delta = 0.0
-          for (d, gradient) in rowGradient.enumerated() {
-            delta += gradient * Double(output.o.span[outputRow * shape.valueHeadDim + d])
-          }
-          let lse = Double(output.lse.span[(batch * shape.queryHeads + head) * ownTokens + own])
+      let rowStatistics = statistics(
+        of: output, rowGradients, batch: batch, tokens: localIndex..<localIndex + tokens.count,
+        of: ownTokens)
+      // Each query head is a unit.
+      let parts = try team.map(shape.queryHeads) { head in
+        let kvHead = head * shape.kvHeads / shape.queryHeads
+        var part = KeyPart(
+          dk: [Double](repeating: 0, count: positions.count * shape.headDim),
+          dv: [Double](repeating: 0, count: positions.count * shape.valueHeadDim))
+        for (token, position) in tokens.enumerated() {
+          let row = token * shape.queryHeads + head
+          let query = queries.vector(row, count: shape.headDim)
+          let rowGradient = rowGradients.vector(row, count: shape.valueHeadDim)
           for sample in positions.indices {
             let added = bias(position, positions[sample], head)
             if added == -.infinity { continue }
@@ -96,17 +101,68 @@ extension SampledGradientCheck {
             let (plain, slope) = changed(
               scale * dot(query, key), batch, position, positions[sample], head)
             let score = plain + added
-            largestScore = max(largestScore, abs(score))
-            let weight = exp(score - lse)
+            part.largestScore = max(part.largestScore, abs(score))
+            let weight = exp(score - rowStatistics[row].lse)
             let scoreGradient =
-              scale * slope * weight * (dot(rowGradient, value) - delta)
-            dk.add(scoreGradient, times: query, to: sample * shape.kvHeads + kvHead)
-            dv.add(weight, times: rowGradient, to: sample * shape.kvHeads + kvHead)
+              scale * slope * weight * (dot(rowGradient, value) - rowStatistics[row].delta)
+            part.dk.add(scoreGradient, times: query, to: sample)
+            part.dv.add(weight, times: rowGradient, to: sample)
           }
+        }
+        return part
+      }
+      for (head, part) in parts.enumerated() {
+        let kvHead = head * shape.kvHeads / shape.queryHeads
+        largestScore = max(largestScore, part.largestScore)
+        for sample in positions.indices {
+          let index = sample * shape.kvHeads + kvHead
+          dk.add(1, times: part.dk.vector(sample, count: shape.headDim), to: index)
+          dv.add(1, times: part.dv.vector(sample, count: shape.valueHeadDim), to: index)
         }
       }
     }
     return (dk, dv, largestScore)
+  }
+
+  /// What some queries of one head do to the sampled keys.
+  private struct KeyPart: Sendable {
+    /// `[positions][headDim]`.
+    var dk: [Double]
+    /// `[positions][valueHeadDim]`.
+    var dv: [Double]
+    var largestScore = 0.0
+  }
+
+  /// The log-sum-exp and `Δ` of a row of the result.
+  private struct RowStatistics: Sendable {
+    let lse: Double
+    let delta: Double
+  }
+
+  /// Of some of a rank's tokens, `[tokens][queryHeads]`.
+  ///
+  /// - Parameters:
+  ///   - rowGradients: `do` of these tokens, `[tokens][queryHeads][valueHeadDim]`.
+  ///   - tokens: indices among the rank's.
+  ///   - ownTokens: how many the rank has.
+  private func statistics(
+    of output: borrowing AttentionOutput, _ rowGradients: [Double], batch: Int,
+    tokens: Range<Int>, of ownTokens: Int
+  ) -> [RowStatistics] {
+    let (heads, width) = (attention.shape.queryHeads, attention.shape.valueHeadDim)
+    var rows: [RowStatistics] = []
+    for (index, token) in tokens.enumerated() {
+      for head in 0..<heads {
+        let first = ((batch * ownTokens + token) * heads + head) * width
+        var delta = 0.0
+        for (d, gradient) in rowGradients.vector(index * heads + head, count: width).enumerated() {
+          delta += gradient * Double(output.o.span[first + d])
+        }
+        let lse = Double(output.lse.span[(batch * heads + head) * ownTokens + token])
+        rows.append(RowStatistics(lse: lse, delta: delta))
+      }
+    }
+    return rows
   }
 
   /// A scaled score after the rule, and the derivative.

@@ -9,11 +9,19 @@ import Sharding
 struct RankReport: Encodable {
   let rank: Int
   var host = ""
+  let threads: Int
   let tokens: Int
+  /// Of the passes.
   let seconds: Double
   let forwardSeconds: Double
   /// 0 without gradients.
   let backwardSeconds: Double
+  /// Before the passes: reading, or generating, and packing.
+  let loadSeconds: Double
+  /// After them: looking for infinities, and the check if there is one.
+  var checkSeconds = 0.0
+  /// Without an output 0.
+  var writeSeconds = 0.0
   let computeSeconds: Double
   let waitSeconds: Double
   let flops: Double
@@ -21,6 +29,8 @@ struct RankReport: Encodable {
   let flopsPerSecond: Double
   let bytesSent: Int
   let messagesSent: Int
+  /// Whose kernels computed.
+  var instructionSet = ""
   /// From loading to writing.
   var peakResidentBytes = 0
 }
@@ -39,12 +49,18 @@ struct RunReport: Encodable {
   let valueHeadDim: Int
   /// The limit of scores; null if they stay as they are.
   let softcap: Nullable<Double>
+  let alibi: Bool
+  let rope: Nullable<String>
+  let ropeScaling: Nullable<String>
   let layout: String
   let wire: String
+  /// Of the rank with fewest.
   let threads: Int
+  /// Whose kernels computed; several if the ranks have different processors.
+  let instructionSet: String
   /// Whether there was a backward pass.
   let gradients: Bool
-  /// Whether the bits do not depend on ranks, layout, transport and threads.
+  /// Whether the bits do not depend on ranks, layout, transport, threads and instruction sets.
   let reproducible: Bool
   let transport: String
   /// What travelled in the forward pass, keys or queries; null if attention was dilated.
@@ -57,6 +73,10 @@ struct RunReport: Encodable {
   let seconds: Double
   let forwardSeconds: Double
   let backwardSeconds: Double
+  /// Of the slowest rank, before and after the passes.
+  let loadSeconds: Double
+  let checkSeconds: Double
+  let writeSeconds: Double
   /// Of all ranks together: 2 · (headDim + valueHeadDim) a visible pair forward, 6 · headDim +
   /// 4 · valueHeadDim backward.
   let flops: Double

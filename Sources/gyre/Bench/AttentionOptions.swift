@@ -29,12 +29,13 @@ struct AttentionOptions: ParsableArguments {
   var valueHeadDim: Int?
 
   @OptionGroup var masks: PatternListOptions
+  @OptionGroup var window: WindowOptions
 
   @Option(
     name: .customLong("layout"),
     help: """
-      Layouts, of contiguous, zigzag and striped. (default: as attend; zigzag with a causal mask, \
-      contiguous without)
+      Layouts, of contiguous, zigzag and striped. (default: as attend; zigzag with a causal mask \
+      and no window, or else contiguous)
       """,
     completion: .list(Layout.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: Layout.self) })
@@ -57,8 +58,9 @@ struct AttentionOptions: ParsableArguments {
     transform: { try parseNames($0, of: WireType.self) })
   var wires = [WireType.f32]
 
-  @Option(help: "Threads of each rank.")
-  var threads = 1
+  @OptionGroup var threading: ThreadOptions
+
+  @OptionGroup var instructionOptions: InstructionOptions
 
   func validate() throws {
     try requireHeads(heads, kvHeads)
@@ -67,23 +69,22 @@ struct AttentionOptions: ParsableArguments {
         "--value-head-dim is \(valueHeadDim); give a number from 1 to "
           + "\(AttentionShape.largestHeadDim).")
     }
-    guard (1...1024).contains(threads) else {
-      throw ValidationError("--threads is \(threads); give a number from 1 to 1024.")
-    }
   }
 
   /// Every combination but of passes.
   ///
-  /// - Parameter transport: that where none is named.
-  func cases(by transport: TransportArgument) -> [AttentionCase] {
+  /// - Parameters:
+  ///   - transport: that where none is named.
+  ///   - threads: of each rank.
+  func cases(by transport: TransportArgument, threads: Int) -> [AttentionCase] {
     let transports = transports ?? [transport]
     var cases: [AttentionCase] = []
     for headDim in headDims {
-      for pattern in masks.choices(usual: .yes) {
+      for pattern in masks.choices(usual: .yes, with: window.masks) {
         for layout in layouts ?? [pattern.usualLayout] {
           for transport in transports {
             for wire in wires {
-              cases.append(attention(headDim, pattern, layout, transport, wire))
+              cases.append(attention(headDim, pattern, layout, transport, wire, threads))
             }
           }
         }
@@ -94,10 +95,9 @@ struct AttentionOptions: ParsableArguments {
 
   private func attention(
     _ headDim: Int, _ pattern: PatternChoice, _ layout: Layout, _ transport: TransportArgument,
-    _ wire: WireType
+    _ wire: WireType, _ threads: Int
   ) -> AttentionCase {
-    let threads = threads
-    return AttentionCase(
+    AttentionCase(
       shape: AttentionShape(
         batch: 1, queryHeads: heads, kvHeads: kvHeads ?? heads, headDim: headDim,
         valueHeadDim: valueHeadDim ?? headDim),
@@ -129,7 +129,8 @@ extension TransportArgument {
       try resolved(planner.topology, shape: planner.problem.shape)
       ?? (members.size == 1
         ? ChosenTransport(.ring)
-        : ChosenTransport(cheapestBy: planner, backward: backward, threads: threads, on: members))
+        : ChosenTransport(
+          cheapestBy: planner, backward: backward, team: ThreadTeam(threads: threads), on: members))
     try chosen.route.check(ranks: members.size, topology: planner.topology, backward: backward)
     return chosen.route
   }

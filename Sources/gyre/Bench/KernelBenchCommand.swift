@@ -8,7 +8,7 @@ import Settings
 import Tensors
 
 /// `gyre bench kernel`: the kernel on one process, against the multiply–add peak of a core.
-struct KernelBenchCommand: ParsableCommand {
+struct KernelBenchCommand: ComputingCommand {
   static let configuration = CommandConfiguration(
     commandName: "kernel",
     abstract: "The attention kernel in one process, against the processor's multiply–add peak.",
@@ -50,6 +50,7 @@ struct KernelBenchCommand: ParsableCommand {
   var kvHeads = 2
 
   @OptionGroup(title: "Masks") var masks: PatternListOptions
+  @OptionGroup(title: "Masks") var window: WindowOptions
 
   @Option(
     name: .customLong("dtype"),
@@ -59,9 +60,11 @@ struct KernelBenchCommand: ParsableCommand {
   var dtypes = [WireType.f32]
 
   @Option(
-    help: "Numbers of threads, joined by commas. (default: 1)",
-    transform: { try parseIntegers($0, in: 1...1024) })
-  var threads = [1]
+    help: "Numbers of threads, joined by commas; auto: as many as there are cores. (default: 1)",
+    transform: ThreadCount.list(parsing:))
+  var threads = [ThreadCount.exactly(1)]
+
+  @OptionGroup var instructionOptions: InstructionOptions
 
   @Option(
     help: ArgumentHelp(
@@ -108,8 +111,8 @@ struct KernelBenchCommand: ParsableCommand {
       threads: mostThreads, linkRate: LinkRate.announced)
     if let most = copies.max(), most > 1, mostThreads > environment.cores {
       throw UserError.usage(
-        "--copies \(most) of \(counted(threads.max() ?? 1, "thread")) are more threads than the "
-          + "\(counted(environment.cores, "core")) here; give fewer --copies.")
+        "--copies \(most) of \(counted(threads.map(\.alone).max() ?? 1, "thread")) are more threads "
+          + "than the \(counted(environment.cores, "core")) here; give fewer --copies.")
     }
     var printer = RowPrinter<KernelBenchResult>(table, environment)
     try KernelBench(runs, repeats: repeats).measure(
@@ -118,7 +121,7 @@ struct KernelBenchCommand: ParsableCommand {
     try printer.finish()
   }
 
-  private var mostThreads: Int { (copies.max() ?? 1) * (threads.max() ?? 1) }
+  private var mostThreads: Int { (copies.max() ?? 1) * (threads.map(\.alone).max() ?? 1) }
 
   /// Every combination.
   private var runs: [(pass: KernelPass, problem: KernelBenchProblem)] {
@@ -126,9 +129,9 @@ struct KernelBenchCommand: ParsableCommand {
     for pass in passes {
       for headDim in headDims {
         for tokens in tokens {
-          for pattern in masks.choices(usual: .both) {
+          for pattern in masks.choices(usual: .both, with: window.masks) {
             for dtype in dtypes {
-              for threads in threads {
+              for threads in threads.map(\.alone) {
                 for copies in copies {
                   let problem = KernelBenchProblem(
                     shape: AttentionShape(
@@ -136,7 +139,8 @@ struct KernelBenchCommand: ParsableCommand {
                       valueHeadDim: valueHeadDim ?? headDim),
                     tokens: tokens, queries: queries ?? tokens, choice: pattern, dtype: dtype,
                     threads: threads, accumulation: reproducible ? .reproducible : .fast,
-                    softcap: scoreRule.softcap.map { Float($0) }, copies: copies)
+                    softcap: scoreRule.softcap.map { Float($0) }, alibi: scoreRule.alibi,
+                    copies: copies)
                   runs.append((pass, problem))
                 }
               }

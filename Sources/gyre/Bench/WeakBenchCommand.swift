@@ -29,7 +29,9 @@ struct WeakBenchCommand: ParsableCommand {
   func validate() throws { try table.check(AttentionResult<ScalingFigures>.columns) }
 }
 
-extension WeakBenchCommand: DistributedCommand {
+extension WeakBenchCommand: DistributedCommand, ComputingCommand {
+  var instructionOptions: InstructionOptions { attention.instructionOptions }
+
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {
     try runScaling(

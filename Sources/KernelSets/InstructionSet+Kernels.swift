@@ -1,0 +1,24 @@
+package import AttentionTypes
+package import Compute
+import Kernels
+
+#if arch(x86_64)
+  import KernelsAVX512
+#endif
+
+extension InstructionSet {
+  /// The kernels that are compiled for it: the one place where a set's module is named.
+  ///
+  /// - Precondition: it is one of ``compiled``.
+  package var kernels: any KernelSet.Type {
+    switch self {
+    #if arch(x86_64)
+      case .avx2: Kernels.CompiledKernels.self
+      case .avx512: KernelsAVX512.CompiledKernels.self
+    #else
+      case .neon: Kernels.CompiledKernels.self
+    #endif
+    default: preconditionFailure("no kernels for \(self) in this program")
+    }
+  }
+}

@@ -1,0 +1,309 @@
+import AttentionTypes
+import Tensors
+
+/// The state of one tile of queries while tiles of keys stream past it: online softmax.
+///
+/// For each row, `rowMax` is the largest score so far, rounded up to an integer, `rowSum` the sum
+/// of `2^(score − rowMax)`, and `outputs` the same sum weighted by the values. A tile of keys is
+/// taken in three passes: scores, weights, outputs. Scores are in base 2: the softmax scale times
+/// log₂e is folded into the queries when they are packed. After some tiles the state is added to
+/// sums outside, which lose nothing however many there are, and the rows start anew.
+///
+/// Source: Dao 2023, FlashAttention-2, Algorithm 1.
+struct ForwardTile: ~Copyable {
+  let headDim: Int
+  let valueHeadDim: Int
+  let valuePanels: Int
+  /// Rows in use.
+  private(set) var rows = 0
+
+  /// `[groups of 6 rows][headDim][6]`, scaled; rows past the last are zero.
+  let queries: AlignedBuffer<Float>
+  /// `[rows][scoreStride]`: scores, then weights.
+  let scores: AlignedBuffer<Float>
+  /// `[valuePanels][rows][W]`.
+  private let outputs: AlignedBuffer<Float>
+  let rowMax: AlignedBuffer<Float>
+  let rowSum: AlignedBuffer<Float>
+  /// For each group of 6 rows, the panels of keys that any of them sees.
+  var visiblePanels: [Range<Int>]
+  /// What the pattern adds to one register tile.
+  let bias: AlignedBuffer<Float>
+  /// What the pattern says of the tile of keys that is taken in.
+  private var edges = EdgeCoverage()
+
+  init(shape: AttentionShape) {
+    headDim = shape.headDim
+    valueHeadDim = shape.valueHeadDim
+    valuePanels = (shape.valueHeadDim + TileSizes.panelWidth - 1) / TileSizes.panelWidth
+    queries = AlignedBuffer(zeros: TileSizes.queries * shape.headDim)
+    scores = AlignedBuffer(zeros: TileSizes.queries * TileSizes.scoreStride)
+    outputs = AlignedBuffer(zeros: valuePanels * TileSizes.queries * TileSizes.panelWidth)
+    rowMax = AlignedBuffer(zeros: TileSizes.queries)
+    rowSum = AlignedBuffer(zeros: TileSizes.queries)
+    visiblePanels = Array(
+      repeating: 0..<0, count: TileSizes.queries / TileSizes.registerRows)
+    bias = AlignedBuffer(zeros: TileSizes.registerRows * TileSizes.panelWidth)
+  }
+
+  private var groups: Int {
+    (rows + TileSizes.registerRows - 1) / TileSizes.registerRows
+  }
+
+  // MARK: Loading and storing the state
+
+  /// Takes up the queries of `rows` rows.
+  ///
+  /// - Parameter scale: multiplies the scores, with log₂e folded in.
+  @unsafe
+  mutating func load(
+    queries source: UnsafePointer<Float>, stride: Int, rows: Int, scale: Float
+  ) {
+    self.rows = rows
+    let height = TileSizes.registerRows
+    let packed = unsafe queries.unsafeBaseAddress
+    for row in 0..<groups * height {
+      let column = unsafe packed + row / height * height * headDim + row % height
+      if row < rows {
+        let query = unsafe source + row * stride
+        for d in 0..<headDim { unsafe column[d * height] = query[d] * scale }
+      } else {
+        for d in 0..<headDim { unsafe column[d * height] = 0 }
+      }
+    }
+  }
+
+  /// Starts with rows that have seen nothing.
+  mutating func clearState() {
+    unsafe rowMax.unsafeBaseAddress.update(repeating: -.infinity, count: rows)
+    unsafe rowSum.unsafeBaseAddress.update(repeating: 0, count: rows)
+    for panel in 0..<valuePanels {
+      unsafe outputRow(panel: panel, row: 0)
+        .update(repeating: 0, count: rows * TileSizes.panelWidth)
+    }
+  }
+
+  @unsafe @inline(__always)
+  func outputRow(panel: Int, row: Int) -> UnsafeMutablePointer<Float> {
+    unsafe outputs.unsafeBaseAddress + (panel * TileSizes.queries + row) * TileSizes.panelWidth
+  }
+
+  // MARK: One tile of keys
+
+  /// Takes a tile of keys into the state.
+  ///
+  /// - Parameters:
+  ///   - mask: what the rows see of the tile; nil if everything, with nothing added.
+  ///   - rule: what becomes of scores; nil if nothing does.
+  @unsafe
+  mutating func attend(to tile: borrowing KeyTile, mask: TileMask?, rule: TileRule?) {
+    if let mask {
+      unsafe computeScores(tile, mask, rule)
+    } else {
+      unsafe computeScores(tile, rule)
+    }
+    unsafe computeWeights()
+    unsafe accumulateOutputs(tile)
+  }
+
+  /// Pass 1, everything visible.
+  @unsafe
+  private mutating func computeScores(_ tile: borrowing KeyTile, _ rule: TileRule?) {
+    let panelCount = tile.panelCount
+    for panel in 0..<panelCount {
+      for group in 0..<groups { unsafe computeScores(tile, panel: panel, group: group) }
+      if let rule {
+        let first = panel * TileSizes.panelWidth
+        unsafe rule.apply(
+          to: scoreTile(panel: panel, group: 0), stride: TileSizes.scoreStride,
+          keys: first..<min(first + TileSizes.panelWidth, tile.count), queries: 0..<rows)
+      }
+    }
+    unsafe hideScoresPastEnd(of: tile)
+    for group in 0..<groups { visiblePanels[group] = 0..<panelCount }
+  }
+
+  /// Pass 1 under a mask: register tiles that are hidden cost nothing, and only those on an edge
+  /// of the visible region ask the pattern for a bias.
+  ///
+  /// Most groups of rows see all of a tile, or nothing, and the pattern is asked about that first.
+  /// What it hides is hidden last, so that a rule never meets it.
+  @unsafe
+  private mutating func computeScores(
+    _ tile: borrowing KeyTile, _ mask: TileMask, _ rule: TileRule?
+  ) {
+    let panels = tile.panelCount
+    for group in 0..<groups {
+      visiblePanels[group] = 0..<0
+      edges.ofGroups[group] = mask.coverage(keys: 0..<tile.count, queries: rows(of: group))
+    }
+    for panel in 0..<panels {
+      for group in 0..<groups {
+        var coverage = edges.ofGroups[group]
+        if coverage == .none { continue }
+        if coverage == .some {
+          coverage = mask.coverage(keys: keys(of: panel, in: tile), queries: rows(of: group))
+          edges.ofTiles[group * EdgeCoverage.panels + panel] = coverage
+          if coverage == .none { continue }
+        }
+        let seen = visiblePanels[group]
+        visiblePanels[group] = (seen.isEmpty ? panel : seen.lowerBound)..<panel + 1
+        unsafe computeScores(tile, panel: panel, group: group)
+      }
+    }
+    for group in 0..<groups where !visiblePanels[group].isEmpty {
+      let seen = visiblePanels[group]
+      if let rule {
+        let keys =
+          seen.lowerBound
+          * TileSizes.panelWidth..<min(seen.upperBound * TileSizes.panelWidth, tile.count)
+        unsafe rule.apply(
+          to: scoreTile(panel: seen.lowerBound, group: group), stride: TileSizes.scoreStride,
+          keys: keys, queries: rows(of: group))
+      }
+      let isEdge = edges.ofGroups[group] == .some
+      guard isEdge || mask.pattern.hasBias else { continue }
+      for panel in seen {
+        let coverage = isEdge ? edges.ofTiles[group * EdgeCoverage.panels + panel] : .all
+        if coverage == .none {
+          unsafe hideScores(panel: panel, group: group)
+        } else if coverage == .some || mask.pattern.hasBias {
+          unsafe mask.addBias(
+            to: scoreTile(panel: panel, group: group), stride: TileSizes.scoreStride,
+            keys: mask.keys.slice(keys(of: panel, in: tile)),
+            queries: mask.queries.slice(rows(of: group)), scratch: bias)
+        }
+      }
+    }
+    unsafe hideScoresPastEnd(of: tile)
+  }
+
+  /// The rows of a group.
+  private func rows(of group: Int) -> Range<Int> {
+    group * TileSizes.registerRows..<min((group + 1) * TileSizes.registerRows, rows)
+  }
+
+  /// The keys of a panel.
+  private func keys(of panel: Int, in tile: borrowing KeyTile) -> Range<Int> {
+    panel * TileSizes.panelWidth..<min((panel + 1) * TileSizes.panelWidth, tile.count)
+  }
+
+  @unsafe @inline(__always)
+  private func computeScores(_ tile: borrowing KeyTile, panel: Int, group: Int) {
+    var product = RegisterTile()
+    unsafe product.accumulate(
+      rows: queries.unsafeBaseAddress + group * TileSizes.registerRows * headDim,
+      rowStride: 1, stepStride: TileSizes.registerRows,
+      panel: tile.keyPanel(panel), steps: headDim)
+    unsafe product.store(
+      to: scoreTile(panel: panel, group: group), stride: TileSizes.scoreStride)
+  }
+
+  @unsafe @inline(__always)
+  func scoreTile(panel: Int, group: Int) -> UnsafeMutablePointer<Float> {
+    unsafe scores.unsafeBaseAddress + group * TileSizes.registerRows * TileSizes.scoreStride
+      + panel * TileSizes.panelWidth
+  }
+
+  @unsafe
+  func hideScores(panel: Int, group: Int) {
+    let target = unsafe scoreTile(panel: panel, group: group)
+    let hidden = Vector(repeating: -.infinity)
+    for row in 0..<TileSizes.registerRows {
+      unsafe hidden.store(to: target, at: row * TileSizes.scoreStride)
+      unsafe hidden.store(to: target, at: row * TileSizes.scoreStride + Vector.width)
+    }
+  }
+
+  /// The last panel of a run is filled up with zero keys, which must not be seen.
+  @unsafe
+  private func hideScoresPastEnd(of tile: borrowing KeyTile) {
+    let end = tile.panelCount * TileSizes.panelWidth
+    guard tile.count < end else { return }
+    for row in 0..<groups * TileSizes.registerRows {
+      let scoreRow = unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride
+      for key in tile.count..<end { unsafe scoreRow[key] = -.infinity }
+    }
+  }
+
+  /// Pass 2: scores become weights `2^(score − rowMax)`, and the state is brought to the new
+  /// maximum.
+  @unsafe
+  func computeWeights() {
+    for row in 0..<rows {
+      let panels = visiblePanels[row / TileSizes.registerRows]
+      if panels.isEmpty { continue }
+      let begin = panels.lowerBound * TileSizes.panelWidth
+      let end = panels.upperBound * TileSizes.panelWidth
+      let scoreRow = unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride
+
+      var left = unsafe Vector(loading: scoreRow, at: begin)
+      var right = unsafe Vector(loading: scoreRow, at: begin + Vector.width)
+      var key = begin + TileSizes.panelWidth
+      while key < end {
+        unsafe left = left.larger(Vector(loading: scoreRow, at: key))
+        unsafe right = right.larger(Vector(loading: scoreRow, at: key + Vector.width))
+        key += TileSizes.panelWidth
+      }
+      let oldMax = unsafe rowMax.unsafeBaseAddress[row]
+      // Rounded up, so that all factors between states are powers of two: exact.
+      let newMax = max(oldMax, left.larger(right).largestLane.rounded(.up))
+      // A row that has seen nothing keeps −∞ as its maximum; 0 stands in for it below, because
+      // (−∞) − (−∞) is NaN while 2^(−∞ − 0) is the 0 that is meant.
+      let reference = newMax == -.infinity ? 0 : newMax
+      var sum = unsafe rowSum.unsafeBaseAddress[row]
+      if newMax > oldMax {
+        let factor = exp2(Vector(repeating: oldMax - reference))
+        sum *= factor[0]
+        for panel in 0..<valuePanels {
+          let output = unsafe outputRow(panel: panel, row: row)
+          unsafe (Vector(loading: output, at: 0) * factor).store(to: output, at: 0)
+          unsafe (Vector(loading: output, at: Vector.width) * factor)
+            .store(to: output, at: Vector.width)
+        }
+        unsafe rowMax.unsafeBaseAddress[row] = newMax
+      }
+
+      let shift = Vector(repeating: reference)
+      left = Vector()
+      right = Vector()
+      key = begin
+      while key < end {
+        let first = unsafe exp2(Vector(loading: scoreRow, at: key) - shift)
+        let second = unsafe exp2(Vector(loading: scoreRow, at: key + Vector.width) - shift)
+        unsafe first.store(to: scoreRow, at: key)
+        unsafe second.store(to: scoreRow, at: key + Vector.width)
+        // Keys 16 apart are added up together, whatever the width of a vector: the same bits.
+        left += first
+        if Vector.width < 16 { right += second } else { left += second }
+        key += TileSizes.panelWidth
+      }
+      unsafe rowSum.unsafeBaseAddress[row] = sum + (left + right).laneSum
+    }
+  }
+
+  /// Pass 3: weights times values.
+  ///
+  /// The products of a tile are summed by themselves before they join the output. Added one by one
+  /// to a sum that a few large weights dominate, thousands of small ones would be rounded away.
+  @unsafe
+  private func accumulateOutputs(_ tile: borrowing KeyTile) {
+    for panel in 0..<valuePanels {
+      let values = unsafe tile.valuePanel(panel)
+      for group in 0..<groups {
+        let panels = visiblePanels[group]
+        if panels.isEmpty { continue }
+        let begin = panels.lowerBound * TileSizes.panelWidth
+        let end = min(panels.upperBound * TileSizes.panelWidth, tile.count)
+        let row = group * TileSizes.registerRows
+        let output = unsafe outputRow(panel: panel, row: row)
+        var product = RegisterTile()
+        unsafe product.accumulate(
+          rows: scores.unsafeBaseAddress + row * TileSizes.scoreStride + begin,
+          rowStride: TileSizes.scoreStride, stepStride: 1,
+          panel: values + begin * TileSizes.panelWidth, steps: end - begin)
+        unsafe product.add(to: output, stride: TileSizes.panelWidth)
+      }
+    }
+  }
+}
