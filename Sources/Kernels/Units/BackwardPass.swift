@@ -13,7 +13,7 @@ import Tensors
 ///
 /// It holds plain addresses: whoever creates it keeps the tensors alive until it has run.
 @safe
-struct BackwardPass: ThreadedPass, @unchecked Sendable {
+struct BackwardPass<Element: Factor>: @unchecked Sendable {
   /// A tile of keys of one head.
   private struct Unit {
     let batch: Int
@@ -91,15 +91,15 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
 
   /// Takes units until there are none.
   func run(_ units: ThreadTeam.Units, poll: (_ scores: Int) -> Void) {
-    var keyTile = KeyTile(shape: work.shape)
-    var tile = BackwardTile(shape: work.shape)
+    var keyTile = KeyTile<Element>(shape: work.shape)
+    var tile = BackwardTile<Element>(shape: work.shape)
     while let index = units.next() {
       run(unit(index), keyTile: &keyTile, tile: &tile, poll: poll)
     }
   }
 
   private func run(
-    _ unit: Unit, keyTile: inout KeyTile, tile: inout BackwardTile, poll: (_ scores: Int) -> Void
+    _ unit: Unit, keyTile: inout KeyTile<Element>, tile: inout BackwardTile<Element>, poll: (_ scores: Int) -> Void
   ) {
     let shape = work.shape
     let run = work.keyRuns[unit.run]
