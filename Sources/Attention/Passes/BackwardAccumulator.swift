@@ -59,7 +59,9 @@ public struct BackwardAccumulator: ~Copyable {
     unsafe BackwardStatistics(
       lse: lse.unsafeBaseAddress, lseRemainder: lseRemainder.unsafeBaseAddress,
       delta: delta.unsafeBaseAddress
-    ).fill(shape: shape, output: output, outputGradient: outputGradient, team: team)
+    ).fill(
+      shape: shape, output: output, outputGradient: outputGradient, arithmetic: arithmetic,
+      team: team)
   }
 
   /// Adds what a block contributes to the gradients of the queries, and what the queries contribute

@@ -33,6 +33,9 @@ public enum InstructionSet: String, CaseIterable, Sendable {
     }
   }
 
+  /// Whether it multiplies bf16 numbers itself; other sets emulate that, to the same bits.
+  public var hasBF16: Bool { self == .avx512bf16 }
+
   /// The features of it that a processor lacks.
   ///
   /// - Parameter cpuinfo: the text of `/proc/cpuinfo`, or the part of it on one processor. One

@@ -30,7 +30,8 @@ final class TravellingQueries: PassEngine {
     self.rank = rank
     computation = BlockComputation(
       shape: problem.shape, scale: problem.scale, pattern: problem.pattern,
-      scoreRule: problem.scoreRule, accumulation: problem.accumulation, team: team)
+      scoreRule: problem.scoreRule, accumulation: problem.accumulation,
+      arithmetic: problem.arithmetic, team: team)
   }
 
   var traffic: Traffic { stream.traffic }
@@ -76,7 +77,9 @@ final class TravellingQueries: PassEngine {
           tokens: $0, shape: problem.shape, accumulation: problem.accumulation)
       })
     var own = problem.queryBlock(of: rank, .backward, at: stream.ownBlock)
-    own.value.load(queries, output: output, outputGradient: outputGradient, team: team)
+    own.value.load(
+      queries, output: output, outputGradient: outputGradient, arithmetic: problem.arithmetic,
+      team: team)
     let block = problem.block(of: rank, at: keys)
     if gradientMemory == nil {
       let byteCount = KeyValueGradient.byteCount(

@@ -43,6 +43,8 @@ struct RunReport: Encodable {
   let softcap: Nullable<Double>
   let layout: String
   let wire: String
+  /// What products were computed of.
+  let arithmetic: String
   let threads: Int
   /// Whose kernels computed; several if the ranks have different processors.
   let instructionSet: String
