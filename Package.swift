@@ -37,7 +37,7 @@ let modules = [
 
 /// The modules of kernels: the same sources, compiled for one instruction set each.
 #if arch(x86_64)
-  let kernels: [Target.Dependency] = ["Kernels", "KernelsAVX512"]
+  let kernels: [Target.Dependency] = ["Kernels", "KernelsAVX512", "KernelsAVX512BF16"]
 #else
   let kernels: [Target.Dependency] = ["Kernels"]
 #endif

@@ -53,5 +53,12 @@ package enum CompiledKernels: KernelSet {
     team.run(ProductPass(work), poll: poll)
   }
 
-  package static func multiplyAddPeak() -> Double { MultiplyAddChains.flopsPerSecond() }
+  package static func multiplyAddPeak(_ arithmetic: Arithmetic) -> Double {
+    switch arithmetic {
+    case .f32: MultiplyAddChains.flopsPerSecond(1e-3 as Float, 0.999)
+    case .bf16:
+      MultiplyAddChains.flopsPerSecond(
+        BFloat16Pair(bits: 0x3A83_3A83), BFloat16Pair(bits: 0x3F7F_3F7F))
+    }
+  }
 }

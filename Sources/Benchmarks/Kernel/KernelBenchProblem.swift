@@ -13,12 +13,13 @@ package struct KernelBenchProblem {
   let dtype: WireType
   let threads: Int
   let accumulation: Accumulation
+  let arithmetic: Arithmetic
   /// The limit of scores; nil if they stay as they are.
   let softcap: Float?
 
   package init(
     shape: AttentionShape, tokens: Int, queries: Int, choice: PatternChoice, dtype: WireType,
-    threads: Int, accumulation: Accumulation, softcap: Float? = nil
+    threads: Int, accumulation: Accumulation, arithmetic: Arithmetic = .f32, softcap: Float? = nil
   ) {
     self.shape = shape
     self.tokens = tokens
@@ -27,6 +28,7 @@ package struct KernelBenchProblem {
     self.dtype = dtype
     self.threads = threads
     self.accumulation = accumulation
+    self.arithmetic = arithmetic
     self.softcap = softcap
   }
 
@@ -72,7 +74,7 @@ package struct KernelBenchProblem {
     // The first round warms caches and threads up and is not counted.
     for round in 0...repeats {
       let bandwidth = memory.bytesPerSecond(team: team)
-      let peak = MultiplyAddPeak.flopsPerSecond()
+      let peak = MultiplyAddPeak.flopsPerSecond(arithmetic: arithmetic)
       let elapsed = try BenchClock.wall.seconds(measured.run)
       roundIsOver()
       if round == 0 { continue }
@@ -88,6 +90,7 @@ package struct KernelBenchProblem {
       queries: queries,
       queryHeads: shape.queryHeads, kvHeads: shape.kvHeads, dtype: dtype.rawValue,
       threads: threads, reproducible: accumulation == .reproducible,
+      arithmetic: Nullable(value: arithmetic == .f32 ? nil : arithmetic.rawValue),
       softcap: Nullable(value: softcap.map(Double.init)), seconds: times.median,
       secondsLow: times.interval.lowerBound, secondsHigh: times.interval.upperBound,
       spread: times.spread, flopsPerSecond: rate, fmaPeakFlopsPerSecond: peaks.median,
@@ -121,7 +124,7 @@ package struct KernelBenchProblem {
   ) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
       shape: shape, tokens: self.queries, scale: scale, pattern: pattern,
-      scoreRule: scoreRule, accumulation: accumulation, team: team)
+      scoreRule: scoreRule, accumulation: accumulation, arithmetic: arithmetic, team: team)
     accumulator.attend(queries, to: block)
     return accumulator.finish()
   }
@@ -133,7 +136,8 @@ package struct KernelBenchProblem {
     var gradient = KeyValueGradient(shape: shape, keys: tokens, accumulation: accumulation)
     var accumulator = BackwardAccumulator(
       shape: shape, output: output, outputGradient: outputGradient, scale: scale,
-      pattern: pattern, scoreRule: scoreRule, accumulation: accumulation, team: team)
+      pattern: pattern, scoreRule: scoreRule, accumulation: accumulation, arithmetic: arithmetic,
+      team: team)
     accumulator.attend(
       queries, outputGradient: outputGradient, to: block, addingTo: &gradient)
     _ = accumulator.finish()

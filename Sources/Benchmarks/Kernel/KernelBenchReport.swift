@@ -6,7 +6,7 @@ extension KernelBenchFields: PatternedFields {
 
   package static let keys =
     ["pass", "headDim", "tokens", "queries", "queryHeads", "kvHeads"] + PatternChoice.fields
-    + ["dtype", "threads", "reproducible", "valueHeadDim", "softcap"]
+    + ["dtype", "threads", "reproducible", "valueHeadDim", "softcap", "arithmetic"]
 
   package static let figures = [
     "seconds", "secondsLow", "secondsHigh", "spread", "flopsPerSecond", "fmaPeakFlopsPerSecond",
@@ -42,7 +42,9 @@ extension KernelBenchFields: PatternedFields {
     [
       pass.rawValue, "\(pattern)" + (softcap.value == nil ? "" : ", capped"),
       headDims(headDim, valueHeadDim), grouped(tokens),
-      "\(queryHeads)/\(kvHeads)", dtype, "\(threads)", reproducible ? "reproducible" : "fast",
+      "\(queryHeads)/\(kvHeads)",
+      arithmetic.value.map { "\(dtype), \($0) products" } ?? dtype, "\(threads)",
+      reproducible ? "reproducible" : "fast",
       "\(threeDigits(seconds * 1e3)) ms", "\(fixed(spread * 100, 1)) %",
       threeDigits(flopsPerSecond / 1e9), threeDigits(fmaPeakFlopsPerSecond / 1e9),
       "\(fixed(fractionOfPeak * 100, 1)) %",

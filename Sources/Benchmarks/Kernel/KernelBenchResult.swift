@@ -16,6 +16,8 @@ package struct KernelBenchFields: Encodable {
   let dtype: String
   let threads: Int
   let reproducible: Bool
+  /// What products are computed of; null if of `Float`.
+  let arithmetic: Nullable<String>
   /// The limit of scores; null if they stay as they are.
   let softcap: Nullable<Double>
   /// The median.
@@ -26,7 +28,7 @@ package struct KernelBenchFields: Encodable {
   /// From the first to the third quartile, as a fraction of the median.
   let spread: Double
   let flopsPerSecond: Double
-  /// Of one core, measured between the repeats.
+  /// Of one core with this arithmetic, measured between the repeats.
   let fmaPeakFlopsPerSecond: Double
   /// Of the peak of as many cores as there are threads.
   let fractionOfPeak: Double

@@ -103,7 +103,8 @@ extension BFloat16Pair: Factor {
   ) -> VectorBits {
     if count <= 0 { return VectorBits() }
     let first = unsafe Vector(loading: source, at: 0) * scale
-    return lanes(first, count > 1 ? unsafe Vector(loading: source + stride, at: 0) * scale : Vector())
+    return lanes(
+      first, count > 1 ? unsafe Vector(loading: source + stride, at: 0) * scale : Vector())
   }
 
   // MARK: Rounding

@@ -86,7 +86,8 @@ protocol Factor: BitwiseCopyable, Sendable {
   /// - Returns: whether it has.
   @unsafe static func readInPlace(
     _ head: PackedHead, first: Int, count: Int, mask: TileMask?, rule: TileRule?,
-    by tile: inout ForwardTile<Self>) -> Bool
+    by tile: inout ForwardTile<Self>
+  ) -> Bool
 
   /// Makes weights of one row the factors of a product, in place.
   ///

@@ -99,7 +99,8 @@ struct BackwardPass<Element: Factor>: @unchecked Sendable {
   }
 
   private func run(
-    _ unit: Unit, keyTile: inout KeyTile<Element>, tile: inout BackwardTile<Element>, poll: (_ scores: Int) -> Void
+    _ unit: Unit, keyTile: inout KeyTile<Element>, tile: inout BackwardTile<Element>,
+    poll: (_ scores: Int) -> Void
   ) {
     let shape = work.shape
     let run = work.keyRuns[unit.run]

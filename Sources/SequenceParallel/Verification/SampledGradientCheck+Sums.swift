@@ -8,7 +8,8 @@ import Tensors
 /// `Δ_i = do_i·o_i`, `dv_j = Σ_i p_ij do_i`, and of `ds_ij = scale · p_ij (do_i·v_j − Δ_i) f′_ij`,
 /// `dq_i = Σ_j ds_ij k_j` and `dk_j = Σ_i ds_ij q_i`.
 extension SampledGradientCheck {
-  /// The gradients of sampled queries over this rank's keys, `[positions][queryHeads][headDim]`.
+  /// The gradients of sampled queries over this rank's keys, `[positions][queryHeads][headDim]`, and
+  /// the sums of the magnitudes of what they are the sums of.
   ///
   /// - Parameters:
   ///   - queries: `[positions][queryHeads · headDim]`.
@@ -17,14 +18,16 @@ extension SampledGradientCheck {
   func ownPartOfQueryGradients(
     _ queries: [[Double]], _ rowGradients: [[Double]], _ rows: [ReferenceRow.Result], batch: Int,
     positions: [Int], k: some TokenRows, v: some TokenRows, rank: Int
-  ) throws -> [Double] {
+  ) throws -> (dq: [Double], sizes: [Double]) {
     let (shape, scale) = (attention.shape, attention.scale)
+    let rounding = attention.inputRounding
     var dq = [Double](repeating: 0, count: rows.count * shape.headDim)
+    var sizes = dq
     let pieces = attention.keys.pieces(of: rank, rowLength: max(k.rowLength, v.rowLength))
     for (tokens, _) in pieces {
-      let keys = attention.wire.rounded(
+      let keys = rounding.keys(
         try k.rows(batch: batch, tokens: tokens), columns: shape.headDim)
-      let values = attention.wire.rounded(
+      let values = rounding.keys(
         try v.rows(batch: batch, tokens: tokens), columns: shape.valueHeadDim)
       for (index, row) in rows.enumerated() {
         let (sample, head) = index.quotientAndRemainder(dividingBy: shape.queryHeads)
@@ -42,10 +45,23 @@ extension SampledGradientCheck {
           let weight = exp(score + added - row.logSumExp)
           let scoreGradient = scale * slope * weight * (dot(rowGradient, value) - delta)
           dq.add(scoreGradient, times: key, to: index)
+          if rounding.factorError == 0 { continue }
+          let size = productSize(rowGradient, value) + productSize(rowGradient, row.output[...])
+          sizes.add(
+            scale * abs(slope) * weight * size, times: key.magnitudes, to: index)
         }
       }
     }
-    return dq
+    return (dq, sizes)
+  }
+
+  /// What is found out about sampled keys.
+  struct KeyGradients {
+    var dk: [Double]
+    var dv: [Double]
+    /// The sums of the magnitudes of what they are the sums of.
+    var sizes: (dk: [Double], dv: [Double])
+    let largestScore: Double
   }
 
   /// The gradients of sampled keys and values over this rank's queries,
@@ -64,17 +80,20 @@ extension SampledGradientCheck {
     _ keys: [[Double]], _ values: [[Double]], batch: Int, positions: [Int],
     _ output: borrowing AttentionOutput, q: some TokenRows, outputGradient: some TokenRows,
     rank: Int
-  ) throws -> (dk: [Double], dv: [Double], largestScore: Double) {
+  ) throws -> KeyGradients {
     let (shape, scale) = (attention.shape, attention.scale)
+    let rounding = attention.inputRounding
     let ownTokens = attention.queries.tokenCount(of: rank)
     var dk = [Double](repeating: 0, count: positions.count * shape.kvHeads * shape.headDim)
     var dv = [Double](repeating: 0, count: positions.count * shape.kvHeads * shape.valueHeadDim)
+    var sizes = (dk: dk, dv: dv)
     var largestScore = 0.0
     let pieces = attention.queries.pieces(
       of: rank, rowLength: max(q.rowLength, outputGradient.rowLength))
     for (tokens, localIndex) in pieces {
-      let queries = try q.rows(batch: batch, tokens: tokens).map(Double.init)
-      let rowGradients = try outputGradient.rows(batch: batch, tokens: tokens).map(Double.init)
+      let queries = rounding.rows(try q.rows(batch: batch, tokens: tokens).map(Double.init))
+      let rowGradients = rounding.rows(
+        try outputGradient.rows(batch: batch, tokens: tokens).map(Double.init))
       for (token, position) in tokens.enumerated() {
         for head in 0..<shape.queryHeads {
           let kvHead = head * shape.kvHeads / shape.queryHeads
@@ -83,10 +102,10 @@ extension SampledGradientCheck {
             token * shape.queryHeads + head, count: shape.valueHeadDim)
           let own = localIndex + token
           let outputRow = (batch * ownTokens + own) * shape.queryHeads + head
-          var delta = 0.0
-          for (d, gradient) in rowGradient.enumerated() {
-            delta += gradient * Double(output.o.span[outputRow * shape.valueHeadDim + d])
+          let row = (0..<shape.valueHeadDim).map {
+            Double(output.o.span[outputRow * shape.valueHeadDim + $0])
           }
+          let delta = dot(rowGradient, row[...])
           let lse = Double(output.lse.span[(batch * shape.queryHeads + head) * ownTokens + own])
           for sample in positions.indices {
             let added = bias(position, positions[sample], head)
@@ -102,11 +121,18 @@ extension SampledGradientCheck {
               scale * slope * weight * (dot(rowGradient, value) - delta)
             dk.add(scoreGradient, times: query, to: sample * shape.kvHeads + kvHead)
             dv.add(weight, times: rowGradient, to: sample * shape.kvHeads + kvHead)
+            if rounding.factorError == 0 { continue }
+            let size = productSize(rowGradient, value) + productSize(rowGradient, row[...])
+            sizes.dk.add(
+              scale * abs(slope) * weight * size, times: query.magnitudes,
+              to: sample * shape.kvHeads + kvHead)
+            sizes.dv.add(
+              weight, times: rowGradient.magnitudes, to: sample * shape.kvHeads + kvHead)
           }
         }
       }
     }
-    return (dk, dv, largestScore)
+    return KeyGradients(dk: dk, dv: dv, sizes: sizes, largestScore: largestScore)
   }
 
   /// A scaled score after the rule, and the derivative.
@@ -119,4 +145,13 @@ extension SampledGradientCheck {
       scoreRule.slope(s, batch: batch, query: query, key: key, head: head)
     )
   }
+}
+
+/// The sum of the magnitudes of the products of a dot product.
+private func productSize(_ a: ArraySlice<Double>, _ b: ArraySlice<Double>) -> Double {
+  zip(a, b).reduce(0) { $0 + abs($1.0 * $1.1) }
+}
+
+extension ArraySlice<Double> {
+  fileprivate var magnitudes: ArraySlice<Double> { map(abs)[...] }
 }

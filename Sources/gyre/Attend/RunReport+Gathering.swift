@@ -70,7 +70,8 @@ extension RunReport {
       valueHeadDim: problem.shape.valueHeadDim,
       softcap: Nullable(value: options.scoreRule.softcap),
       layout: problem.queries.layout?.rawValue ?? "explicit",
-      wire: problem.wire.rawValue, arithmetic: problem.arithmetic.rawValue, threads: options.threads,
+      wire: problem.wire.rawValue, arithmetic: problem.arithmetic.rawValue,
+      threads: options.threads,
       instructionSet: InstructionSet.names(
         of: ranks.compactMap { InstructionSet(rawValue: $0.instructionSet) }),
       gradients: options.gradients, reproducible: options.reproducible,
