@@ -35,13 +35,6 @@ let modules = [
   "AttentionReference", "MPI", "SequenceParallel", "LongNet",
 ]
 
-/// The modules of kernels: the same sources, compiled for one instruction set each.
-#if arch(x86_64)
-  let kernels: [Target.Dependency] = ["Kernels", "KernelsAVX512", "KernelsAVX512BF16"]
-#else
-  let kernels: [Target.Dependency] = ["Kernels"]
-#endif
-
 let package = Package(
   name: "gyre",
   products: [
@@ -115,9 +108,13 @@ let package = Package(
       swiftSettings: settings),
 
     // The kernels, once for each instruction set: the folders but the first are links to it. What
-    // links them in is compiled for the least of them, and asks for one by its metatype.
+    // links them in is compiled for the least of them, and asks for one by its metatype. On arm64
+    // the first alone is used.
     .target(
-      name: "KernelSets", dependencies: kernels + ["AttentionTypes", "Compute", "Tensors"],
+      name: "KernelSets",
+      dependencies: [
+        "Kernels", "KernelsAVX512", "KernelsAVX512BF16", "AttentionTypes", "Compute", "Tensors",
+      ],
       swiftSettings: settings),
     .target(
       name: "Kernels", dependencies: ["AttentionTypes", "CInstructions", "Compute", "Tensors"],
@@ -199,7 +196,8 @@ let package = Package(
       ],
       swiftSettings: settings),
     .testTarget(
-      name: "KernelSetsTests", dependencies: kernels + ["KernelSets", "Compute", "Tensors"],
+      name: "KernelSetsTests",
+      dependencies: ["Kernels", "KernelsAVX512", "KernelSets", "Compute", "Tensors"],
       swiftSettings: settings),
     .testTarget(
       name: "ComputeTests", dependencies: ["Compute", "Tensors"], swiftSettings: settings),
@@ -208,7 +206,8 @@ let package = Package(
       dependencies: ["AttentionReference"],
       swiftSettings: settings),
     .testTarget(
-      name: "GyreTests", dependencies: ["Hosts", "MPI", "Tensors", "TestSupport", "gyre"],
+      name: "GyreTests",
+      dependencies: ["Compute", "Hosts", "MPI", "Tensors", "TestSupport", "gyre"],
       swiftSettings: settings),
     .testTarget(
       name: "BenchmarksTests", dependencies: ["Benchmarks", "Hosts"], swiftSettings: settings),

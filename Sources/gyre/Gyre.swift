@@ -65,19 +65,18 @@ struct Gyre: ParsableCommand {
       }
       layers = try .ofThisProcess(arguments)
       var command = try parseAsRoot(layers.arguments)
+      if !layers.isExplained { try command.chooseInstructions() }
       if layers.isExplained || !(command is any DistributedCommand) {
         layers.warnings.forEach { printError("gyre: \($0)") }
         if layers.isExplained {
           try printReport(layers.explanation)
         } else {
-          try command.chooseInstructions()
           try command.run()
         }
         return
       }
       if let standalone = command as? any StandaloneCommand {
         layers.warnings.forEach { printError("gyre: \($0)") }
-        try command.chooseInstructions()
         Glibc.exit(try standalone.runAlone())
       }
       // Without a word of PMI or PMIx, MPI sees this rank alone; under srun it would not even

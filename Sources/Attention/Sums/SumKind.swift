@@ -3,9 +3,10 @@ import AttentionTypes
 /// A kind of sums: how what blocks contribute is added up.
 ///
 /// A kind is one file, and one of the kernels where leaves are added. All else in this module asks
-/// ``Accumulation/kind``, for some rows at a time, and never which kind it is. There are two things to add up, both in one piece of
-/// memory, which can travel: rows of sums, which are gradients, and partial results of queries,
-/// `(rowMax, rowSum, output)`, whose merge is associative and commutative.
+/// ``Accumulation/kind``, for some rows at a time, and never which kind it is. There are two things
+/// to add up, both in one piece of memory, which can travel: rows of sums, which are gradients, and
+/// partial results of queries, `(rowMax, rowSum, output)`, whose merge is associative and
+/// commutative.
 protocol SumKind: Sendable {
   /// Whether rounding takes something from sums, which is kept beside their memory where they are
   /// added to.

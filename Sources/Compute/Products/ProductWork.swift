@@ -1,6 +1,7 @@
 /// A product of matrices, `C = A · B` or `C += A · B`, with B in panels.
 ///
-/// It holds plain addresses: whoever creates it keeps the matrices alive until it has been computed.
+/// It holds plain addresses: whoever creates it keeps the matrices alive until it has been
+/// computed.
 @safe
 package struct ProductWork: @unchecked Sendable {
   /// `[rows, depth]`.

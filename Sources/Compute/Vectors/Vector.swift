@@ -1,4 +1,5 @@
-/// The vector that score rules and plain loops are written in: one AVX2 register, two NEON registers.
+/// The vector that score rules and plain loops are written in: one AVX2 register, two NEON
+/// registers.
 ///
 /// Kernels have their own, which is as wide as the registers of the instruction set that they are
 /// compiled for.

@@ -4,11 +4,11 @@ import Tensors
 /// Up to ``TileSizes/keys`` keys and values as panels of factors, W =
 /// ``TileSizes/panelWidth`` wide throughout.
 ///
-/// Loading a tile makes factors of its elements, puts packed panels side by side where W is more than one of
-/// them, and fills narrow ones up with zeros, once for
-/// all the rows that pass over it. Panels of `Float` are copied too: read in place they lie
-/// megabytes apart, and the kernel then waits for the last-level cache and the page tables
-/// (measured at head dim 128: 76 % of the multiply–add peak in place, 84 % copied). A few rows are another matter: see
+/// Loading a tile makes factors of its elements, puts packed panels side by side where W is more
+/// than one of them, and fills narrow ones up with zeros, once for all the rows that pass over it.
+/// Panels of `Float` are copied too: read in place they lie megabytes apart, and the kernel then
+/// waits for the last-level cache and the page tables (measured at head dim 128: 76 % of the
+/// multiply–add peak in place, 84 % copied). A few rows are another matter: see
 /// ``ForwardTile/readsInPlace(count:)``.
 struct KeyTile<Element: Factor>: ~Copyable {
   /// Keys in the tile.

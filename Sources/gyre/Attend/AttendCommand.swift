@@ -117,8 +117,8 @@ struct AttendCommand: ParsableCommand {
 
   @Flag(
     help: """
-      The same bits for every number of ranks, layout, transport and number of threads. Shards are \
-      then whole pieces of 768 tokens.
+      The same bits for every number of ranks, layout, transport, number of threads and \
+      instruction set. Shards are then whole pieces of 768 tokens.
       """)
   var reproducible = false
 
