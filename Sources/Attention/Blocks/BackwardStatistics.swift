@@ -82,9 +82,9 @@ private func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, count: In
 private func dot(
   _ a: UnsafePointer<Float>, rounding b: UnsafePointer<Float>, count: Int
 ) -> Float {
-  withUnsafeTemporaryAllocation(of: Float.self, capacity: count) { rounded in
+  unsafe withUnsafeTemporaryAllocation(of: Float.self, capacity: count) { rounded in
     for index in 0..<count { unsafe rounded[index] = Float(BFloat16(b[index])) }
-    guard let rounded = unsafe rounded.baseAddress else { return 0 }
+    guard let rounded = rounded.baseAddress else { return 0 }
     return unsafe dot(a, rounded, count: count)
   }
 }

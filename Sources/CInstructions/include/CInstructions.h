@@ -33,6 +33,14 @@ gyre_pairs_of_lanes(gyre_floats first, gyre_floats second) {
   return (gyre_pairs)_mm512_permutexvar_epi16(
       places, (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first));
 }
+
+/// Two rows of sixteen bf16 numbers, one after the other, the numbers of a column becoming a pair.
+static inline __attribute__((always_inline)) gyre_pairs gyre_pairs_of_rows(gyre_pairs rows) {
+  const __m512i places = _mm512_set_epi16(
+      31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19,
+      3, 18, 2, 17, 1, 16, 0);
+  return (gyre_pairs)_mm512_permutexvar_epi16(places, (__m512i)rows);
+}
 #endif
 
 /// Makes this thread's arithmetic take denormal numbers for zero and leave none.

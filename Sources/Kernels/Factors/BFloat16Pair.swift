@@ -91,6 +91,12 @@ extension BFloat16Pair: Factor {
   static func lanes<Element: PackedElement>(
     of source: UnsafePointer<Element>, stride: Int, count: Int, scales: (_ index: Int) -> Vector
   ) -> VectorBits {
+    #if GYRE_BF16
+      if Element.self == BFloat16.self, stride == Vector.width, count == 2 {
+        return unsafe gyre_pairs_of_rows(
+          UnsafeRawPointer(source).loadUnaligned(as: VectorBits.self))
+      }
+    #endif
     let first = unsafe Element.rounded(source, by: scales(0))
     if count == 1 { return first }
     let second = unsafe Element.rounded(source + stride, by: scales(1))

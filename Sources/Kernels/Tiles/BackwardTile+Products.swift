@@ -47,7 +47,7 @@ extension BackwardTile {
   /// Where the factors of a register tile lie among weights and gradients of scores.
   @inline(__always)
   private func place(panel: Int, group: Int) -> Int {
-    group * Self.height / Element.depth * TileSizes.backwardStride + panel * Self.width
+    group * Self.height / Element.depth * Element.backwardStride + panel * Self.width
   }
 
   /// The keys of a panel.
@@ -88,7 +88,7 @@ extension BackwardTile {
       let (left, right) = unsafe gradients(row, group: group, hasSlopes)
       let (nextLeft, nextRight) =
         Element.depth == 1 ? (left, right) : unsafe gradients(row + 1, group: group, hasSlopes)
-      let offset = first + step * TileSizes.backwardStride
+      let offset = first + step * Element.backwardStride
       let (weights, gradients) = unsafe (
         weights.unsafeBaseAddress + offset, scoreGradients.unsafeBaseAddress + offset
       )
@@ -151,7 +151,7 @@ extension BackwardTile {
 
   /// Factors between rows of the gradients of scores.
   @inline(__always)
-  static var rowStride: Int { Element.steps(of: TileSizes.backwardStride) }
+  static var rowStride: Int { Element.steps(of: Element.backwardStride) }
 
   /// Clears what fills up the factor of the last key: it would be multiplied by zero, and may be
   /// infinite.
@@ -206,7 +206,7 @@ extension BackwardTile {
   private func clear(panel: Int, group: Int) {
     let first = place(panel: panel, group: group)
     for step in 0..<Self.height / Element.depth {
-      let offset = first + step * TileSizes.backwardStride
+      let offset = first + step * Element.backwardStride
       unsafe (weights.unsafeBaseAddress + offset).update(repeating: .zero, count: Self.width)
       unsafe (scoreGradients.unsafeBaseAddress + offset)
         .update(repeating: .zero, count: Self.width)
@@ -237,11 +237,11 @@ extension BackwardTile {
         let end = seen.upperBound * Self.height / Element.depth
         var product = FactorTile<Element>()
         unsafe product.accumulate(
-          rows: UnsafePointer(factors.unsafeBaseAddress) + begin * TileSizes.backwardStride + key,
-          rowStride: 1, stepStride: TileSizes.backwardStride,
+          rows: UnsafePointer(factors.unsafeBaseAddress) + begin * Element.backwardStride + key,
+          rowStride: 1, stepStride: Element.backwardStride,
           panel: panel + begin * Self.width, steps: end - begin)
         unsafe product.add(
-          to: target.unsafeBaseAddress + (first * TileSizes.backwardKeys + key * Self.width),
+          to: target.unsafeBaseAddress + (first * Element.backwardKeys + key * Self.width),
           stride: Self.width)
       }
     }
@@ -255,7 +255,7 @@ extension BackwardTile {
     for first in Swift.stride(from: 0, to: headDim, by: Self.width) {
       let columns =
         unsafe UnsafePointer(keyColumns.unsafeBaseAddress)
-        + first * Element.steps(of: TileSizes.backwardKeys)
+        + first * Element.steps(of: Element.backwardKeys)
       for group in 0..<groups {
         let seen = visiblePanels[group]
         if seen.isEmpty { continue }

@@ -83,7 +83,7 @@ struct BackwardTile<Element: Factor>: ~Copyable {
   init(shape: AttentionShape) {
     headDim = shape.headDim
     valueHeadDim = shape.valueHeadDim
-    let (maxRows, maxKeys) = (TileSizes.backwardQueries, TileSizes.backwardKeys)
+    let (maxRows, maxKeys) = (TileSizes.backwardQueries, Element.backwardKeys)
     let columns = roundedUp(shape.headDim)
     let valueColumns = roundedUp(shape.valueHeadDim)
     func factors(_ count: Int) -> AlignedBuffer<Element> {
@@ -107,10 +107,10 @@ struct BackwardTile<Element: Factor>: ~Copyable {
     outputGradientRows = rowFactors(shape.valueHeadDim)
     scores = AlignedBuffer(zeros: Self.height * Self.width)
     weightGradients = AlignedBuffer(zeros: Self.height * Self.width)
-    weights = factors(Element.steps(of: maxRows) * TileSizes.backwardStride)
-    scoreGradients = factors(Element.steps(of: maxRows) * TileSizes.backwardStride)
+    weights = factors(Element.steps(of: maxRows) * Element.backwardStride)
+    scoreGradients = factors(Element.steps(of: maxRows) * Element.backwardStride)
     scoreGradientRows = factors(
-      Self.sharesFactors ? 0 : maxRows * Element.steps(of: TileSizes.backwardStride))
+      Self.sharesFactors ? 0 : maxRows * Element.steps(of: Element.backwardStride))
     lse = AlignedBuffer(zeros: maxRows)
     lseRemainder = AlignedBuffer(zeros: maxRows)
     delta = AlignedBuffer(zeros: maxRows)
@@ -135,7 +135,7 @@ struct BackwardTile<Element: Factor>: ~Copyable {
         .update(from: tile.keyPanel(panel), count: count)
       unsafe transpose(
         tile.keyPanel(panel), steps: headDim, lanes: min(Self.width, keys - panel * Self.width),
-        from: panel * Self.width, to: keyColumns, depth: TileSizes.backwardKeys)
+        from: panel * Self.width, to: keyColumns, depth: Element.backwardKeys)
     }
     for panel in 0..<(valueHeadDim + Self.width - 1) / Self.width {
       unsafe transpose(
@@ -234,7 +234,7 @@ struct BackwardTile<Element: Factor>: ~Copyable {
     for key in 0..<keys {
       unsafe sums.add(
         gradients.unsafeBaseAddress + key * Self.width,
-        panelWidth: Self.width, panelStride: TileSizes.backwardKeys * Self.width, exponent: 0,
+        panelWidth: Self.width, panelStride: Element.backwardKeys * Self.width, exponent: 0,
         to: first + key * stride)
     }
   }
@@ -265,7 +265,7 @@ struct BackwardTile<Element: Factor>: ~Copyable {
   ) {
     for key in 0..<keys {
       for column in 0..<columns {
-        let panel = column / Self.width * TileSizes.backwardKeys
+        let panel = column / Self.width * Element.backwardKeys
         let place = (panel + key) * Self.width + column % Self.width
         unsafe target[key * stride + column] += factor * source[place]
       }
