@@ -30,12 +30,12 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   init(shape: AttentionShape) {
     headDim = shape.headDim
     valueHeadDim = shape.valueHeadDim
-    results = RowResults(valueHeadDim: shape.valueHeadDim)
+    results = RowResults(capacity: Element.queries, valueHeadDim: shape.valueHeadDim)
     queries = AlignedBuffer(
-      repeating: .zero, count: TileSizes.queries * Element.steps(of: shape.headDim))
-    scores = AlignedBuffer(zeros: TileSizes.queries * TileSizes.scoreStride)
+      repeating: .zero, count: Element.queries * Element.steps(of: shape.headDim))
+    scores = AlignedBuffer(zeros: Element.queries * TileSizes.scoreStride)
     visiblePanels = Array(
-      repeating: 0..<0, count: TileSizes.queries / TileSizes.registerRows)
+      repeating: 0..<0, count: Element.queries / TileSizes.registerRows)
     bias = AlignedBuffer(zeros: TileSizes.registerRows * TileSizes.panelWidth)
   }
 

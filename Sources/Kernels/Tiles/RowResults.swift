@@ -7,6 +7,8 @@ import Tensors
 struct RowResults: ~Copyable {
   /// Rows in use.
   var rows = 0
+  /// Rows that there is room for.
+  let capacity: Int
   let valuePanels: Int
   /// The largest score, rounded up to an integer.
   let rowMax: AlignedBuffer<Float>
@@ -17,12 +19,13 @@ struct RowResults: ~Copyable {
   /// That sum weighted by the values, `[valuePanels][rows][W]`.
   private let outputs: AlignedBuffer<Float>
 
-  init(valueHeadDim: Int) {
+  init(capacity: Int, valueHeadDim: Int) {
+    self.capacity = capacity
     valuePanels = (valueHeadDim + TileSizes.panelWidth - 1) / TileSizes.panelWidth
-    rowMax = AlignedBuffer(zeros: TileSizes.queries)
-    rowSum = AlignedBuffer(zeros: TileSizes.queries)
-    roundedSum = AlignedBuffer(zeros: TileSizes.queries)
-    outputs = AlignedBuffer(zeros: valuePanels * TileSizes.queries * TileSizes.panelWidth)
+    rowMax = AlignedBuffer(zeros: capacity)
+    rowSum = AlignedBuffer(zeros: capacity)
+    roundedSum = AlignedBuffer(zeros: capacity)
+    outputs = AlignedBuffer(zeros: valuePanels * capacity * TileSizes.panelWidth)
   }
 
   /// Makes them those of rows that have seen nothing.
@@ -38,7 +41,7 @@ struct RowResults: ~Copyable {
 
   @unsafe @inline(__always)
   func outputRow(panel: Int, row: Int) -> UnsafeMutablePointer<Float> {
-    unsafe outputs.unsafeBaseAddress + (panel * TileSizes.queries + row) * TileSizes.panelWidth
+    unsafe outputs.unsafeBaseAddress + (panel * capacity + row) * TileSizes.panelWidth
   }
 
   /// Brings the outputs of a row to a new maximum.

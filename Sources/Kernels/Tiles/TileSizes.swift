@@ -13,7 +13,7 @@ enum TileSizes {
   @inline(__always) static var registerRows: Int { RegisterTile.height }
   /// Columns of a register tile, keys of a K panel, columns of a V panel.
   @inline(__always) static var panelWidth: Int { RegisterTile.width }
-  /// Query rows of a tile; a multiple of ``registerRows``.
+  /// Query rows of a tile, in F32; a multiple of ``registerRows``.
   @inline(__always) static var queries: Int { 144 }
   /// Keys of a tile; a multiple of ``panelWidth``.
   @inline(__always) static var keys: Int { 192 }
@@ -40,6 +40,9 @@ enum TileSizes {
 }
 
 extension Factor {
+  /// Query rows of a tile: twice as many where a product takes half the time, since keys come from
+  /// far away once for each tile.
+  @inline(__always) static var queries: Int { TileSizes.queries * depth }
   /// Keys of a tile of the backward pass: as many as take the same room, whatever a factor is.
   ///
   /// Queries are packed once for each tile.

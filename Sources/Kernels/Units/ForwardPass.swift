@@ -43,8 +43,8 @@ struct ForwardPass<Element: Factor>: Sendable {
     var tiles: [(firstToken: Int, positions: PositionRange)] = []
     var runStart = 0
     for run in queryRuns {
-      for first in stride(from: 0, to: run.count, by: TileSizes.queries) {
-        let positions = run.slice(first..<min(first + TileSizes.queries, run.count))
+      for first in stride(from: 0, to: run.count, by: Element.queries) {
+        let positions = run.slice(first..<min(first + Element.queries, run.count))
         if pattern.reaches(keys: keyRuns, queries: [positions]) {
           tiles.append((runStart + first, positions))
         }

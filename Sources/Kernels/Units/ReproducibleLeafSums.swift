@@ -18,7 +18,7 @@ enum ReproducibleLeafSums: LeafSums {
         exponent: exponent, to: row + index)
       unsafe outputs.add(
         tile.outputRow(panel: 0, row: index), panelWidth: TileSizes.panelWidth,
-        panelStride: TileSizes.queries * TileSizes.panelWidth, exponent: exponent,
+        panelStride: tile.capacity * TileSizes.panelWidth, exponent: exponent,
         to: row + index)
     }
   }
