@@ -128,7 +128,7 @@ struct ArithmeticTests {
       for index in problem.k.indices { problem.k[index] *= factor }
       for index in problem.v.indices where index % 3 == 0 { problem.v[index] *= 1e-38 }
       for index in problem.outputGradient.indices where index % 2 == 0 {
-        problem.outputGradient[index] *= 1e-39
+        problem.outputGradient[index] *= Float.leastNormalMagnitude / 8
       }
       // The comparison is that of `onEverySet`.
       _ = problem.computed(pattern: CausalPattern())
