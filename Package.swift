@@ -79,7 +79,7 @@ let package = Package(
       ],
       swiftSettings: settings),
     .target(name: "Results", dependencies: ["Reporting"], swiftSettings: settings),
-    .target(name: "Jobs", dependencies: ["Reporting", "MPI"], swiftSettings: settings),
+    .target(name: "Jobs", dependencies: ["Hosts", "Reporting", "MPI"], swiftSettings: settings),
     .target(name: "Hosts", dependencies: ["Reporting"], swiftSettings: settings),
     .target(name: "Reporting", swiftSettings: settings),
 
@@ -194,7 +194,7 @@ let package = Package(
       dependencies: [
         "Attention", "AttentionTypes", "KernelSets", "AttentionReference", "Sharding", "Tensors",
       ],
-      swiftSettings: settings),
+      exclude: ["rope-tables.json", "rope-tables.py"], swiftSettings: settings),
     .testTarget(
       name: "KernelSetsTests",
       dependencies: ["Kernels", "KernelsAVX512", "KernelSets", "Compute", "Tensors"],

@@ -62,7 +62,7 @@ try withMPI { world in
 
   // Some rows and gradients of all ranks, computed again from the definition.
   let twin = ReferenceLinearBias(heads: heads)
-  func mask(_ query: Int, _ key: Int, _ head: Int) -> Double { key <= query ? 0 : -.infinity }
+  let mask = { @Sendable (query: Int, key: Int, _: Int) in key <= query ? 0 : -Double.infinity }
   let found = try SampledCheck(of: problem, scoreRule: twin, bias: mask)
     .run(output, q: q, k: k, v: v, on: world)
   let foundInGradients = try SampledGradientCheck(of: problem, scoreRule: twin, bias: mask)

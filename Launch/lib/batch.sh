@@ -9,6 +9,18 @@ passed_as+=([USR1]=TERM)
 # file system.
 export OMPI_MCA_odls_base_sigkill_timeout=${OMPI_MCA_odls_base_sigkill_timeout-5}
 
+# add_threads NUMBER: gives the command, in `command`, --threads NUMBER where it takes them and has none;
+# an empty number adds nothing.
+add_threads() {
+  local word
+  [[ -n $1 && ${command[0]} =~ ^(attend|stream|bench)$ ]] || return 0
+  [[ ! ${command[0]}\ ${command[1]-} =~ ^bench\ (kernel|link)$ ]] || return 0
+  for word in "${command[@]}"; do
+    [[ $word != --threads && $word != --threads=* ]] || return 0
+  done
+  command+=(--threads "$1")
+}
+
 # run_batch_job WORD…: runs an mpirun line. A job that is told to stop, by SIGTERM or USR1, tells its
 # ranks, which keep their checkpoint and remove an unfinished output, and waits for them; it returns
 # 75 (EX_TEMPFAIL: try again) unless they were done all the same. Any other job returns its own code.

@@ -61,6 +61,7 @@ read_hostfile() {
 # ask_hosts: asks all hosts at the same time what they have; the answers are in the folder `answers`.
 ask_hosts() {
   local host question ssh
+  if [[ -n ${answers-} ]]; then rm -rf -- "$answers"; fi
   answers=$(mktemp -d)
   trap 'rm -rf -- "$answers"' EXIT
   # For whatever shell the user has there: mpirun, too, gets what a shell finds that nobody types to.
@@ -72,6 +73,7 @@ ask_hosts() {
     [ ! -x %q ] || echo "gyre: binary $(sha256sum <%q)"
     echo "gyre: files $(ulimit -S -n)"
     echo "gyre: cores $(lscpu -p=CORE,SOCKET 2>/dev/null | grep -v "^#" | sort -u | wc -l)"
+    echo "gyre: nodes $(lscpu -p=NODE 2>/dev/null | grep -v "^#" | sort -u | wc -l)"
   ' "${binary:?}" "$binary"
   read -r -a ssh <<<"${GYRE_SSH:-ssh}"
   for host in "${hosts[@]}"; do
@@ -110,8 +112,8 @@ judge_host() {
     complaint="has another build of '$binary' than this host; copy this one there."
   elif [[ $(answer "$host" files) =~ ^[0-9]+$ ]] && ((BASH_REMATCH[0] < 4 * $2 + 64)); then
     complaint="lets mpirun open $(answer "$host" files) files (ulimit -n), and $2 ranks there need $((4 * $2 + 64)); start fewer there, or raise the limit in its /etc/security/limits.conf."
-  elif $4 && (($2 * $3 > $(answer "$host" cores))); then
-    complaint="has $(answer "$host" cores) cores for ranks that need $(($2 * $3)); start fewer there, or give --no-bind."
+  elif $4 && (($2 * ${3:-1} > $(answer "$host" cores))); then
+    complaint="has $(answer "$host" cores) cores for ranks that need $(($2 * ${3:-1})); start fewer there, or give --no-bind."
   fi
   if [[ -n $complaint ]]; then
     printf '%s: %s %s\n' "${me:?}" "$host" "$complaint" >&2

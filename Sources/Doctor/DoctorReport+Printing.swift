@@ -5,14 +5,14 @@ extension DoctorReport {
   /// Tables of hosts and ranks, then findings with what to do, worst first.
   package var text: String {
     let parts =
-      [heading, table(hostRows, names: [0, 4]), table(rankRows, names: [0, 1, 2])] + [library]
+      [heading, table(hostRows, names: [0, 4]), table(rankRows, names: [0, 1, 3])] + [library]
       + findings.filter { $0.severity != .ok }.map(\.text) + [fine, verdict]
     return parts.filter { !$0.isEmpty }.joined(separator: "\n\n")
   }
 
   private var heading: String {
     let ranks = counted(perRank.count, "rank")
-    let each = threads == 1 ? "" : " of \(threads) threads"
+    let each = " of \(threadWords(perRank.map(\.threads)))"
     return mpirun.value == nil
       ? "\(ranks)\(each) on \(counted(hosts.count, "host"))." : "This host, without mpirun."
   }
@@ -40,21 +40,23 @@ extension DoctorReport {
     return count < host.cores.count ? "\(count) of " : ""
   }
 
-  /// A line for ranks of one host that may run on the same processors.
+  /// A line for ranks of one host that have as many threads and may run on the same processors.
   private var rankRows: [[String]] {
     guard mpirun.value == nil else { return [] }
     var groups: [[RankFacts]] = []
     for rank in perRank {
-      let index = groups.firstIndex { $0[0].host == rank.host && $0[0].cpus == rank.cpus }
+      let index = groups.firstIndex {
+        $0[0].host == rank.host && $0[0].cpus == rank.cpus && $0[0].threads == rank.threads
+      }
       if let index { groups[index].append(rank) } else { groups.append([rank]) }
     }
-    return [["ranks", "host", "may run on"]]
+    return [["ranks", "host", "threads", "may run on"]]
       + groups.map { ranks in
         let host = hosts[ranks[0].host]
         let cpus = ranks[0].cpus
         let isFree = Set(cpus) == host.cpus
         return [
-          Hosts.ranges(ranks.map(\.rank)), host.name,
+          Hosts.ranges(ranks.map(\.rank)), host.name, "\(ranks[0].threads)",
           (host.cpus.count == host.cores.count ? "core" : "hardware thread")
             + (cpus.count == 1 ? " " : "s ") + Hosts.ranges(cpus)
             + (isFree ? ", all there are" : ""),

@@ -4,6 +4,7 @@ package import Reporting
 ///
 /// The names are the fields of the JSON object.
 package struct DoctorReport: Encodable {
+  /// Of the rank with fewest.
   package let threads: Int
   /// How many ranks mpirun would start at most; null where it did not say.
   package let slots: Nullable<Int>
@@ -14,7 +15,7 @@ package struct DoctorReport: Encodable {
   package let findings: [Finding]
 
   package init(_ facts: JobFacts) {
-    threads = facts.threads
+    threads = facts.ranks.map(\.threads).min() ?? 1
     slots = Nullable(value: facts.slots)
     mpirun = Nullable(value: facts.mpirun)
     hosts = facts.hosts

@@ -17,6 +17,7 @@ extension HostFacts {
     let grant = ProcessorGrant.current
     let online = ProcessorGrant.online(text(ofFile:))
     host.cores = online.isEmpty ? grant.cpus.map { [$0] } : online
+    host.memoryNodes = MemoryNodes.cpus(text(ofFile:))
     host.coreQuota = grant.quota
     let memory = HostMemory.current
     host.memoryLimitBytes = memory.limitBytes

@@ -13,6 +13,8 @@ package struct HostFacts: Codable, Sendable {
   package var instructionSet: String?
   /// The hardware threads of each core that is online, as Linux numbers them.
   package var cores: [[Int]] = []
+  /// The hardware threads of each node of its memory (NUMA); none where that is not known.
+  package var memoryNodes: [[Int]] = []
   /// How many processors' time the control group grants.
   package var coreQuota: Double?
   package var memoryBytes = 0
@@ -54,6 +56,12 @@ package struct HostFacts: Codable, Sendable {
 
   /// The hardware threads that are online.
   package var cpus: Set<Int> { Set(cores.joined()) }
+
+  /// How many nodes of memory some hardware threads are near to.
+  package func memoryNodeCount(of cpus: some Collection<Int>) -> Int {
+    let cpus = Set(cpus)
+    return memoryNodes.count { !cpus.isDisjoint(with: $0) }
+  }
 
   /// How many different cores some hardware threads belong to.
   package func coreCount(of cpus: some Collection<Int>) -> Int {

@@ -1,13 +1,18 @@
 import FoundationEssentials
 import Glibc
+import Hosts
+import Jobs
 package import MPI
 
 extension JobFacts {
   /// Gathers what all ranks see, and each host's first rank of its host; nil on all ranks but 0.
-  package static func gather(threads: Int, on world: borrowing Communicator) throws -> JobFacts? {
+  ///
+  /// - Parameter threads: of each rank; nil for as many as there are cores.
+  package static func gather(threads: Int?, on world: borrowing Communicator) throws -> JobFacts? {
     let node = try world.splitByNode()
     var rank = RankFacts.current
     rank.rank = world.rank
+    rank.threads = try threads ?? world.threadShare()
     rank.readsNextRanksMemory = try node.canReadNextRanksMemory()
     let leaders = try world.allGather(node.broadcast(world.rank, from: 0))
     let hosts = Set(leaders).sorted()
@@ -18,16 +23,19 @@ extension JobFacts {
     let ranks = try collect(rank, on: world)
     let hostParts = try collect(host, on: world)
     guard let ranks, let hostParts else { return nil }
-    var facts = JobFacts(hosts: hostParts.compactMap { $0 }, ranks: ranks, threads: threads)
+    var facts = JobFacts(hosts: hostParts.compactMap { $0 }, ranks: ranks)
     facts.announced = .ofThisProcess
     facts.slots = unsafe getenv("OMPI_UNIVERSE_SIZE").flatMap { unsafe Int(String(cString: $0)) }
     return facts
   }
 
   /// What there is to see without mpirun.
-  package static func alone(threads: Int) -> JobFacts {
-    let rank = RankFacts.current
-    var facts = JobFacts(hosts: [.current], ranks: [rank], threads: threads)
+  ///
+  /// - Parameter threads: of the process; nil for as many as there are cores.
+  package static func alone(threads: Int?) -> JobFacts {
+    var rank = RankFacts.current
+    rank.threads = threads ?? ProcessorGrant.current.coreCount
+    var facts = JobFacts(hosts: [.current], ranks: [rank])
     facts.mpirun = MpirunFacts.current(user: rank.user)
     facts.announced = .ofThisProcess
     return facts

@@ -9,6 +9,10 @@ package struct RankFacts: Codable, Sendable {
   package var host = 0
   /// The hardware threads that it may run on.
   package var cpus: [Int] = []
+  /// Those that mpirun's own process on its host may run on; none where that cannot be seen.
+  package var launcherCpus: [Int] = []
+  /// How many threads it is to compute with.
+  package var threads = 1
   /// The number of the user that it runs as; 0 is root.
   package var user = 1000
   package var gyreVersion = ""
@@ -69,8 +73,6 @@ package struct MpirunFacts: Codable, Sendable {
 package struct JobFacts: Sendable {
   package var hosts: [HostFacts]
   package var ranks: [RankFacts]
-  /// How many threads each rank is to compute with.
-  package var threads: Int
   /// How many ranks mpirun would start at most; nil where it did not say.
   package var slots: Int?
   /// Nil under mpirun.
@@ -78,10 +80,9 @@ package struct JobFacts: Sendable {
   /// What the launcher says of the job, where one has left word.
   package var announced: AnnouncedRanks?
 
-  package init(hosts: [HostFacts], ranks: [RankFacts], threads: Int = 1) {
+  package init(hosts: [HostFacts], ranks: [RankFacts]) {
     self.hosts = hosts
     self.ranks = ranks
-    self.threads = threads
   }
 
   /// How many cores of a host its ranks may use; without mpirun, this process.

@@ -23,6 +23,9 @@ struct Machine {
   /// The hardware threads that ranks may run on.
   var granted: Set<Int> { Set(ranks.flatMap(\.cpus)) }
 
+  /// Those that the processes which have started the ranks may run on.
+  var launchers: Set<Int> { Set(ranks.flatMap(\.launcherCpus)) }
+
   /// The hardware threads of each core.
   var cores: [[Int]] { hosts[0].cores }
 

@@ -9,6 +9,10 @@ extension RankFacts {
   package static var current: RankFacts {
     var facts = RankFacts()
     facts.cpus = ProcessorGrant.current.cpus
+    // A batch system's own process may run anywhere, whatever the job was given.
+    if ["mpirun", "mpiexec", "orterun", "orted"].contains(line(ofFile: "/proc/\(getppid())/comm")) {
+      facts.launcherCpus = ProcessorGrant.ofParent.cpus
+    }
     facts.user = Int(geteuid())
     facts.gyreVersion = BuildStamp.version
     facts.instructionSet = InstructionSet.inUse.rawValue

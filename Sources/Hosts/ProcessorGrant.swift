@@ -1,3 +1,5 @@
+import Glibc
+
 /// The processors that a process may use: everything that asks how many cores there are asks this.
 package struct ProcessorGrant: Codable, Hashable, Sendable {
   /// The hardware threads that it may run on, as Linux numbers them: those it was bound to, which
@@ -11,9 +13,14 @@ package struct ProcessorGrant: Codable, Hashable, Sendable {
   /// Of this process.
   package static var current: ProcessorGrant { ProcessorGrant(read: text(ofFile:)) }
 
-  /// - Parameter read: the text of a file, empty where there is none.
-  package init(read: (String) -> String) {
-    let status = read("/proc/self/status").split(separator: "\n")
+  /// Of the process that has started this one.
+  package static var ofParent: ProcessorGrant { ProcessorGrant(process: "\(getppid())") }
+
+  /// - Parameters:
+  ///   - process: the number of one, if it is not this one.
+  ///   - read: the text of a file, empty where there is none.
+  package init(process: String = "self", read: (String) -> String = text(ofFile:)) {
+    let status = read("/proc/\(process)/status").split(separator: "\n")
     let line = status.first { $0.hasPrefix("Cpus_allowed_list:") }
     let allowed = numbers(
       inRanges: line?.split(whereSeparator: \.isWhitespace).last.map(String.init) ?? "")

@@ -107,10 +107,11 @@ public struct DilatedAttention: ~Copyable, AttentionOperator {
     precondition(
       keys.shape == self.keys.shape && values.shape == self.values.shape,
       "keys or values of another shard")
+    let team = options.team
     var keyNumbers = self.keys.mutableSpan
-    for index in keyNumbers.indices { keyNumbers[index] = keys.span[index] }
+    team.copy(keys.span, to: &keyNumbers)
     var valueNumbers = self.values.mutableSpan
-    for index in valueNumbers.indices { valueNumbers[index] = values.span[index] }
+    team.copy(values.span, to: &valueNumbers)
   }
 
   /// Reads this rank's own keys and values, for any number of passes.
@@ -120,11 +121,11 @@ public struct DilatedAttention: ~Copyable, AttentionOperator {
   ///   - values: `[batch, tokens, kvHeads, valueHeadDim]` of the whole sequence.
   /// - Throws: what a source throws.
   public mutating func load(keys: some TokenRows, values: some TokenRows) throws {
-    let runs = problem.sharding.shards[rank]
+    let (runs, team) = (problem.sharding.shards[rank], options.team)
     var keyNumbers = self.keys.mutableSpan
-    try keys.read(shard: runs, into: &keyNumbers)
+    try keys.read(shard: runs, into: &keyNumbers, team: team)
     var valueNumbers = self.values.mutableSpan
-    try values.read(shard: runs, into: &valueNumbers)
+    try values.read(shard: runs, into: &valueNumbers, team: team)
   }
 
   // MARK: Passes
@@ -170,7 +171,8 @@ public struct DilatedAttention: ~Copyable, AttentionOperator {
     var block = unsafe QueryBlock(
       shape: problem.shape, runs: queries.runs, pass: .backward,
       memory: queryMemory.unsafeMutableBytes)
-    block.load(queries, output: output, outputGradient: outputGradient)
+    block.load(
+      queries, output: output, outputGradient: outputGradient, team: options.team)
     let prepared = ContinuousClock.now - start
     let pass = DilatedBackwardPass(
       plan, rank: rank, scale: problem.scale, block: block, k: keys, v: values,

@@ -3,6 +3,12 @@ package func counted(_ count: Int, _ noun: String) -> String {
   "\(count == 1 ? "1" : grouped(count)) \(noun)\(count == 1 ? "" : "s")"
 }
 
+/// The threads of each of some ranks: `1 thread`, `4 threads`, `2 to 3 threads`.
+package func threadWords(_ threads: [Int]) -> String {
+  let (least, most) = (threads.min() ?? 1, threads.max() ?? 1)
+  return least == most ? counted(least, "thread") : "\(least) to \(most) threads"
+}
+
 /// `a`, `a and b`, `a, b and c`; of many the first five and how many more.
 package func listed(_ items: [String]) -> String {
   guard items.count > 1, let last = items.last else { return items.first ?? "" }

@@ -86,6 +86,18 @@ public struct Sharding: Hashable, Sendable {
       })
   }
 
+  /// The same shards with every run cut into runs of every `step`-th position, for masks that see
+  /// no others.
+  ///
+  /// Runs that have a multiple of the step for their stride stay as they are.
+  public func strided(by step: Int) -> Sharding {
+    Sharding(
+      layout, tokens: tokens,
+      shards: shards.map { runs in
+        runs.flatMap { $0.stride % step == 0 ? [$0] : $0.strided(by: step) }
+      })
+  }
+
   /// The number of ranks.
   public var ranks: Int { shards.count }
 

@@ -46,6 +46,10 @@ struct DoctorFindingsTests {
     return JobFacts(hosts: hostFacts, ranks: ranks)
   }
 
+  private func give(_ facts: inout JobFacts, threads: Int) {
+    for index in facts.ranks.indices { facts.ranks[index].threads = threads }
+  }
+
   /// The only finding that is not good.
   func onlyFinding(
     _ facts: JobFacts, sourceLocation: SourceLocation = #_sourceLocation
@@ -137,7 +141,7 @@ struct DoctorFindingsTests {
 
   @Test func threadsBoundToOneCore() throws {
     var facts = job(ranksPerHost: 2)
-    facts.threads = 2
+    give(&facts, threads: 2)
     facts.ranks[1].cpus = [2, 3]
     try expect(
       facts, .problem, .binding, "The 2 threads of a rank are bound to the same core (0)",
@@ -175,7 +179,7 @@ struct DoctorFindingsTests {
 
   @Test func moreThreadsThanCores() throws {
     var facts = job()
-    facts.threads = 2
+    give(&facts, threads: 2)
     for index in facts.ranks.indices { facts.ranks[index].cpus = [0, 1, 2, 3] }
     try expect(
       facts, .warning, .cores, "4 ranks of 2 threads run on 4 cores", remedy: "fewer ranks")
@@ -215,7 +219,59 @@ struct DoctorFindingsTests {
     try expect(
       facts, .note, .cores, "1 rank runs on 4 cores; 3 cores have nothing to do",
       remedy: "--threads")
-    facts.threads = 4
+    give(&facts, threads: 4)
+    #expect(findings(from: facts).allSatisfy { $0.severity == .ok })
+  }
+
+  /// mpirun's own choice for one or two ranks.
+  @Test func ranksBoundToOneCoreEachOfMany() throws {
+    var facts = job(ranksPerHost: 2)
+    for index in facts.ranks.indices { facts.ranks[index].launcherCpus = [0, 1, 2, 3] }
+    try expect(
+      facts, .warning, .binding, "2 ranks run on 2 cores, which they are bound to",
+      "2 cores more that this job has are idle", remedy: "--map-by slot --bind-to numa")
+    // A batch system has bound mpirun as well.
+    for index in facts.ranks.indices { facts.ranks[index].launcherCpus = [0, 1] }
+    #expect(findings(from: facts).allSatisfy { $0.severity == .ok })
+  }
+
+  @Test func unequalThreadsAreCountedOneByOne() throws {
+    var facts = job(ranksPerHost: 3)
+    for index in facts.ranks.indices { facts.ranks[index].cpus = [0, 1, 2, 3] }
+    facts.ranks[0].threads = 3
+    try expect(
+      facts, .warning, .cores, "3 ranks of 1 to 3 threads run on 4 cores", remedy: "fewer ranks")
+    facts.ranks[0].threads = 2
+    try expect(
+      facts, .note, .binding, "The ranks are not bound to 2 cores each", remedy: "slot:PE=2")
+  }
+
+  /// One rank for each node of memory is fastest.
+  @Test func anotherSplitWouldBeFaster() throws {
+    var facts = job()
+    facts.hosts[0].memoryNodes = [[0, 1, 2, 3]]
+    try expect(
+      facts, .note, .cores, "4 ranks share a node of the machine's memory",
+      remedy: "--bind-to numa -n 1 ")
+    facts.hosts[0].memoryNodes = [[0, 1], [2, 3]]
+    try expect(
+      facts, .note, .cores, "4 ranks share 2 nodes of the machine's memory",
+      remedy: "--bind-to numa -n 2 ")
+    facts = job(ranksPerHost: 1)
+    facts.hosts[0].memoryNodes = [[0, 1], [2, 3]]
+    facts.ranks[0].cpus = [0, 1, 2, 3]
+    give(&facts, threads: 4)
+    try expect(
+      facts, .note, .cores, "4 threads of a rank are on 2 nodes", remedy: "--bind-to numa -n 2 ",
+      ranks: [0])
+    facts.hosts[0].memoryNodes = [[0, 1, 2, 3]]
+    #expect(findings(from: facts).allSatisfy { $0.severity == .ok })
+    facts = job(hosts: 2, ranksPerHost: 2)
+    for index in facts.hosts.indices { facts.hosts[index].memoryNodes = [[0, 1], [2, 3]] }
+    for index in facts.ranks.indices {
+      facts.ranks[index].cpus = index % 2 == 0 ? [0, 1] : [2, 3]
+    }
+    give(&facts, threads: 2)
     #expect(findings(from: facts).allSatisfy { $0.severity == .ok })
   }
 

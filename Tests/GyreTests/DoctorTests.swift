@@ -16,6 +16,7 @@ struct DoctorTests {
       let rank: Int
       let host: Int
       let cpus: [Int]
+      let threads: Int
       let executable: String
       let readsNextRanksMemory: Bool?
     }
@@ -77,6 +78,12 @@ struct DoctorTests {
     #expect(report.hosts[0].parameters["btl_tcp_flags"] == "1")
     #expect(report.perRank.map(\.rank) == Array(0..<ranks))
     #expect(report.perRank.allSatisfy { $0.host == 0 && $0.cpus.count == Self.cores })
+    // Without --threads the ranks divide the cores, and the first have what is left over.
+    #expect(
+      report.perRank.map(\.threads)
+        == (0..<ranks).map {
+          max(1, Self.cores / ranks + ($0 < Self.cores % ranks ? 1 : 0))
+        })
     #expect(Set(report.perRank.map(\.executable)).count == 1)
     #expect(report.perRank[0].executable.count == 16)
     #expect(report.perRank.allSatisfy { $0.readsNextRanksMemory == (ranks > 1 ? true : nil) })
@@ -93,6 +100,41 @@ struct DoctorTests {
     let cores = try #require(try Report(result).finding("cores"))
     #expect(cores.severity == "warning", "\(cores)")
     #expect(cores.sentence.contains("1 rank of \(Self.cores + 1) threads runs on"))
+  }
+
+  /// Runs a command in a control group that grants the time of one core, and removes the group.
+  private static let oneCoresTime = [
+    "sh", "-c",
+    """
+    for root in /sys/fs/cgroup/cpu /sys/fs/cgroup; do
+      group=$root/gyre-tests-$$
+      mkdir $group 2>/dev/null || continue
+      if { echo 100000 >$group/cpu.cfs_quota_us || echo 100000 100000 >$group/cpu.max; } \
+        && echo $$ >$group/cgroup.procs; then
+        "$0" "$@"; code=$?
+        echo $$ >$root/cgroup.procs; rmdir $group; exit $code
+      fi 2>/dev/null
+      rmdir $group
+    done
+    exit 99
+    """,
+  ]
+
+  private static func canLimitTime() async throws -> Bool {
+    try await Command.run(
+      oneCoresTime[0], arguments: Array(oneCoresTime.dropFirst()) + ["true"], timeoutSeconds: 10
+    ).isSuccess
+  }
+
+  @Test(
+    "a control group's time is divided as cores are",
+    .enabled(if: cores > 1), .enabled { try await canLimitTime() })
+  func limitedTime() async throws {
+    let result = try await doctor(
+      ["--report", "json"], ranks: 1, wrapper: Self.oneCoresTime)
+    let report = try Report(result)
+    #expect(report.perRank.map(\.cpus.count) == [Self.cores])
+    #expect(report.perRank.map(\.threads) == [1], "\(result)")
   }
 
   @Test(
@@ -155,11 +197,12 @@ struct DoctorTests {
     let result = try await doctor(ranks: 2 * Self.cores)
     #expect(result.isSuccess, "\(result)")
     let lines = result.standardOutput.split(separator: "\n")
-    #expect(lines.first == "\(2 * Self.cores) ranks on 1 host.")
+    #expect(lines.first == "\(2 * Self.cores) ranks of 1 thread on 1 host.")
     let warning = try #require(lines.firstIndex { $0.hasPrefix("warning: ") }, "\(result)")
     #expect(lines[warning].contains("\(2 * Self.cores) ranks run on"))
     let remedy = try #require(lines[warning...].firstIndex { $0.hasPrefix("  → ") })
     #expect(remedy > warning)
+    #expect(lines.contains { $0.hasPrefix("ranks") && $0.contains(" threads ") })
     #expect(lines.contains { $0.hasPrefix("Fine: ") })
     #expect(lines.allSatisfy { $0.count <= 96 }, "\(result)")
   }

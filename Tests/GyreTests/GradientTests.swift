@@ -132,6 +132,16 @@ struct GradientTests {
     let backward = try #require(report["backwardSeconds"] as? Double)
     let seconds = try #require(report["seconds"] as? Double)
     #expect(forward > 0 && backward > 0 && seconds <= forward + backward + 1e-9)
+    for name in ["loadSeconds", "checkSeconds"] {
+      #expect(try #require(report[name] as? Double) > 0, "\(name)")
+    }
+    #expect(report["writeSeconds"] as? Double == 0)
+    // The ranks divide the cores of this machine, of which the first have what is left over.
+    let cores = ProcessInfo.processInfo.activeProcessorCount
+    let threads = (0..<3).map { max(1, cores / 3 + ($0 < cores % 3 ? 1 : 0)) }
+    let perRank = try #require(report["perRank"] as? [[String: Any]])
+    #expect(perRank.map { $0["threads"] as? Int } == threads)
+    #expect(report["threads"] as? Int == threads.min())
     // Two hops forward, two backward, and two of gradients, of 100 keys each.
     let bytes = 6 * 2 * 100 * 2 * 32 * 4
     #expect(report["bytesSentPerRank"] as? Int == bytes)

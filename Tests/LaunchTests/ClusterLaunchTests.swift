@@ -10,7 +10,8 @@ struct ClusterLaunchTests {
     let outcome = try cluster.launch(
       hosts: "node1 slots=1\nnode2 slots=2\n",
       [
-        "--interface", "eth0", "--no-bind", "attend", "--random", "1x2049x4x2x64", "--causal",
+        "--interface", "eth0", "--no-bind", "-n", "3", "attend", "--random", "1x2049x4x2x64",
+        "--causal",
         "--verify",
       ])
     #expect(outcome.code == 0, "\(outcome.errors)")

@@ -41,10 +41,28 @@ import Testing
 
   private let hosts = "# ours\nnode1 slots=2 # old\n\n10.0.0.7 slots=4 max_slots=4"
 
-  @Test func everySlotIsARank() throws {
+  /// As many ranks as the hosts say that they have nodes of memory, whatever their slots.
+  @Test func everyNodeOfMemoryIsARank() throws {
+    let ssh = """
+      shift 4
+      echo welcome
+      case $1 in a) echo gyre: nodes 2 ;; b) echo gyre: nodes 1 ;; *) exit 255 ;; esac
+      """
+    let (outcome, started) = try run(
+      hosts: "a\nb slots=8\nc\n", ["--dry-run", "attend"], ssh: ssh)
+    #expect(!started)
     #expect(
-      try line(hosts: hosts, ["attend", "two words"])
-        == #"--map-by slot:PE=1 --host node1:2\,10.0.0.7:4 -n 6 gyre attend two\ words"#)
+      outcome.output.contains(
+        #" --map-by slot --bind-to numa:if-supported --host a:2\,b:1\,c:1 -n 4 "#),
+      "\(outcome.output)")
+    #expect(outcome.complaints.count == 1 && outcome.errors.contains(" c does not say"))
+  }
+
+  @Test func aHostHasRoomForAsManyRanksAsSlots() throws {
+    #expect(
+      try line(hosts: hosts, ["-n", "6", "attend", "two words"])
+        == "--map-by slot --bind-to numa:if-supported "
+        + #"--host node1:2\,10.0.0.7:4 -n 6 gyre attend two\ words"#)
     #expect(
       try line(hosts: hosts, ["-n", "3", "attend", "--threads=4"])
         == #"--map-by slot:PE=4 --host node1:2\,10.0.0.7:4 -n 3 gyre attend --threads=4"#)
@@ -56,21 +74,23 @@ import Testing
   /// What editors of other systems leave in a file, and users.
   @Test func aFileFromElsewhereIsRead() throws {
     #expect(
-      try line(hosts: "\u{FEFF}a slots=1\r\nb slots=2\r\n\r\n", ["attend"])
-        == #"--map-by slot:PE=1 --host a:1\,b:2 -n 3 gyre attend"#)
+      try line(
+        hosts: "\u{FEFF}a slots=1\r\nb slots=2\r\n\r\n", ["-n", "3", "attend", "--threads", "1"])
+        == #"--map-by slot:PE=1 --host a:1\,b:2 -n 3 gyre attend --threads 1"#)
     #expect(
-      try line(hosts: "me@a slots=1\nme@b slots=1\n", ["attend"])
-        == #"--mca plm_rsh_agent ssh\ -l\ me --map-by slot:PE=1 --host a:1\,b:1 -n 2 gyre attend"#)
+      try line(hosts: "me@a slots=1\nme@b slots=1\n", ["-n", "2", "attend", "--threads", "1"])
+        == #"--mca plm_rsh_agent ssh\ -l\ me --map-by slot:PE=1 --host a:1\,b:1 -n 2 "#
+        + "gyre attend --threads 1")
   }
 
   @Test func theNetworkTheWayInAndVariablesGoToMpirun() throws {
     let line = try line(
-      hosts: "a slots=1", ["--interface", "10.0.0.0/24", "attend"],
+      hosts: "a slots=1", ["--interface", "10.0.0.0/24", "-n", "1", "attend", "--threads=1"],
       environment: ["GYRE_SSH": "ssh -p 2222", "GYRE_COLOUR": "red", "GYRE_CORES": "2"])
     #expect(
       line == #"--mca plm_rsh_agent ssh\ -p\ 2222 --mca btl_tcp_if_include 10.0.0.0/24 "#
         + "--mca oob_tcp_if_include 10.0.0.0/24 -x GYRE_COLOUR --map-by slot:PE=1 --host a:1 "
-        + "-n 1 gyre attend")
+        + "-n 1 gyre attend --threads=1")
   }
 
   @Test(arguments: [
@@ -84,7 +104,7 @@ import Testing
     ("a_b slots=2", ["attend"], "underscore"), ("fe80::1 slots=2", ["attend"], "IPv6"),
     ("me@a slots=1\nyou@b slots=1", ["attend"], "different users"),
     ("me@a slots=1\nb slots=1", ["attend"], "different users"),
-    ("a", ["attend"], "slots=N"), ("a slots=2", ["-n", "3", "attend"], "-n 3"),
+    ("a", ["-n", "1", "attend"], "slots=N"), ("a slots=2", ["-n", "3", "attend"], "-n 3"),
     ("a slots=2", ["-n", "0", "attend"], "-n"),
     ("a slots=2", ["--ranks-per-host", "x", "attend"], "'x'"),
     ("a slots=2", ["--interface", "eth0;", "attend"], "'eth0;'"),
@@ -106,7 +126,7 @@ import Testing
     let (outcome, started) = try run(
       hosts: ["good", "locked", "bare", "old", "elsewhere", "other", "small", "shut"]
         .map { "\($0) slots=2\n" }.joined(),
-      ["attend"],
+      ["-n", "16", "attend"],
       ssh: """
         shift 4
         echo welcome to $1

@@ -58,7 +58,7 @@ import Testing
     #expect(Set(job.spec.mpiReplicaSpecs.keys) == ["Launcher", "Worker"])
   }
 
-  /// As many ranks as the workers have slots, and a CPU for each.
+  /// As many ranks as the workers have slots, with CPUs that are all theirs.
   @Test func ranksAndCPUsFit() throws {
     let job = try job()
     let launcher = try #require(job.spec.mpiReplicaSpecs["Launcher"])
@@ -69,7 +69,9 @@ import Testing
     let place = try #require(start.args.firstIndex(of: "-n"))
     #expect(start.args[place + 1] == "\(worker.replicas * job.spec.slotsPerWorker)")
     let resources = worker.template.spec.containers[0].resources
-    #expect(resources.requests["cpu"] == "\(job.spec.slotsPerWorker)")
+    // The threads of its rank, which divides the limit.
+    #expect(job.spec.slotsPerWorker == 1 && !start.args.contains("--threads"))
+    #expect(try #require(resources.requests["cpu"].flatMap { Int($0) }) > 1)
     #expect(resources.requests == resources.limits)
   }
 

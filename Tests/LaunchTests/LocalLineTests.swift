@@ -20,9 +20,52 @@ import Testing
     return String(outcome.output.dropFirst(start.count).dropLast(end.count))
   }
 
-  @Test(arguments: [1, 2, 3, 4, 5, 7, 8])
-  func ranksThatFitAreBoundToACoreEach(ranks: Int) throws {
-    #expect(try options(ranks: ranks, cores: 8, command: ["attend"]) == "--map-by slot:PE=1")
+  @Test(arguments: [(1, 8), (2, 4), (3, 2), (4, 2), (5, 1), (7, 1), (8, 1)])
+  func ranksThatFitAreBoundToTheirPartOfTheCores(ranks: Int, each: Int) throws {
+    for command in [["attend"], ["attend", "--threads", "auto"]] {
+      #expect(
+        try options(ranks: ranks, cores: 8, command: command) == "--map-by slot:PE=\(each)")
+    }
+  }
+
+  /// What a machine of this many nodes, each of two cores, is said to be by lscpu.
+  private func topology(nodes: Int) -> String {
+    "printf '# CPU,Core,Node\\n"
+      + (0..<2 * nodes).map { "\($0),\($0),\($0 / 2)" }.joined(separator: "\\n") + "\\n'"
+  }
+
+  /// The line without a number of ranks, on a machine of that many nodes.
+  private func defaultLine(
+    nodes: Int, _ arguments: [String] = [], command: [String] = ["attend"]
+  ) throws -> String {
+    let folder = try TemporaryFolder()
+    var environment = try folder.shadowing("lscpu", with: topology(nodes: nodes))
+    environment.merge(try folder.shadowing("id", with: "echo 1000")) { $1 }
+    environment["GYRE_BINARY"] = "/bin/sh"
+    // As far as this process sees, every processor that lscpu names may be used.
+    try folder.write(
+      "#!/bin/sh\necho 0-\(2 * nodes - 1)\n", to: "sed", executable: true)
+    let outcome = try Script.run(
+      "Launch/local", ["--dry-run"] + arguments + command, environment: environment)
+    #expect(outcome.code == 0 && outcome.errors == "", "\(outcome.errors)")
+    return outcome.output.split(separator: " /").first.map(String.init) ?? ""
+  }
+
+  /// The whole machine computes, and no rank's memory is far from its cores.
+  @Test func withoutANumberEveryNodeOfMemoryIsARank() throws {
+    for nodes in [1, 2, 4] {
+      #expect(
+        try defaultLine(nodes: nodes)
+          == "mpirun --map-by slot --bind-to numa:if-supported -n \(nodes)")
+    }
+    #expect(
+      try defaultLine(nodes: 2, command: ["attend", "--threads", "2"])
+        == "mpirun --map-by slot:PE=2 -n 2")
+    #expect(
+      try defaultLine(nodes: 2, command: ["attend", "--threads", "3"])
+        == "mpirun --bind-to none --mca mpi_yield_when_idle 1 -n 2")
+    #expect(try defaultLine(nodes: 2, ["--no-bind"]) == "mpirun --bind-to none -n 2")
+    #expect(try defaultLine(nodes: 2, ["-n", "3"]) == "mpirun --map-by slot:PE=1 -n 3")
   }
 
   @Test(arguments: [(1, 8), (2, 4), (4, 2), (2, 3)])

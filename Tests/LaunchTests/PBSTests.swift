@@ -32,12 +32,21 @@ import Testing
   @Test func everyLineIsARank() throws {
     #expect(
       try line(nodes: "a\na\nb\n", ["attend", "two words"])
-        == #"mpirun --map-by slot:PE=1 --hostfile nodes -n 3 gyre attend two\ words"#)
+        == "mpirun --map-by slot --bind-to numa:if-supported --hostfile nodes -n 3 gyre attend "
+        + #"two\ words"#)
   }
 
   /// A part of a host is left to PBS, and too many threads share what there is.
   @Test func ranksAreBoundWhereTheyFillTheHost() throws {
-    #expect(try line(nodes: "a\nb\n", ["attend"]).hasPrefix("mpirun --bind-to none --hostfile"))
+    let part = ["NCPUS": "1", "GYRE_CORES": "\(ProcessInfo.processInfo.processorCount)"]
+    #expect(
+      try line(nodes: "a\nb\n", ["attend"], environment: part)
+        == "mpirun --bind-to none --hostfile nodes -n 2 gyre attend --threads 1")
+    #expect(
+      try line(nodes: "a\nb\n", ["compare"], environment: part).hasSuffix(" gyre compare"))
+    #expect(
+      try line(nodes: "a\nb\n", ["attend", "--threads", "1"]).hasPrefix(
+        "mpirun --bind-to none --hostfile"))
     #expect(
       try line(nodes: "a\nb\n", ["attend", "--threads", "2"]).hasPrefix(
         "mpirun --map-by slot:PE=2 "))

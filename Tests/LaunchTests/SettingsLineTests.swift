@@ -14,6 +14,8 @@ import Testing
   @Test func threadsOfTheEnvironmentGetCores() throws {
     #expect(try bound("3").contains("--map-by slot:PE=3 "))
     #expect(try bound("3", "--threads", "2").contains("--map-by slot:PE=2 "))
+    #expect(try bound("3", "--threads=auto").contains("--map-by slot:PE=4 "))
+    #expect(try bound("auto").contains("--map-by slot:PE=4 "))
     #expect(try bound("many").contains("--map-by slot:PE=1 "))
   }
 }

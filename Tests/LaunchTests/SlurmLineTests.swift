@@ -7,10 +7,13 @@ import Testing
   /// The printed line in a job of this many tasks and CPUs a task, without the root user's option
   /// and the binary; `wholeHost` is whether the job has all CPUs of its first host.
   private func line(
-    tasks: String?, cpusPerTask: String?, wholeHost: Bool = true, cores: Int = 8,
-    _ command: [String]
+    tasks: String?, cpusPerTask: String?, wholeHost: Bool = true, cores: Int? = 8, hosts: Int = 4,
+    on machine: [String: String] = [:], _ command: [String]
   ) throws -> String {
-    var environment = ["GYRE_CORES": "\(cores)", "GYRE_BINARY": "/bin/sh"]
+    var environment = machine
+    environment["GYRE_BINARY"] = "/bin/sh"
+    environment["GYRE_CORES"] = cores.map { "\($0)" }
+    environment["SLURM_NNODES"] = "\(hosts)"
     environment["SLURM_CPUS_ON_NODE"] = wholeHost ? "100000" : "1"
     environment["SLURM_NTASKS"] = tasks
     environment["SLURM_TASKS_PER_NODE"] = "2(x3),1"
@@ -27,10 +30,24 @@ import Testing
     #expect(
       try line(tasks: "7", cpusPerTask: "4", ["attend", "two words"])
         == #"mpirun --map-by slot:PE=4 -n 7 gyre attend two\ words --threads 4"#)
-    // Slurm then says how many tasks there are to mpirun alone.
     #expect(
-      try line(tasks: nil, cpusPerTask: nil, ["attend"])
-        == "mpirun --map-by slot:PE=1 gyre attend")
+      try line(tasks: "7", cpusPerTask: nil, ["attend"])
+        == "mpirun --map-by slot --bind-to numa:if-supported -n 7 gyre attend")
+  }
+
+  /// A host is one rank, or each of its nodes is, where the job has it whole.
+  @Test func aJobWithoutTasksHasARankForEachHost() throws {
+    #expect(
+      try line(tasks: nil, cpusPerTask: nil, hosts: 3, ["attend"])
+        == "mpirun --map-by slot --bind-to numa:if-supported -n 3 gyre attend")
+    let folder = try TemporaryFolder()
+    let cpus = ProcessInfo.processInfo.processorCount
+    let list = (0..<cpus).map { "\($0),\($0),\($0)" }.joined(separator: "\\n")
+    let shadow = try folder.shadowing("lscpu", with: "printf '\(list)\\n'")
+    #expect(
+      try line(tasks: nil, cpusPerTask: nil, cores: nil, hosts: 3, on: shadow, ["attend"])
+        == "mpirun --oversubscribe --map-by slot --bind-to numa:if-supported -n \(3 * cpus) "
+        + "gyre attend")
   }
 
   @Test(
@@ -38,7 +55,8 @@ import Testing
       (["attend", "--threads", "2"], "PE=2 -n 7 gyre attend --threads 2"),
       (["stream", "--threads=2"], "PE=2 -n 7 gyre stream --threads=2"),
       (["stream"], "PE=3 -n 7 gyre stream --threads 3"),
-      (["bench", "kernel"], "PE=1 -n 7 gyre bench kernel"),
+      (["bench", "kernel"], "PE=3 -n 7 gyre bench kernel"),
+      (["bench", "strong"], "PE=3 -n 7 gyre bench strong --threads 3"),
     ])
   func threadsAreGivenWhereTheyAreTakenAndNotGivenYet(command: [String], end: String) throws {
     #expect(try line(tasks: "7", cpusPerTask: "3", command).hasSuffix(end))
@@ -47,7 +65,7 @@ import Testing
   @Test func ranksAreBoundOnlyWhereTheJobHasTheHost() throws {
     #expect(
       try line(tasks: "7", cpusPerTask: nil, wholeHost: false, ["attend"])
-        == "mpirun --bind-to none -n 7 gyre attend")
+        == "mpirun --bind-to none -n 7 gyre attend --threads 1")
     #expect(
       try line(tasks: "7", cpusPerTask: "4", cores: 7, ["attend"])
         == "mpirun --bind-to none --mca mpi_yield_when_idle 1 -n 7 gyre attend --threads 4")

@@ -1,3 +1,4 @@
+public import Compute
 public import Tensors
 
 /// The rows of a tensor by sequence, token and head, to move some of them into one piece of memory
@@ -52,47 +53,73 @@ public struct RowGrid {
   /// - Parameters:
   ///   - tokens: indices, not positions.
   ///   - memory: is moved past what is written.
+  ///   - team: copies.
   @unsafe public func read(
     batch: Int, tokens: PositionRange, heads: [Int],
-    to memory: inout UnsafeMutablePointer<Float>
+    to memory: inout UnsafeMutablePointer<Float>, team: ThreadTeam = ThreadTeam(threads: 1)
   ) {
-    if let all = unsafe oneStretch(batch: batch, tokens: tokens, heads: heads) {
-      unsafe memory.update(from: all, count: tokens.count * tokenStride)
-      unsafe memory += tokens.count * tokenStride
-      return
-    }
-    unsafe forEachRow(batch: batch, tokens: tokens, heads: heads) { row in
-      unsafe memory.update(from: row, count: width)
-      unsafe memory += width
+    nonisolated(unsafe) let grid = self
+    nonisolated(unsafe) let target = unsafe memory
+    let numbers = heads.count * width
+    unsafe memory += tokens.count * numbers
+    team.forEachPart(of: tokens.count, cost: numbers) { part in
+      var target = unsafe target + part.lowerBound * numbers
+      let tokens = tokens.slice(part)
+      if let all = unsafe grid.oneStretch(batch: batch, tokens: tokens, heads: heads) {
+        return unsafe target.update(from: all, count: tokens.count * numbers)
+      }
+      unsafe grid.forEachRow(batch: batch, tokens: tokens, heads: heads) { row in
+        unsafe target.update(from: row, count: grid.width)
+        unsafe target += grid.width
+      }
     }
   }
 
   /// Copies rows in.
   ///
-  /// - Parameter memory: is moved past what is read.
+  /// - Parameters:
+  ///   - memory: is moved past what is read.
+  ///   - team: copies.
   @unsafe public func write(
-    batch: Int, tokens: PositionRange, heads: [Int], from memory: inout UnsafePointer<Float>
+    batch: Int, tokens: PositionRange, heads: [Int], from memory: inout UnsafePointer<Float>,
+    team: ThreadTeam = ThreadTeam(threads: 1)
   ) {
-    if let all = unsafe oneStretch(batch: batch, tokens: tokens, heads: heads) {
-      unsafe all.update(from: memory, count: tokens.count * tokenStride)
-      unsafe memory += tokens.count * tokenStride
-      return
-    }
-    unsafe forEachRow(batch: batch, tokens: tokens, heads: heads) { row in
-      unsafe row.update(from: memory, count: width)
-      unsafe memory += width
+    nonisolated(unsafe) let grid = self
+    nonisolated(unsafe) let source = unsafe memory
+    let numbers = heads.count * width
+    unsafe memory += tokens.count * numbers
+    team.forEachPart(of: tokens.count, cost: numbers) { part in
+      var source = unsafe source + part.lowerBound * numbers
+      let tokens = tokens.slice(part)
+      if let all = unsafe grid.oneStretch(batch: batch, tokens: tokens, heads: heads) {
+        return unsafe all.update(from: source, count: tokens.count * numbers)
+      }
+      unsafe grid.forEachRow(batch: batch, tokens: tokens, heads: heads) { row in
+        unsafe row.update(from: source, count: grid.width)
+        unsafe source += grid.width
+      }
     }
   }
 
   /// Adds rows to those that are there.
   ///
-  /// - Parameter memory: is moved past what is read.
+  /// - Parameters:
+  ///   - memory: is moved past what is read.
+  ///   - team: adds.
   @unsafe public func add(
-    batch: Int, tokens: PositionRange, heads: [Int], from memory: inout UnsafePointer<Float>
+    batch: Int, tokens: PositionRange, heads: [Int], from memory: inout UnsafePointer<Float>,
+    team: ThreadTeam = ThreadTeam(threads: 1)
   ) {
-    unsafe forEachRow(batch: batch, tokens: tokens, heads: heads) { row in
-      for column in 0..<width { unsafe row[column] += memory[column] }
-      unsafe memory += width
+    nonisolated(unsafe) let grid = self
+    nonisolated(unsafe) let source = unsafe memory
+    let (width, numbers) = (width, heads.count * width)
+    unsafe memory += tokens.count * numbers
+    team.forEachPart(of: tokens.count, cost: numbers) { part in
+      var source = unsafe source + part.lowerBound * numbers
+      unsafe grid.forEachRow(batch: batch, tokens: tokens.slice(part), heads: heads) { row in
+        for column in 0..<width { unsafe row[column] += source[column] }
+        unsafe source += width
+      }
     }
   }
 

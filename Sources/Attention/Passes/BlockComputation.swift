@@ -13,11 +13,13 @@ public struct BlockComputation: Sendable {
   /// What products are computed of.
   public let arithmetic: Arithmetic
 
+  /// The threads that compute.
+  public let team: ThreadTeam
+
   let scale: Float
   private let pattern: any AttentionPattern
   private let scoreRule: (any ScoreRule)?
   private let kernels: any KernelSet.Type
-  let team: ThreadTeam
 
   /// Describes the computation.
   ///

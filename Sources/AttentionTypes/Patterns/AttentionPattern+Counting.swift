@@ -16,6 +16,12 @@ extension AttentionPattern {
     if keys.count == 1, queries.count == 1 {
       return isVisible(key: keys, query: queries) ? 1 : 0
     }
+    if let classes = classes(keys) {
+      return classes.reduce(0) { $0 + visiblePairs(keys: $1, queries: queries) }
+    }
+    if let classes = classes(queries) {
+      return classes.reduce(0) { $0 + visiblePairs(keys: keys, queries: $1) }
+    }
     if keys.count >= queries.count {
       let half = keys.count / 2
       return visiblePairs(keys: keys.slice(0..<half), queries: queries)
@@ -38,6 +44,12 @@ extension AttentionPattern {
     queries.contains { query in
       keys.contains { coverage(keys: $0, queries: query) != .none }
     }
+  }
+
+  /// Positions that see alike, for a mask with regular gaps; nil if these do, or are few.
+  private func classes(_ range: PositionRange) -> [PositionRange]? {
+    guard range.stride % period != 0, range.count > period else { return nil }
+    return range.strided(by: period)
   }
 
   /// Settles a single pair for a pattern that calls even that rectangle partial.

@@ -21,6 +21,13 @@ public protocol AttentionPattern: Sendable {
   /// visible tiles too. The default is `false`: a pure mask.
   var hasBias: Bool { get }
 
+  /// How far apart positions are that see alike: rectangles whose strides are multiples of it are
+  /// covered as sharply as neighbours are by a mask without gaps.
+  ///
+  /// Shards are cut into runs of this stride, so that a mask with regular gaps is computed without
+  /// them. The default is 1: no gaps.
+  var period: Int { get }
+
   /// How much of `queries × keys` is visible, for every head.
   ///
   /// The answer must hold for the rectangle as a whole: `none` and `all` are promises.
@@ -43,4 +50,7 @@ public protocol AttentionPattern: Sendable {
 extension AttentionPattern {
   /// A pure mask: ``fill(_:keys:queries:head:)`` is asked only where coverage is partial.
   public var hasBias: Bool { false }
+
+  /// Neighbours see alike.
+  public var period: Int { 1 }
 }

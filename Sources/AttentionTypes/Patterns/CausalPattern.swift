@@ -64,7 +64,7 @@ public struct CausalMask: Mask {
   }
 
   /// A triangle with its diagonal.
-  public func pairs(tokens: Double) -> Double? { tokens * (tokens + 1) / 2 }
+  public func pairs(tokens: Double, isCausal: Bool) -> Double? { tokens * (tokens + 1) / 2 }
 
   /// `true`.
   public func encode(to encoder: any Encoder) throws {

@@ -13,6 +13,9 @@ public struct IntersectedPattern: AttentionPattern {
   /// Whether one of the patterns adds to scores.
   public var hasBias: Bool { patterns.contains { $0.hasBias } }
 
+  /// The longest of the patterns' periods.
+  public var period: Int { patterns.reduce(1) { max($0, $1.period) } }
+
   /// `none` where one pattern hides all, `all` where every one shows all.
   ///
   /// Where several say `some` they may hide all together, and the answer is `some` all the same.

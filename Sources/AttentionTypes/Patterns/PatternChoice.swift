@@ -9,7 +9,9 @@ public struct PatternChoice: Hashable, Sendable {
   /// All masks that there are, in the order of reports.
   ///
   /// A new one has its file, its line here, and its option in `PatternOptions` of the command.
-  package static let kinds: [any Mask.Type] = [CausalMask.self]
+  package static let kinds: [any Mask.Type] = [
+    CausalMask.self, WindowMask.self, SinkMask.self, GlobalMask.self,
+  ]
 
   /// Every query sees every key.
   public static let full = PatternChoice([])
@@ -27,13 +29,29 @@ public struct PatternChoice: Hashable, Sendable {
   /// Whether one of the masks is the causal one.
   public var isCausal: Bool { masks.contains { $0 is CausalMask } }
 
+  /// How far apart positions are that see alike.
+  public var period: Int {
+    // Of a sequence that is longer than any window.
+    pattern(tokens: Int.max / 8, keyTokens: Int.max / 8).period
+  }
+
+  /// Masks of which all must allow a pair, each with those that may do so in its place.
+  private var rules: [[any Mask]] {
+    masks.filter { type(of: $0).exempted == nil }.map { mask in
+      [mask] + masks.filter { type(of: $0).exempted == type(of: mask) }
+    }
+  }
+
   /// What kernels ask.
   ///
   /// - Parameters:
   ///   - tokens: queries of a sequence; where they are fewer than the keys, its last.
   ///   - keyTokens: its keys.
   public func pattern(tokens: Int, keyTokens: Int) -> any AttentionPattern {
-    let patterns = masks.map { $0.pattern(tokens: tokens, keyTokens: keyTokens) }
+    let patterns = rules.map { masks -> any AttentionPattern in
+      let patterns = masks.map { $0.pattern(tokens: tokens, keyTokens: keyTokens) }
+      return patterns.count == 1 ? patterns[0] : UnitedPattern(patterns)
+    }
     return switch patterns.count {
     case 0: FullPattern()
     case 1: patterns[0]
@@ -46,10 +64,10 @@ public struct PatternChoice: Hashable, Sendable {
   public func bias(
     tokens: Int, keyTokens: Int
   ) -> @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double {
-    let masks = masks
+    let rules = rules
     return { query, key, _ in
-      masks.allSatisfy {
-        $0.allows(query: query, key: key, tokens: tokens, keyTokens: keyTokens)
+      rules.allSatisfy { masks in
+        masks.contains { $0.allows(query: query, key: key, tokens: tokens, keyTokens: keyTokens) }
       } ? 0 : -.infinity
     }
   }
@@ -57,11 +75,15 @@ public struct PatternChoice: Hashable, Sendable {
   /// The visible pairs of one head where a sequence attends to itself, in floating point since they
   /// may exceed an integer.
   ///
-  /// - Complexity: O(1) for no mask and for one that has a closed form; else they are counted.
+  /// - Complexity: O(1) for no mask and for one that has a closed form, alone or with the causal
+  ///   one; else they are counted.
   public func pairs(tokens: Int) -> Double {
     let count = Double(tokens)
     if masks.isEmpty { return count * count }
-    if masks.count == 1, let pairs = masks[0].pairs(tokens: count) { return pairs }
+    let others = masks.count > 1 ? masks.filter { !($0 is CausalMask) } : masks
+    if others.count == 1, let pairs = others[0].pairs(tokens: count, isCausal: isCausal) {
+      return pairs
+    }
     let all = PositionRange(0..<tokens)
     let pattern = pattern(tokens: tokens, keyTokens: tokens)
     return Double(pattern.visiblePairs(keys: all, queries: all))

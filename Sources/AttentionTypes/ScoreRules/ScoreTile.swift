@@ -12,6 +12,8 @@ public struct ScoreTile {
   /// Where the derivatives go, likewise; nil if they are not wanted.
   @usableFromInline let slopes: UnsafeMutablePointer<Float>?
   @usableFromInline let slopeStride: Int
+  /// Whether there are derivatives of rules before, to be multiplied by those of this one.
+  @usableFromInline var hasSlopes = false
   @usableFromInline let rows: Int
   @usableFromInline let queryStride: Int
   /// The place of the first vector, with the keys of a row for its count.
@@ -38,8 +40,10 @@ extension ScoreRule {
   public func apply(to tile: ScoreTile) {
     if let slopes = unsafe tile.slopes {
       unsafe forEachVector(of: tile) { rule, scores, row, column, place in
-        let (score, slope) = rule.change(scores, at: place)
-        unsafe slope.store(to: slopes, at: row * tile.slopeStride + column)
+        var (score, slope) = rule.change(scores, at: place)
+        let offset = row * tile.slopeStride + column
+        if tile.hasSlopes { unsafe slope *= Vector(loading: slopes, at: offset) }
+        unsafe slope.store(to: slopes, at: offset)
         return score
       }
     } else {

@@ -38,7 +38,7 @@ package struct AttentionCase {
 
   /// What is computed.
   package func problem(tokens: Int, ranks: Int) -> ShardedAttention {
-    let sharding = Sharding(layout, tokens: tokens, ranks: ranks)
+    let sharding = Sharding(layout, tokens: tokens, ranks: ranks).strided(by: pattern.period)
     return ShardedAttention(
       shape: shape, queries: sharding, keys: sharding,
       pattern: pattern.pattern(tokens: tokens, keyTokens: tokens), wire: wire,

@@ -49,7 +49,8 @@ final class AttentionSetup {
     let trials = try world.agreed {
       try group.onMembers { members in
         guard let choice else { preconditionFailure("a member has a transport") }
-        let inputs = try TrialInputs(problem, gradients: gradients, rank: members.rank)
+        let inputs = try TrialInputs(
+          problem, gradients: gradients, threads: attention.threads, rank: members.rank)
         var trials: [TrialPart: AttentionTrial] = [:]
         for part in measured {
           trials[part] = try AttentionTrial(

@@ -27,11 +27,12 @@ final class TrialInputs {
   fileprivate var output: TrialOutput?
 
   /// Generates them, gradients only if there are any.
-  init(_ problem: ShardedAttention, gradients: Bool, rank: Int) throws {
+  init(_ problem: ShardedAttention, gradients: Bool, threads: Int, rank: Int) throws {
+    let team = ThreadTeam(threads: threads)
     queries = try problem.loadQueries(
-      RandomRows(shape: problem.queryShape, seed: 0, tensor: 0), rank: rank)
+      RandomRows(shape: problem.queryShape, seed: 0, tensor: 0), rank: rank, team: team)
     outputGradient = try RandomRows(shape: problem.outputShape, seed: 0, tensor: 3)
-      .read(shard: gradients ? queries.runs : [])
+      .read(shard: gradients ? queries.runs : [], team: team)
   }
 }
 
@@ -68,7 +69,7 @@ final class AttentionTrial {
       try problem.load(
         keys: RandomRows(shape: problem.keyShape, seed: 0, tensor: 1),
         values: RandomRows(shape: problem.valueShape, seed: 0, tensor: 2), rank: world.rank,
-        into: &block)
+        into: &block, team: ThreadTeam(threads: threads))
     }
     self.attention = consume attention
   }

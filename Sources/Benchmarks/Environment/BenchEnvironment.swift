@@ -2,6 +2,7 @@ import Attention
 import BuildStamp
 import FoundationEssentials
 import Hosts
+import Jobs
 package import MPI
 import Reporting
 import Results
@@ -26,6 +27,8 @@ package struct BenchEnvironment: BenchSetting {
   /// and all that were set in the environment or by mpirun's `--mca`.
   let openMPIParameters: [String: String]
   let ranks: Int
+  /// Of a rank; where several numbers are measured, the largest.
+  let threads: Int
   let hosts: [Host]
   /// What the link of each host carries, where that is limited; null where it is not known.
   let linkBytesPerSecond: Nullable<Double>
@@ -98,6 +101,7 @@ package struct BenchEnvironment: BenchSetting {
     linkBytesPerSecond = Nullable(value: linkRate)
     ranks = hosts.reduce(0) { $0 + $1.ranks }
     machines = job.machines
+    self.threads = threads
     oversubscribed = job.isOversubscribed(threads: threads)
   }
 
@@ -121,10 +125,11 @@ extension BenchEnvironment {
 
   /// One line.
   package var description: String {
+    let each = counted(threads, "thread")
+    let these = ranks == 1 ? ", \(each)" : ", \(ranks) ranks of \(each)"
     let place =
       hosts.count == 1
-      ? (ranks == 1 ? "" : ", \(ranks) ranks")
-      : ", \(ranks) ranks on \(hosts.count) hosts\(machines == 1 ? " of one machine" : "")"
+      ? these : "\(these) on \(hosts.count) hosts\(machines == 1 ? " of one machine" : "")"
     return "\(processor), \(counted(cores, "core"))\(place), \(instructionSet)"
       + (oversubscribed ? "; more threads than cores" : "")
   }

@@ -1,29 +1,5 @@
 package import Hosts
-import MPI
 import Reporting
-
-/// Where a rank runs.
-package struct RankPlace: Codable, Sendable {
-  package let host: String
-  /// The same for all hosts that one kernel runs: containers and emulated hosts.
-  package let machine: String
-  package let grant: ProcessorGrant
-
-  /// This process.
-  static var current: RankPlace {
-    let host = MPIEnvironment.processorName
-    // Made anew whenever a kernel starts; where the system has none, every host is a machine.
-    let machine = text(ofFile: "/proc/sys/kernel/random/boot_id").firstLine
-    return RankPlace(
-      host: host, machine: machine.isEmpty ? host : machine, grant: .current)
-  }
-
-  package init(host: String, machine: String, grant: ProcessorGrant) {
-    self.host = host
-    self.machine = machine
-    self.grant = grant
-  }
-}
 
 /// The cores that the ranks of a job may run on.
 package struct JobCores {

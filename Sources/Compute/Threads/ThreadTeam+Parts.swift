@@ -18,7 +18,14 @@ extension ThreadTeam {
     of count: Int, cost: Int = 1, poll: (_ work: Int) -> Void = { _ in },
     _ body: @Sendable (Range<Int>) -> Void
   ) {
-    let length = max(1, Self.smallestPart / max(1, cost))
+    forEachPart(of: count, length: max(1, Self.smallestPart / max(1, cost)), poll: poll, body)
+  }
+
+  /// The same with the elements of a range given, except for the last.
+  func forEachPart(
+    of count: Int, length: Int, poll: (_ work: Int) -> Void = { _ in },
+    _ body: @Sendable (Range<Int>) -> Void
+  ) {
     withoutActuallyEscaping(body) { body in
       run(PartsPass(count: count, length: length, body: body), poll: poll)
     }

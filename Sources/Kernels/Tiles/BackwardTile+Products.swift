@@ -12,6 +12,11 @@ extension BackwardTile {
   mutating func attend(mask: TileMask?, rule: TileRule?) {
     for group in 0..<groups { visiblePanels[group] = mask == nil ? 0..<panels : 0..<0 }
     for panel in 0..<panels { visibleGroups[panel] = mask == nil ? 0..<groups : 0..<0 }
+    if let mask {
+      for group in 0..<groups {
+        groupCoverage[group] = mask.coverage(keys: 0..<keys, queries: rows(of: group))
+      }
+    }
     for panel in 0..<panels {
       for group in 0..<groups {
         guard let mask else {
@@ -20,9 +25,10 @@ extension BackwardTile {
           unsafe computeGradients(panel: panel, group: group, hasSlopes: rule != nil)
           continue
         }
-        let keyPositions = mask.keys.slice(columns(of: panel))
-        let queryPositions = mask.queries.slice(rows(of: group))
-        let coverage = mask.pattern.coverage(keys: keyPositions, queries: queryPositions)
+        let coverage =
+          groupCoverage[group] == .some
+          ? mask.coverage(keys: columns(of: panel), queries: rows(of: group))
+          : groupCoverage[group]
         if coverage == .none {
           unsafe clear(panel: panel, group: group)
           continue
@@ -33,8 +39,9 @@ extension BackwardTile {
         if let rule { unsafe change(panel: panel, group: group, by: rule) }
         if coverage == .some || mask.pattern.hasBias {
           unsafe mask.addBias(
-            to: scores.unsafeBaseAddress, stride: Self.width, keys: keyPositions,
-            queries: queryPositions, scratch: edge)
+            to: scores.unsafeBaseAddress, stride: Self.width,
+            keys: mask.keys.slice(columns(of: panel)), queries: mask.queries.slice(rows(of: group)),
+            scratch: edge)
         }
         unsafe computeGradients(panel: panel, group: group, hasSlopes: rule != nil)
       }

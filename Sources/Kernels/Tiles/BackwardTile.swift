@@ -69,6 +69,8 @@ struct BackwardTile<Element: Factor>: ~Copyable {
   var visibleGroups: [Range<Int>]
   /// What the pattern adds to one register tile, and a register tile on the edge of dq.
   let edge: AlignedBuffer<Float>
+  /// What each group of rows sees of the tile of keys.
+  var groupCoverage: [Coverage]
   /// The derivatives of a score rule for one register tile.
   let slopes: AlignedBuffer<Float>
 
@@ -116,6 +118,7 @@ struct BackwardTile<Element: Factor>: ~Copyable {
     delta = AlignedBuffer(zeros: maxRows)
     visiblePanels = Array(repeating: 0..<0, count: maxRows / Self.height)
     visibleGroups = Array(repeating: 0..<0, count: maxKeys / Self.width)
+    groupCoverage = Array(repeating: .none, count: maxRows / Self.height)
     edge = AlignedBuffer(zeros: Self.height * Self.width)
     slopes = AlignedBuffer(zeros: Self.height * Self.width)
   }

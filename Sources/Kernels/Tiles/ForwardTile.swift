@@ -26,6 +26,8 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   var visiblePanels: [Range<Int>]
   /// What the pattern adds to one register tile.
   let bias: AlignedBuffer<Float>
+  /// What the pattern says of the tile of keys that is taken in.
+  private var edges = EdgeCoverage()
 
   init(shape: AttentionShape) {
     headDim = shape.headDim
@@ -114,40 +116,67 @@ struct ForwardTile<Element: Factor>: ~Copyable {
 
   /// Pass 1 under a mask: register tiles that are hidden cost nothing, and only those on an edge
   /// of the visible region ask the pattern for a bias.
+  ///
+  /// Most groups of rows see all of a tile, or nothing, and the pattern is asked about that first.
+  /// What it hides is hidden last, so that a rule never meets it.
   @unsafe
   private mutating func computeScores(
     _ tile: borrowing KeyTile<Element>, _ mask: TileMask, _ rule: TileRule?
   ) {
-    for group in 0..<groups { visiblePanels[group] = 0..<0 }
-    for panel in 0..<tile.panelCount {
-      let columns =
-        panel * TileSizes.panelWidth..<min((panel + 1) * TileSizes.panelWidth, tile.count)
-      let keys = mask.keys.slice(columns)
+    let panels = tile.panelCount
+    for group in 0..<groups {
+      visiblePanels[group] = 0..<0
+      edges.ofGroups[group] = mask.coverage(keys: 0..<tile.count, queries: rows(of: group))
+    }
+    for panel in 0..<panels {
       for group in 0..<groups {
-        let groupRows =
-          group * TileSizes.registerRows..<min((group + 1) * TileSizes.registerRows, rows)
-        let queries = mask.queries.slice(groupRows)
-        let coverage = mask.pattern.coverage(keys: keys, queries: queries)
-        if coverage == .none {
-          unsafe hideScores(panel: panel, group: group)
-          continue
+        var coverage = edges.ofGroups[group]
+        if coverage == .none { continue }
+        if coverage == .some {
+          coverage = mask.coverage(keys: keys(of: panel, in: tile), queries: rows(of: group))
+          edges.ofTiles[group * EdgeCoverage.panels + panel] = coverage
+          if coverage == .none { continue }
         }
         let seen = visiblePanels[group]
         visiblePanels[group] = (seen.isEmpty ? panel : seen.lowerBound)..<panel + 1
         unsafe computeScores(tile, panel: panel, group: group)
-        if let rule {
-          unsafe rule.apply(
-            to: scoreTile(panel: panel, group: group), stride: TileSizes.scoreStride,
-            keys: columns, queries: groupRows)
-        }
-        if coverage == .some || mask.pattern.hasBias {
+      }
+    }
+    for group in 0..<groups where !visiblePanels[group].isEmpty {
+      let seen = visiblePanels[group]
+      if let rule {
+        let keys =
+          seen.lowerBound
+          * TileSizes.panelWidth..<min(seen.upperBound * TileSizes.panelWidth, tile.count)
+        unsafe rule.apply(
+          to: scoreTile(panel: seen.lowerBound, group: group), stride: TileSizes.scoreStride,
+          keys: keys, queries: rows(of: group))
+      }
+      let isEdge = edges.ofGroups[group] == .some
+      guard isEdge || mask.pattern.hasBias else { continue }
+      for panel in seen {
+        let coverage = isEdge ? edges.ofTiles[group * EdgeCoverage.panels + panel] : .all
+        if coverage == .none {
+          unsafe hideScores(panel: panel, group: group)
+        } else if coverage == .some || mask.pattern.hasBias {
           unsafe mask.addBias(
-            to: scoreTile(panel: panel, group: group), stride: TileSizes.scoreStride, keys: keys,
-            queries: queries, scratch: bias)
+            to: scoreTile(panel: panel, group: group), stride: TileSizes.scoreStride,
+            keys: mask.keys.slice(keys(of: panel, in: tile)),
+            queries: mask.queries.slice(rows(of: group)), scratch: bias)
         }
       }
     }
     unsafe hideScoresPastEnd(of: tile)
+  }
+
+  /// The rows of a group.
+  private func rows(of group: Int) -> Range<Int> {
+    group * TileSizes.registerRows..<min((group + 1) * TileSizes.registerRows, rows)
+  }
+
+  /// The keys of a panel.
+  private func keys(of panel: Int, in tile: borrowing KeyTile) -> Range<Int> {
+    panel * TileSizes.panelWidth..<min((panel + 1) * TileSizes.panelWidth, tile.count)
   }
 
   @unsafe @inline(__always)

@@ -8,6 +8,12 @@ struct TileMask {
   let queries: PositionRange
   let head: Int
 
+  /// How much some rows see of some keys of the tile.
+  @inline(__always)
+  func coverage(keys columns: Range<Int>, queries rows: Range<Int>) -> Coverage {
+    pattern.coverage(keys: keys.slice(columns), queries: queries.slice(rows))
+  }
+
   /// Adds what the pattern says, converted to base 2, to one register tile of scores.
   ///
   /// - Parameters:
@@ -28,5 +34,22 @@ struct TileMask {
         unsafe scores[row * stride + key] += bias[row * keys.count + key] * log2OfE
       }
     }
+  }
+}
+
+/// What a pattern says of a tile: of each group of rows over all keys, and where that is partial of
+/// each register tile.
+struct EdgeCoverage {
+  /// Register tiles of a group.
+  @inline(__always) static var panels: Int { TileSizes.keys / TileSizes.panelWidth }
+
+  var ofGroups: [Coverage]
+  /// `[groups][panels]`.
+  var ofTiles: [Coverage]
+
+  init() {
+    let groups = TileSizes.queries / TileSizes.registerRows
+    ofGroups = Array(repeating: .none, count: groups)
+    ofTiles = Array(repeating: .none, count: groups * Self.panels)
   }
 }

@@ -10,7 +10,7 @@ public import Tensors
 /// The keys that a sampled row sees are listed branch by branch, read from the source again, and
 /// weighed in `Double` by one softmax to whose scores the logarithm of the number of shared
 /// branches is added. Nothing that the operator has touched is used but its result.
-public struct DilatedSampleCheck {
+public struct DilatedSampleCheck: Sendable {
   /// A branch as the oracle has it.
   struct Branch {
     let length: Int
@@ -30,6 +30,7 @@ public struct DilatedSampleCheck {
   private let shape: AttentionShape
   private let tokens: Int
   private let scale: Double
+  private let team: ThreadTeam
   /// In ascending order.
   private let samples: [Sample]
 
@@ -44,8 +45,14 @@ public struct DilatedSampleCheck {
   /// last segment, and, by a hash of the seed, rows anywhere and rows that a branch selects: of
   /// high rates those would hardly ever be met by chance.
   ///
-  /// - Parameter rows: the most to check.
-  public init(of attention: StreamedDilatedAttention, rows: Int = 64, seed: UInt64 = 0) {
+  /// - Parameters:
+  ///   - rows: the most to check.
+  ///   - team: computes.
+  public init(
+    of attention: StreamedDilatedAttention, rows: Int = 64, seed: UInt64 = 0,
+    team: ThreadTeam = ThreadTeam(threads: 1)
+  ) {
+    self.team = team
     let pattern = attention.pattern
     let heads = pattern.queryHeads
     shape = attention.shape
@@ -81,16 +88,26 @@ public struct DilatedSampleCheck {
     k: some TokenRows, v: some TokenRows
   ) throws -> Finding {
     var finding = Finding()
-    for sample in samples where positions.contains(sample.position) {
+    let samples = samples.filter { positions.contains($0.position) }
+    // Each head of a row is a unit.
+    let rows = try team.map(samples.count * shape.queryHeads) { index in
+      let (number, head) = index.quotientAndRemainder(dividingBy: shape.queryHeads)
+      let position = samples[number].position
+      let query = try q.rows(
+        batch: samples[number].batch, tokens: PositionRange(position..<position + 1)
+      ).map(Double.init)
+      var largestScore = 0.0
+      let row = try row(
+        samples[number], head: head, query: query.vector(head, count: shape.headDim), k: k, v: v,
+        largestScore: &largestScore)
+      return (row: row, largestScore: largestScore)
+    }
+    finding.largestScore = rows.map(\.largestScore).max() ?? 0
+    for (number, sample) in samples.enumerated() {
       finding.rows += 1
       let token = sample.position - positions.start
-      let query = try q.rows(
-        batch: sample.batch, tokens: PositionRange(sample.position..<sample.position + 1)
-      ).map(Double.init)
       for head in 0..<shape.queryHeads {
-        let expected = try row(
-          sample, head: head, query: query.vector(head, count: shape.headDim), k: k, v: v,
-          largestScore: &finding.largestScore)
+        let expected = rows[number * shape.queryHeads + head].row
         let first =
           ((sample.batch * positions.count + token) * shape.queryHeads + head) * shape.valueHeadDim
         for (column, value) in expected.output.enumerated() {

@@ -39,7 +39,9 @@ final class DilatedBackwardPass: DilatedPass {
     let block: QueryBlock
     var gradient: QueryGradient
 
-    init(shape: AttentionShape, queries: [PositionRange], _ memory: ReusedMemory) {
+    init(
+      shape: AttentionShape, queries: [PositionRange], _ memory: ReusedMemory, _ team: ThreadTeam
+    ) {
       let tokens = queries.reduce(0) { $0 + $1.count }
       blockMemory = memory.take(
         QueryBlock.byteCount(tokens: tokens, shape: shape, pass: .backward))
@@ -48,7 +50,7 @@ final class DilatedBackwardPass: DilatedPass {
         shape: shape, runs: queries, pass: .backward, memory: blockMemory.bytes)
       gradient = unsafe QueryGradient(
         shape: shape, tokens: tokens, memory: gradientMemory.bytes)
-      gradient.clear()
+      gradient.clear(team: team)
     }
   }
 
@@ -92,10 +94,10 @@ final class DilatedBackwardPass: DilatedPass {
     if step.isFirst {
       let first = unsafe worker.address
       plan.writeQueries(
-        [queries, outputGradient] + statistics, of: step, heldBy: rank, to: worker)
+        [queries, outputGradient] + statistics, of: step, heldBy: rank, to: worker, team)
       if let branchOutputs { unsafe replaceDeltas(in: first, outputs: branchOutputs[step.task]) }
     }
-    plan.writeKeys([keys, values], of: step, heldBy: rank, to: worker)
+    plan.writeKeys([keys, values], of: step, heldBy: rank, to: worker, team)
   }
 
   /// Computes `Δ = Σ do ∘ o` with the outputs of one branch, in the rows of a message.
@@ -106,12 +108,15 @@ final class DilatedBackwardPass: DilatedPass {
     let rows = outputs.count / width
     let gradients = unsafe message + rows * headDim
     let deltas = unsafe gradients + rows * (width + 2)
-    for row in 0..<rows {
-      var sum: Float = 0
-      for column in row * width..<(row + 1) * width {
-        unsafe sum += gradients[column] * outputs[column]
+    nonisolated(unsafe) let (read, write) = unsafe (gradients, deltas)
+    team.forEachPart(of: rows, cost: 2 * width) { part in
+      for row in part {
+        var sum: Float = 0
+        for column in row * width..<(row + 1) * width {
+          unsafe sum += read[column] * outputs[column]
+        }
+        unsafe write[row] = sum
       }
-      unsafe deltas[row] = sum
     }
   }
 
@@ -119,7 +124,7 @@ final class DilatedBackwardPass: DilatedPass {
     _ step: DilatedStep, homes: [MessageCursor], results: [MessageCursor],
     poll: (_ scores: Int) -> Void
   ) {
-    let rows = DilatedRows(plan: plan, step: step)
+    let rows = DilatedRows(plan: plan, step: step, team: team)
     var state = current.take() ?? start(step, rows, homes)
     let blockMemory = memory.take(rows.blockByteCount)
     let block = unsafe rows.block(from: homes, memory: blockMemory.bytes)
@@ -145,7 +150,7 @@ final class DilatedBackwardPass: DilatedPass {
   private func start(
     _ step: DilatedStep, _ rows: DilatedRows, _ homes: [MessageCursor]
   ) -> Current {
-    let state = Current(shape: rows.shape, queries: step.task.queries, memory)
+    let state = Current(shape: rows.shape, queries: step.task.queries, memory, team)
     let grids =
       unsafe [state.block.queryGrid, state.block.outputGradientGrid]
       + state.block.statisticGrids
@@ -158,13 +163,15 @@ final class DilatedBackwardPass: DilatedPass {
     if step.isLast {
       plan.forEachQuery(of: step, heldBy: rank) { batch, held in
         unsafe queryGradients.add(
-          batch: batch, tokens: held.tokens, heads: family.queryHeads, from: &worker.source)
+          batch: batch, tokens: held.tokens, heads: family.queryHeads, from: &worker.source,
+          team: team)
       }
     }
     for grid in keyGradients {
       plan.forEachKey(of: step, heldBy: rank) { batch, held in
         unsafe grid.add(
-          batch: batch, tokens: held.tokens, heads: family.kvHeads, from: &worker.source)
+          batch: batch, tokens: held.tokens, heads: family.kvHeads, from: &worker.source,
+          team: team)
       }
     }
   }

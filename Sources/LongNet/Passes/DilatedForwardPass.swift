@@ -55,15 +55,15 @@ final class DilatedForwardPass: DilatedPass {
   }
 
   func write(_ step: DilatedStep, to worker: MessageCursor) {
-    if step.isFirst { plan.writeQueries([queries], of: step, heldBy: rank, to: worker) }
-    plan.writeKeys([keys, values], of: step, heldBy: rank, to: worker)
+    if step.isFirst { plan.writeQueries([queries], of: step, heldBy: rank, to: worker, team) }
+    plan.writeKeys([keys, values], of: step, heldBy: rank, to: worker, team)
   }
 
   func compute(
     _ step: DilatedStep, homes: [MessageCursor], results: [MessageCursor],
     poll: (_ scores: Int) -> Void
   ) {
-    let rows = DilatedRows(plan: plan, step: step)
+    let rows = DilatedRows(plan: plan, step: step, team: team)
     var state = current.take() ?? start(step, rows, homes)
     let blockMemory = memory.take(rows.blockByteCount)
     let block = unsafe rows.block(from: homes, memory: blockMemory.bytes)

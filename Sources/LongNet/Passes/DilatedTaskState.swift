@@ -29,7 +29,7 @@ struct DilatedTaskState: ~Copyable {
     queries = unsafe QueryBlock(
       shape: shape, runs: runs, pass: .forward, memory: blockMemory.bytes)
     partial = unsafe ForwardPartial(shape: shape, tokens: tokens, memory: partialMemory.bytes)
-    partial.clear()
+    partial.clear(team: computation.team)
   }
 
   /// Takes a block of keys into account.

@@ -7,11 +7,14 @@ struct DilatedRows {
   private let plan: DilatedPlan
   private let step: DilatedStep
   private let family: DilatedFamily
+  private let team: ThreadTeam
   /// The dense problem.
   let shape: AttentionShape
 
-  init(plan: DilatedPlan, step: DilatedStep) {
+  /// - Parameter team: gathers and packs.
+  init(plan: DilatedPlan, step: DilatedStep, team: ThreadTeam) {
     self.plan = plan
+    self.team = team
     self.step = step
     family = plan.families[step.task.family]
     shape = family.shape(segments: step.task.segments.count, of: plan.shape)
@@ -27,7 +30,7 @@ struct DilatedRows {
     forEachQuery { rank, sequence, rows in
       unsafe grid.write(
         batch: sequence, tokens: rows, heads: Array(0..<shape.queryHeads),
-        from: &homes[rank].source)
+        from: &homes[rank].source, team: team)
     }
   }
 
@@ -46,10 +49,10 @@ struct DilatedRows {
     var block = unsafe KeyValueBlock(
       shape: shape, elementType: .f32, runs: [PositionRange(step.keys)], memory: memory)
     forEachKeyRun(homes, width: shape.headDim) { rows, sequence, first in
-      block.packKeys(rows, batch: sequence, run: 0, from: first)
+      block.packKeys(rows, batch: sequence, run: 0, from: first, team: team)
     }
     forEachKeyRun(homes, width: shape.valueHeadDim) { rows, sequence, first in
-      block.packValues(rows, batch: sequence, run: 0, from: first)
+      block.packValues(rows, batch: sequence, run: 0, from: first, team: team)
     }
     return block
   }
@@ -75,7 +78,7 @@ struct DilatedRows {
     forEachQuery { rank, sequence, rows in
       unsafe grid.read(
         batch: sequence, tokens: rows, heads: Array(0..<shape.queryHeads),
-        to: &results[rank].address)
+        to: &results[rank].address, team: team)
     }
   }
 
@@ -83,7 +86,8 @@ struct DilatedRows {
   func sendKeys(_ grid: RowGrid, to results: [MessageCursor]) {
     forEachKey { rank, sequence, rows in
       unsafe grid.read(
-        batch: sequence, tokens: rows, heads: Array(0..<shape.kvHeads), to: &results[rank].address)
+        batch: sequence, tokens: rows, heads: Array(0..<shape.kvHeads),
+        to: &results[rank].address, team: team)
     }
   }
 

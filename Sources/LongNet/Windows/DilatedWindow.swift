@@ -10,15 +10,17 @@ struct DilatedWindow: ~Copyable {
   private let keys: WindowRows
   private let values: WindowRows
   private var merger: OutputMerger
+  private let team: ThreadTeam
 
   /// Reads the rows of the window.
   init(
     _ positions: PositionRange, shape: AttentionShape, q: any TokenRows, k: any TokenRows,
-    v: any TokenRows
+    v: any TokenRows, team: ThreadTeam
   ) throws {
-    let queries = try q.read(shard: [positions])
-    let keys = try WindowRows(positions, of: k)
-    let values = try WindowRows(positions, of: v)
+    let queries = try q.read(shard: [positions], team: team)
+    let keys = try WindowRows(positions, of: k, team: team)
+    let values = try WindowRows(positions, of: v, team: team)
+    self.team = team
     self.positions = positions
     self.shape = shape
     self.queries = queries
@@ -26,7 +28,7 @@ struct DilatedWindow: ~Copyable {
     self.values = values
     merger = OutputMerger(
       batch: shape.batch, tokens: positions.count, heads: shape.queryHeads,
-      valueHeadDim: shape.valueHeadDim)
+      valueHeadDim: shape.valueHeadDim, team: team)
   }
 
   /// Gathers the queries of a task, `[segments, queries, heads, headDim]`.
@@ -40,7 +42,8 @@ struct DilatedWindow: ~Copyable {
     let runs = queryRuns(of: task, family)
     for batch in 0..<shape.batch {
       for tokens in runs {
-        unsafe grid.read(batch: batch, tokens: tokens, heads: family.queryHeads, to: &address)
+        unsafe grid.read(
+          batch: batch, tokens: tokens, heads: family.queryHeads, to: &address, team: team)
       }
     }
     return tensor
@@ -51,7 +54,8 @@ struct DilatedWindow: ~Copyable {
     var block = KeyValueBlock(
       shape: family.shape(segments: step.task.segments.count, of: shape), elementType: .f32,
       runs: [PositionRange(step.keys)])
-    block.pack(keys: try gather(keys, step, family), values: try gather(values, step, family))
+    block.pack(
+      keys: try gather(keys, step, family), values: try gather(values, step, family), team: team)
     return block
   }
 
@@ -86,7 +90,7 @@ struct DilatedWindow: ~Copyable {
     let heads = Array(family.queryHeads.indices)
     for sequence in 0..<sequences {
       unsafe grid.read(
-        batch: sequence, tokens: PositionRange(0..<tokens), heads: heads, to: &address)
+        batch: sequence, tokens: PositionRange(0..<tokens), heads: heads, to: &address, team: team)
     }
     var outputAddress = unsafe UnsafePointer(output.o.unsafeBaseAddress)
     var lseAddress = unsafe UnsafePointer(lse.unsafeBaseAddress)

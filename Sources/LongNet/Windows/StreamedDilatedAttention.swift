@@ -165,7 +165,7 @@ public struct StreamedDilatedAttention {
       "tensors of another problem")
     let positions = positions(ofWindow: index)
     let start = ContinuousClock.now
-    var window = try DilatedWindow(positions, shape: shape, q: q, k: k, v: v)
+    var window = try DilatedWindow(positions, shape: shape, q: q, k: k, v: v, team: team)
     timing.reading += .now - start
 
     let steps = DilatedSteps(shape: shape, families: families)
@@ -181,7 +181,7 @@ public struct StreamedDilatedAttention {
         timing.reading += computingStart - readingStart
         timing.computing += .now - computingStart
         if step.isLast {
-          window.merge(state.partial.output(), of: step.task, family)
+          window.merge(state.partial.output(team: team), of: step.task, family)
         } else {
           current = consume state
         }
@@ -198,7 +198,8 @@ public struct StreamedDilatedAttention {
       shape: family.shape(segments: task.segments.count, of: shape), scale: scale,
       pattern: pattern.isCausal ? CausalPattern() : FullPattern(), team: team)
     var state = DilatedTaskState(computation, queries: task.queries, memory)
-    state.queries.load(QueryShard(window.queries(of: task, family), runs: task.queries))
+    state.queries.load(
+      QueryShard(window.queries(of: task, family), runs: task.queries), team: team)
     return state
   }
 }

@@ -7,12 +7,14 @@ struct WindowRows: ~Copyable {
   private let positions: PositionRange
   private let source: any TokenRows
   private let tensor: Tensor<Float>
+  private let team: ThreadTeam
 
   /// Reads the rows of the window.
-  init(_ positions: PositionRange, of source: any TokenRows) throws {
+  init(_ positions: PositionRange, of source: any TokenRows, team: ThreadTeam) throws {
     self.positions = positions
     self.source = source
-    tensor = try source.read(shard: [positions])
+    self.team = team
+    tensor = try source.read(shard: [positions], team: team)
   }
 
   /// Numbers of a row of one head.
@@ -36,7 +38,7 @@ struct WindowRows: ~Copyable {
       let tokens = PositionRange(
         start: inside.start - positions.start, stride: inside.stride, count: inside.count)
       unsafe RowGrid(tokensFirst: tensor).read(
-        batch: batch, tokens: tokens, heads: heads, to: &memory)
+        batch: batch, tokens: tokens, heads: heads, to: &memory, team: team)
     }
     unsafe try readSource(
       batch: batch, wanted.slice(last..<wanted.count), heads: heads, to: &memory)
@@ -50,9 +52,9 @@ struct WindowRows: ~Copyable {
     if wanted.isEmpty { return }
     var rows = Tensor<Float>(zeros: [1, wanted.count, tensor.shape[2], width])
     var numbers = rows.mutableSpan
-    try source.read(batch: batch, tokens: wanted, into: &numbers)
+    try source.read(batch: batch, tokens: wanted, into: &numbers, team: team)
     unsafe RowGrid(tokensFirst: rows).read(
-      batch: 0, tokens: PositionRange(0..<wanted.count), heads: heads, to: &memory)
+      batch: 0, tokens: PositionRange(0..<wanted.count), heads: heads, to: &memory, team: team)
   }
 
   /// How many positions lie below a bound.

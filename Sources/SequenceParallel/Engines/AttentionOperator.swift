@@ -79,7 +79,9 @@ extension DistributedAttention: AttentionOperator {
   ///   - values: `[batch, keyTokens, kvHeads, valueHeadDim]`.
   /// - Throws: what a source throws, and ``WireRangeError``.
   public mutating func load(keys: some TokenRows, values: some TokenRows) throws {
-    let (problem, rank) = (problem, rank)
-    try withOwnBlock { try problem.load(keys: keys, values: values, rank: rank, into: &$0) }
+    let (problem, rank, team) = (problem, rank, team)
+    try withOwnBlock {
+      try problem.load(keys: keys, values: values, rank: rank, into: &$0, team: team)
+    }
   }
 }

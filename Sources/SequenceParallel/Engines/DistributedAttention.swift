@@ -27,7 +27,7 @@ public struct DistributedAttention: ~Copyable {
   /// This rank.
   let rank: Int
   private let engine: any AttentionEngine
-  private let team: ThreadTeam
+  let team: ThreadTeam
 
   /// How a computation runs, apart from what it computes.
   public struct Options {

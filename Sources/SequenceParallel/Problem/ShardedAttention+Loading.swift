@@ -32,22 +32,22 @@ extension ShardedAttention {
   ///   - valueSource: `[batch, keyTokens, kvHeads, valueHeadDim]`.
   ///   - rank: whose shard.
   ///   - block: a block of the rank's keys, to be filled.
-  ///   - team: packs.
+  ///   - team: reads and packs.
   /// - Throws: what a source throws, and ``WireRangeError``.
   public func load(
     keys keySource: some TokenRows, values valueSource: some TokenRows, rank: Int,
     into block: inout KeyValueBlock, team: ThreadTeam = ThreadTeam(threads: 1)
   ) throws {
-    try forEachPiece(of: keySource, "k", rank: rank) { rows, batch, run, start in
+    try forEachPiece(of: keySource, "k", rank: rank, team) { rows, batch, run, start in
       block.packKeys(rows, batch: batch, run: run, from: start, team: team)
     }
-    try forEachPiece(of: valueSource, "v", rank: rank) { rows, batch, run, start in
+    try forEachPiece(of: valueSource, "v", rank: rank, team) { rows, batch, run, start in
       block.packValues(rows, batch: batch, run: run, from: start, team: team)
     }
   }
 
   private func forEachPiece(
-    of source: some TokenRows, _ name: String, rank: Int,
+    of source: some TokenRows, _ name: String, rank: Int, _ team: ThreadTeam,
     _ body: (_ rows: Span<Float>, _ batch: Int, _ run: Int, _ start: Int) -> Void
   ) throws {
     let bytesPerToken = source.rowLength * MemoryLayout<Float>.stride
@@ -60,7 +60,7 @@ extension ShardedAttention {
           let count = tokens.count * source.rowLength
           var all = piece.mutableSpan
           var rows = all.part(0..<count)
-          try source.read(batch: batch, tokens: tokens, into: &rows)
+          try source.read(batch: batch, tokens: tokens, into: &rows, team: team)
           try checkRange(of: rows.span, name, source.shape, batch: batch, tokens: tokens)
           body(rows.span, batch, run, start)
         }

@@ -57,8 +57,10 @@ extension ShardedProblem {
   /// Reads a rank's own queries.
   ///
   /// - Parameter source: `[batch, tokens, queryHeads, headDim]`.
-  public func loadQueries(_ source: some TokenRows, rank: Int) throws -> QueryShard {
+  public func loadQueries(
+    _ source: some TokenRows, rank: Int, team: ThreadTeam = ThreadTeam(threads: 1)
+  ) throws -> QueryShard {
     let runs = queries.shards[rank]
-    return QueryShard(try source.read(shard: runs), runs: runs)
+    return QueryShard(try source.read(shard: runs, team: team), runs: runs)
   }
 }

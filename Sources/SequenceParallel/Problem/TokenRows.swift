@@ -1,10 +1,11 @@
+public import Attention
 public import Tensors
 
 /// A tensor `[batch, tokens, heads, headDim]` whose rows can be read anywhere, a few at a time: a
 /// file, a generator, memory.
 ///
-/// No rank ever reads more than its own shard.
-public protocol TokenRows {
+/// No rank ever reads more than its own shard. Several threads may read at a time.
+public protocol TokenRows: Sendable {
   /// `[batch, tokens, heads, headDim]`.
   var shape: Shape { get }
 
@@ -22,27 +23,49 @@ extension TokenRows {
   /// Elements of the row of one token: heads times head dim.
   public var rowLength: Int { shape[2] * shape[3] }
 
+  /// Reads the rows of some tokens of one sequence by several threads.
+  ///
+  /// - Parameters:
+  ///   - batch: the sequence.
+  ///   - tokens: global positions.
+  ///   - numbers: `[tokens.count, heads, headDim]`.
+  ///   - team: reads.
+  /// - Throws: what the source throws, for the first rows that it refuses.
+  public func read(
+    batch: Int, tokens: PositionRange, into numbers: inout MutableSpan<Float>, team: ThreadTeam
+  ) throws {
+    // Long enough for a system call, and to be in cache when it is widened and checked.
+    try team.forEachPart(of: &numbers, rowLength: rowLength, partLength: 1 << 16) { part, rows in
+      try read(batch: batch, tokens: tokens.slice(rows), into: &part)
+    }
+  }
+
   /// Reads the rows of a shard.
   ///
   /// - Returns: `[batch, tokens of the shard, heads, headDim]`, in the order of the runs.
-  public func read(shard runs: [PositionRange]) throws -> Tensor<Float> {
+  public func read(
+    shard runs: [PositionRange], team: ThreadTeam = ThreadTeam(threads: 1)
+  ) throws -> Tensor<Float> {
     let tokens = runs.reduce(0) { $0 + $1.count }
     var tensor = Tensor<Float>(zeros: [shape[0], tokens, shape[2], shape[3]])
     var numbers = tensor.mutableSpan
-    try read(shard: runs, into: &numbers)
+    try read(shard: runs, into: &numbers, team: team)
     return tensor
   }
 
   /// Reads the rows of a shard into memory that is there.
   ///
   /// - Parameter numbers: `[batch, tokens of the shard, heads, headDim]`.
-  public func read(shard runs: [PositionRange], into numbers: inout MutableSpan<Float>) throws {
+  public func read(
+    shard runs: [PositionRange], into numbers: inout MutableSpan<Float>,
+    team: ThreadTeam = ThreadTeam(threads: 1)
+  ) throws {
     var start = 0
     for batch in 0..<shape[0] {
       for run in runs {
         let end = start + run.count * rowLength
         var part = numbers.part(start..<end)
-        try read(batch: batch, tokens: run, into: &part)
+        try read(batch: batch, tokens: run, into: &part, team: team)
         start = end
       }
     }

@@ -10,7 +10,7 @@ import Tensors
 /// rank reads its own keys and values again and computes the row over them in `Double`; the parts
 /// are combined, and the owner compares. Nothing that the kernels have touched is used but the
 /// result itself, and no rank holds more than a piece of the sequence.
-public struct SampledCheck {
+public struct SampledCheck: Sendable {
   /// What the check found, on every rank the same.
   public struct Finding: Hashable, Sendable {
     /// Rows that were compared, each with all of its heads.
@@ -33,7 +33,9 @@ public struct SampledCheck {
 
   private let attention: any ShardedProblem
   private let scoreRule: (any ReferenceScoreRule)?
-  private let bias: (_ query: Int, _ key: Int, _ head: Int) -> Double
+  private let positions: ReferencePositions?
+  private let bias: @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
+  private let team: ThreadTeam
   let samples: [SampledToken]
 
   /// Chooses the rows to check: the ends of the sequences, and others spread by a fixed hash.
@@ -42,17 +44,22 @@ public struct SampledCheck {
   ///   - attention: the problem that was solved.
   ///   - rows: the most rows to check.
   ///   - scoreRule: the twin of the problem's score rule; nil if it has none.
+  ///   - positions: what turns queries and keys of the sources; nil if nothing does.
+  ///   - team: computes this rank's part.
   ///   - bias: the mask as a plain function, added to the score: 0, a bias, or −∞.
   public init(
     of attention: some ShardedProblem, rows: Int = 32,
-    scoreRule: (any ReferenceScoreRule)? = nil,
-    bias: @escaping (_ query: Int, _ key: Int, _ head: Int) -> Double
+    scoreRule: (any ReferenceScoreRule)? = nil, positions: ReferencePositions? = nil,
+    team: ThreadTeam = ThreadTeam(threads: 1),
+    bias: @escaping @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
   ) {
     precondition(
       (scoreRule == nil) == (attention.scoreRule == nil), "the oracle has another score rule")
     self.attention = attention
     self.scoreRule = scoreRule
+    self.positions = positions
     self.bias = bias
+    self.team = team
     samples = SampledToken.choose(
       rows: rows, batch: attention.shape.batch, tokens: attention.queries.tokens)
   }
@@ -71,6 +78,7 @@ public struct SampledCheck {
     _ output: borrowing AttentionOutput, q: some TokenRows, k: some TokenRows, v: some TokenRows,
     on world: borrowing Communicator
   ) throws -> Finding {
+    let (q, k) = (positions?.queries(q) ?? q, positions?.keys(k) ?? k)
     var (o, lse) = (RelativeError(), RelativeError())
     var (wireO, wireLSE) = (RelativeError(), RelativeError())
     let rounding = attention.inputRounding
@@ -159,6 +167,14 @@ public struct SampledCheck {
   /// a value.
   private var partLength: Int { attention.shape.valueHeadDim + 3 }
 
+  /// Rows over a piece of keys, `[positions][queryHeads]`.
+  private struct PieceRows: Sendable {
+    let results: [ReferenceRow.Result]
+    /// Largest magnitudes.
+    let largestScores: [Double]
+    let largestValues: [Double]
+  }
+
   /// The sampled rows over this rank's keys, `[positions][queryHeads][partLength]`.
   private func ownPart(
     _ queries: [[Double]], batch: Int, positions: [Int], k: some TokenRows, v: some TokenRows,
@@ -166,11 +182,13 @@ public struct SampledCheck {
   ) throws -> [Double] {
     let (shape, scale) = (attention.shape, attention.scale)
     let pieces = attention.keys.pieces(of: rank, rowLength: max(k.rowLength, v.rowLength))
-    var results = Array(
-      repeating: [ReferenceRow.Result](), count: positions.count * shape.queryHeads)
-    var largestScores = [Double](repeating: 0, count: results.count)
-    var largestValues = largestScores
-    for (tokens, _) in pieces {
+    let rowCount = positions.count * shape.queryHeads
+    // Each piece of keys is read and gone through by one thread.
+    let parts = try team.map(pieces.count) { piece in
+      let tokens = pieces[piece].tokens
+      var results: [ReferenceRow.Result] = []
+      var largestScores = [Double](repeating: 0, count: rowCount)
+      var largestValues = largestScores
       let keys = rounding.keys(
         try k.rows(batch: batch, tokens: tokens), columns: shape.headDim)
       let values = rounding.keys(
@@ -194,14 +212,20 @@ public struct SampledCheck {
             largestValues[index] = value.reduce(largestValues[index]) { max($0, abs($1)) }
             reference.add(score: score, value: value)
           }
-          results[index].append(reference.result)
+          results.append(reference.result)
         }
       }
+      return PieceRows(
+        results: results, largestScores: largestScores, largestValues: largestValues)
     }
-    return results.indices.flatMap { index in
+    func largest(_ numbers: KeyPath<PieceRows, [Double]>, _ row: Int) -> Double {
+      parts.map { $0[keyPath: numbers][row] }.max() ?? 0
+    }
+    return (0..<rowCount).flatMap { row in
       let whole = ReferenceRow.combine(
-        results[index] + [ReferenceRow(valueHeadDim: shape.valueHeadDim).result])
-      return whole.output + [whole.logSumExp, largestScores[index], largestValues[index]]
+        parts.map { $0.results[row] } + [ReferenceRow(valueHeadDim: shape.valueHeadDim).result])
+      return whole.output
+        + [whole.logSumExp, largest(\.largestScores, row), largest(\.largestValues, row)]
     }
   }
 

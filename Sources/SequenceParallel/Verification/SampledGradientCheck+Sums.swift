@@ -21,10 +21,12 @@ extension SampledGradientCheck {
   ) throws -> (dq: [Double], sizes: [Double]) {
     let (shape, scale) = (attention.shape, attention.scale)
     let rounding = attention.inputRounding
-    var dq = [Double](repeating: 0, count: rows.count * shape.headDim)
-    var sizes = dq
     let pieces = attention.keys.pieces(of: rank, rowLength: max(k.rowLength, v.rowLength))
-    for (tokens, _) in pieces {
+    // Each piece of keys is read and gone through by one thread.
+    let parts = try team.map(pieces.count) { piece in
+      let tokens = pieces[piece].tokens
+      var dq = [Double](repeating: 0, count: rows.count * shape.headDim)
+      var sizes = dq
       let keys = rounding.keys(
         try k.rows(batch: batch, tokens: tokens), columns: shape.headDim)
       let values = rounding.keys(
@@ -51,6 +53,13 @@ extension SampledGradientCheck {
             scale * abs(slope) * weight * size, times: key.magnitudes, to: index)
         }
       }
+      return (dq: dq, sizes: sizes)
+    }
+    var dq = [Double](repeating: 0, count: rows.count * shape.headDim)
+    var sizes = dq
+    for part in parts {
+      dq.add(1, times: part.dq[...], to: 0)
+      sizes.add(1, times: part.sizes[...], to: 0)
     }
     return (dq, sizes)
   }
@@ -94,19 +103,19 @@ extension SampledGradientCheck {
       let queries = rounding.rows(try q.rows(batch: batch, tokens: tokens).map(Double.init))
       let rowGradients = rounding.rows(
         try outputGradient.rows(batch: batch, tokens: tokens).map(Double.init))
-      for (token, position) in tokens.enumerated() {
-        for head in 0..<shape.queryHeads {
-          let kvHead = head * shape.kvHeads / shape.queryHeads
-          let query = queries.vector(token * shape.queryHeads + head, count: shape.headDim)
-          let rowGradient = rowGradients.vector(
-            token * shape.queryHeads + head, count: shape.valueHeadDim)
-          let own = localIndex + token
-          let outputRow = (batch * ownTokens + own) * shape.queryHeads + head
-          let row = (0..<shape.valueHeadDim).map {
-            Double(output.o.span[outputRow * shape.valueHeadDim + $0])
-          }
-          let delta = dot(rowGradient, row[...])
-          let lse = Double(output.lse.span[(batch * shape.queryHeads + head) * ownTokens + own])
+      let rowStatistics = statistics(
+        of: output, rowGradients, batch: batch, tokens: localIndex..<localIndex + tokens.count,
+        of: ownTokens)
+      // Each query head is a unit.
+      let parts = try team.map(shape.queryHeads) { head in
+        let kvHead = head * shape.kvHeads / shape.queryHeads
+        var part = KeyPart(
+          dk: [Double](repeating: 0, count: positions.count * shape.headDim),
+          dv: [Double](repeating: 0, count: positions.count * shape.valueHeadDim))
+        for (token, position) in tokens.enumerated() {
+          let row = token * shape.queryHeads + head
+          let query = queries.vector(row, count: shape.headDim)
+          let rowGradient = rowGradients.vector(row, count: shape.valueHeadDim)
           for sample in positions.indices {
             let added = bias(position, positions[sample], head)
             if added == -.infinity { continue }
@@ -115,24 +124,89 @@ extension SampledGradientCheck {
             let (plain, slope) = changed(
               scale * dot(query, key), batch, position, positions[sample], head)
             let score = plain + added
-            largestScore = max(largestScore, abs(score))
-            let weight = exp(score - lse)
+            part.largestScore = max(part.largestScore, abs(score))
+            let weight = exp(score - rowStatistics[row].lse)
             let scoreGradient =
-              scale * slope * weight * (dot(rowGradient, value) - delta)
-            dk.add(scoreGradient, times: query, to: sample * shape.kvHeads + kvHead)
-            dv.add(weight, times: rowGradient, to: sample * shape.kvHeads + kvHead)
+              scale * slope * weight * (dot(rowGradient, value) - rowStatistics[row].delta)
+            part.dk.add(scoreGradient, times: query, to: sample)
+            part.dv.add(weight, times: rowGradient, to: sample)
             if rounding.factorError == 0 { continue }
-            let size = productSize(rowGradient, value) + productSize(rowGradient, row[...])
-            sizes.dk.add(
-              scale * abs(slope) * weight * size, times: query.magnitudes,
-              to: sample * shape.kvHeads + kvHead)
-            sizes.dv.add(
-              weight, times: rowGradient.magnitudes, to: sample * shape.kvHeads + kvHead)
+            let size = productSize(rowGradient, value) + rowStatistics[row].deltaSize
+            part.dkSizes.add(
+              scale * abs(slope) * weight * size, times: query.magnitudes, to: sample)
+            part.dvSizes.add(weight, times: rowGradient.magnitudes, to: sample)
           }
+        }
+        return part
+      }
+      for (head, part) in parts.enumerated() {
+        let kvHead = head * shape.kvHeads / shape.queryHeads
+        largestScore = max(largestScore, part.largestScore)
+        for sample in positions.indices {
+          let index = sample * shape.kvHeads + kvHead
+          dk.add(1, times: part.dk.vector(sample, count: shape.headDim), to: index)
+          dv.add(1, times: part.dv.vector(sample, count: shape.valueHeadDim), to: index)
+          sizes.dk.add(1, times: part.dkSizes.vector(sample, count: shape.headDim), to: index)
+          sizes.dv.add(1, times: part.dvSizes.vector(sample, count: shape.valueHeadDim), to: index)
         }
       }
     }
     return KeyGradients(dk: dk, dv: dv, sizes: sizes, largestScore: largestScore)
+  }
+
+  /// What some queries of one head do to the sampled keys.
+  private struct KeyPart: Sendable {
+    /// `[positions][headDim]`.
+    var dk: [Double]
+    /// `[positions][valueHeadDim]`.
+    var dv: [Double]
+    /// The sums of the magnitudes of what they are the sums of.
+    var dkSizes: [Double]
+    var dvSizes: [Double]
+    var largestScore = 0.0
+
+    init(dk: [Double], dv: [Double]) {
+      self.dk = dk
+      self.dv = dv
+      dkSizes = dk
+      dvSizes = dv
+    }
+  }
+
+  /// The log-sum-exp and `Δ` of a row of the result.
+  private struct RowStatistics: Sendable {
+    let lse: Double
+    let delta: Double
+    /// The sum of the magnitudes of what `Δ` is the sum of.
+    let deltaSize: Double
+  }
+
+  /// Of some of a rank's tokens, `[tokens][queryHeads]`.
+  ///
+  /// - Parameters:
+  ///   - rowGradients: `do` of these tokens, `[tokens][queryHeads][valueHeadDim]`.
+  ///   - tokens: indices among the rank's.
+  ///   - ownTokens: how many the rank has.
+  private func statistics(
+    of output: borrowing AttentionOutput, _ rowGradients: [Double], batch: Int,
+    tokens: Range<Int>, of ownTokens: Int
+  ) -> [RowStatistics] {
+    let (heads, width) = (attention.shape.queryHeads, attention.shape.valueHeadDim)
+    var rows: [RowStatistics] = []
+    for (index, token) in tokens.enumerated() {
+      for head in 0..<heads {
+        let first = ((batch * ownTokens + token) * heads + head) * width
+        var (delta, deltaSize) = (0.0, 0.0)
+        for (d, gradient) in rowGradients.vector(index * heads + head, count: width).enumerated() {
+          let term = gradient * Double(output.o.span[first + d])
+          delta += term
+          deltaSize += abs(term)
+        }
+        let lse = Double(output.lse.span[(batch * heads + head) * ownTokens + token])
+        rows.append(RowStatistics(lse: lse, delta: delta, deltaSize: deltaSize))
+      }
+    }
+    return rows
   }
 
   /// A scaled score after the rule, and the derivative.

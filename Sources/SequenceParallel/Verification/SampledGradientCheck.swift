@@ -13,10 +13,12 @@ import Tensors
 /// are read from the sources again, and no rank holds more than a piece of the sequence. Inputs are
 /// rounded as the wire and the arithmetic round them, by plain code: the gradients are those of what
 /// has travelled and was computed with.
-public struct SampledGradientCheck {
+public struct SampledGradientCheck: Sendable {
   let attention: any ShardedProblem
   let scoreRule: (any ReferenceScoreRule)?
-  let bias: (_ query: Int, _ key: Int, _ head: Int) -> Double
+  let bias: @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
+  private let positions: ReferencePositions?
+  let team: ThreadTeam
   /// Knows the sampled queries and their exact rows.
   private let forward: SampledCheck
   private let keys: [SampledToken]
@@ -27,16 +29,21 @@ public struct SampledGradientCheck {
   ///   - attention: the problem that was solved.
   ///   - rows: the most queries to check, and the most keys.
   ///   - scoreRule: the twin of the problem's score rule; nil if it has none.
+  ///   - positions: what turns queries and keys of the sources; nil if nothing does.
+  ///   - team: computes this rank's part.
   ///   - bias: the mask as a plain function, added to the score: 0, a bias, or −∞.
   public init(
     of attention: some ShardedProblem, rows: Int = 16,
-    scoreRule: (any ReferenceScoreRule)? = nil,
-    bias: @escaping (_ query: Int, _ key: Int, _ head: Int) -> Double
+    scoreRule: (any ReferenceScoreRule)? = nil, positions: ReferencePositions? = nil,
+    team: ThreadTeam = ThreadTeam(threads: 1),
+    bias: @escaping @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
   ) {
     self.attention = attention
     self.scoreRule = scoreRule
     self.bias = bias
-    forward = SampledCheck(of: attention, rows: rows, scoreRule: scoreRule, bias: bias)
+    self.positions = positions
+    self.team = team
+    forward = SampledCheck(of: attention, rows: rows, scoreRule: scoreRule, team: team, bias: bias)
     keys = SampledToken.choose(
       rows: rows, batch: attention.shape.batch, tokens: attention.keys.tokens)
   }
@@ -62,6 +69,7 @@ public struct SampledGradientCheck {
     q: some TokenRows, k: some TokenRows, v: some TokenRows, outputGradient: some TokenRows,
     on world: borrowing Communicator
   ) throws -> SampledCheck.Finding {
+    let (q, k) = (positions?.queries(q) ?? q, positions?.keys(k) ?? k)
     var (dq, dk, dv) = (RelativeError(), RelativeError(), RelativeError())
     var largestScore = 0.0
     var sizes = (dq: 0.0, dk: 0.0, dv: 0.0)
@@ -91,12 +99,15 @@ public struct SampledGradientCheck {
         for (row, position) in keyPositions.enumerated() {
           let owner = attention.keys.owner(of: position)
           let token = owner.rank == world.rank ? owner.localIndex : nil
-          compare(
-            gradients.dk, expected.dk.vector(row, count: k.rowLength), &dk, batch: batch,
-            token: token)
-          compare(
-            gradients.dv, expected.dv.vector(row, count: v.rowLength), &dv, batch: batch,
-            token: token)
+          let row = (
+            dk: expected.dk.vector(row, count: k.rowLength),
+            dv: expected.dv.vector(row, count: v.rowLength)
+          )
+          let ofKey = positions.map {
+            $0.turnedBack(key: row.dk, headDim: attention.shape.headDim, at: position)[...]
+          }
+          compare(gradients.dk, ofKey ?? row.dk, &dk, batch: batch, token: token)
+          compare(gradients.dv, row.dv, &dv, batch: batch, token: token)
         }
       }
     }
@@ -139,8 +150,12 @@ public struct SampledGradientCheck {
     try world.allReduce(&expected.sizes, with: .sum)
     for (row, position) in positions.enumerated() {
       let owner = attention.queries.owner(of: position)
+      let row = expected.dq.vector(row, count: q.rowLength)
+      let ofQuery = self.positions.map {
+        $0.turnedBack(query: row, headDim: attention.shape.headDim, at: position)[...]
+      }
       compare(
-        gradients.dq, expected.dq.vector(row, count: q.rowLength), &dq, batch: batch,
+        gradients.dq, ofQuery ?? row, &dq, batch: batch,
         token: owner.rank == world.rank ? owner.localIndex : nil)
     }
     return (rows.largestScore, expected.sizes.max() ?? 0)

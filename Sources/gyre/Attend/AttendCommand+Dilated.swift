@@ -24,7 +24,7 @@ extension AttendCommand {
   }
 
   /// The closed form of dilated attention for the oracle, written out apart from the pattern.
-  func dilatedBias(_ input: AttentionInput) -> ((Int, Int, Int) -> Double)? {
+  func dilatedBias(_ input: AttentionInput) -> (@Sendable (Int, Int, Int) -> Double)? {
     guard let list = dilation.dilated else { return nil }
     let heads = input.shape.queryHeads
     let isGrouped = dilation.headOffset == .grouped
@@ -39,7 +39,8 @@ extension AttendCommand {
 
   /// Chooses the placement, and explains it if that is asked for.
   func place(
-    _ problem: ShardedDilatedAttention, _ topology: Topology, on world: borrowing Communicator
+    _ problem: ShardedDilatedAttention, _ topology: Topology, _ team: ThreadTeam,
+    on world: borrowing Communicator
   ) throws -> (placement: Placement, report: DilatedReport) {
     let choice: (placement: Placement, reason: String)
     let summary: PlacementSummary
@@ -49,7 +50,7 @@ extension AttendCommand {
         of: problem, placement: placement, gradients: gradients, on: world)
     } else {
       let speeds = try MeasuredSpeeds(
-        shape: problem.shape, team: ThreadTeam(threads: threads), topology: topology, on: world)
+        shape: problem.shape, team: team, topology: topology, on: world)
       let (cheapest, estimates) = try Placement.cheapest(
         for: problem, gradients: gradients, speeds: speeds, on: world)
       let times = estimates.map { "\($0.0) \(formatSeconds($0.seconds))" }
@@ -81,11 +82,11 @@ extension AttendCommand {
 
   /// Connects the ranks.
   func connect(
-    _ problem: ShardedDilatedAttention, _ placement: Placement, _ timeline: Timeline?,
-    on world: borrowing Communicator
+    _ problem: ShardedDilatedAttention, _ placement: Placement, _ team: ThreadTeam,
+    _ timeline: Timeline?, on world: borrowing Communicator
   ) throws -> DilatedAttention {
     var options = DilatedAttention.Options()
-    options.team = ThreadTeam(threads: threads)
+    options.team = team
     options.overlaps = overlap
     options.timeline = timeline
     options.gradients = gradients

@@ -19,7 +19,8 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     try input.requireSameFiles(on: world)
     let traceTarget = try world.agreed { try world.rank == 0 ? claimFiles() : nil }
     if world.rank == 0, let note = input.layoutNote { printError("gyre: \(note)") }
-    let plan = try plan(input, on: world)
+    let team = ThreadTeam(threads: try threading.count(on: world))
+    let plan = try plan(input, team, on: world)
     let problem = plan.problem
     let writer = try output.map {
       try OutputFile(
@@ -27,9 +28,17 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
         layout: files.layout, on: world)
     }
 
-    let result = try compute(plan, input, on: world)
-    try world.agreed { try checkOverflow(of: result, problem, rank: world.rank) }
-    let findings = try verify ? check(result, problem, input, on: world) : nil
+    let positions = try world.agreed {
+      try self.positions.positions(headDim: input.shape.headDim, keyTokens: input.keyTokens)
+    }
+    try requireSamePositions(positions, on: world)
+    let result = try compute(plan, input.turned(by: positions), team, on: world)
+      .turnedBack(by: positions, input, problem, rank: world.rank)
+    let computed = ContinuousClock.now
+    try world.agreed { try checkOverflow(of: result, problem, team, rank: world.rank) }
+    let findings =
+      try verify ? check(result, problem, input, positions, team, on: world) : nil
+    let checked = ContinuousClock.now
     if findings?.failure == nil {
       if let writer { try writer.write(result, of: problem, on: world) }
       if let timeline = result.timeline {
@@ -38,6 +47,8 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     }
     // Memory is asked for last, so that it speaks of the whole run.
     var own = result.report
+    own.checkSeconds = (checked - computed).inSeconds
+    if output != nil { own.writeSeconds = (ContinuousClock.now - checked).inSeconds }
     own.peakResidentBytes = ProcessMemory.peakResidentBytes
     let report = try RunReport.gather(
       own, plan: plan, options: self, findings: findings, on: world)
@@ -62,6 +73,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
   private func claimFiles() throws -> OutputTarget? {
     var files = RunFiles(settings: layers)
     try files.read(input, as: "the input")
+    try files.read(positions.ropeScaling?.path, as: "the file of --rope-scaling")
     for (path, option) in [(q, "--q"), (k, "--k"), (v, "--v"), (outputGradient, "--do")] {
       try files.read(path, as: option)
     }
@@ -76,7 +88,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
   /// Finds out how what is asked for is computed, and whether there is room for it, called by all
   /// ranks together.
   private func plan(
-    _ input: AttentionInput, on world: borrowing Communicator
+    _ input: AttentionInput, _ team: ThreadTeam, on world: borrowing Communicator
   ) throws -> AttendPlan {
     if let branches = dilation.dilated {
       let problem = try world.agreed {
@@ -84,7 +96,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
       }
       try checkMemory(
         problem.residentBytes(rank: world.rank, gradients: gradients), on: world)
-      let (placement, report) = try place(problem, topology(of: world), on: world)
+      let (placement, report) = try place(problem, topology(of: world), team, on: world)
       return .dilated(problem, placement, report)
     }
     let problem = try world.agreed { try describe(input, ranks: world.size) }
@@ -92,7 +104,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     // What fits nowhere cannot even be planned.
     try checkMemory(problem.leastBytes(rank: world.rank), on: world)
     let planner = RoutePlanner(problem, topology: topology)
-    let choice = try choose(planner, on: world)
+    let choice = try choose(planner, team, on: world)
     try world.agreed {
       try choice.route.check(
         ranks: world.size, topology: topology, backward: requestedBackwardRoute)
@@ -107,27 +119,31 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
 
   /// Loads this rank's shard and runs the passes.
   private func compute(
-    _ plan: AttendPlan, _ input: AttentionInput, on world: borrowing Communicator
+    _ plan: AttendPlan, _ input: AttentionInput, _ team: ThreadTeam,
+    on world: borrowing Communicator
   ) throws -> PassResult {
     let timeline = trace.map { _ in Timeline() }
     switch plan {
     case .dense(let problem, let choice, _):
-      return try compute(input, of: problem, timeline, on: world) {
-        try connect(problem, choice.route, timeline, on: world)
+      return try compute(input, of: problem, team, timeline, on: world) {
+        try connect(problem, choice.route, team, timeline, on: world)
       }
     case .dilated(let problem, let placement, _):
-      return try compute(input, of: problem, timeline, on: world) {
-        try connect(problem, placement, timeline, on: world)
+      return try compute(input, of: problem, team, timeline, on: world) {
+        try connect(problem, placement, team, timeline, on: world)
       }
     }
   }
 
   private func check(
     _ result: borrowing PassResult, _ problem: some ShardedProblem, _ input: AttentionInput,
-    on world: borrowing Communicator
+    _ positions: RotaryPositions?, _ team: ThreadTeam, on world: borrowing Communicator
   ) throws -> Findings {
+    let positions = positions?.reference(queryOffset: input.offset)
+    let reference = scoreRule.reference(
+      heads: input.shape.queryHeads, slopes: input.alibiSlopes, offset: input.offset)
     let output = try SampledCheck(
-      of: problem, scoreRule: scoreRule.reference, bias: bias(input)
+      of: problem, scoreRule: reference, positions: positions, team: team, bias: bias(input)
     ).run(result.output, q: input.q, k: input.k, v: input.v, on: world)
     let gradients: SampledCheck.Finding? =
       switch result.gradients {
@@ -135,7 +151,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
       case .some(let gradients):
         try input.outputGradient.map {
           try SampledGradientCheck(
-            of: problem, scoreRule: scoreRule.reference, bias: bias(input)
+            of: problem, scoreRule: reference, positions: positions, team: team, bias: bias(input)
           ).run(
             gradients, result.output, q: input.q, k: input.k, v: input.v, outputGradient: $0,
             on: world)
@@ -154,18 +170,21 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
         q: q, k: k, v: v, outputGradient: outputGradient, options: files)
     }
     guard let input else { throw UserError("There is no input.") }
-    return try AttentionInput(safetensors: input, gradients: gradients, options: files)
+    return try AttentionInput(
+      safetensors: input, gradients: gradients, options: files, hasSlopes: scoreRule.alibi)
   }
 
   private func describe(_ input: AttentionInput, ranks: Int) throws -> ShardedAttention {
     try requireCountable(input)
+    try masks.window.check(keyTokens: input.keyTokens)
     return ShardedAttention(
       shape: input.shape,
       queries: try sharding(tokens: input.tokens, ranks: ranks),
       keys: try sharding(tokens: input.keyTokens, ranks: ranks),
       pattern: masks.choice.pattern(tokens: input.tokens, keyTokens: input.keyTokens),
-      scoreRule: scoreRule.rule, scale: scale,
-      wire: wire ?? (arithmetic == .bf16 ? .bf16 : WireType(input.keyValueType)),
+      scoreRule: scoreRule.rule(
+        heads: input.shape.queryHeads, slopes: input.alibiSlopes, offset: input.offset),
+      scale: scale, wire: wire ?? (arithmetic == .bf16 ? .bf16 : WireType(input.keyValueType)),
       accumulation: accumulation, arithmetic: arithmetic)
   }
 
@@ -182,8 +201,14 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
 
   private var accumulation: Accumulation { reproducible ? .reproducible : .fast }
 
-  /// Which rank holds which tokens.
+  /// Which rank holds which tokens, in runs of positions that see alike.
   func sharding(tokens: Int, ranks: Int) throws -> Sharding {
+    let divided = try divided(tokens: tokens, ranks: ranks)
+    // Leaves of reproducible sums are of neighbours.
+    return reproducible ? divided : divided.strided(by: masks.choice.period)
+  }
+
+  private func divided(tokens: Int, ranks: Int) throws -> Sharding {
     guard let weights else {
       return Sharding(
         chosenLayout, tokens: tokens, ranks: ranks, granularity: accumulation.granularity)
@@ -202,31 +227,31 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
   }
 
   /// The mask for the oracle, written out apart from the kernels' pattern.
-  private func bias(_ input: AttentionInput) -> (Int, Int, Int) -> Double {
+  private func bias(_ input: AttentionInput) -> @Sendable (Int, Int, Int) -> Double {
     dilatedBias(input)
       ?? masks.choice.bias(tokens: input.tokens, keyTokens: input.keyTokens)
   }
 
   /// Refuses to pass on a result in which finite inputs have overflowed single precision.
   private func checkOverflow(
-    of result: borrowing PassResult, _ problem: some ShardedProblem, rank: Int
+    of result: borrowing PassResult, _ problem: some ShardedProblem, _ team: ThreadTeam, rank: Int
   ) throws {
     let queries = problem.queries.shards[rank]
     let keys = problem.keys.shards[rank]
-    try checkOverflow(of: result.output.o, "o", runs: queries)
+    try checkOverflow(of: result.output.o, "o", runs: queries, team)
     switch result.gradients {
     case .some(let gradients):
-      try checkOverflow(of: gradients.dq, "dq", runs: queries)
-      try checkOverflow(of: gradients.dk, "dk", runs: keys)
-      try checkOverflow(of: gradients.dv, "dv", runs: keys)
+      try checkOverflow(of: gradients.dq, "dq", runs: queries, team)
+      try checkOverflow(of: gradients.dk, "dk", runs: keys, team)
+      try checkOverflow(of: gradients.dv, "dv", runs: keys, team)
     case .none: break
     }
   }
 
   private func checkOverflow(
-    of tensor: borrowing Tensor<Float>, _ name: String, runs: [PositionRange]
+    of tensor: borrowing Tensor<Float>, _ name: String, runs: [PositionRange], _ team: ThreadTeam
   ) throws {
-    guard let element = tensor.span.firstNonFiniteIndex else { return }
+    guard let element = team.firstNonFiniteIndex(of: tensor.span) else { return }
     let index = tensor.shape.index(ofFlat: element)
     throw UserError(
       "\(name)\([index[0], runs.position(at: index[1]), index[2], index[3]]) is "

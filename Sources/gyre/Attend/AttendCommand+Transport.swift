@@ -8,11 +8,11 @@ import Sharding
 extension AttendCommand {
   /// Connects the ranks; shared memory that is not there is an error that all know of.
   func connect(
-    _ attention: ShardedAttention, _ route: Route, _ timeline: Timeline?,
+    _ attention: ShardedAttention, _ route: Route, _ team: ThreadTeam, _ timeline: Timeline?,
     on world: borrowing Communicator
   ) throws -> DistributedAttention {
     var options = DistributedAttention.Options()
-    options.team = ThreadTeam(threads: threads)
+    options.team = team
     options.topology = try topology(of: world)
     options.overlaps = overlap
     options.backwardRoute = requestedBackwardRoute ?? .automatic
@@ -32,14 +32,14 @@ extension AttendCommand {
 
   /// The transport asked for, or the cheapest that there is room for.
   func choose(
-    _ planner: RoutePlanner, on world: borrowing Communicator
+    _ planner: RoutePlanner, _ team: ThreadTeam, on world: borrowing Communicator
   ) throws -> ChosenTransport {
     let asked = try transport.with(mesh, travel).resolved(
       planner.topology, shape: planner.problem.shape)
     if let asked { return asked }
     if world.size == 1 { return ChosenTransport(.ring, reason: "a single rank") }
     return try ChosenTransport(
-      cheapestBy: planner, backward: requestedBackwardRoute, threads: threads, on: world)
+      cheapestBy: planner, backward: requestedBackwardRoute, team: team, on: world)
   }
 
   func topology(of world: borrowing Communicator) throws -> Topology {

@@ -94,8 +94,8 @@ struct AttendCommand: ParsableCommand {
 
   @Option(
     help: """
-      Which rank holds which tokens. The default balances the work: zigzag with --causal, \
-      contiguous without.
+      Which rank holds which tokens. The default balances the work: zigzag with --causal and no \
+      window, or else contiguous.
       """)
   var layout: Layout?
 
@@ -114,6 +114,9 @@ struct AttendCommand: ParsableCommand {
 
   @OptionGroup
   var scoreRule: ScoreRuleOptions
+
+  @OptionGroup(title: "Positions")
+  var positions: PositionOptions
 
   @Flag(
     help: """
@@ -188,8 +191,7 @@ struct AttendCommand: ParsableCommand {
   @OptionGroup(title: "Dilated attention")
   var dilation: DilatedOptions
 
-  @Option(parsing: .unconditional, help: ArgumentHelp("Threads of each rank.", valueName: "n"))
-  var threads = 1
+  @OptionGroup var threading: ThreadOptions
 
   @OptionGroup var instructionOptions: InstructionOptions
 
@@ -235,9 +237,6 @@ struct AttendCommand: ParsableCommand {
     if let ranksPerHost, ranksPerHost < 1 {
       throw ValidationError("--ranks-per-host is \(ranksPerHost); give at least 1.")
     }
-    guard (1...1024).contains(threads) else {
-      throw ValidationError("--threads is \(threads); give a number from 1 to 1024.")
-    }
     if let scale, !scale.isFinite {
       throw ValidationError("--scale is \(scale); give a finite number.")
     }
@@ -247,14 +246,15 @@ struct AttendCommand: ParsableCommand {
         "--weights cannot be used with --layout striped; use zigzag or contiguous.")
     }
     if dilation.dilated != nil {
+      try masks.requireDilatable()
       if reproducible {
         throw ValidationError(
           "--reproducible cannot be used with --dilated: its results depend on the number of ranks "
             + "in their last bits; leave one of them out.")
       }
-      if scoreRule.softcap != nil {
+      if let option = scoreRule.given.first {
         throw ValidationError(
-          "--softcap cannot be used with --dilated, whose scores stay as they are; leave one of "
+          "\(option) cannot be used with --dilated, whose scores stay as they are; leave one of "
             + "them out.")
       }
       if arithmetic != .f32 {

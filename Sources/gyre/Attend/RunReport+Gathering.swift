@@ -7,14 +7,16 @@ import Sharding
 extension RankReport {
   /// Describes this rank's part of a run.
   init(
-    rank: Int, tokens: Int, flops: Double, forward: Duration, backward: Duration, timing: Timing,
+    rank: Int, threads: Int, tokens: Int, flops: Double, load: Duration,
+    forward: Duration, backward: Duration,
+    timing: Timing,
     traffic: Traffic
   ) {
     let computing = timing.computing.inSeconds
     self.init(
-      rank: rank, tokens: tokens, seconds: (forward + backward).inSeconds,
+      rank: rank, threads: threads, tokens: tokens, seconds: (forward + backward).inSeconds,
       forwardSeconds: forward.inSeconds, backwardSeconds: backward.inSeconds,
-      computeSeconds: computing,
+      loadSeconds: load.inSeconds, computeSeconds: computing,
       waitSeconds: timing.waiting.inSeconds, flops: flops,
       flopsPerSecond: computing > 0 ? flops / computing : 0,
       bytesSent: traffic.bytesSent, messagesSent: traffic.messagesSent)
@@ -25,18 +27,22 @@ extension RankReport {
     [
       Double(tokens), seconds, forwardSeconds, backwardSeconds, computeSeconds, waitSeconds, flops,
       flopsPerSecond,
-      Double(bytesSent), Double(messagesSent), Double(peakResidentBytes),
+      Double(bytesSent), Double(messagesSent), Double(peakResidentBytes), Double(threads),
+      loadSeconds, checkSeconds, writeSeconds,
       Double(InstructionSet.allCases.firstIndex(of: .inUse) ?? 0),
     ]
   }
 
   fileprivate init(rank: Int, host: String, numbers: [Double]) {
     self.init(
-      rank: rank, host: host, tokens: Int(numbers[0]), seconds: numbers[1],
-      forwardSeconds: numbers[2], backwardSeconds: numbers[3], computeSeconds: numbers[4],
+      rank: rank, host: host, threads: Int(numbers[11]), tokens: Int(numbers[0]),
+      seconds: numbers[1],
+      forwardSeconds: numbers[2], backwardSeconds: numbers[3],
+      loadSeconds: numbers[12], checkSeconds: numbers[13], writeSeconds: numbers[14],
+      computeSeconds: numbers[4],
       waitSeconds: numbers[5], flops: numbers[6], flopsPerSecond: numbers[7],
       bytesSent: Int(numbers[8]), messagesSent: Int(numbers[9]),
-      instructionSet: InstructionSet.allCases[Int(numbers[11])].rawValue,
+      instructionSet: InstructionSet.allCases[Int(numbers[15])].rawValue,
       peakResidentBytes: Int(numbers[10]))
   }
 }
@@ -68,10 +74,12 @@ extension RunReport {
       keyTokens: problem.keys.tokens, queryHeads: problem.shape.queryHeads,
       kvHeads: problem.shape.kvHeads, headDim: problem.shape.headDim,
       valueHeadDim: problem.shape.valueHeadDim,
-      softcap: Nullable(value: options.scoreRule.softcap),
+      softcap: Nullable(value: options.scoreRule.softcap), alibi: options.scoreRule.alibi,
+      rope: Nullable(value: options.positions.rope?.rawValue),
+      ropeScaling: Nullable(value: options.positions.ropeScaling.map { "\($0)" }),
       layout: problem.queries.layout?.rawValue ?? "explicit",
       wire: problem.wire.rawValue, arithmetic: problem.arithmetic.rawValue,
-      threads: options.threads,
+      threads: ranks.map(\.threads).min() ?? 1,
       instructionSet: InstructionSet.names(
         of: ranks.compactMap { InstructionSet(rawValue: $0.instructionSet) }),
       gradients: options.gradients, reproducible: options.reproducible,
@@ -80,7 +88,8 @@ extension RunReport {
       backwardRoute: Nullable(value: backward?.name),
       backwardRouteReason: Nullable(value: backward?.reason),
       seconds: seconds, forwardSeconds: largest(\.forwardSeconds),
-      backwardSeconds: largest(\.backwardSeconds), flops: flops,
+      backwardSeconds: largest(\.backwardSeconds), loadSeconds: largest(\.loadSeconds),
+      checkSeconds: largest(\.checkSeconds), writeSeconds: largest(\.writeSeconds), flops: flops,
       flopsPerSecond: seconds > 0 ? flops / seconds : 0,
       bytesSentPerRank: ranks.map(\.bytesSent).max() ?? 0,
       messagesPerRank: ranks.map(\.messagesSent).max() ?? 0,

@@ -16,15 +16,21 @@ extension RunReport {
       valueHeadDim == headDim
       ? "head dim \(headDim)" : "head dim \(headDim), values \(valueHeadDim)"
     let cap = softcap.value.map { ", scores capped at ±\($0)" } ?? ""
+    let scaling = ropeScaling.value.map { " scaled by \($0)" } ?? ""
+    let positions = rope.value == nil ? "" : ", rotary positions\(scaling)"
+    let biases = alibi ? ", linear biases" : ""
     let sequences = batch == 1 ? "" : "\(batch) sequences of "
     let kind = dilated.value == nil ? "attention" : "dilated attention"
-    return "\(capitalized("\(pattern)")) \(kind): \(sequences)\(length), "
+    let extent = pattern.isCausal ? "causal " : pattern == .full ? "full " : ""
+    let others = pattern.masks.filter { !($0 is CausalMask) }.map(\.words)
+    let besides = others.isEmpty ? "" : " with " + listed(others)
+    return "\(capitalized(extent + kind))\(besides): \(sequences)\(length), "
       + "\(queryHeads) query head\(queryHeads == 1 ? "" : "s"), "
-      + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims)\(cap), \(wire) on the wire"
-      + "\(arithmetic == "f32" ? "" : ", \(arithmetic) arithmetic"); "
+      + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims)\(positions)\(cap)\(biases), "
+      + "\(wire) on the wire\(arithmetic == "f32" ? "" : ", \(arithmetic) arithmetic"); "
       + "\(gradients ? "forward and backward; " : "")\(layout) layout on \(ranks) "
       + "rank\(ranks == 1 ? "" : "s")"
-      + (threads == 1 ? "" : " of \(threads) threads") + " with \(instructionSet)"
+      + " of \(threadWords(perRank.map(\.threads))) with \(instructionSet)"
       + (dilated.value.map { ", placement \($0.placement) (\($0.placementReason))." }
         ?? ", transport "
         + "\(transport)\(transportReason == "asked for" ? "" : " (\(transportReason))").")
@@ -50,6 +56,13 @@ extension RunReport {
       : ""
   }
 
+  /// Shards in proportion to threads, for layouts that have such.
+  private var weightsOfThreads: String? {
+    guard layout != "striped", perRank.count <= 16 else { return nil }
+    let weights = perRank.map { "\($0.threads)" }.joined(separator: ",")
+    return "--weights \(weights) gives tokens in proportion"
+  }
+
   /// How much of the allowance is for what travels in fewer bits.
   private var ofWire: String {
     guard let part = wireTolerance.value, part > 0 else { return "" }
@@ -63,6 +76,9 @@ extension RunReport {
       "The busiest rank has \(threeDigits(workImbalance)) times the mean work "
         + "and computes \(threeDigits(imbalance)) times as long as the mean.",
     ]
+    if let remark = unequalThreads(perRank.map(\.threads), remedy: weightsOfThreads) {
+      lines.append(remark)
+    }
     if let route = backwardRoute.value, let reason = backwardRouteReason.value {
       lines.append(
         "Backward, \(route == "kv" ? "keys and values" : "queries") travelled: \(reason).")

@@ -9,11 +9,19 @@ import Sharding
 struct RankReport: Encodable {
   let rank: Int
   var host = ""
+  let threads: Int
   let tokens: Int
+  /// Of the passes.
   let seconds: Double
   let forwardSeconds: Double
   /// 0 without gradients.
   let backwardSeconds: Double
+  /// Before the passes: reading, or generating, and packing.
+  let loadSeconds: Double
+  /// After them: looking for infinities, and the check if there is one.
+  var checkSeconds = 0.0
+  /// Without an output 0.
+  var writeSeconds = 0.0
   let computeSeconds: Double
   let waitSeconds: Double
   let flops: Double
@@ -41,10 +49,14 @@ struct RunReport: Encodable {
   let valueHeadDim: Int
   /// The limit of scores; null if they stay as they are.
   let softcap: Nullable<Double>
+  let alibi: Bool
+  let rope: Nullable<String>
+  let ropeScaling: Nullable<String>
   let layout: String
   let wire: String
   /// What products were computed of.
   let arithmetic: String
+  /// Of the rank with fewest.
   let threads: Int
   /// Whose kernels computed; several if the ranks have different processors.
   let instructionSet: String
@@ -63,6 +75,10 @@ struct RunReport: Encodable {
   let seconds: Double
   let forwardSeconds: Double
   let backwardSeconds: Double
+  /// Of the slowest rank, before and after the passes.
+  let loadSeconds: Double
+  let checkSeconds: Double
+  let writeSeconds: Double
   /// Of all ranks together: 2 · (headDim + valueHeadDim) a visible pair forward, 6 · headDim +
   /// 4 · valueHeadDim backward.
   let flops: Double

@@ -26,7 +26,7 @@ struct ChosenTransport {
   ///
   /// - Parameter backward: what is asked of the backward pass; nil if there is none.
   init(
-    cheapestBy planner: RoutePlanner, backward: BackwardRoute?, threads: Int,
+    cheapestBy planner: RoutePlanner, backward: BackwardRoute?, team: ThreadTeam,
     on world: borrowing Communicator
   ) throws {
     let topology = planner.topology
@@ -51,8 +51,7 @@ struct ChosenTransport {
       return
     }
     let speeds = try MeasuredSpeeds(
-      shape: planner.problem.shape, team: ThreadTeam(threads: threads), topology: topology,
-      on: world)
+      shape: planner.problem.shape, team: team, topology: topology, on: world)
     let estimates = planner.cheapest(backward: backward, speeds: speeds)
     self.init(cheapest: estimates.filter { hasRoom || $0.route.grouping == .alone })
   }

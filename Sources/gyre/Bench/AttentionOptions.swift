@@ -29,12 +29,13 @@ struct AttentionOptions: ParsableArguments {
   var valueHeadDim: Int?
 
   @OptionGroup var masks: PatternListOptions
+  @OptionGroup var window: WindowOptions
 
   @Option(
     name: .customLong("layout"),
     help: """
-      Layouts, of contiguous, zigzag and striped. (default: as attend; zigzag with a causal mask, \
-      contiguous without)
+      Layouts, of contiguous, zigzag and striped. (default: as attend; zigzag with a causal mask \
+      and no window, or else contiguous)
       """,
     completion: .list(Layout.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: Layout.self) })
@@ -67,8 +68,7 @@ struct AttentionOptions: ParsableArguments {
     transform: { try parseNames($0, of: Arithmetic.self) })
   var arithmetics = [Arithmetic.f32]
 
-  @Option(help: "Threads of each rank.")
-  var threads = 1
+  @OptionGroup var threading: ThreadOptions
 
   @OptionGroup var instructionOptions: InstructionOptions
 
@@ -79,24 +79,24 @@ struct AttentionOptions: ParsableArguments {
         "--value-head-dim is \(valueHeadDim); give a number from 1 to "
           + "\(AttentionShape.largestHeadDim).")
     }
-    guard (1...1024).contains(threads) else {
-      throw ValidationError("--threads is \(threads); give a number from 1 to 1024.")
-    }
   }
 
   /// Every combination but of passes.
   ///
-  /// - Parameter transport: that where none is named.
-  func cases(by transport: TransportArgument) -> [AttentionCase] {
+  /// - Parameters:
+  ///   - transport: that where none is named.
+  ///   - threads: of each rank.
+  func cases(by transport: TransportArgument, threads: Int) -> [AttentionCase] {
     let transports = transports ?? [transport]
     var cases: [AttentionCase] = []
     for headDim in headDims {
-      for pattern in masks.choices(usual: .yes) {
+      for pattern in masks.choices(usual: .yes, with: window.masks) {
         for layout in layouts ?? [pattern.usualLayout] {
           for transport in transports {
             for arithmetic in arithmetics {
               for wire in wires ?? [arithmetic == .bf16 ? .bf16 : .f32] {
-                cases.append(attention(headDim, pattern, layout, transport, wire, arithmetic))
+                cases.append(
+                  attention(headDim, pattern, layout, transport, wire, arithmetic, threads))
               }
             }
           }
@@ -108,10 +108,9 @@ struct AttentionOptions: ParsableArguments {
 
   private func attention(
     _ headDim: Int, _ pattern: PatternChoice, _ layout: Layout, _ transport: TransportArgument,
-    _ wire: WireType, _ arithmetic: Arithmetic
+    _ wire: WireType, _ arithmetic: Arithmetic, _ threads: Int
   ) -> AttentionCase {
-    let threads = threads
-    return AttentionCase(
+    AttentionCase(
       shape: AttentionShape(
         batch: 1, queryHeads: heads, kvHeads: kvHeads ?? heads, headDim: headDim,
         valueHeadDim: valueHeadDim ?? headDim),
@@ -143,7 +142,8 @@ extension TransportArgument {
       try resolved(planner.topology, shape: planner.problem.shape)
       ?? (members.size == 1
         ? ChosenTransport(.ring)
-        : ChosenTransport(cheapestBy: planner, backward: backward, threads: threads, on: members))
+        : ChosenTransport(
+          cheapestBy: planner, backward: backward, team: ThreadTeam(threads: threads), on: members))
     try chosen.route.check(ranks: members.size, topology: planner.topology, backward: backward)
     return chosen.route
   }

@@ -50,6 +50,7 @@ struct KernelBenchCommand: ComputingCommand {
   var kvHeads = 2
 
   @OptionGroup(title: "Masks") var masks: PatternListOptions
+  @OptionGroup(title: "Masks") var window: WindowOptions
 
   @Option(
     name: .customLong("dtype"),
@@ -68,11 +69,20 @@ struct KernelBenchCommand: ComputingCommand {
   var arithmetics = [Arithmetic.f32]
 
   @Option(
-    help: "Numbers of threads, joined by commas. (default: 1)",
-    transform: { try parseIntegers($0, in: 1...1024) })
-  var threads = [1]
+    help: "Numbers of threads, joined by commas; auto: as many as there are cores. (default: 1)",
+    transform: ThreadCount.list(parsing:))
+  var threads = [ThreadCount.exactly(1)]
 
   @OptionGroup var instructionOptions: InstructionOptions
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      How many copies of the problem are computed at the same time, each by --threads of its own: \
+      what cores take from each other. (default: 1)
+      """, valueName: "list"),
+    transform: { try parseIntegers($0, in: 1...1024) })
+  var copies = [1]
 
   @Flag(help: "Add up so that order cannot matter.")
   var reproducible = false
@@ -107,7 +117,12 @@ struct KernelBenchCommand: ComputingCommand {
 
   func run() throws {
     let environment = BenchEnvironment.current(
-      threads: threads.max() ?? 1, linkRate: LinkRate.announced)
+      threads: mostThreads, linkRate: LinkRate.announced)
+    if let most = copies.max(), most > 1, mostThreads > environment.cores {
+      throw UserError.usage(
+        "--copies \(most) of \(counted(threads.map(\.alone).max() ?? 1, "thread")) are more threads "
+          + "than the \(counted(environment.cores, "core")) here; give fewer --copies.")
+    }
     var printer = RowPrinter<KernelBenchResult>(table, environment)
     try KernelBench(runs, repeats: repeats).measure(
       cores: environment.cores, progressOn: Terminal.openForProgress() ?? .log(STDERR_FILENO)
@@ -122,23 +137,28 @@ struct KernelBenchCommand: ComputingCommand {
     }
   }
 
+  private var mostThreads: Int { (copies.max() ?? 1) * (threads.map(\.alone).max() ?? 1) }
+
   /// Every combination.
   private var runs: [(pass: KernelPass, problem: KernelBenchProblem)] {
     var runs: [(pass: KernelPass, problem: KernelBenchProblem)] = []
     for pass in passes {
       for headDim in headDims {
         for tokens in tokens {
-          for pattern in masks.choices(usual: .both) {
+          for pattern in masks.choices(usual: .both, with: window.masks) {
             for (arithmetic, dtype) in types {
-              for threads in threads {
-                let problem = KernelBenchProblem(
-                  shape: AttentionShape(
-                    batch: 1, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
-                    valueHeadDim: valueHeadDim ?? headDim),
-                  tokens: tokens, queries: queries ?? tokens, choice: pattern, dtype: dtype,
-                  threads: threads, accumulation: reproducible ? .reproducible : .fast,
-                  arithmetic: arithmetic, softcap: scoreRule.softcap.map { Float($0) })
-                runs.append((pass, problem))
+              for threads in threads.map(\.alone) {
+                for copies in copies {
+                  let problem = KernelBenchProblem(
+                    shape: AttentionShape(
+                      batch: 1, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
+                      valueHeadDim: valueHeadDim ?? headDim),
+                    tokens: tokens, queries: queries ?? tokens, choice: pattern, dtype: dtype,
+                    threads: threads, accumulation: reproducible ? .reproducible : .fast,
+                    arithmetic: arithmetic, softcap: scoreRule.softcap.map { Float($0) },
+                    alibi: scoreRule.alibi, copies: copies)
+                  runs.append((pass, problem))
+                }
               }
             }
           }

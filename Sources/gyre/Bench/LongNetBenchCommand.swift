@@ -57,9 +57,12 @@ struct LongNetBenchCommand: ComputingCommand {
   @OptionGroup(title: "Masks") var masks: PatternListOptions
 
   @Option(
-    help: "Numbers of threads, joined by commas. (default: 1)",
-    transform: { try parseIntegers($0, in: 1...1024) })
-  var threads = [1]
+    help: """
+      Numbers of threads, joined by commas. (default: auto, as many as there are cores; 1 for \
+      --clock cpu)
+      """,
+    transform: ThreadCount.list(parsing:))
+  var threads: [ThreadCount]?
 
   @OptionGroup var instructionOptions: InstructionOptions
 
@@ -85,12 +88,16 @@ struct LongNetBenchCommand: ComputingCommand {
     guard denseLimit >= 0 else {
       throw ValidationError("--dense-limit is \(denseLimit); give a number of tokens, or 0.")
     }
-    guard clock == .wall || threads == [1] else {
+    guard clock == .wall || threads == nil || threads == [.exactly(1)] else {
       throw ValidationError("--clock cpu adds up the time of all threads; give --threads 1.")
     }
     guard (1...1000).contains(repeats) else {
       throw ValidationError("--repeats is \(repeats); give a number from 1 to 1000.")
     }
+  }
+
+  private var threadCounts: [Int] {
+    (threads ?? [clock == .cpu ? .exactly(1) : .automatic]).map(\.alone)
   }
 
   /// The branches for so many tokens.
@@ -107,7 +114,7 @@ extension LongNetBenchCommand: DistributedCommand {
   func run(on world: borrowing Communicator) throws {
     guard let alone = try world.split(color: world.rank == 0 ? 0 : nil) else { return }
     let environment = BenchEnvironment.current(
-      threads: threads.max() ?? 1, linkRate: LinkRate.announced)
+      threads: threadCounts.max() ?? 1, linkRate: LinkRate.announced)
     let benches = benches
     try alone.agreed {
       for bench in benches { try bench.check(tokens: tokens, denseLimit: denseLimit) }
@@ -137,7 +144,7 @@ extension LongNetBenchCommand: DistributedCommand {
     for pass in passes {
       for headDim in headDims {
         for pattern in masks.choices(usual: .both) {
-          for threads in threads {
+          for threads in threadCounts {
             benches.append(
               LongNetBench(
                 shape: AttentionShape(

@@ -45,10 +45,12 @@ extension MemoryBenchCommand: DistributedCommand, ComputingCommand {
 
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {
+    let threads = try attention.threading.commonCount(on: world)
     let environment = try BenchEnvironment.gather(
-      threads: attention.threads, linkRate: LinkRate.announced, on: world)
+      threads: threads, linkRate: LinkRate.announced, on: world)
     let rankCounts = try counts.counts(on: world)
-    let bench = MemoryBench(cases: attention.cases(by: .ring), passes: attention.passes)
+    let bench = MemoryBench(
+      cases: attention.cases(by: .ring, threads: threads), passes: attention.passes)
     var printer = RowPrinter<AttentionResult<MemoryFigures>>(table, environment)
     try bench.measure(
       tokens: tokens, rankCounts: rankCounts, cores: environment.coresOfJob,

@@ -44,10 +44,12 @@ extension OverlapBenchCommand: DistributedCommand, ComputingCommand {
       throw UserError.usage(
         "a single rank transfers nothing; start bench overlap with mpirun -n 2 or more.")
     }
+    let threads = try attention.threading.commonCount(on: world)
     let environment = try BenchEnvironment.gather(
-      threads: attention.threads, linkRate: LinkRate.announced, on: world)
+      threads: threads, linkRate: LinkRate.announced, on: world)
     let bench = OverlapBench(
-      cases: attention.cases(by: .ring), passes: attention.passes, rounds: rounds.rounds)
+      cases: attention.cases(by: .ring, threads: threads), passes: attention.passes,
+      rounds: rounds.rounds)
     var printer = RowPrinter<AttentionResult<OverlapFigures>>(table, environment)
     try bench.measure(
       tokens: tokens, cores: environment.coresOfJob, progressOn: Terminal.forProgress(of: world),

@@ -20,6 +20,13 @@ struct RankCounts: ParsableArguments {
     sleep meanwhile.
     """
 
+  /// What is said of threads.
+  static let threads = """
+    A rank has as many threads in every row: with --threads auto those that there are cores for \
+    when all ranks of the job compute, on the rank that has fewest. So twice the ranks have twice \
+    the cores.
+    """
+
   /// The numbers in ascending order, called by all ranks together.
   func counts(on world: borrowing Communicator) throws -> [Int] {
     let size = world.size

@@ -16,8 +16,8 @@ struct StrongBenchCommand: ParsableCommand {
     discussion: """
       \(RankCounts.discussion) All numbers of ranks, and for each what computing takes without any \
       transfer, take turns within one run, so that a machine whose speed drifts slows all; ratios \
-      are medians over its rounds. The baseline is the smallest number of ranks of the same job, \
-      with the same threads a rank.
+      are medians over its rounds. The baseline is the smallest number of ranks of the same job. \
+      \(RankCounts.threads)
       """)
 
   @Option(
@@ -52,10 +52,12 @@ func runScaling(
   _ attention: AttentionOptions, _ rounds: RoundOptions, _ table: TableOptions,
   on world: borrowing Communicator
 ) throws {
+  let threads = try attention.threading.commonCount(on: world)
   let environment = try BenchEnvironment.gather(
-    threads: attention.threads, linkRate: LinkRate.announced, on: world)
+    threads: threads, linkRate: LinkRate.announced, on: world)
   let bench = ScalingBench(
-    cases: attention.cases(by: .auto), passes: attention.passes, rounds: rounds.rounds,
+    cases: attention.cases(by: .auto, threads: threads), passes: attention.passes,
+    rounds: rounds.rounds,
     rankCounts: try counts.counts(on: world))
   var printer = RowPrinter<AttentionResult<ScalingFigures>>(table, environment, of: benchmark)
   try bench.measure(

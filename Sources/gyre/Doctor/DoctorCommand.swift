@@ -18,15 +18,13 @@ struct DoctorCommand: ParsableCommand {
       """,
     discussion: """
       Alone it looks at this host and at mpirun. Under mpirun it looks at the job: start it just \
-      as the job that is to follow, with the same hosts, options and number of threads. It says \
+      as the job that is to follow, with the same hosts and options, and --threads where that has \
+      them. It says \
       what it has found, worst first, each with what to do. Exit code 1 means that there is a \
       problem.
       """)
 
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp("Reckon with this many threads of each rank.", valueName: "n"))
-  var threads = 1
+  @OptionGroup var threading: ThreadOptions
 
   @OptionGroup var instructionOptions: InstructionOptions
 
@@ -35,17 +33,11 @@ struct DoctorCommand: ParsableCommand {
 
   @OptionGroup(title: "Settings")
   var layers: SettingsOptions
-
-  func validate() throws {
-    guard (1...1024).contains(threads) else {
-      throw ValidationError("--threads is \(threads); give a number from 1 to 1024.")
-    }
-  }
 }
 
 extension DoctorCommand: StandaloneCommand, ComputingCommand {
   func run(on world: borrowing Communicator) throws {
-    let facts = try JobFacts.gather(threads: threads, on: world)
+    let facts = try JobFacts.gather(threads: threading.asked, on: world)
     let problems = try world.agreed { try facts.map(print) ?? 0 }
     // Rank 0 tells whether there is a problem.
     if try world.broadcast(problems, from: 0) > 0 { throw AgreedFailure(message: nil) }
@@ -53,7 +45,7 @@ extension DoctorCommand: StandaloneCommand, ComputingCommand {
 
   /// MPI is not even initialized: where something is wrong with it, that ends the process.
   func runAlone() throws -> Int32 {
-    try print(JobFacts.alone(threads: threads)) > 0 ? EXIT_FAILURE : EXIT_SUCCESS
+    try print(JobFacts.alone(threads: threading.asked)) > 0 ? EXIT_FAILURE : EXIT_SUCCESS
   }
 
   /// Prints what there is to say, and returns how many problems there are.

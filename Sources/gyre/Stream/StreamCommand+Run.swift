@@ -14,16 +14,19 @@ extension StreamCommand: DistributedCommand, ComputingCommand {
     let input = try world.agreed { try openInput() }
     try input.requireSameFiles(on: world)
     if world.rank == 0, let note = input.layoutNote { printError("gyre: \(note)") }
-    let attention = try world.agreed { try describe(input) }
+    let team = ThreadTeam(threads: try threading.count(on: world))
+    let attention = try world.agreed { try describe(input, team) }
     try checkMemory(attention, on: world)
     let windows = Array(stride(from: world.rank, to: attention.windowCount, by: world.size))
     let checkpoint = try world.agreed {
       try openCheckpoint(input, windows: windows.count, on: world)
     }
     let resumed = checkpoint?.state.windows ?? 0
-    let state = try compute(attention, input, windows, checkpoint, isWatched: world.rank == 0)
+    let state = try compute(
+      attention, input, windows, team, checkpoint, isWatched: world.rank == 0)
     let report = try StreamReport.gather(
-      state, resumed: resumed, attention: attention, options: self, on: world)
+      state, resumed: resumed, attention: attention, threads: team.threads, options: self, on: world
+    )
     try world.agreed {
       if let report {
         try printReport(
@@ -39,18 +42,18 @@ extension StreamCommand: DistributedCommand, ComputingCommand {
   /// Computes the windows that are left.
   private func compute(
     _ attention: StreamedDilatedAttention, _ input: AttentionInput, _ windows: [Int],
-    _ checkpoint: StreamCheckpoint?, isWatched: Bool
+    _ team: ThreadTeam, _ checkpoint: StreamCheckpoint?, isWatched: Bool
   ) throws -> StreamState {
     var attention = attention
     var checkpoint = checkpoint
     var state = checkpoint?.state ?? StreamState()
     if checkpoint != nil { StopRequest.listen() }
-    let check = verify ? DilatedSampleCheck(of: attention, seed: seed) : nil
+    let check = verify ? DilatedSampleCheck(of: attention, seed: seed, team: team) : nil
     let left = windows.dropFirst(state.windows)
     // All windows cost about the same, except where a segment of a low rate spans many of them.
     let pairs = attention.pairs * Double(left.count) / Double(max(1, attention.windowCount))
     var progress = ProgressLine(
-      total: Int(min(pairs / Double(threads), 0x1p62)),
+      total: Int(min(pairs / Double(team.threads), 0x1p62)),
       on: isWatched ? Terminal.openForProgress() : nil)
     for window in left {
       let start = ContinuousClock.now
@@ -60,7 +63,7 @@ extension StreamCommand: DistributedCommand, ComputingCommand {
         progress.advance(by: scores)
         stopIfTold(checkpoint, isWatched: isWatched)
       }
-      if let element = output.o.span.firstNonFiniteIndex {
+      if let element = team.firstNonFiniteIndex(of: output.o.span) {
         throw UserError(
           "the output of tokens \(positions) has \(output.o.span[element]): the scores or values "
             + "are too large for single precision; make --scale or the inputs smaller.")
@@ -118,13 +121,15 @@ extension StreamCommand: DistributedCommand, ComputingCommand {
     return opened
   }
 
-  private func describe(_ input: AttentionInput) throws -> StreamedDilatedAttention {
+  private func describe(
+    _ input: AttentionInput, _ team: ThreadTeam
+  ) throws -> StreamedDilatedAttention {
     let window = min(window, max(1, input.tokens))
     do throws(DilatedProblemError) {
       return try StreamedDilatedAttention(
         shape: input.shape, tokens: input.tokens, branches: dilated.branches,
         headOffset: headOffset, isCausal: masks.choice.isCausal, scale: scale, windowTokens: window,
-        team: ThreadTeam(threads: threads))
+        team: team)
     } catch {
       // Branches and windows are there, so that only the window can be too long.
       throw UserError.usage(

@@ -69,7 +69,7 @@ struct StreamCommand: ParsableCommand {
   var headOffset = HeadOffset.modulo
 
   @OptionGroup(title: "Masks")
-  var masks: PatternOptions
+  var masks: CausalOption
 
   @Option(
     parsing: .unconditional,
@@ -91,8 +91,7 @@ struct StreamCommand: ParsableCommand {
     completion: .file())
   var checkpoint: String?
 
-  @Option(parsing: .unconditional, help: ArgumentHelp("Threads of each rank.", valueName: "n"))
-  var threads = 1
+  @OptionGroup var threading: ThreadOptions
 
   @OptionGroup var instructionOptions: InstructionOptions
 
@@ -119,9 +118,6 @@ struct StreamCommand: ParsableCommand {
     try files.check(isRandom: random != nil)
     guard (1...1 << 40).contains(window) else {
       throw ValidationError("--window is \(window); give a number of tokens from 1 to 2^40.")
-    }
-    guard (1...1024).contains(threads) else {
-      throw ValidationError("--threads is \(threads); give a number from 1 to 1024.")
     }
     if let scale, !scale.isFinite {
       throw ValidationError("--scale is \(scale); give a finite number.")

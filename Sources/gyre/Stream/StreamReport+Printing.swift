@@ -19,7 +19,7 @@ extension StreamReport {
       + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims); branches \(branches), "
       + "offsets \(headOffset); windows of \(grouped(windowTokens)) on "
       + "\(ranks) rank\(ranks == 1 ? "" : "s")"
-      + (threads == 1 ? "" : " of \(threads) threads") + " with \(instructionSet)."
+      + " of \(threadWords(perRank.map(\.threads))) with \(instructionSet)."
   }
 
   private var rows: [[String]] {
@@ -42,6 +42,7 @@ extension StreamReport {
         + "\(threeDigits(flopsPerSecond / 1e9)) GFLOP/s together.",
       "Digest of the output: \(outputDigest).",
     ]
+    if let remark = unequalThreads(perRank.map(\.threads), remedy: nil) { lines.append(remark) }
     if let maxError = maxError.value, let tolerance = tolerance.value {
       lines.append(
         "Check of \(checkedRows) rows in double precision: largest error "

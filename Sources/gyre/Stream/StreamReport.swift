@@ -10,6 +10,7 @@ import SequenceParallel
 struct StreamRankReport: Codable {
   var rank = 0
   var host = ""
+  let threads: Int
   let windows: Int
   /// Of ``windows``, those that earlier runs had finished.
   let resumedWindows: Int
@@ -18,7 +19,8 @@ struct StreamRankReport: Codable {
   let computeSeconds: Double
   let peakResidentBytes: Int
 
-  fileprivate init(_ state: StreamState, resumed: Int) {
+  fileprivate init(_ state: StreamState, threads: Int, resumed: Int) {
+    self.threads = threads
     windows = state.windows
     resumedWindows = resumed
     seconds = state.seconds
@@ -33,6 +35,7 @@ struct StreamRankReport: Codable {
 /// The names are the fields of the JSON object.
 struct StreamReport: Encodable {
   let ranks: Int
+  /// Of the rank with fewest.
   let threads: Int
   /// Whose kernels computed; several if the ranks have different processors.
   let instructionSet: String
@@ -82,6 +85,7 @@ struct StreamReport: Encodable {
 extension StreamReport {
   private struct Part: Codable {
     let state: StreamState
+    let threads: Int
     let resumed: Int
     let host: String
     let instructionSet: String
@@ -89,16 +93,16 @@ extension StreamReport {
 
   /// Gathers the ranks' states; nil on all ranks but 0.
   static func gather(
-    _ state: StreamState, resumed: Int, attention: StreamedDilatedAttention,
+    _ state: StreamState, resumed: Int, attention: StreamedDilatedAttention, threads: Int,
     options: StreamCommand, on world: borrowing Communicator
   ) throws -> WithPattern<StreamReport>? {
     let own = Part(
-      state: state, resumed: resumed, host: MPIEnvironment.processorName,
+      state: state, threads: threads, resumed: resumed, host: MPIEnvironment.processorName,
       instructionSet: InstructionSet.inUse.rawValue)
     guard let all = try world.gather(Array(JSONEncoder().encode(own)), at: 0) else { return nil }
     let parts = try all.map { try JSONDecoder().decode(Part.self, from: Data($0)) }
     let ranks = parts.enumerated().map { rank, part in
-      var report = StreamRankReport(part.state, resumed: part.resumed)
+      var report = StreamRankReport(part.state, threads: part.threads, resumed: part.resumed)
       (report.rank, report.host) = (rank, part.host)
       return report
     }
@@ -113,7 +117,7 @@ extension StreamReport {
     let flops = parts.reduce(0) { $0 + $1.state.pairs } * Double(shape.forwardFlopsPerPair)
     let done = parts.reduce(0) { $0 + $1.state.tokens }
     let report = StreamReport(
-      ranks: ranks.count, threads: options.threads,
+      ranks: ranks.count, threads: ranks.map(\.threads).min() ?? 1,
       instructionSet: InstructionSet.names(
         of: parts.compactMap { InstructionSet(rawValue: $0.instructionSet) }),
       batch: shape.batch, tokens: attention.tokens,

@@ -21,7 +21,9 @@ func checkGrid(_ world: borrowing Communicator) throws {
           let keyTokens = seed % 5 == 0 ? tokens / 2 : seed % 7 == 0 ? tokens + 9 : tokens
           let problem = Problem(
             shape: shape, tokens: tokens, keyTokens: keyTokens, logits: logits, seed: seed)
-          for (index, mask) in MaskCase.all(tokens: tokens, keyTokens: keyTokens).enumerated() {
+          for (index, mask) in MaskCase.all(
+            tokens: tokens, keyTokens: keyTokens, turn: seed
+          ).enumerated() {
             let expected = try problem.expected(mask, on: world)
             // Layouts and ways take turns; `checkTransports` has all of them on the same problem.
             let ways = ways(ranks: ranks)

@@ -46,15 +46,40 @@ struct MaskCase {
     self.pattern = pattern
   }
 
-  static func all(tokens: Int, keyTokens: Int) -> [MaskCase] {
+  /// - Parameter turn: windows, and masks of positions alone, take turns.
+  static func all(tokens: Int, keyTokens: Int, turn: UInt64 = 0) -> [MaskCase] {
     let offset = keyTokens - tokens
     let valid = (3 * keyTokens + 3) / 4
     return [
       MaskCase("full", FullPattern()) { _, _ in true },
       MaskCase("causal", CausalPattern(offset: offset)) { $1 <= $0 + offset },
       MaskCase("dead rows") { i, j in i % 3 != 1 && j <= i + offset },
-      MaskCase("padded") { _, j in j < valid },
-      MaskCase("packed") { i, j in i / 10 == j / 10 && j <= i },
+      turn % 2 == 0
+        ? MaskCase("padded") { _, j in j < valid }
+        : MaskCase("packed") { i, j in i / 10 == j / 10 && j <= i },
+      windows(tokens: tokens, keyTokens: keyTokens)[Int(turn % 4)],
+    ]
+  }
+
+  /// Windows as they are asked for, with what is seen in spite of them.
+  private static func windows(tokens: Int, keyTokens: Int) -> [MaskCase] {
+    let offset = keyTokens - tokens
+    func of(
+      _ masks: [any Mask], _ sees: @escaping @Sendable (_ t: Int, _ key: Int) -> Bool
+    ) -> MaskCase {
+      let choice = PatternChoice(masks)
+      let pattern = choice.pattern(tokens: tokens, keyTokens: keyTokens)
+      return MaskCase("\(choice)", pattern) { i, j in sees(i + offset, j) }
+    }
+    return [
+      of([CausalMask(), WindowMask(width: 5)]) { t, j in j <= t && t - j < 5 },
+      of([WindowMask(width: 7), SinkMask(count: 3)]) { t, j in abs(t - j) < 7 || j < 3 },
+      of([CausalMask(), WindowMask(width: 4, dilation: 3), SinkMask(count: 2)]) { t, j in
+        j <= t && (t - j < 12 && (t - j) % 3 == 0 || j < 2)
+      },
+      of([WindowMask(width: 2), GlobalMask(tokens: [0..<1, 9..<11])]) { t, j in
+        abs(t - j) < 2 || [0, 9, 10].contains(t) || [0, 9, 10].contains(j)
+      },
     ]
   }
 }

@@ -53,7 +53,9 @@ private func checkSamples(_ world: borrowing Communicator) throws {
   let problem = Problem(
     shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: 800,
     scoreRule: SoftCap(limit: limit), referenceRule: twin)
-  func bias(_ query: Int, _ key: Int, _ head: Int) -> Double { key <= query ? 0 : -.infinity }
+  @Sendable func bias(_ query: Int, _ key: Int, _ head: Int) -> Double {
+    key <= query ? 0 : -.infinity
+  }
   for wire in WireType.allCases {
     let attention = problem.attention(
       CausalPattern(), layout: .zigzag, ranks: world.size, wire: wire)

@@ -105,7 +105,7 @@ func checkLongDilated(_ world: borrowing Communicator) throws {
         options.roundBytes = 1 << 20
         let passes = try problem.run(attention, placement, options, on: world)
         let name = "\(placement), \(dilation.name), \(layout), \(tokens) tokens"
-        let bias = { (i: Int, j: Int, h: Int) in dilation.reference.bias(i, j, head: h) }
+        let bias = { @Sendable (i: Int, j: Int, h: Int) in dilation.reference.bias(i, j, head: h) }
         let finding = try SampledCheck(of: attention, rows: 8, bias: bias)
           .run(passes.output, q: problem.q, k: problem.k, v: problem.v, on: world)
         try require(finding.holds, "\(name): error \(finding.maxError)")
