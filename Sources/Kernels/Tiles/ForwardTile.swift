@@ -175,7 +175,7 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   }
 
   /// The keys of a panel.
-  private func keys(of panel: Int, in tile: borrowing KeyTile) -> Range<Int> {
+  private func keys(of panel: Int, in tile: borrowing KeyTile<Element>) -> Range<Int> {
     panel * TileSizes.panelWidth..<min((panel + 1) * TileSizes.panelWidth, tile.count)
   }
 
