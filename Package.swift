@@ -112,10 +112,10 @@ let package = Package(
     // the first alone is used.
     .target(
       name: "KernelSets",
-      dependencies: ["Kernels", "KernelsAVX512", "AttentionTypes", "Compute", "Tensors"],
+      dependencies: [
+        "Kernels", "KernelsAVX512", "KernelsAVX512BF16", "AttentionTypes", "Compute", "Tensors",
+      ],
       swiftSettings: settings),
-    // Instructions that Swift has no name for, in C.
-    .target(name: "CInstructions"),
     .target(
       name: "Kernels", dependencies: ["AttentionTypes", "CInstructions", "Compute", "Tensors"],
       swiftSettings: settings),
@@ -123,6 +123,16 @@ let package = Package(
       name: "KernelsAVX512",
       dependencies: ["AttentionTypes", "CInstructions", "Compute", "Tensors"],
       swiftSettings: compiled(for: "x86-64-v4", [.define("GYRE_AVX512")])),
+    .target(
+      name: "KernelsAVX512BF16",
+      dependencies: ["AttentionTypes", "CInstructions", "Compute", "Tensors"],
+      swiftSettings: compiled(
+        for: "x86-64-v4",
+        [
+          .unsafeFlags(["-Xcc", "-mavx512bf16"]), .define("GYRE_AVX512"), .define("GYRE_BF16"),
+        ])),
+    // Instructions that Swift has no words for.
+    .target(name: "CInstructions"),
 
     // What kernels are told, and what they are made of.
     .target(

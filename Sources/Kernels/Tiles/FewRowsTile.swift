@@ -252,7 +252,7 @@ struct FewRowsTile: ~Copyable {
   private func computeWeights(_ visible: Range<Int>) {
     for row in 0..<rows {
       let factor = unsafe weigh(
-        scoreRow(row), visible, rowMax: &rowMax.unsafeBaseAddress[row],
+        scoreRow(row), visible, into: scoreRow(row), rowMax: &rowMax.unsafeBaseAddress[row],
         rowSum: &rowSum.unsafeBaseAddress[row])
       guard let factor else { continue }
       for panel in 0..<valuePanels {

@@ -5,13 +5,14 @@ import AttentionTypes
 /// - Parameters:
 ///   - scores: those to be taken in, in base 2.
 ///   - keys: which of them, whole panels of ``TileSizes/panelWidth``.
+///   - weights: where weights go as factors, which may be where the scores are.
 ///   - rowMax: the largest score so far, rounded up to an integer.
 ///   - rowSum: the sum of the weights so far.
 /// - Returns: what outputs so far are to be multiplied by; nil if nothing.
 @unsafe @inline(__always)
-func weigh(
-  _ scores: UnsafeMutablePointer<Float>, _ keys: Range<Int>, rowMax: inout Float,
-  rowSum: inout Float
+func weigh<Element: Factor>(
+  _ scores: UnsafeMutablePointer<Float>, _ keys: Range<Int>,
+  into weights: UnsafeMutablePointer<Element>, rowMax: inout Float, rowSum: inout Float
 ) -> Vector? {
   let (begin, end) = (keys.lowerBound, keys.upperBound)
   var left = unsafe Vector(loading: scores, at: begin)
@@ -44,8 +45,7 @@ func weigh(
   while key < end {
     let first = unsafe exp2(Vector(loading: scores, at: key) - shift)
     let second = unsafe exp2(Vector(loading: scores, at: key + Vector.width) - shift)
-    unsafe first.store(to: scores, at: key)
-    unsafe second.store(to: scores, at: key + Vector.width)
+    unsafe Element.store((first, second), to: weights + key / Element.depth)
     // Keys 16 apart are added up together, whatever the width of a vector: the same bits.
     left += first
     if Vector.width < 16 { right += second } else { left += second }

@@ -6,7 +6,7 @@ import Tensors
 ///
 /// A unit is a tile of queries of one head. It goes through the block's keys leaf by leaf, and adds
 /// what each does to its rows to their partial results; no two units share a row.
-struct ForwardPass: ThreadedPass {
+struct ForwardPass<Element: Factor>: Sendable {
   /// A tile of queries of one head.
   struct Unit {
     let batch: Int
@@ -43,8 +43,8 @@ struct ForwardPass: ThreadedPass {
     var tiles: [(firstToken: Int, positions: PositionRange)] = []
     var runStart = 0
     for run in queryRuns {
-      for first in stride(from: 0, to: run.count, by: TileSizes.queries) {
-        let positions = run.slice(first..<min(first + TileSizes.queries, run.count))
+      for first in stride(from: 0, to: run.count, by: Element.queries) {
+        let positions = run.slice(first..<min(first + Element.queries, run.count))
         if pattern.reaches(keys: keyRuns, queries: [positions]) {
           tiles.append((runStart + first, positions))
         }
@@ -67,26 +67,26 @@ struct ForwardPass: ThreadedPass {
 
   /// Takes units until there are none.
   func run(_ units: ThreadTeam.Units, poll: (_ scores: Int) -> Void) {
-    var tile = ForwardTile(shape: work.shape)
-    var keyTile = KeyTile(shape: work.shape)
+    var tile = ForwardTile<Element>(shape: work.shape)
+    var keyTile = KeyTile<Element>(shape: work.shape)
     while let index = units.next() {
       run(self.units[index], tile: &tile, keyTile: &keyTile, poll: poll)
     }
   }
 
   private func run(
-    _ unit: Unit, tile: inout ForwardTile, keyTile: inout KeyTile,
+    _ unit: Unit, tile: inout ForwardTile<Element>, keyTile: inout KeyTile<Element>,
     poll: (_ scores: Int) -> Void
   ) {
     load(unit, to: &tile)
     for leaf in keyLeaves {
       guard attend(unit, to: leaf, tile: &tile, keyTile: &keyTile, poll: poll) else { continue }
-      add(tile.state, of: unit)
+      add(tile.results.state, of: unit)
     }
   }
 
   /// Takes up the queries of a unit.
-  func load(_ unit: Unit, to tile: inout ForwardTile) {
+  func load(_ unit: Unit, to tile: inout ForwardTile<Element>) {
     let shape = work.shape
     unsafe tile.load(
       queries: work.queries + firstQuery(of: unit) * shape.headDim,
@@ -98,7 +98,8 @@ struct ForwardPass: ThreadedPass {
   ///
   /// - Returns: whether any of them sees any of it; if not, the state of the tile means nothing.
   func attend(
-    _ unit: Unit, to leaf: Leaf, tile: inout ForwardTile, keyTile: inout KeyTile,
+    _ unit: Unit, to leaf: Leaf, tile: inout ForwardTile<Element>,
+    keyTile: inout KeyTile<Element>,
     poll: (_ scores: Int) -> Void
   ) -> Bool {
     let (shape, pattern) = (work.shape, work.pattern)
@@ -123,6 +124,7 @@ struct ForwardPass: ThreadedPass {
       unsafe tile.attend(to: keyTile, mask: mask, rule: rule)
       poll(unit.positions.count * keys.count)
     }
+    if isSeen, Element.roundsWeights { tile.results.settleRoundedWeights() }
     return isSeen
   }
 

@@ -9,18 +9,18 @@ import Compute
 /// other: the bits are the same.
 ///
 /// Source: Dao et al. 2023, Flash-Decoding for long-context inference.
-struct SplitForwardPass: ThreadedPass {
-  private let pass: ForwardPass
+struct SplitForwardPass<Element: Factor>: Sendable {
+  private let pass: ForwardPass<Element>
   private let leaves: [Leaf]
   private let slots: LeafSlots
 
   var unitCount: Int { pass.units.count * leaves.count }
 
   /// So many units that threads end together.
-  private static let unitsPerThread = 4
+  private static var unitsPerThread: Int { 4 }
 
   /// Cuts a pass; nil if it has units enough, or one leaf.
-  init?(_ pass: ForwardPass, threads: Int) {
+  init?(_ pass: ForwardPass<Element>, threads: Int) {
     guard threads > 1, pass.unitCount < Self.unitsPerThread * threads else { return nil }
     self.pass = pass
     leaves = Array(pass.keyLeaves)
@@ -29,13 +29,13 @@ struct SplitForwardPass: ThreadedPass {
     let columns = (pass.work.shape.valueHeadDim + width - 1) / width * width
     slots = LeafSlots(
       tiles: pass.unitCount, leaves: leaves.count, threads: threads,
-      floats: TileSizes.queries * (2 + columns))
+      floats: Element.queries * (2 + columns))
   }
 
   /// Takes units until there are none.
   func run(_ units: ThreadTeam.Units, poll: (_ scores: Int) -> Void) {
-    var tile = ForwardTile(shape: pass.work.shape)
-    var keyTile = KeyTile(shape: pass.work.shape)
+    var tile = ForwardTile<Element>(shape: pass.work.shape)
+    var keyTile = KeyTile<Element>(shape: pass.work.shape)
     var loaded: Int?
     while let unit = units.next() {
       let (index, leaf) = unit.quotientAndRemainder(dividingBy: leaves.count)
@@ -44,7 +44,7 @@ struct SplitForwardPass: ThreadedPass {
       loaded = index
       let isSeen = pass.attend(
         queries, to: leaves[leaf], tile: &tile, keyTile: &keyTile, poll: poll)
-      slots.put(isSeen ? tile.state : nil, of: unit, poll: poll) { state in
+      slots.put(isSeen ? tile.results.state : nil, of: unit, poll: poll) { state in
         pass.add(state, of: queries)
       }
     }

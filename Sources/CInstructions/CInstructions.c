@@ -1,2 +1,0 @@
-// A target of C has to have a source.
-#include "CInstructions.h"
