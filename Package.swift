@@ -1,45 +1,38 @@
 // swift-tools-version: 6.3
 import PackageDescription
 
-/// The instruction set to compile for: `GYRE_MARCH=x86-64-v4 swift build …` uses AVX-512, `native`
-/// what this machine has (with vectors of 8 lanes).
+let base: [SwiftSetting] =
+  [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableExperimentalFeature("Lifetimes"),
+  ]
+  + (Context.environment["CI"] == nil ? [] : [.treatAllWarnings(as: .error)])
+
+/// Settings of a target that is compiled for an instruction set.
 ///
 /// Without a target flag x86-64 Swift has no fused multiply–add, and the kernels would run about
 /// a hundred times slower. On arm64 the baseline already has NEON and FMA.
-#if arch(x86_64)
-  let defaultMarch: String? = "x86-64-v3"
-#else
-  let defaultMarch: String? = nil
-#endif
-let march = Context.environment["GYRE_MARCH"] ?? defaultMarch
+func compiled(for march: String, _ others: [SwiftSetting] = []) -> [SwiftSetting] {
+  #if arch(x86_64)
+    base + [.unsafeFlags(["-Xcc", "-march=\(march)"])] + others
+  #else
+    base
+  #endif
+}
 
-var settings: [SwiftSetting] = [
-  .swiftLanguageMode(.v6),
-  .strictMemorySafety(),
-  .enableUpcomingFeature("ExistentialAny"),
-  .enableUpcomingFeature("InternalImportsByDefault"),
-  .enableUpcomingFeature("MemberImportVisibility"),
-  .enableExperimentalFeature("Lifetimes"),
-]
-if let march {
-  settings.append(.unsafeFlags(["-Xcc", "-march=\(march)"]))
-}
-switch march {
-// Vectors of 16 lanes instead of 8 in the kernels.
-case "x86-64-v4": settings.append(.define("GYRE_AVX512"))
-case "x86-64-v3": settings.append(.define("GYRE_AVX2"))
-default: break
-}
-if Context.environment["CI"] != nil {
-  settings.append(.treatAllWarnings(as: .error))
-}
+/// What all but kernels are compiled for: nothing less than it runs the program.
+let settings = compiled(for: "x86-64-v3")
 
 /// What other packages can use: all as the product `Gyre`, or each by itself.
 ///
 /// Open MPI is needed only with `MPI`, `SequenceParallel` and `LongNet`.
 let modules = [
-  "Tensors", "Sharding", "Compute", "Attention", "AttentionReference", "MPI", "SequenceParallel",
-  "LongNet",
+  "Tensors", "Sharding", "Compute", "AttentionTypes", "KernelSets", "Attention",
+  "AttentionReference", "MPI", "SequenceParallel", "LongNet",
 ]
 
 let package = Package(
@@ -70,7 +63,7 @@ let package = Package(
       name: "Benchmarks",
       dependencies: [
         "Results", "Jobs", "Hosts", "Reporting", "MPI", "Sharding", "Tensors", "Attention",
-        "SequenceParallel", "LongNet", "BuildStamp",
+        "KernelSets", "SequenceParallel", "LongNet", "BuildStamp",
       ],
       swiftSettings: settings),
     .target(
@@ -110,7 +103,40 @@ let package = Package(
     .target(
       name: "ScalingModel", dependencies: ["SequenceParallel", "LongNet", "Sharding", "Attention"],
       swiftSettings: settings),
-    .target(name: "Attention", dependencies: ["Compute", "Tensors"], swiftSettings: settings),
+    .target(
+      name: "Attention", dependencies: ["KernelSets", "AttentionTypes", "Compute", "Tensors"],
+      swiftSettings: settings),
+
+    // The kernels, once for each instruction set: the folders but the first are links to it. What
+    // links them in is compiled for the least of them, and asks for one by its metatype. On arm64
+    // the first alone is used.
+    .target(
+      name: "KernelSets",
+      dependencies: [
+        "Kernels", "KernelsAVX512", "KernelsAVX512BF16", "AttentionTypes", "Compute", "Tensors",
+      ],
+      swiftSettings: settings),
+    .target(
+      name: "Kernels", dependencies: ["AttentionTypes", "CInstructions", "Compute", "Tensors"],
+      swiftSettings: settings),
+    .target(
+      name: "KernelsAVX512",
+      dependencies: ["AttentionTypes", "CInstructions", "Compute", "Tensors"],
+      swiftSettings: compiled(for: "x86-64-v4", [.define("GYRE_AVX512")])),
+    .target(
+      name: "KernelsAVX512BF16",
+      dependencies: ["AttentionTypes", "CInstructions", "Compute", "Tensors"],
+      swiftSettings: compiled(
+        for: "x86-64-v4",
+        [
+          .unsafeFlags(["-Xcc", "-mavx512bf16"]), .define("GYRE_AVX512"), .define("GYRE_BF16"),
+        ])),
+    // Instructions that Swift has no words for.
+    .target(name: "CInstructions"),
+
+    // What kernels are told, and what they are made of.
+    .target(
+      name: "AttentionTypes", dependencies: ["Compute", "Tensors"], swiftSettings: settings),
     .target(name: "Compute", dependencies: ["Tensors"], swiftSettings: settings),
     .target(name: "AttentionReference", swiftSettings: settings),
     .target(name: "Sharding", dependencies: ["Tensors"], swiftSettings: settings),
@@ -158,13 +184,20 @@ let package = Package(
     .executableTarget(
       name: "ring-checks",
       dependencies: [
-        "MPI", "Sharding", "Tensors", "Attention", "AttentionReference", "SequenceParallel",
+        "Compute", "MPI", "Sharding", "Tensors", "Attention", "AttentionReference",
+        "SequenceParallel",
         "LongNet",
       ],
       path: "Tests/Programs/ring-checks", swiftSettings: settings),
     .testTarget(
       name: "AttentionTests",
-      dependencies: ["Attention", "AttentionReference", "Sharding", "Tensors"],
+      dependencies: [
+        "Attention", "AttentionTypes", "KernelSets", "AttentionReference", "Sharding", "Tensors",
+      ],
+      exclude: ["rope-tables.json", "rope-tables.py"], swiftSettings: settings),
+    .testTarget(
+      name: "KernelSetsTests",
+      dependencies: ["Kernels", "KernelsAVX512", "KernelSets", "Compute", "Tensors"],
       swiftSettings: settings),
     .testTarget(
       name: "ComputeTests", dependencies: ["Compute", "Tensors"], swiftSettings: settings),
@@ -173,7 +206,8 @@ let package = Package(
       dependencies: ["AttentionReference"],
       swiftSettings: settings),
     .testTarget(
-      name: "GyreTests", dependencies: ["Hosts", "MPI", "Tensors", "TestSupport", "gyre"],
+      name: "GyreTests",
+      dependencies: ["Compute", "Hosts", "MPI", "Tensors", "TestSupport", "gyre"],
       swiftSettings: settings),
     .testTarget(
       name: "BenchmarksTests", dependencies: ["Benchmarks", "Hosts"], swiftSettings: settings),

@@ -8,12 +8,16 @@ from contextlib import closing
 from pathlib import Path
 
 import report
-from contestants import WORKERS, Failed, Gyre, Peer, Stopped, Unable
+from contestants import WORKERS, Failed, Gyre, Peer, Refused, Stopped, Unable
 from problem import Problem, Reference, apart, write_input
 from report import Report, Row
 
 # How many rows are computed in double precision.
 CHECKED_ROWS = 8
+
+# The arithmetic of each peer.
+ARITHMETIC = {
+    "torch": ("f32", "bf16"), "ringattention": ("f32",), "ring-attention-pytorch": ("f32",)}
 
 
 def numbers(text: str) -> list[int]:
@@ -25,6 +29,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON")
     parser.add_argument("--skipped", action="append", default=[], metavar="NAME=SENTENCE")
     parser.add_argument("--pass", dest="passes", type=lambda text: text.split(","), required=True)
+    parser.add_argument(
+        "--arithmetic", type=lambda text: text.split(","), required=True)
     parser.add_argument("--head-dim", type=numbers, required=True)
     parser.add_argument("--threads", type=numbers, required=True)
     parser.add_argument("--tokens", type=int, required=True)
@@ -49,7 +55,7 @@ class Comparison:
     def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
         self._arguments = arguments
         self._folder = folder
-        self._sources: dict[int, Path] = {}
+        self._sources: dict[tuple[int, str], Path] = {}
         self._references: dict[Problem, Reference] = {}
 
     def run(self) -> Report:
@@ -69,8 +75,10 @@ class Comparison:
     def _meet(self, name: str, python: str, cores: int, result: Report) -> None:
         with closing(Peer(name, python, cores, self._folder)) as peer:
             for problem in self._problems():
+                if problem.arithmetic not in ARITHMETIC[name]:
+                    continue
                 say(f"{name}, {peer.what}: {problem.attention_pass}, {problem.mask}, "
-                    f"head dim {problem.head_dim}")
+                    f"head dim {problem.head_dim}, {problem.arithmetic}")
                 try:
                     result.rows += self._rows(peer, problem)
                 except Unable as reason:
@@ -80,19 +88,34 @@ class Comparison:
 
     def _problems(self) -> Iterator[Problem]:
         masks = {"both": [False, True], "true": [True], "false": [False]}
-        for attention_pass in self._arguments.passes:
-            for head_dim in self._arguments.head_dim:
-                for causal in masks[self._arguments.causal]:
-                    yield Problem(
-                        attention_pass, self._arguments.tokens, self._arguments.heads, head_dim,
-                        causal)
+        for arithmetic in self._arguments.arithmetic:
+            for attention_pass in self._arguments.passes:
+                for head_dim in self._arguments.head_dim:
+                    for causal in masks[self._arguments.causal]:
+                        yield Problem(
+                            attention_pass, self._arguments.tokens, self._arguments.heads,
+                            head_dim, causal, arithmetic)
 
     def _rows(self, peer: Peer, problem: Problem) -> Iterator[Row]:
         source = self._source(problem)
         reference = self._reference(problem, source)
         setting, theirs = peer.prepare(problem, source, self._folder)
         for gyre in opponents(peer):
-            ours = gyre.outputs(problem, source, self._folder)
+            common = {
+                "problem": problem, "cores": peer.cores, "peer": peer.name,
+                "peer_runs_as": peer.what, "version": peer.version, "details": peer.details,
+                "setting": setting}
+            try:
+                instructions, ours = gyre.outputs(problem, source, self._folder)
+            except Refused as reason:
+                say(f"gyre refuses {problem.arithmetic}: {reason}")
+                seconds = [peer.seconds() for _ in range(self._arguments.repeats)]
+                error = reference.error(theirs)
+                yield Row(
+                    gyre="refused", instructions="none", gyre_seconds=[], peer_seconds=seconds,
+                    gyre_error=0, peer_error=error, difference=0,
+                    agrees=error <= problem.allowed_error, **common)
+                return
             pairs = [
                 (gyre.seconds(problem, source), peer.seconds())
                 for _ in range(self._arguments.repeats)
@@ -100,19 +123,19 @@ class Comparison:
             distance = apart(ours, theirs)
             errors = reference.error(ours), reference.error(theirs)
             yield Row(
-                problem=problem, cores=peer.cores, gyre=gyre.name, peer=peer.name,
-                peer_runs_as=peer.what, version=peer.version, details=peer.details,
-                setting=setting, gyre_seconds=[pair[0] for pair in pairs],
+                gyre=gyre.name, instructions=instructions,
+                gyre_seconds=[pair[0] for pair in pairs],
                 peer_seconds=[pair[1] for pair in pairs],
                 gyre_error=errors[0], peer_error=errors[1], difference=distance,
-                agrees=max(*errors, distance / 2) <= problem.allowed_error)
+                agrees=max(*errors, distance / 2) <= problem.allowed_error, **common)
 
     def _source(self, problem: Problem) -> Path:
-        if problem.head_dim not in self._sources:
-            path = self._folder / f"qkv-{problem.head_dim}.safetensors"
-            write_input(path, problem.tokens, problem.heads, problem.head_dim)
-            self._sources[problem.head_dim] = path
-        return self._sources[problem.head_dim]
+        key = problem.head_dim, problem.arithmetic
+        if key not in self._sources:
+            path = self._folder / f"qkv-{problem.head_dim}-{problem.arithmetic}.safetensors"
+            write_input(path, problem)
+            self._sources[key] = path
+        return self._sources[key]
 
     def _reference(self, problem: Problem, source: Path) -> Reference:
         if problem not in self._references:

@@ -31,6 +31,10 @@ class Unable(Failed):
     """A peer cannot solve a problem."""
 
 
+class Refused(Failed):
+    """Gyre does not know an arithmetic, or this processor does not."""
+
+
 class Stopped(Failed):
     """The process of a peer has ended."""
 
@@ -53,10 +57,13 @@ class Gyre:
         ranks = "1 rank" if self.ranks == 1 else f"{self.ranks} ranks"
         return ranks if self.threads == 1 else f"{ranks} × {self.threads} threads"
 
-    def outputs(self, problem: Problem, source: Path, folder: Path) -> Outputs:
+    def outputs(self, problem: Problem, source: Path, folder: Path) -> tuple[str, Outputs]:
+        """The instructions that it used, as far as it says so, and its outputs."""
         target = folder / "gyre.safetensors"
-        self._run(problem, source, "--output", str(target))
-        return {name: tensorfile.read(target, name)[1] for name in problem.outputs}
+        report = json.loads(self._run(problem, source, "--output", str(target)))
+        return report.get("instructionSet") or "not said", {
+            name: tensorfile.read(target, name)[1] for name in problem.outputs
+        }
 
     def seconds(self, problem: Problem, source: Path) -> float:
         return json.loads(self._run(problem, source))[f"{problem.attention_pass}Seconds"]
@@ -69,7 +76,13 @@ class Gyre:
             line.append("--causal")
         if problem.attention_pass == "backward":
             line.append("--gradients")
+        if problem.arithmetic != "f32":
+            line += ["--arithmetic", problem.arithmetic]
         done = subprocess.run(line, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if done.returncode and problem.arithmetic != "f32":
+            said = done.stderr.splitlines()
+            raise Refused(
+                next((line for line in said if "arithmetic" in line), last_line(done.stderr)))
         if done.returncode:
             raise Failed(f"gyre attend failed: {last_line(done.stderr)}")
         return done.stdout
@@ -107,6 +120,7 @@ class Peer:
         reply = self._ask({
             "action": "prepare", "input": str(source), "output": str(target),
             "pass": problem.attention_pass, "causal": problem.causal, "tokens": problem.tokens,
+            "arithmetic": problem.arithmetic,
             "heads": problem.heads, "headDim": problem.head_dim})
         values = array("f", target.read_bytes())
         share = len(values) // len(problem.outputs)

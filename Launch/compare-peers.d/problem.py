@@ -17,7 +17,11 @@ OUTPUTS = {"forward": ("o",), "backward": ("dq", "dk", "dv")}
 
 # The largest error against double precision, and half the largest difference of two contestants,
 # that still counts as the same answer; as a fraction of 1 + the tensor's largest number.
-ALLOWED_ERROR = {"forward": 5e-6, "backward": 1e-4}
+# Numbers of bf16 have eight bits: weights and results are rounded to one part in 512.
+ALLOWED_ERROR = {
+    "f32": {"forward": 5e-6, "backward": 1e-4},
+    "bf16": {"forward": 1e-2, "backward": 3e-2},
+}
 
 Outputs = dict[str, array]
 
@@ -31,6 +35,7 @@ class Problem:
     heads: int
     head_dim: int
     causal: bool
+    arithmetic: str = "f32"
 
     @property
     def flops(self) -> int:
@@ -44,22 +49,27 @@ class Problem:
 
     @property
     def allowed_error(self) -> float:
-        return ALLOWED_ERROR[self.attention_pass]
+        return ALLOWED_ERROR[self.arithmetic][self.attention_pass]
 
     @property
     def mask(self) -> str:
         return "causal" if self.causal else "full"
 
 
-def write_input(path: Path, tokens: int, heads: int, head_dim: int) -> None:
-    """Writes standard-normal q, k, v and do [1, tokens, heads, headDim], the same on every call."""
-    source = random.Random(head_dim)
-    shape = [1, tokens, heads, head_dim]
+def write_input(path: Path, problem: Problem) -> None:
+    """Writes standard-normal q, k, v and do [1, tokens, heads, headDim], the same on every call.
+
+    For bf16 arithmetic they are numbers of that type, so that all contestants start from the same.
+    """
+    source = random.Random(problem.head_dim)
+    shape = [1, problem.tokens, problem.heads, problem.head_dim]
     count = math.prod(shape)
-    tensorfile.write(path, {
-        name: (shape, array("f", (source.gauss(0, 1) for _ in range(count))))
-        for name in ("q", "k", "v", "do")
-    })
+
+    def numbers() -> array:
+        values = array("f", (source.gauss(0, 1) for _ in range(count)))
+        return tensorfile.rounded_to_bf16(values) if problem.arithmetic == "bf16" else values
+
+    tensorfile.write(path, {name: (shape, numbers()) for name in ("q", "k", "v", "do")})
 
 
 class Reference:

@@ -15,17 +15,20 @@ from problem import Problem
 FORMATS = ("text", "markdown", "json")
 
 COLUMNS = (
-    "pass", "mask", "head dim", "cores", "Gyre", "GFLOP/s", "spread", "peer", "as", "GFLOP/s",
-    "spread", "Gyre/peer", "apart")
+    "type", "pass", "mask", "head dim", "cores", "Gyre", "GFLOP/s", "spread", "peer", "as",
+    "GFLOP/s", "spread", "Gyre/peer", "apart", "errors")
 
 
 @dataclass(frozen=True)
 class Row:
-    """Gyre and a peer on one problem; times are in the order in which they were taken."""
+    """Gyre and a peer on one problem; times are in the order in which they were taken.
+
+    Gyre has none where it refuses the arithmetic."""
 
     problem: Problem
     cores: int
     gyre: str
+    instructions: str
     peer: str
     peer_runs_as: str
     version: str
@@ -43,22 +46,34 @@ class Row:
         """How many times as fast Gyre is, in each pair of runs."""
         return [peer / gyre for gyre, peer in zip(self.gyre_seconds, self.peer_seconds)]
 
-    def rate(self, seconds: list[float]) -> float:
-        return self.problem.flops / median(seconds)
+    @property
+    def ratio(self) -> float | None:
+        return median(self.ratios) if self.ratios else None
+
+    def rate(self, seconds: list[float]) -> float | None:
+        return self.problem.flops / median(seconds) if seconds else None
 
     @property
     def cells(self) -> list[str]:
-        apart = f"{self.difference:.1e}" + ("" if self.agrees else " DISAGREES")
+        mark = "" if self.agrees else " DISAGREES"
+        ours = bool(self.gyre_seconds)
         return [
-            self.problem.attention_pass, self.problem.mask, str(self.problem.head_dim),
-            str(self.cores), self.gyre, three_digits(self.rate(self.gyre_seconds) / 1e9),
-            f"{spread(self.gyre_seconds):.1%}", self.peer, self.peer_runs_as,
-            three_digits(self.rate(self.peer_seconds) / 1e9), f"{spread(self.peer_seconds):.1%}",
-            f"{median(self.ratios):.2f}", apart]
+            self.problem.arithmetic, self.problem.attention_pass, self.problem.mask,
+            str(self.problem.head_dim), str(self.cores), self.gyre,
+            *self._speed(self.gyre_seconds), self.peer, self.peer_runs_as,
+            *self._speed(self.peer_seconds), f"{self.ratio:.2f}" if ours else "",
+            (f"{self.difference:.1e}" if ours else "") + mark,
+            (f"{self.gyre_error:.1e} " if ours else "") + f"{self.peer_error:.1e}"]
+
+    def _speed(self, seconds: list[float]) -> list[str]:
+        if not seconds:
+            return ["", ""]
+        return [three_digits(self.problem.flops / median(seconds) / 1e9), f"{spread(seconds):.1%}"]
 
     @property
     def json(self) -> dict:
         return {
+            "arithmetic": self.problem.arithmetic, "gyreInstructions": self.instructions,
             "pass": self.problem.attention_pass, "causal": self.problem.causal,
             "headDim": self.problem.head_dim, "tokens": self.problem.tokens,
             "heads": self.problem.heads, "cores": self.cores, "gyre": self.gyre,
@@ -68,7 +83,7 @@ class Row:
             "gyreFlopsPerSecond": self.rate(self.gyre_seconds),
             "peerFlopsPerSecond": self.rate(self.peer_seconds),
             "gyreSpread": spread(self.gyre_seconds), "peerSpread": spread(self.peer_seconds),
-            "ratio": median(self.ratios), "ratioSpread": spread(self.ratios),
+            "ratio": self.ratio, "ratioSpread": spread(self.ratios),
             "gyreError": self.gyre_error, "peerError": self.peer_error,
             "largestDifference": self.difference, "agrees": self.agrees}
 
@@ -107,8 +122,8 @@ class Report:
         place = self.environment
         size = ""
         if self.rows:
-            problem, repeats = self.rows[0].problem, len(self.rows[0].gyre_seconds)
-            size = (f"; {problem.tokens:,} tokens, {problem.heads} heads, F32, medians of "
+            problem, repeats = self.rows[0].problem, len(self.rows[0].peer_seconds)
+            size = (f"; {problem.tokens:,} tokens, {problem.heads} heads, medians of "
                     f"{repeats} alternating runs")
         return (f"{place['date']}, {place['processor']}, {place['cores']} cores; Gyre "
                 f"{place['gyre']}{size}.")
@@ -122,11 +137,20 @@ class Report:
             if row.setting not in used:
                 used.append(row.setting)
         mark = "- " if form == "markdown" else ""
-        return [f"{mark}{kind}: {', '.join(used)}" for kind, used in settings.items()]
+        return [
+            f"{mark}Gyre's instructions: {self._instructions()}",
+            *(f"{mark}{kind}: {', '.join(used)}" for kind, used in settings.items())]
+
+    def _instructions(self) -> str:
+        used = dict.fromkeys(
+            (row.instructions, row.problem.arithmetic) for row in self.rows if row.gyre_seconds)
+        return ", ".join(f"{name} ({kind})" for name, kind in used) or "none"
 
 
 def spread(values: list[float]) -> float:
     """From the first to the third quartile, as a fraction of the median."""
+    if not values:
+        return 0
     ordered = sorted(values)
     return (ordered[len(ordered) * 3 // 4] - ordered[len(ordered) // 4]) / median(ordered)
 

@@ -38,6 +38,13 @@ def read(path: Path, name: str) -> tuple[Shape, array]:
     return entry["shape"], _little_endian(values)
 
 
+def rounded_to_bf16(values: array) -> array:
+    """The nearest numbers with eight bits, ties to even; all are finite."""
+    bits = array("I", values.tobytes())
+    rounded = array("I", ((bit + 0x7FFF + (bit >> 16 & 1)) & 0xFFFF0000 for bit in bits))
+    return array("f", rounded.tobytes())
+
+
 def _little_endian(values: array) -> array:
     if sys.byteorder == "little":
         return values

@@ -157,13 +157,9 @@ build() {
 }
 
 # newer_source TEST: prints a source that is newer than the built gyre by a test of find; nothing where
-# none is, and the build was for the instruction set that is asked for.
+# none is.
 newer_source() {
-  local manifest=$root/.build/release.yaml march=${GYRE_MARCH-}
-  if [[ -z $march && $(uname -m) == x86_64 ]]; then march=x86-64-v3; fi
-  if [[ -n $march && -f $manifest ]] && ! grep -q -F -e "-march=$march\"" -- "$manifest"; then
-    echo "GYRE_MARCH=$march"
-  fi
+  local manifest=$root/.build/release.yaml
   # Against the start of the last build too, during which a source can have been edited. A folder is
   # newer where something in it has been removed or renamed.
   local stamps=("$1" "$binary")

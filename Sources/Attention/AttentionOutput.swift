@@ -1,3 +1,4 @@
+import AttentionTypes
 public import Tensors
 
 /// What attention gives.

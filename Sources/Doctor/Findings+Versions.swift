@@ -5,7 +5,7 @@ func versionFindings(_ facts: JobFacts) -> [Finding] {
   guard let first = facts.ranks.first else { return [] }
   var result: [Finding] = []
   if let finding = difference(
-    facts, "gyre", of: { "\($0.gyreVersion) \($0.instructionSet)" },
+    facts, "gyre", of: \.gyreVersion,
     remedy: "Build once, on a file system that all hosts share, and start that executable.")
   {
     result.append(finding)
@@ -68,22 +68,37 @@ func majorMinor(_ version: String) -> [Substring] {
   Array(version.split(separator: ".").prefix(2))
 }
 
-/// Whether the build uses what the processors have, and these are alike.
+/// Whether the kernels are the best for the processors, and these are alike.
 private func processorFindings(_ facts: JobFacts) -> [Finding] {
-  guard let build = facts.ranks.first?.instructionSet else { return [] }
+  guard let first = facts.ranks.first?.instructionSet else { return [] }
   var result: [Finding] = []
-  let wide = facts.hosts.filter { $0.instructionSet == "x86-64-v4" }
-  if build != "x86-64-v4", !wide.isEmpty {
-    let isEverywhere = wide.count == facts.hosts.count
+  let slow = facts.ranks.filter {
+    let best = facts.hosts[$0.host].instructionSet
+    return best != nil && best != $0.instructionSet
+  }
+  if let rank = slow.first {
+    let hosts = Set(slow.map(\.host)).sorted().map { facts.hosts[$0] }
     result.append(
       Finding(
-        topic: .processor, severity: .note, hosts: wide.map(\.name),
-        sentence: "The processor has AVX-512, and gyre was built for "
-          + "\(build.isEmpty ? "vectors of 8 numbers" : build).",
-        remedy: isEverywhere
-          ? "Nearly twice as fast: GYRE_MARCH=x86-64-v4 swift build -c release"
-          : "Nothing while hosts without it take part; without them: GYRE_MARCH=x86-64-v4 swift "
-            + "build -c release"))
+        topic: .processor, severity: .note, hosts: hosts.map(\.name),
+        sentence: "The processor has \(hosts[0].instructionSet ?? ""), and kernels of "
+          + "\(rank.instructionSet) are to compute.",
+        remedy: "Leave --instructions out: every rank uses the best that its processor has."))
+  }
+  let sets = Dictionary(grouping: facts.ranks, by: \.instructionSet)
+  if sets.count > 1 {
+    let parts = sets.sorted { $0.key < $1.key }.map { set, ranks in
+      let hosts = Set(ranks.map(\.host)).sorted().map { facts.hosts[$0].name }
+      return "\(set) (\(listed(hosts)))"
+    }
+    result.append(
+      Finding(
+        topic: .processor, severity: .note,
+        sentence: "Ranks compute with different instruction sets: "
+          + "\(parts.joined(separator: ", ")). Results are the same; all wait for the slowest.",
+        remedy:
+          "Give ranks tokens in proportion to their speed: attend --weights; gyre bench kernel "
+          + "measures it."))
   }
   let models = Dictionary(grouping: facts.hosts, by: \.processor)
   if models.count > 1 {
@@ -103,8 +118,7 @@ private func processorFindings(_ facts: JobFacts) -> [Finding] {
     result.append(
       .ok(
         .processor,
-        "built for \(build.isEmpty ? "this processor" : build)"
-          + (build.isEmpty ? "" : ", as the processor allows")))
+        "kernels for \(first), the best that the processor has"))
   }
   return result
 }

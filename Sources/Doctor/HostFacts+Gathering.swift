@@ -13,7 +13,7 @@ extension HostFacts {
     host.bootIdentifier = line(ofFile: "/proc/sys/kernel/random/boot_id")
     let cpuinfo = text(ofFile: "/proc/cpuinfo")
     host.processor = processorModel(cpuinfo: cpuinfo)
-    host.instructionSet = InstructionSet.best(cpuinfo: cpuinfo)
+    host.instructionSet = InstructionSet.supported(cpuinfo: cpuinfo).last?.rawValue
     let grant = ProcessorGrant.current
     let online = ProcessorGrant.online(text(ofFile:))
     host.cores = online.isEmpty ? grant.cpus.map { [$0] } : online

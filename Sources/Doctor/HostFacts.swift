@@ -9,7 +9,7 @@ package struct HostFacts: Codable, Sendable {
   package var bootIdentifier = ""
   /// The processor's model.
   package var processor = ""
-  /// The highest instruction set that this package can be built for and the processor has.
+  /// The best instruction set that there are kernels for and the processor has.
   package var instructionSet: String?
   /// The hardware threads of each core that is online, as Linux numbers them.
   package var cores: [[Int]] = []

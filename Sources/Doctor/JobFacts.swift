@@ -16,7 +16,7 @@ package struct RankFacts: Codable, Sendable {
   /// The number of the user that it runs as; 0 is root.
   package var user = 1000
   package var gyreVersion = ""
-  /// What the program was compiled for; empty if that was left to the compiler.
+  /// Whose kernels compute.
   package var instructionSet = ""
   /// A number that two executables have in common, practically, only if they are the same.
   package var executable = ""

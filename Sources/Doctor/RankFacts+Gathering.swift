@@ -15,7 +15,7 @@ extension RankFacts {
     }
     facts.user = Int(geteuid())
     facts.gyreVersion = BuildStamp.version
-    facts.instructionSet = InstructionSet.name
+    facts.instructionSet = InstructionSet.inUse.rawValue
     facts.executable = digest(ofFile: "/proc/self/exe")
     facts.library = MPIEnvironment.libraryVersion
     facts.compiledLibrary = MPIEnvironment.compiledVersion

@@ -20,6 +20,15 @@ extension Cluster {
     progress: (_ share: Double) -> Void = { _ in }
   ) -> Prediction {
     let plan = DilatedPlan(problem, placement: placement)
+    return crowded(ranks: plan.ranks).predict(
+      plan, problem, pass: pass, crowding: coreSlowdown(ranks: plan.ranks), progress: progress)
+  }
+
+  /// - Parameter crowding: how many times as long these machines, which are crowded, compute.
+  private func predict(
+    _ plan: DilatedPlan, _ problem: ShardedDilatedAttention, pass: AttentionPass, crowding: Double,
+    progress: (_ share: Double) -> Void
+  ) -> Prediction {
     let ranks = plan.ranks
     let computing = (0..<ranks).map { computeSeconds(of: plan, rank: $0, pass) }
     let bytes = (0..<ranks).map { rank in
@@ -43,9 +52,10 @@ extension Cluster {
     let seconds = max(computed, sending) + sending / rounds + messages + startUp
     let losses: [(Prediction.Limit, Double)] = [
       (.bandwidth, max(0, sending - computed) + sending / rounds), (.latency, messages),
-      (.imbalance, slowest - mean), (.cores, computed - slowest),
+      (.imbalance, slowest - mean),
+      (.cores, computed - slowest + mean * (1 - 1 / crowding)),
     ]
-    let efficiency = mean / seconds
+    let efficiency = mean / crowding / seconds
     let pairs = (0..<ranks).reduce(0.0) { $0 + Double(plan.pairs(rank: $1)) }
     return Prediction(
       ranks: ranks, hosts: hosts(ranks: ranks), seconds: seconds, computeSeconds: mean,

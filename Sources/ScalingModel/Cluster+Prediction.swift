@@ -7,7 +7,8 @@ extension Cluster {
   ///
   /// Every turn of the schedule is stepped, with the arrival of each block at each rank. Where
   /// threads share cores, everything that needs a core takes as much longer as there are, on the
-  /// average of the pass, more threads at work than cores.
+  /// average of the pass, more threads at work than cores; what neighbours take from each other
+  /// beyond that is in ``crowded(ranks:)``.
   ///
   /// - Parameters:
   ///   - route: of the forward pass; backward, keys or queries travel on it, whichever is fewer
@@ -22,7 +23,8 @@ extension Cluster {
       problem.sharded(ranks: ranks), topology: Topology(hosts: hostsOfRanks(ranks)))
     let backward =
       pass == .backward ? planner.backwardDecision(.automatic, after: route).route : nil
-    let schedule = Schedule(problem, planner, route: backward ?? route, pass: pass, on: self)
+    let schedule = Schedule(
+      problem, planner, route: backward ?? route, pass: pass, on: crowded(ranks: ranks))
     var slowdown = 1.0
     var outcome = schedule.ring.run(slowdown: slowdown, progress: progress)
     for _ in 0..<(cores == nil ? 0 : 12) {
@@ -74,10 +76,12 @@ extension Cluster {
       efficiency: efficiency,
       limit: limit(
         schedule, seconds: seconds, mean: mean, most: pure.max() ?? 0, exchange: exchange,
-        ideal: alone / Double(ranks), slowdown: slowdown))
+        ideal: alone / Double(ranks), slowdown: slowdown * coreSlowdown(ranks: ranks)))
   }
 
   /// What most of the lost time goes to.
+  ///
+  /// - Parameter slowdown: by threads that share cores, and by neighbours.
   private func limit(
     _ schedule: Schedule, seconds: Double, mean: Double, most: Double, exchange: Double,
     ideal: Double, slowdown: Double

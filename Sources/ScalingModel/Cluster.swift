@@ -12,6 +12,10 @@ public struct Cluster: Sendable {
   public var threads: Int
   /// Cores of a host, or of all hosts together if they share them; nil if each thread has one.
   public var cores: Int?
+  /// What the cores of a host take from each other; nil if nothing.
+  public var coreCurve: CoreCurve?
+  /// What they get out of memory together; nil if links inside a host say all.
+  public var memory: MemoryCurve?
   /// Whether the hosts are one machine's, as those of an emulated cluster.
   public var sharesCores = false
   /// How ranks are counted.

@@ -50,6 +50,39 @@ public struct KernelCurve: Hashable, Sendable {
     curves[Kind(pass: pass, isMasked: isMasked)] = points.sorted { $0.tokens < $1.tokens }
   }
 
+  /// Takes few points, of runs for example, and goes on beyond them as kernels usually do: at
+  /// rate ∞ / (1 + h / tokens), with h = 100 where all scores are visible and 300 under a causal
+  /// mask, which tiles on its edge compute in vain.
+  ///
+  /// - Parameters:
+  ///   - points: speeds; those of the same size count by their median.
+  ///   - areMasked: whether they are of the causal mask.
+  ///   - isMasked: what the curve is for.
+  public mutating func setUsualCurve(
+    through points: [Point], areMasked: Bool, _ pass: AttentionPass, isMasked: Bool
+  ) {
+    func share(_ tokens: Double, _ isMasked: Bool) -> Double {
+      1 / (1 + (isMasked ? 300 : 100) / tokens)
+    }
+    let bySize = Dictionary(grouping: points, by: \.tokens).sorted { $0.key < $1.key }
+    let known = bySize.map { tokens, points in
+      let median = points.map(\.flopsPerSecond).sorted()[points.count / 2]
+      return Point(
+        tokens: tokens, flopsPerSecond: median * share(tokens, isMasked) / share(tokens, areMasked))
+    }
+    guard let first = known.first, let last = known.last else { return }
+    let sizes = (4...24).map { Double(1 << $0) }
+    func beyond(_ end: Point, _ sizes: [Double]) -> [Point] {
+      sizes.map { tokens in
+        let ratio = share(tokens, isMasked) / share(end.tokens, isMasked)
+        return Point(tokens: tokens, flopsPerSecond: end.flopsPerSecond * ratio)
+      }
+    }
+    let smaller = beyond(first, sizes.filter { $0 < first.tokens })
+    let larger = beyond(last, sizes.filter { $0 > last.tokens })
+    setCurve(smaller + known + larger, pass, isMasked: isMasked)
+  }
+
   /// Multiplies all speeds of a pass.
   public mutating func scale(by factor: Double, _ pass: AttentionPass) {
     for (kind, points) in curves where kind.pass == pass {

@@ -69,6 +69,18 @@ public struct PositionRange: Hashable, Sendable {
       start: start + indices.lowerBound * stride, stride: stride, count: indices.count)
   }
 
+  /// The same positions as runs of every `step`-th, the first of which starts where this does.
+  ///
+  /// - Returns: as many runs as there are steps, or positions if they are fewer.
+  /// - Precondition: `step ≥ 1`.
+  public func strided(by step: Int) -> [PositionRange] {
+    precondition(step >= 1, "A step of \(step) positions")
+    return (0..<Swift.min(step, count)).map {
+      PositionRange(
+        start: start + $0 * stride, stride: stride * step, count: (count - $0 + step - 1) / step)
+    }
+  }
+
   /// The first `length` positions, or all of them if there are fewer.
   ///
   /// - Precondition: `length ≥ 0`.

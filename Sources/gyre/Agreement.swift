@@ -1,5 +1,4 @@
 import ArgumentParser
-import Attention
 import Doctor
 import Glibc
 import Jobs
@@ -11,9 +10,7 @@ import Settings
 
 /// Refuses ranks that were started with different command lines.
 func agreeOnArguments(_ arguments: [String], on world: borrowing Communicator) throws {
-  // Blocks are packed for the width of the vectors, so builds must not be mixed.
-  let build = "\(Gyre.build) \(InstructionSet.name)"
-  let line = ([build] + arguments).joined(separator: "\u{0}")
+  let line = ([Gyre.build] + arguments).joined(separator: "\u{0}")
   guard let other = try world.lowestDifferingRank(line) else { return }
   let lines = try world.allGather(Array(line.utf8))
   let builds = lines.map { $0.prefix { $0 != 0 } }

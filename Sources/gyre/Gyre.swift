@@ -1,4 +1,5 @@
 import ArgumentParser
+import Attention
 import BuildStamp
 import Glibc
 import Hosts
@@ -21,7 +22,7 @@ struct Gyre: ParsableCommand {
       for --causal) and from a JSON file that --settings or GYRE_SETTINGS names. The command line \
       wins over the environment, and that over the file.
       """,
-    version: build,
+    version: version,
     subcommands: [
       AttendCommand.self, StreamCommand.self, BenchCommand.self, CompareCommand.self,
       PlotCommand.self, PredictCommand.self, DoctorCommand.self,
@@ -30,6 +31,11 @@ struct Gyre: ParsableCommand {
   /// The version, and of what commit it was built.
   static let build =
     BuildStamp.version + (BuildStamp.commit.map { " (\(shortCommit($0)))" } ?? "")
+
+  /// The same, with the kernels that there are and those that this processor is given.
+  private static let version =
+    "\(build), kernels for \(listed(InstructionSet.compiled.map(\.rawValue))), here "
+    + "\(InstructionSet.inUse)"
 
   /// Parses, runs, and exits with the command's code.
   ///
@@ -59,6 +65,7 @@ struct Gyre: ParsableCommand {
       }
       layers = try .ofThisProcess(arguments)
       var command = try parseAsRoot(layers.arguments)
+      if !layers.isExplained { try command.chooseInstructions() }
       if layers.isExplained || !(command is any DistributedCommand) {
         layers.warnings.forEach { printError("gyre: \($0)") }
         if layers.isExplained {
@@ -117,9 +124,11 @@ struct Gyre: ParsableCommand {
     if let distributed = command as? any DistributedCommand {
       // The doctor has it among its findings.
       if !(command is any StandaloneCommand) { try requireAllRanks(seen: world.size) }
+      try world.agreed { try command.chooseInstructions() }
       try distributed.run(on: world)
     } else if world.rank == 0 {
       var command = command
+      try command.chooseInstructions()
       try command.run()
     }
   }

@@ -13,7 +13,7 @@ extension Problem {
       outputGradient: outputGradient.map(Double.init), bias: bias)
   }
 
-  /// The kernels' gradients, in the order of global positions.
+  /// The kernels' gradients, in the order of global positions; every instruction set is asked.
   func computedGradients(
     pattern: any AttentionPattern, queryRuns: [PositionRange]? = nil,
     blocks: [[PositionRange]]? = nil, elementType: WireType = .f32, threads: Int = 1
@@ -21,26 +21,30 @@ extension Problem {
     let queryRuns = queryRuns ?? [PositionRange(0..<tokens)]
     let blocks = blocks ?? [[PositionRange(0..<keyTokens)]]
     let team = ThreadTeam(threads: threads)
-    let queries = queryShard(runs: queryRuns)
-    let gradient = outputGradientShard(runs: queryRuns)
-    let output = forward(
-      pattern: pattern, queries: queries, blocks: blocks, elementType: elementType, team: team)
-    var accumulator = BackwardAccumulator(
-      shape: shape, output: output, outputGradient: gradient, scale: scale, pattern: pattern,
-      scoreRule: scoreRule, team: team)
-    var dk = [Float](repeating: .nan, count: k.count)
-    var dv = [Float](repeating: .nan, count: v.count)
-    for runs in blocks {
-      let block = keyValueBlock(runs: runs, elementType: elementType)
-      var blockGradient = KeyValueGradient(shape: shape, keys: block.keyCount)
-      accumulator.attend(
-        queries, outputGradient: gradient, to: block, addingTo: &blockGradient)
-      scatter(blockGradient.dk(), runs: runs, tokens: keyTokens, into: &dk)
-      scatter(blockGradient.dv(), runs: runs, tokens: keyTokens, into: &dv)
+    let results = onEverySet { instructions in
+      let queries = queryShard(runs: queryRuns)
+      let gradient = outputGradientShard(runs: queryRuns)
+      let output = forward(
+        pattern: pattern, queries: queries, blocks: blocks, elementType: elementType,
+        instructions: instructions, team: team)
+      var accumulator = BackwardAccumulator(
+        shape: shape, output: output, outputGradient: gradient, scale: scale, pattern: pattern,
+        scoreRule: scoreRule, arithmetic: arithmetic, instructions: instructions, team: team)
+      var dk = [Float](repeating: .nan, count: k.count)
+      var dv = [Float](repeating: .nan, count: v.count)
+      for runs in blocks {
+        let block = keyValueBlock(runs: runs, elementType: elementType)
+        var blockGradient = KeyValueGradient(shape: shape, keys: block.keyCount)
+        accumulator.attend(
+          queries, outputGradient: gradient, to: block, addingTo: &blockGradient)
+        scatter(blockGradient.dk(), runs: runs, tokens: keyTokens, into: &dk)
+        scatter(blockGradient.dv(), runs: runs, tokens: keyTokens, into: &dv)
+      }
+      var dq = [Float](repeating: .nan, count: q.count)
+      scatter(accumulator.finish(), runs: queryRuns, tokens: tokens, into: &dq)
+      return [dq, dk, dv]
     }
-    var dq = [Float](repeating: .nan, count: q.count)
-    scatter(accumulator.finish(), runs: queryRuns, tokens: tokens, into: &dq)
-    return (dq, dk, dv)
+    return (results[0], results[1], results[2])
   }
 }
 

@@ -1,6 +1,7 @@
 import Attention
 import AttentionReference
 import Tensors
+import Testing
 
 /// A small attention problem with random inputs, its answer by the kernels and by the oracle.
 struct Problem {
@@ -8,6 +9,8 @@ struct Problem {
   var tokens: Int
   var keyTokens: Int
   var scale: Double
+  /// What the kernels compute products of.
+  var arithmetic = Arithmetic.f32
   /// What becomes of scores, for the kernels and for the oracle.
   var scoreRule: (any ScoreRule)?
   var referenceRule: (any ReferenceScoreRule)?
@@ -54,31 +57,37 @@ struct Problem {
 
   /// The kernels' answer: queries in one shard, keys in one block for each list of runs.
   ///
-  /// Rows come back in the order of global positions.
+  /// Rows come back in the order of global positions. Every instruction set is asked.
   func computed(
     pattern: any AttentionPattern, queryRuns: [PositionRange]? = nil,
     blocks: [[PositionRange]]? = nil, elementType: WireType = .f32, threads: Int = 1,
     poll: (_ scores: Int) -> Void = { _ in }
   ) -> (o: [Float], lse: [Float]) {
     let queryRuns = queryRuns ?? [PositionRange(0..<tokens)]
-    let output = forward(
-      pattern: pattern, queries: queryShard(runs: queryRuns),
-      blocks: blocks ?? [[PositionRange(0..<keyTokens)]], elementType: elementType,
-      team: ThreadTeam(threads: threads), poll: poll)
-    var o = [Float](repeating: .nan, count: output.o.count)
-    scatter(output.o, runs: queryRuns, tokens: tokens, into: &o)
-    return (o, lseInGlobalOrder(output.lse, runs: queryRuns))
+    let results = onEverySet { instructions in
+      let output = forward(
+        pattern: pattern, queries: queryShard(runs: queryRuns),
+        blocks: blocks ?? [[PositionRange(0..<keyTokens)]], elementType: elementType,
+        instructions: instructions, team: ThreadTeam(threads: threads),
+        poll: { if instructions == .required { poll($0) } })
+      var o = [Float](repeating: .nan, count: output.o.count)
+      scatter(output.o, runs: queryRuns, tokens: tokens, into: &o)
+      return [o, lseInGlobalOrder(output.lse, runs: queryRuns)]
+    }
+    return (results[0], results[1])
   }
 
   /// The forward pass over all blocks.
   func forward(
     pattern: any AttentionPattern, queries: borrowing QueryShard, blocks: [[PositionRange]],
-    elementType: WireType, accumulation: Accumulation = .fast, team: ThreadTeam,
+    elementType: WireType, accumulation: Accumulation = .fast,
+    instructions: InstructionSet = .inUse, team: ThreadTeam,
     poll: (_ scores: Int) -> Void = { _ in }
   ) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
       shape: shape, tokens: tokens, scale: scale, pattern: pattern,
-      scoreRule: scoreRule, accumulation: accumulation, team: team)
+      scoreRule: scoreRule, accumulation: accumulation, arithmetic: arithmetic,
+      instructions: instructions, team: team)
     for runs in blocks {
       accumulator.attend(
         queries, to: keyValueBlock(runs: runs, elementType: elementType), poll: poll)

@@ -1,4 +1,5 @@
 import Attention
+import AttentionTypes
 import Tensors
 import Testing
 
@@ -25,7 +26,7 @@ struct ReproducibleRowsTests {
         guard let values = $0.baseAddress else { return }
         // Panels of the columns follow one another.
         unsafe rows.add(
-          values, panelStride: 2 * Vector.scalarCount, exponent: term.exponent, to: index % parts)
+          values, panelWidth: 16, panelStride: 16, exponent: term.exponent, to: index % parts)
       }
     }
     for part in 0..<parts { unsafe totals.add(row: part, of: rows, to: 0) }

@@ -20,7 +20,8 @@ extension Problem {
   ///
   /// Rank `r` takes blocks beginning with number `r + first`; a block's gradients go from rank to
   /// rank, at every other rank by way of an addition. Among several ranks, blocks are taken in two
-  /// parts, the second first.
+  /// parts, the second first. Ranks use one instruction set after the other, beginning with number
+  /// `first`.
   func results(
     _ pattern: any AttentionPattern, layout: Layout = .contiguous, ranks: Int = 1,
     first: Int = 0, threads: Int = 1, elementType: WireType = .f32,
@@ -44,9 +45,13 @@ extension Problem {
       let queries = queryShard(runs: runs)
       let outputGradient = outputGradientShard(runs: runs)
       let order = (0..<ranks).map { (rank + first + $0) % ranks }
+      // Ranks have different processors.
+      let sets = InstructionSet.ofThisProcessor
+      let instructions = sets[(rank + first) % sets.count]
       var forward = ForwardAccumulator(
         shape: shape, tokens: queries.tokens, scale: scale, pattern: pattern,
-        scoreRule: scoreRule, accumulation: accumulation, team: team)
+        scoreRule: scoreRule, accumulation: accumulation, arithmetic: arithmetic,
+        instructions: instructions, team: team)
       for owner in order {
         forward.attend(
           queries, to: keyValueBlock(runs: keyShards[owner], elementType: elementType))
@@ -54,7 +59,8 @@ extension Problem {
       let output = forward.finish()
       var backward = BackwardAccumulator(
         shape: shape, output: output, outputGradient: outputGradient, scale: scale,
-        pattern: pattern, scoreRule: scoreRule, accumulation: accumulation, team: team)
+        pattern: pattern, scoreRule: scoreRule, accumulation: accumulation,
+        arithmetic: arithmetic, instructions: instructions, team: team)
       for owner in order {
         let block = keyValueBlock(runs: keyShards[owner], elementType: elementType)
         if (rank + owner) % 2 == 0 {

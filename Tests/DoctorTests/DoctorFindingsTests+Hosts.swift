@@ -81,7 +81,7 @@ extension DoctorFindingsTests {
       remedy: "Copy one build")
     for rank in 4..<8 { facts.ranks[rank].gyreVersion = "0.0.9" }
     try expect(
-      facts, .problem, .versions, "0.1.0 x86-64-v3 on node1; 0.0.9 x86-64-v3 on node2",
+      facts, .problem, .versions, "0.1.0 on node1; 0.0.9 on node2",
       remedy: "Build once")
   }
 
@@ -103,19 +103,21 @@ extension DoctorFindingsTests {
     }
   }
 
-  @Test func aBuildForLessThanTheProcessor() throws {
+  @Test func lessThanTheProcessorHas() throws {
     var facts = job(hosts: 2)
-    for index in facts.hosts.indices { facts.hosts[index].instructionSet = "x86-64-v4" }
+    for index in facts.hosts.indices { facts.hosts[index].instructionSet = "avx512" }
     try expect(
-      facts, .note, .processor, "AVX-512", remedy: "Nearly twice as fast",
-      hosts: ["node1", "node2"])
-    facts.hosts[0].instructionSet = "x86-64-v3"
-    try expect(
-      facts, .note, .processor, "AVX-512", remedy: "Nothing while hosts without it",
-      hosts: ["node2"])
-    facts.hosts[0].instructionSet = "x86-64-v4"
-    for index in facts.ranks.indices { facts.ranks[index].instructionSet = "x86-64-v4" }
+      facts, .note, .processor, "has avx512, and kernels of avx2",
+      remedy: "Leave --instructions out", hosts: ["node1", "node2"])
+    for index in facts.ranks.indices { facts.ranks[index].instructionSet = "avx512" }
     #expect(findings(from: facts).allSatisfy { $0.severity == .ok })
+    // Each the best that it has.
+    facts.hosts[0].instructionSet = "avx2"
+    for index in facts.ranks.indices where facts.ranks[index].host == 0 {
+      facts.ranks[index].instructionSet = "avx2"
+    }
+    try expect(
+      facts, .note, .processor, "avx2 (node1), avx512 (node2)", remedy: "--weights")
   }
 
   @Test func differentProcessors() throws {

@@ -13,7 +13,7 @@ struct DoctorFindingsTests {
       host.name = "node\(index + 1)"
       host.bootIdentifier = "boot \(index)"
       host.processor = "A processor"
-      host.instructionSet = "x86-64-v3"
+      host.instructionSet = "avx2"
       host.cores = (0..<4).map { [$0] }
       host.memoryBytes = 64 << 30
       host.availableMemoryBytes = 60 << 30
@@ -35,7 +35,7 @@ struct DoctorFindingsTests {
       rank.host = index / ranksPerHost
       rank.cpus = [index % ranksPerHost]
       rank.gyreVersion = "0.1.0"
-      rank.instructionSet = "x86-64-v3"
+      rank.instructionSet = "avx2"
       rank.executable = "0123456789abcdef"
       rank.library = "Open MPI v4.1.4, package: Debian OpenMPI, ident: 4.1.4"
       rank.compiledLibrary = "4.1.4"

@@ -37,6 +37,28 @@ struct KernelBenchTests {
     }
   }
 
+  @Test("copies are computed at the same time, and the rows tell the mean from the slowest")
+  func copies() async throws {
+    let result = try await bench([
+      "--pass", "forward", "--head-dim", "16", "--causal", "true", "--copies", "1,2", "--format",
+      "json",
+    ])
+    let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+    let rows = try #require((object as? [String: Any])?["results"] as? [[String: Any]], "\(result)")
+    #expect(rows.map { $0["copies"] as? Int } == [1, 2])
+    for row in rows {
+      let mean = try #require(row["flopsPerSecond"] as? Double)
+      let slowest = try #require(row["slowestFlopsPerSecond"] as? Double)
+      let seconds = try #require(row["seconds"] as? Double)
+      // Two heads, 64 · 65 / 2 pairs of 4 · 16 flops, of one copy.
+      #expect(abs(slowest * seconds / (2 * 2080 * 64) - 1) < 1e-9, "\(row)")
+      #expect(row["copies"] as? Int == 1 ? mean == slowest : mean > slowest, "\(row)")
+    }
+    let table = try await bench(["--head-dim", "8", "--pass", "forward", "--copies", "2"])
+    #expect(table.standardOutput.contains("2 × 1"), "\(table)")
+    #expect(table.standardOutput.contains("n × t threads: n copies at the same time"))
+  }
+
   @Test("few queries are the last of the sequence, and the table speaks of memory")
   func fewQueries() async throws {
     let selection = ["--pass", "forward", "--head-dim", "16", "--heads", "1", "--kv-heads", "1"]
@@ -63,9 +85,9 @@ struct KernelBenchTests {
     let csv = try await bench(selection + ["--format", "csv"])
     let lines = csv.standardOutput.split(separator: "\n")
     #expect(lines.count == 2 && lines[0].hasPrefix("pass,headDim,tokens"), "\(csv)")
-    #expect(lines.last?.hasPrefix("backward,8,64,64,2,2,true,f32,1,") == true, "\(csv)")
+    #expect(lines.last?.hasPrefix("backward,8,64,64,2,2,true,,,,f32,1,") == true, "\(csv)")
     let reproducible = try await bench(selection + ["--format", "csv", "--reproducible"])
-    #expect(reproducible.standardOutput.contains("backward,8,64,64,2,2,true,f32,1,true,"))
+    #expect(reproducible.standardOutput.contains("backward,8,64,64,2,2,true,,,,f32,1,true,"))
     let markdown = try await bench(selection + ["--format", "markdown"])
     let rows = markdown.standardOutput.split(separator: "\n")
     #expect(rows.count == 3 && rows.allSatisfy { $0.hasPrefix("| ") && $0.hasSuffix(" |") })
@@ -79,6 +101,7 @@ struct KernelBenchTests {
       ["--pass", "sideways"], ["--head-dim", "0"], ["--head-dim", "64,"], ["--dtype", "f64"],
       ["--threads", "x"], ["--heads", "3", "--kv-heads", "2"], ["--format", "xml"],
       ["--causal", "perhaps"], ["--repeats", "0"], ["--queries", "0"], ["--queries", "65"],
+      ["--copies", "0"], ["--copies", "1000"],
     ])
   func mistakes(arguments: [String]) async throws {
     let result = try await bench(arguments)

@@ -137,6 +137,7 @@ struct PredictTests {
     let odd = try file("odd.json", ranks: [0, -1], factor: 1)
     #expect(try await predict(["--check", odd]).standardError.contains("no runs"))
     let text = try await predict(machines + ["--check", unseen, "--fit", fit])
+    #expect(!text.standardOutput.contains("the machines vary"), "\(text)")
     #expect(text.standardOutput.contains("2 unseen runs: mean error "), "\(text)")
   }
 
@@ -173,6 +174,8 @@ struct PredictTests {
       (["--tokens", "1024G", "--dilated", "16:4"], "segments"),
       (["--tokens", "4K", "--transport", "mesh"], "mesh:8x4"),
       (["--tokens", "4K", "--noise", "2"], "--noise"),
+      (["--tokens", "4K", "--crowding", "30"], "--crowding"),
+      (["--tokens", "4K", "--memory", "80"], "--memory 100gbit"),
       (["--tokens", "4K", "--network", "fast"], "fast"),
       (["--tokens", "4K", "--fit", "x.json"], "--check"),
       (["--tokens", "4K", "--simgrid", "x"], "--simgrid"),
@@ -270,6 +273,45 @@ struct PredictTests {
     #expect(line.contains("no kernel of head dim 80 was measured, and the speed is that of 64"))
     #expect(line.contains("the kernel's backward pass is as fast as the other"))
     #expect(line.contains("nothing is known of links inside a host"))
+    #expect(line.contains("cores of a host do not slow each other down"))
+  }
+
+  @Test("cores at work together take what was measured of them, or given")
+  func crowdedCores() async throws {
+    let folder = try TemporaryFolder()
+    let file = folder.path + "/kernel.json"
+    // Four copies take 1.25 times as long on average, and the slowest twice; memory is no limit.
+    let measured = [(1, 60e9, 60e9, 10e9), (4, 48e9, 30e9, 1e15)].map {
+      copies, mean, slowest, memory in
+      """
+      {"pass":"forward","headDim":64,"tokens":1024,"queries":1024,"queryHeads":1,"kvHeads":1,\
+      "causal":false,"dtype":"f32","threads":1,"reproducible":false,"copies":\(copies),"seconds":1,\
+      "flopsPerSecond":\(mean),"slowestFlopsPerSecond":\(slowest),\
+      "memoryBandwidthBytesPerSecond":\(memory)}
+      """
+    }
+    try """
+    {"benchmark":"kernel","environment":{},"keys":["pass","tokens","copies"],\
+    "results":[\(measured.joined(separator: ","))]}
+    """.write(toFile: file, atomically: true, encoding: .utf8)
+    func seconds(_ more: String...) async throws -> Double {
+      let job = ["--results", file, "--network", "1000gbit", "--tokens", "8K", "--format", "json"]
+      let predicted = try rows(try await predict(job + more))
+      return try #require(predicted.first?["seconds"] as? Double)
+    }
+    let alone = try await seconds("--ranks", "1")
+    let four = try await seconds("--ranks", "4", "--ranks-per-host", "4")
+    #expect(abs(four * 4 / alone - 2) < 0.01)
+    let threads = try await seconds("--ranks", "1", "--threads", "4")
+    #expect(abs(threads * 4 / alone - 1.25) < 0.01)
+    let given = try await seconds("--ranks", "4", "--ranks-per-host", "4", "--crowding", "0.5")
+    #expect(abs(given * 4 / alone - 1.5) < 0.01)
+    let slow = try await seconds("--ranks", "4", "--ranks-per-host", "4", "--memory", "100MB/s")
+    #expect(slow > 2 * four)
+    let text = try await predict([
+      "--results", file, "--network", "1gbit", "--tokens", "8K", "--ranks-per-host", "4",
+    ])
+    #expect(text.standardOutput.contains("a thread takes 2.00 times as long"), "\(text)")
   }
 
   @Test("what is not known is asked for")

@@ -6,7 +6,7 @@ enum ResultsFixture {
   static var environment: [String: Any] {
     [
       "processor": "Made-up 9000", "cores": 8, "memoryBytes": 1 << 34,
-      "instructionSet": "x86-64-v3",
+      "instructionSet": "avx2",
       "commit": "0123456789abcdef", "gyreVersion": "0.1.0", "openMPI": "Open MPI v4.1.4",
       "openMPIParameters": [String: String](), "oversubscribed": false,
     ]

@@ -106,17 +106,6 @@ import Testing
     #expect(calls[0].contains("--no-color-diagnostics") && !calls[0].hasPrefix("HOME= "))
   }
 
-  @Test func anotherInstructionSetIsBuilt() throws {
-    let package = try Package()
-    try package.addSwift()
-    try package.folder.write("args: [\"-Xcc\",\"-march=x86-64-v3\"]", to: ".build/release.yaml")
-    try package.folder.write("#!/bin/sh\n", to: ".build/release/gyre", executable: true)
-    #expect(try package.local().errors == "")
-    let outcome = try package.local(options: ["GYRE_MARCH=x86-64-v4"])
-    #expect(outcome.errors.contains("building gyre"))
-    #expect(package.calls.split(separator: "\n").count == 1)
-  }
-
   /// A checkout of somebody else's is run and not built.
   @Test(.enabled(if: getuid() == 0, "another user's checkout takes root to make"))
   func anothersCheckoutRuns() throws {

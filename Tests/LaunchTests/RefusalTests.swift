@@ -101,6 +101,7 @@ import Testing
     ["--causal", "yes"], ["--repeats", "0"], ["--repeats=2.5"], ["--format", "xml"],
     ["--cache", "/etc/passwd"], ["--cache", ""], ["--seed", "1"], ["torch"],
     ["--threads", "1", "--peers", "ringattention,ring-attention-pytorch"],
+    ["--arithmetic", "f64"], ["--arithmetic", "bf16", "--peers", "ringattention"],
   ])
   func aComparisonThatCannotBe(arguments: [String]) throws {
     let option = arguments[0].prefix { $0 != "=" }
@@ -111,6 +112,16 @@ import Testing
         "Launch/compare-peers", arguments,
         environment: try folder.shadowing("python3", with: "echo python3 was started >&2; exit 1")),
       naming: String(option))
+  }
+
+  @Test(arguments: [
+    ["--minutes", "0"], ["--minutes", "eight"], ["--minutes"], ["--output", "/nowhere/x"],
+    ["--output="], ["--seed", "1"],
+  ])
+  func aMeasurementThatCannotBe(arguments: [String]) throws {
+    expectRefusal(
+      of: try run("Launch/measure-host", arguments),
+      naming: String(arguments[0].prefix { $0 != "=" }))
   }
 
   /// Whoever lacks Swift or mpirun is told what to do before anything is built.
@@ -133,7 +144,7 @@ import Testing
 
   @Test(arguments: [
     "local", "demo", "test", "compare-peers", "emulated-cluster", "try-tiles", "try-splits",
-    "cluster",
+    "cluster", "measure-host",
   ])
   func helpIsNoRefusal(script: String) throws {
     let outcome = try Script.run("Launch/\(script)", ["--help"])

@@ -26,7 +26,7 @@ import Testing
   /// What the script would replace is there to be replaced.
   @Test func sizesThatAreNotGivenAreThoseOfTheSources() throws {
     let sources = try String(
-      contentsOf: Script.root.appending(path: "Sources/Attention/Kernels/TileSizes.swift"),
+      contentsOf: Script.root.appending(path: "Sources/Kernels/Tiles/TileSizes.swift"),
       encoding: .utf8)
     func size(_ name: String) throws -> Substring {
       let declaration = try #require(sources.firstRange(of: "static var \(name): Int { "))

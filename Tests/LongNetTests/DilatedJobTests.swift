@@ -7,7 +7,7 @@ struct DilatedJobTests {
   @Test("all checks on ranks", arguments: [1, 2, 3, 4, 5, 7, 8])
   func checks(ranks: Int) async throws {
     let result = try await MPIJob.run(
-      program: "ring-checks", arguments: ["longnet"], ranks: ranks, timeoutSeconds: 480)
+      program: "ring-checks", arguments: ["longnet"], ranks: ranks, timeoutSeconds: 900)
     #expect(result.isSuccess && result.standardOutput.hasSuffix("\npassed\n"), "\(result)")
   }
 }

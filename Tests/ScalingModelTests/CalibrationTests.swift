@@ -9,13 +9,13 @@ import Testing
 struct CalibrationTests {
   private func run(
     ranks: Int, tokens: Int, pass: AttentionPass, bytesPerSecond: Double,
-    secondsOf truth: (Cluster) -> Cluster
+    cores: Int = 2, secondsOf truth: (Cluster) -> Cluster
   ) -> MeasuredRun {
     var machines = Cluster(
       kernel: KernelCurve(flopsPerSecond: 1e9),
       network: Link(latency: 1e-4, bytesPerSecond: bytesPerSecond),
       inside: Link(latency: 0, bytesPerSecond: 1e10))
-    machines.cores = 2
+    machines.cores = cores
     machines.sharesCores = true
     let problem = DenseProblem(
       shape: AttentionShape(batch: 1, queryHeads: 4, kvHeads: 4, headDim: 64, valueHeadDim: 64),
@@ -62,6 +62,42 @@ struct CalibrationTests {
     // Without it they are far off.
     let without = runs([3], [1024], [3e6]).map { $0.predictedSeconds() / $0.seconds - 1 }
     #expect(without.contains { abs($0) > 0.15 }, "\(without)")
+  }
+
+  @Test("a real host is met as nearly as it varies, and so are runs of it that were left out")
+  func noisyHost() {
+    let runs = NoisyHost.runs
+    #expect(NoisyHost.error(Calibration(fitting: runs), on: runs) < 0.11)
+    // Each number of ranks in turn is unseen.
+    let unseen = [1, 2, 4, 8, 16].map { ranks in
+      let others = Calibration(fitting: runs.filter { $0.ranks != ranks })
+      return NoisyHost.error(others, on: runs.filter { $0.ranks == ranks })
+    }
+    #expect(unseen.reduce(0, +) / 5 < 0.125, "\(unseen)")
+  }
+
+  @Test("what cores of a full host take from each other is found, and predicts other runs")
+  func crowding() throws {
+    func truth(_ cluster: Cluster) -> Cluster {
+      var result = cluster
+      result.coreCurve = CoreCurve(crowding: 0.6, cores: 8)
+      return result
+    }
+    func runs(_ ranks: [Int]) -> [MeasuredRun] {
+      ranks.map { ranks in
+        let run = run(
+          ranks: ranks, tokens: 1024 * ranks, pass: .forward, bytesPerSecond: 1e12, cores: 8,
+          secondsOf: truth)
+        return run
+      }
+    }
+    let calibration = Calibration(fitting: runs([1, 2, 4, 6, 8]))
+    let crowding = try #require(calibration.crowdingShare) * Calibration.usualCrowding
+    #expect(abs(crowding - 0.6) < 0.04, "\(calibration)")
+    for unseen in runs([3, 5, 7]) {
+      let error = unseen.predictedSeconds(calibration) / unseen.seconds - 1
+      #expect(abs(error) < 0.03, "\(error)")
+    }
   }
 
   @Test("a curve is met at its points, and goes on past them as it says")

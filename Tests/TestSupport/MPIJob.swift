@@ -14,12 +14,13 @@ public enum MPIJob {
   ///   - environment: variables added for mpirun, which passes those named `OMPI_…` on to the
   ///     ranks.
   ///   - wrapper: a command with arguments that runs mpirun, which follows as its last arguments.
+  ///   - rankWrapper: the same for each rank.
   ///   - timeoutSeconds: after how long the whole job is killed.
   /// - Returns: how mpirun ended, and what all ranks wrote.
   /// - Throws: where mpirun cannot be started.
   public static func run(
     program: String, arguments: [String] = [], ranks: Int, environment: [String: String] = [:],
-    wrapper: [String] = [], timeoutSeconds: Double = 60
+    wrapper: [String] = [], rankWrapper: [String] = [], timeoutSeconds: Double = 60
   ) async throws -> CommandResult {
     // Ranks that wait inside MPI give their cores away, as they do where there are more of them
     // than cores: a machine that does other work too has fewer cores than it says.
@@ -28,7 +29,7 @@ public enum MPIJob {
     // Containers build as root, which mpirun refuses unless told.
     if geteuid() == 0 { options.append("--allow-run-as-root") }
     let command =
-      wrapper + ["mpirun"] + options + [BuiltProducts.executable(program)] + arguments
+      wrapper + ["mpirun"] + options + rankWrapper + [BuiltProducts.executable(program)] + arguments
     return try await JobQueue.shared.run {
       try await Command.run(
         command[0], arguments: Array(command.dropFirst()), environment: environment,

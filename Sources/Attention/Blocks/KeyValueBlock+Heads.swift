@@ -1,3 +1,4 @@
+import AttentionTypes
 import Tensors
 
 extension KeyValueBlock {

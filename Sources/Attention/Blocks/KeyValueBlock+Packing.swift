@@ -1,3 +1,4 @@
+import AttentionTypes
 public import Compute
 public import Tensors
 

@@ -1,10 +1,11 @@
+public import AttentionTypes
 public import Tensors
 
 /// The keys and values of one shard in the form that the kernel reads: the unit that travels.
 ///
 /// Keys are packed in panels of W: `[panel][headDim][W]`, so that a step of `q·k` loads one row
 /// of W keys. Values are packed in panels of W columns: `[panel][keys][W]`, so that a step of
-/// `p·v` loads one row of W columns. W is 16, or 32 in a build for AVX-512. The last panel is as
+/// `p·v` loads one row of W columns. W is 16 whatever the processor. The last panel is as
 /// narrow as what is left, so a block is exactly `keys · kvHeads · (headDim + valueHeadDim)`
 /// elements a batch and nothing is padded. Integers are followed by their scales: `[keys]` for the
 /// keys of a head, then `[keys]` for its values. Each run of positions is packed by itself; a tile
@@ -38,7 +39,7 @@ public struct KeyValueBlock: ~Copyable {
   /// Takes a packed block, or room for one, in memory that somebody else owns and keeps for as long
   /// as this value lives.
   ///
-  /// - Parameter memory: at least ``byteCount(keys:shape:elementType:)``, aligned to 64 bytes.
+  /// - Parameter memory: at least ``byteCount(keys:shape:elementType:)``, aligned as floats are.
   @unsafe
   public init(
     shape: AttentionShape, elementType: WireType, runs: [PositionRange],

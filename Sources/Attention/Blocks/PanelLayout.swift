@@ -1,7 +1,7 @@
-import Tensors
+import AttentionTypes
 
 /// Where the elements of one head lie within its panels of W keys or W columns, W being
-/// ``TileSizes/panelWidth``.
+/// ``PackedPanel/width``.
 struct PanelLayout {
   /// Tokens in the run.
   let count: Int
@@ -27,11 +27,11 @@ struct PanelLayout {
   ///   - panels: the first element of the head.
   ///   - packed: rounds a number.
   @unsafe @inline(__always)
-  func scatter<Element: PackedElement>(
+  func scatter<Element>(
     rows: UnsafePointer<Float>, stride: Int, rowCount: Int, from start: Int,
     to panels: UnsafeMutablePointer<Element>, _ packed: (_ number: Float) -> Element
   ) {
-    let width = TileSizes.panelWidth
+    let width = PackedPanel.width
     for index in 0..<rowCount {
       let row = unsafe rows + index * stride
       let token = start + index

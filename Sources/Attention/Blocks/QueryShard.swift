@@ -1,3 +1,4 @@
+import AttentionTypes
 public import Tensors
 
 /// The queries that a rank owns, with the global positions of their rows.

@@ -1,4 +1,6 @@
+public import AttentionTypes
 public import Compute
+import KernelSets
 import Tensors
 
 /// What is computed of the queries of one shard and the keys and values of another, whichever of
@@ -8,6 +10,8 @@ public struct BlockComputation: Sendable {
   public let shape: AttentionShape
   /// How contributions are added; if reproducible, shards consist of whole leaves.
   public let accumulation: Accumulation
+  /// What products are computed of.
+  public let arithmetic: Arithmetic
 
   /// The threads that compute.
   public let team: ThreadTeam
@@ -15,6 +19,7 @@ public struct BlockComputation: Sendable {
   let scale: Float
   private let pattern: any AttentionPattern
   private let scoreRule: (any ScoreRule)?
+  private let kernels: any KernelSet.Type
 
   /// Describes the computation.
   ///
@@ -22,16 +27,21 @@ public struct BlockComputation: Sendable {
   ///   - scale: multiplies `q·k`, usually 1/√headDim.
   ///   - pattern: what a query sees.
   ///   - scoreRule: what becomes of scores; nil if nothing does.
+  ///   - arithmetic: what products are computed of.
+  ///   - instructions: those of the kernels; one of ``InstructionSet/ofThisProcessor``.
   public init(
     shape: AttentionShape, scale: Double, pattern: any AttentionPattern,
     scoreRule: (any ScoreRule)? = nil, accumulation: Accumulation = .fast,
-    team: ThreadTeam = ThreadTeam(threads: 1)
+    arithmetic: Arithmetic = .f32,
+    instructions: InstructionSet = .inUse, team: ThreadTeam = ThreadTeam(threads: 1)
   ) {
     self.shape = shape
     self.scale = Float(scale)
     self.pattern = pattern
     self.scoreRule = scoreRule
     self.accumulation = accumulation
+    self.arithmetic = arithmetic
+    kernels = instructions.kernels
     self.team = team
   }
 
@@ -95,12 +105,12 @@ public struct BlockComputation: Sendable {
   ) {
     precondition(block.shape == shape, "a block of another problem")
     precondition(accumulation.accepts(block.runs), "the block does not consist of whole leaves")
-    let pass = unsafe ForwardPass(
-      shape: shape, scale: scale * log2OfE, pattern: pattern, scoreRule: scoreRule,
-      tokens: tokens, queryRuns: runs, queries: queries, heads: block.packedHeads(),
-      keyRuns: block.runs, kind: accumulation.kind,
-      results: results, part: part)
-    team.run(pass, poll: poll)
+    let work = unsafe ForwardWork(
+      shape: shape, pattern: pattern, scoreRule: scoreRule, queryScale: scale * log2OfE,
+      tokens: tokens, queryRuns: runs, queries: queries, keyRuns: block.runs,
+      heads: block.packedHeads(), accumulation: accumulation,
+      arithmetic: arithmetic, results: results, part: part)
+    kernels.instructions.kernels(for: work).forward(work, team: team, poll: poll)
   }
 
   /// The backward pass of rows at plain addresses.
@@ -120,9 +130,9 @@ public struct BlockComputation: Sendable {
     let work = unsafe BackwardWork(
       shape: shape, pattern: pattern, scoreRule: scoreRule, queryScale: scale * log2OfE,
       tokens: tokens, queryRuns: runs, keyCount: block.keyCount, keyRuns: block.runs,
-      heads: block.packedHeads(), rows: rows, part: part)
-    unsafe accumulation.kind.backward(
-      work, queryGradients: dq, keyGradients: gradient.keyRows,
-      valueGradients: gradient.valueRows, team: team, poll: poll)
+      heads: block.packedHeads(), rows: rows, accumulation: accumulation,
+      arithmetic: arithmetic,
+      gradients: GradientRows(dq: dq, dk: gradient.keyRows, dv: gradient.valueRows), part: part)
+    kernels.backward(work, team: team, poll: poll)
   }
 }

@@ -1,3 +1,4 @@
+import AttentionTypes
 public import Compute
 import Glibc
 public import Tensors

@@ -13,6 +13,7 @@ package struct BenchEnvironment: BenchSetting {
   /// Of this host, as far as the job may use them.
   package let cores: Int
   let memoryBytes: Int
+  /// Whose kernels compute; several if the ranks have different processors.
   let instructionSet: String
   let kernel: String
   let gyreVersion: String
@@ -63,13 +64,17 @@ package struct BenchEnvironment: BenchSetting {
     let places = try world.allGather(Array(JSONEncoder().encode(RankPlace.current))).map {
       try JSONDecoder().decode(RankPlace.self, from: Data($0))
     }
+    let sets = try world.allGather(Array(InstructionSet.inUse.rawValue.utf8)).compactMap {
+      InstructionSet(rawValue: String(decoding: $0, as: UTF8.self))
+    }
     return BenchEnvironment(
-      JobCores(places), threads: threads, linkRate: linkRate,
+      JobCores(places), threads: threads, linkRate: linkRate, sets: sets,
       parameters: MPIEnvironment.parameters(parametersInEffect))
   }
 
   private init(
-    _ job: JobCores, threads: Int, linkRate: Double?, parameters inEffect: [String: String] = [:]
+    _ job: JobCores, threads: Int, linkRate: Double?, sets: [InstructionSet] = [.inUse],
+    parameters inEffect: [String: String] = [:]
   ) {
     let model = text(ofFile: "/proc/cpuinfo").split(separator: "\n").first {
       $0.hasPrefix("model name")
@@ -79,7 +84,7 @@ package struct BenchEnvironment: BenchSetting {
     hosts = job.hosts
     cores = hosts.first?.cores ?? 0
     memoryBytes = HostMemory.current.usableBytes
-    instructionSet = InstructionSet.name
+    instructionSet = InstructionSet.names(of: sets)
     kernel = text(ofFile: "/proc/sys/kernel/osrelease").firstLine
     gyreVersion = BuildStamp.version
     commit = Nullable(value: BuildStamp.commit)
@@ -120,13 +125,12 @@ extension BenchEnvironment {
 
   /// One line.
   package var description: String {
-    let compiled = instructionSet.isEmpty ? "" : ", compiled for \(instructionSet)"
     let each = counted(threads, "thread")
     let these = ranks == 1 ? ", \(each)" : ", \(ranks) ranks of \(each)"
     let place =
       hosts.count == 1
       ? these : "\(these) on \(hosts.count) hosts\(machines == 1 ? " of one machine" : "")"
-    return "\(processor), \(counted(cores, "core"))\(place)\(compiled)"
+    return "\(processor), \(counted(cores, "core"))\(place), \(instructionSet)"
       + (oversubscribed ? "; more threads than cores" : "")
   }
 }

@@ -1,4 +1,5 @@
 import Attention
+import KernelSets
 import Glibc
 
 /// `--clock wall|cpu`: what a benchmark calls time.

@@ -1,4 +1,5 @@
 package import Attention
+import KernelSets
 import Reporting
 import Tensors
 
@@ -12,12 +13,18 @@ package struct KernelBenchProblem {
   let dtype: WireType
   let threads: Int
   let accumulation: Accumulation
+  let arithmetic: Arithmetic
   /// The limit of scores; nil if they stay as they are.
   let softcap: Float?
+  /// Whether a slope times the distance is taken from scores.
+  let alibi: Bool
+  /// How many of it are computed at the same time, each by threads of its own.
+  let copies: Int
 
   package init(
     shape: AttentionShape, tokens: Int, queries: Int, choice: PatternChoice, dtype: WireType,
-    threads: Int, accumulation: Accumulation, softcap: Float? = nil
+    threads: Int, accumulation: Accumulation, arithmetic: Arithmetic = .f32, softcap: Float? = nil,
+    alibi: Bool = false, copies: Int = 1
   ) {
     self.shape = shape
     self.tokens = tokens
@@ -26,7 +33,10 @@ package struct KernelBenchProblem {
     self.dtype = dtype
     self.threads = threads
     self.accumulation = accumulation
+    self.arithmetic = arithmetic
     self.softcap = softcap
+    self.copies = copies
+    self.alibi = alibi
   }
 
   private var keyRun: PositionRange { PositionRange(0..<tokens) }
@@ -34,7 +44,14 @@ package struct KernelBenchProblem {
   private var pattern: any AttentionPattern {
     choice.pattern(tokens: queries, keyTokens: tokens)
   }
-  private var scoreRule: (any ScoreRule)? { softcap.map { SoftCap(limit: $0) } }
+  private var scoreRule: (any ScoreRule)? {
+    let cap = softcap.map { SoftCap(limit: $0) }
+    let biases =
+      alibi
+      ? Alibi(slopes: Alibi.slopes(heads: shape.queryHeads), offset: tokens - queries) : nil
+    guard let cap, let biases else { return cap ?? biases }
+    return RuleSequence([cap, biases])
+  }
   private var scale: Double { 1 / Double(shape.headDim).squareRoot() }
   private var team: ThreadTeam { ThreadTeam(threads: threads) }
 
@@ -44,7 +61,7 @@ package struct KernelBenchProblem {
     let dims = Double(shape.headDim) + Double(shape.valueHeadDim)
     let rows =
       Double(queries) * Double(shape.queryHeads) + 2 * Double(tokens) * Double(shape.kvHeads)
-    return 4 * dims * rows * (pass == .backward ? 2 : 1)
+    return 4 * dims * rows * (pass == .backward ? 2 : 1) * Double(copies)
   }
 
   /// About how long a pass takes.
@@ -55,41 +72,53 @@ package struct KernelBenchProblem {
     let visible = choice.pairs(tokens: tokens) - choice.pairs(tokens: tokens - queries)
     let seen = queries == tokens ? visible : min(visible, Double(queries) * Double(tokens))
     return speed.seconds(
-      flops: seen * Double(shape.queryHeads * pass.flopsPerPair(shape)), threads: threads)
+      flops: seen * Double(shape.queryHeads * pass.flopsPerPair(shape) * copies),
+      threads: threads * copies)
   }
 
   /// Measures a pass, the multiply–add peak of a core and the memory bandwidth in turn.
+  ///
+  /// Of several copies the time is that of the slowest, and the rate the mean of each.
   ///
   /// - Parameter roundIsOver: called for every round, and the one that warms up.
   func measure(
     _ pass: KernelPass, repeats: Int, _ memory: borrowing MemoryBandwidth, roundIsOver: () -> Void
   ) throws -> KernelBenchResult {
-    let measured = prepared(pass)
+    let measured = (0..<copies).map { _ in prepared(pass) }
+    let atOnce = CopiesAtOnce(measured)
+    let everybody = ThreadTeam(threads: threads * copies)
+    // Of the slowest copy, and the mean of all.
     var times = Samples()
+    var means = Samples()
     var peaks = Samples()
     var bandwidths = Samples()
     // The first round warms caches and threads up and is not counted.
     for round in 0...repeats {
-      let bandwidth = memory.bytesPerSecond(team: team)
-      let peak = MultiplyAddPeak.flopsPerSecond()
-      let elapsed = try BenchClock.wall.seconds(measured.run)
+      let bandwidth = memory.bytesPerSecond(team: everybody)
+      let peak = MultiplyAddPeak.flopsPerSecond(arithmetic: arithmetic)
+      let elapsed = try atOnce.seconds()
       roundIsOver()
       if round == 0 { continue }
-      times.append(elapsed)
+      times.append(elapsed.max() ?? 0)
+      means.append(elapsed.reduce(0, +) / Double(copies))
       peaks.append(peak)
       bandwidths.append(bandwidth)
     }
-    let rate = Double(measured.pairs) * Double(pass.flopsPerPair(shape)) / times.median
+    let flops = Double(pairs) * Double(pass.flopsPerPair(shape))
+    let rate = flops / means.median
     let bytes = KeyValueBlock.byteCount(keys: tokens, shape: shape, elementType: dtype)
-    let bytesPerSecond = Double(bytes) / times.median
+    let bytesPerSecond = Double(bytes * copies) / means.median
     let fields = KernelBenchFields(
       pass: pass, headDim: shape.headDim, valueHeadDim: shape.valueHeadDim, tokens: tokens,
       queries: queries,
       queryHeads: shape.queryHeads, kvHeads: shape.kvHeads, dtype: dtype.rawValue,
       threads: threads, reproducible: accumulation == .reproducible,
-      softcap: Nullable(value: softcap.map(Double.init)), seconds: times.median,
+      arithmetic: Nullable(value: arithmetic == .f32 ? nil : arithmetic.rawValue),
+      softcap: Nullable(value: softcap.map(Double.init)), alibi: alibi, copies: copies,
+      seconds: times.median,
       secondsLow: times.interval.lowerBound, secondsHigh: times.interval.upperBound,
-      spread: times.spread, flopsPerSecond: rate, fmaPeakFlopsPerSecond: peaks.median,
+      spread: times.spread, flopsPerSecond: rate, slowestFlopsPerSecond: flops / times.median,
+      fmaPeakFlopsPerSecond: peaks.median,
       fractionOfPeak: rate / (peaks.median * Double(threads)), bytesPerSecond: bytesPerSecond,
       memoryBandwidthBytesPerSecond: bandwidths.median,
       fractionOfBandwidth: bytesPerSecond / bandwidths.median)
@@ -120,7 +149,7 @@ package struct KernelBenchProblem {
   ) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
       shape: shape, tokens: self.queries, scale: scale, pattern: pattern,
-      scoreRule: scoreRule, accumulation: accumulation, team: team)
+      scoreRule: scoreRule, accumulation: accumulation, arithmetic: arithmetic, team: team)
     accumulator.attend(queries, to: block)
     return accumulator.finish()
   }
@@ -132,7 +161,8 @@ package struct KernelBenchProblem {
     var gradient = KeyValueGradient(shape: shape, keys: tokens, accumulation: accumulation)
     var accumulator = BackwardAccumulator(
       shape: shape, output: output, outputGradient: outputGradient, scale: scale,
-      pattern: pattern, scoreRule: scoreRule, accumulation: accumulation, team: team)
+      pattern: pattern, scoreRule: scoreRule, accumulation: accumulation, arithmetic: arithmetic,
+      team: team)
     accumulator.attend(
       queries, outputGradient: outputGradient, to: block, addingTo: &gradient)
     _ = accumulator.finish()

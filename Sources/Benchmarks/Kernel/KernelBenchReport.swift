@@ -6,16 +6,20 @@ extension KernelBenchFields: PatternedFields {
 
   package static let keys =
     ["pass", "headDim", "tokens", "queries", "queryHeads", "kvHeads"] + PatternChoice.fields
-    + ["dtype", "threads", "reproducible", "valueHeadDim", "softcap"]
+    + [
+      "dtype", "threads", "reproducible", "valueHeadDim", "softcap", "alibi", "copies",
+      "arithmetic",
+    ]
 
   package static let figures = [
-    "seconds", "secondsLow", "secondsHigh", "spread", "flopsPerSecond", "fmaPeakFlopsPerSecond",
-    "fractionOfPeak", "bytesPerSecond", "memoryBandwidthBytesPerSecond", "fractionOfBandwidth",
+    "seconds", "secondsLow", "secondsHigh", "spread", "flopsPerSecond", "slowestFlopsPerSecond",
+    "fmaPeakFlopsPerSecond", "fractionOfPeak", "bytesPerSecond", "memoryBandwidthBytesPerSecond",
+    "fractionOfBandwidth",
   ]
 
   package static func table(of results: [KernelBenchResult]) -> [[String]] {
-    // Where memory limits any of them.
-    let showsBandwidth = results.contains { $0.queries <= 16 }
+    // Where memory limits any of them, or cores share it.
+    let showsBandwidth = results.contains { $0.queries <= 16 || $0.copies > 1 }
     return [header + (showsBandwidth ? bandwidthHeader : [])]
       + results.map {
         $0.fields.cells(under: $0.pattern) + (showsBandwidth ? $0.fields.bandwidthCells : [])
@@ -35,14 +39,22 @@ extension KernelBenchFields: PatternedFields {
   ]
 
   package static func remarks(on results: [KernelBenchResult]) -> [String] {
-    [Spread.remark(results.map(\.spread))].compactMap { $0 }
+    let copies =
+      results.contains { $0.copies > 1 }
+      ? "n × t threads: n copies at the same time; the time is that of the slowest, GFLOP/s are "
+        + "those of one, and all read memory together." : nil
+    return [copies, Spread.remark(results.map(\.spread))].compactMap { $0 }
   }
 
   private func cells(under pattern: PatternChoice) -> [String] {
     [
-      pass.rawValue, "\(pattern)" + (softcap.value == nil ? "" : ", capped"),
+      pass.rawValue,
+      "\(pattern)" + (softcap.value == nil ? "" : ", capped") + (alibi ? ", ALiBi" : ""),
       headDims(headDim, valueHeadDim), grouped(tokens),
-      "\(queryHeads)/\(kvHeads)", dtype, "\(threads)", reproducible ? "reproducible" : "fast",
+      "\(queryHeads)/\(kvHeads)",
+      arithmetic.value.map { "\(dtype), \($0) products" } ?? dtype,
+      copies == 1 ? "\(threads)" : "\(copies) × \(threads)",
+      reproducible ? "reproducible" : "fast",
       "\(threeDigits(seconds * 1e3)) ms", "\(fixed(spread * 100, 1)) %",
       threeDigits(flopsPerSecond / 1e9), threeDigits(fmaPeakFlopsPerSecond / 1e9),
       "\(fixed(fractionOfPeak * 100, 1)) %",

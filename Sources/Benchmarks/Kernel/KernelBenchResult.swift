@@ -16,23 +16,31 @@ package struct KernelBenchFields: Encodable {
   let dtype: String
   let threads: Int
   let reproducible: Bool
+  /// What products are computed of; null if of `Float`.
+  let arithmetic: Nullable<String>
   /// The limit of scores; null if they stay as they are.
   let softcap: Nullable<Double>
-  /// The median.
+  let alibi: Bool
+  /// How many of the problem were computed at the same time, each by threads of its own.
+  let copies: Int
+  /// The median, of the slowest copy.
   let seconds: Double
   /// The bounds of its confidence interval.
   let secondsLow: Double
   let secondsHigh: Double
   /// From the first to the third quartile, as a fraction of the median.
   let spread: Double
+  /// Of one copy, in the mean time of all.
   let flopsPerSecond: Double
-  /// Of one core, measured between the repeats.
+  /// Of the slowest copy.
+  let slowestFlopsPerSecond: Double
+  /// Of one core with this arithmetic, measured between the repeats.
   let fmaPeakFlopsPerSecond: Double
   /// Of the peak of as many cores as there are threads.
   let fractionOfPeak: Double
-  /// Keys and values, each byte counted once however often it was read.
+  /// Keys and values of all copies, each byte counted once however often it was read.
   let bytesPerSecond: Double
-  /// Of reading memory and nothing else, on as many threads, measured between the repeats.
+  /// Of reading memory and nothing else, on the threads of all copies, between the repeats.
   let memoryBandwidthBytesPerSecond: Double
   let fractionOfBandwidth: Double
 }

@@ -1,4 +1,5 @@
 import Attention
+import KernelSets
 
 /// How fast this machine computes attention, by guess: to say beforehand about how long something
 /// takes.

@@ -1,51 +1,81 @@
-/// What this build of the kernels was compiled for.
+/// A set of instructions that kernels are compiled for.
 ///
-/// A program that is compiled for more than its processor has dies of an illegal instruction, which
-/// tells its user nothing; ``missingFeatures(cpuinfo:)`` lets it say so instead.
-public enum InstructionSet {
-  #if GYRE_AVX512
-    /// The name by which compilers know it.
-    public static let name = "x86-64-v4"
-    /// The features that it takes for granted, as Linux names them.
-    public static let features = level4
-  #elseif GYRE_AVX2
-    /// The name by which compilers know it.
-    public static let name = "x86-64-v3"
-    /// The features that it takes for granted, as Linux names them.
-    public static let features = level3
-  #else
-    /// The name by which compilers know it; empty if it was left to the compiler.
-    public static let name = ""
-    /// The features that it takes for granted, as Linux names them; unknown if left to the
-    /// compiler.
-    public static let features: [String] = []
-  #endif
+/// One program has the kernels of several, and uses the best that the processor has. All compute
+/// the same; what differs is how fast.
+public enum InstructionSet: String, CaseIterable, Sendable {
+  /// What every arm64 processor has.
+  case neon
+  /// x86-64-v3: vectors of 256 bits with fused multiply–adds, from about 2013. All of a program for
+  /// x86-64 is compiled for it, so that it runs on nothing less.
+  case avx2
+  /// x86-64-v4: vectors of 512 bits.
+  case avx512
+  /// The same, and products of bf16 pairs summed in `Float`.
+  case avx512bf16
 
-  private static let level3 = ["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"]
-  private static let level4 =
-    level3 + ["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]
-
-  /// The highest set that this package can be built for and a processor has; nil where it has none
-  /// or tells no features, as on arm64.
-  ///
-  /// - Parameter cpuinfo: the text of `/proc/cpuinfo`.
-  public static func best(cpuinfo: String) -> String? {
-    guard let present = presentFeatures(cpuinfo) else { return nil }
-    if present.isSuperset(of: level4) { return "x86-64-v4" }
-    return present.isSuperset(of: level3) ? "x86-64-v3" : nil
+  /// Those that this program has kernels for, the best last.
+  public static var compiled: [InstructionSet] {
+    #if arch(x86_64)
+      [.avx2, .avx512, .avx512bf16]
+    #else
+      [.neon]
+    #endif
   }
 
-  /// The features that this build needs and a processor lacks.
+  /// The features that it takes for granted, as Linux names them.
+  public var features: [String] {
+    switch self {
+    case .neon: []
+    case .avx2: ["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"]
+    case .avx512:
+      Self.avx2.features + ["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]
+    case .avx512bf16: Self.avx512.features + ["avx512_bf16"]
+    }
+  }
+
+  /// Whether it multiplies bf16 numbers itself; other sets emulate that, to the same bits.
+  public var hasBF16: Bool { self == .avx512bf16 }
+
+  /// The features of it that a processor lacks.
   ///
-  /// - Parameter cpuinfo: the text of `/proc/cpuinfo`. One without a line of flags says nothing,
-  ///   and nothing is then missing.
-  public static func missingFeatures(cpuinfo: String) -> [String] {
-    guard let present = presentFeatures(cpuinfo) else { return [] }
+  /// - Parameter cpuinfo: the text of `/proc/cpuinfo`, or the part of it on one processor. One
+  ///   without a line of flags says nothing, and nothing is then missing of ``required``, and all
+  ///   of the others.
+  public func missingFeatures(cpuinfo: String) -> [String] {
+    guard let present = Self.presentFeatures(cpuinfo) else {
+      return self == Self.required ? [] : features
+    }
     return features.filter { !present.contains($0) }
+  }
+
+  /// What all of this program is compiled for.
+  ///
+  /// A program that is compiled for more than its processor has dies of an illegal instruction,
+  /// which tells its user nothing; ``missingFeatures(cpuinfo:)`` lets it say so instead.
+  public static var required: InstructionSet { compiled[0] }
+
+  /// Those of ``compiled`` that a processor has, the best last.
+  ///
+  /// - Parameter cpuinfo: as in ``missingFeatures(cpuinfo:)``.
+  public static func supported(cpuinfo: String) -> [InstructionSet] {
+    compiled.filter { $0.missingFeatures(cpuinfo: cpuinfo).isEmpty }
   }
 
   private static func presentFeatures(_ cpuinfo: String) -> Set<String>? {
     let line = cpuinfo.split(separator: "\n").first { $0.hasPrefix("flags") }
     return line.map { Set($0.split { $0 == " " || $0 == "\t" }.map(String.init)) }
   }
+}
+
+extension InstructionSet {
+  /// The names of the sets of several ranks, each once, the least first: `avx2`, or
+  /// `avx2 and avx512`.
+  package static func names(of sets: [InstructionSet]) -> String {
+    allCases.filter(sets.contains).map(\.rawValue).joined(separator: " and ")
+  }
+}
+
+extension InstructionSet: CustomStringConvertible {
+  /// Its name on the command line and in reports.
+  public var description: String { rawValue }
 }

@@ -1,46 +1,15 @@
-#if GYRE_AVX512
-  /// The vector that kernels are written in: one AVX-512 register.
-  public typealias Vector = SIMD16<Float>
-  /// The bits of a ``Vector``.
-  public typealias VectorBits = SIMD16<UInt32>
-  /// As many numbers of half precision.
-  public typealias HalfVector = SIMD16<Float16>
-  /// The bits of as many numbers of 16 bits.
-  public typealias ShortVector = SIMD16<UInt16>
-  /// As many bytes with a sign.
-  public typealias ByteVector = SIMD16<Int8>
-  /// As many integers.
-  public typealias IntegerVector = SIMD16<Int32>
-
-  extension Vector {
-    /// The number of each lane.
-    @inlinable @inline(__always)
-    public static var lanes: Self {
-      Self(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
-    }
-  }
-#else
-  /// The vector that kernels are written in: one AVX2 register, two NEON registers.
-  public typealias Vector = SIMD8<Float>
-  /// The bits of a ``Vector``.
-  public typealias VectorBits = SIMD8<UInt32>
-  /// As many numbers of half precision.
-  public typealias HalfVector = SIMD8<Float16>
-  /// The bits of as many numbers of 16 bits.
-  public typealias ShortVector = SIMD8<UInt16>
-  /// As many bytes with a sign.
-  public typealias ByteVector = SIMD8<Int8>
-  /// As many integers.
-  public typealias IntegerVector = SIMD8<Int32>
-
-  extension Vector {
-    /// The number of each lane.
-    @inlinable @inline(__always)
-    public static var lanes: Self { Self(0, 1, 2, 3, 4, 5, 6, 7) }
-  }
-#endif
+/// The vector that score rules and plain loops are written in: one AVX2 register, two NEON
+/// registers.
+///
+/// Kernels have their own, which is as wide as the registers of the instruction set that they are
+/// compiled for.
+public typealias Vector = SIMD8<Float>
 
 extension Vector {
+  /// The number of each lane.
+  @inlinable @inline(__always)
+  public static var lanes: Self { Self(0, 1, 2, 3, 4, 5, 6, 7) }
+
   /// Lanes.
   @inlinable @inline(__always) public static var width: Int { scalarCount }
 
@@ -66,40 +35,6 @@ extension Vector {
   @inlinable @inline(__always)
   public mutating func addProduct(_ a: Self, _ b: Self) {
     self = addingProduct(a, b)
-  }
-
-  /// The larger of each pair of lanes.
-  ///
-  /// Unlike `pointwiseMax` it is one compare and one blend, and leaves NaN out of consideration:
-  /// scores are never NaN.
-  @inlinable @inline(__always)
-  public func larger(_ other: Self) -> Self {
-    replacing(with: other, where: other .> self)
-  }
-}
-
-// Written for each width: generic SIMD code is not turned into vector instructions.
-
-extension SIMD16<Float> {
-  /// The largest lane.
-  @inlinable @inline(__always)
-  public var largestLane: Float {
-    lowHalf.replacing(with: highHalf, where: highHalf .> lowHalf).largestLane
-  }
-
-  /// The sum of the lanes, by halves.
-  @inlinable @inline(__always)
-  public var laneSum: Float { (lowHalf + highHalf).laneSum }
-}
-
-extension SIMD8<Float> {
-  /// The largest lane.
-  @inlinable @inline(__always)
-  public var largestLane: Float {
-    let half = lowHalf.replacing(with: highHalf, where: highHalf .> lowHalf)
-    let quarter = half.lowHalf.replacing(
-      with: half.highHalf, where: half.highHalf .> half.lowHalf)
-    return quarter[0] > quarter[1] ? quarter[0] : quarter[1]
   }
 
   /// The sum of the lanes, by halves.

@@ -10,13 +10,14 @@ import Tensors
 /// the log-sum-exp of the row worked out anew. The gradients of a sampled key and its value are
 /// summed over the queries that each rank owns, with the output and the log-sum-exp of the result,
 /// which ``SampledCheck`` vouches for: worked out anew they would cost the whole problem. Inputs
-/// are read from the sources again, and no rank holds more than a piece of the sequence. Keys and
-/// values are rounded as the wire rounds them, by plain code: the gradients are those of what has
-/// travelled.
+/// are read from the sources again, and no rank holds more than a piece of the sequence. Inputs are
+/// rounded as the wire and the arithmetic round them, by plain code: the gradients are those of what
+/// has travelled and was computed with.
 public struct SampledGradientCheck: Sendable {
   let attention: any ShardedProblem
   let scoreRule: (any ReferenceScoreRule)?
   let bias: @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
+  private let positions: ReferencePositions?
   let team: ThreadTeam
   /// Knows the sampled queries and their exact rows.
   private let forward: SampledCheck
@@ -28,16 +29,19 @@ public struct SampledGradientCheck: Sendable {
   ///   - attention: the problem that was solved.
   ///   - rows: the most queries to check, and the most keys.
   ///   - scoreRule: the twin of the problem's score rule; nil if it has none.
+  ///   - positions: what turns queries and keys of the sources; nil if nothing does.
   ///   - team: computes this rank's part.
   ///   - bias: the mask as a plain function, added to the score: 0, a bias, or −∞.
   public init(
     of attention: some ShardedProblem, rows: Int = 16,
-    scoreRule: (any ReferenceScoreRule)? = nil, team: ThreadTeam = ThreadTeam(threads: 1),
+    scoreRule: (any ReferenceScoreRule)? = nil, positions: ReferencePositions? = nil,
+    team: ThreadTeam = ThreadTeam(threads: 1),
     bias: @escaping @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
   ) {
     self.attention = attention
     self.scoreRule = scoreRule
     self.bias = bias
+    self.positions = positions
     self.team = team
     forward = SampledCheck(of: attention, rows: rows, scoreRule: scoreRule, team: team, bias: bias)
     keys = SampledToken.choose(
@@ -65,14 +69,15 @@ public struct SampledGradientCheck: Sendable {
     q: some TokenRows, k: some TokenRows, v: some TokenRows, outputGradient: some TokenRows,
     on world: borrowing Communicator
   ) throws -> SampledCheck.Finding {
+    let (q, k) = (positions?.queries(q) ?? q, positions?.keys(k) ?? k)
     var (dq, dk, dv) = (RelativeError(), RelativeError(), RelativeError())
     var largestScore = 0.0
+    var sizes = (dq: 0.0, dk: 0.0, dv: 0.0)
     for batch in 0..<attention.shape.batch {
-      largestScore = max(
-        largestScore,
-        try compareQueryGradients(
-          gradients, &dq, batch: batch, q: q, k: k, v: v, outputGradient: outputGradient, on: world)
-      )
+      let found = try compareQueryGradients(
+        gradients, &dq, batch: batch, q: q, k: k, v: v, outputGradient: outputGradient, on: world)
+      largestScore = max(largestScore, found.largestScore)
+      sizes.dq = max(sizes.dq, found.size)
       let keyPositions = keys.positions(batch: batch)
       if !keyPositions.isEmpty {
         let keys = try attention.keys.share(k, batch: batch, positions: keyPositions, on: world)
@@ -86,61 +91,79 @@ public struct SampledGradientCheck: Sendable {
         }
         try world.allReduce(&expected.dk, with: .sum)
         try world.allReduce(&expected.dv, with: .sum)
+        try world.allReduce(&expected.sizes.dk, with: .sum)
+        try world.allReduce(&expected.sizes.dv, with: .sum)
+        sizes.dk = max(sizes.dk, expected.sizes.dk.max() ?? 0)
+        sizes.dv = max(sizes.dv, expected.sizes.dv.max() ?? 0)
         largestScore = max(largestScore, expected.largestScore)
         for (row, position) in keyPositions.enumerated() {
           let owner = attention.keys.owner(of: position)
           let token = owner.rank == world.rank ? owner.localIndex : nil
-          compare(
-            gradients.dk, expected.dk.vector(row, count: k.rowLength), &dk, batch: batch,
-            token: token)
-          compare(
-            gradients.dv, expected.dv.vector(row, count: v.rowLength), &dv, batch: batch,
-            token: token)
+          let row = (
+            dk: expected.dk.vector(row, count: k.rowLength),
+            dv: expected.dv.vector(row, count: v.rowLength)
+          )
+          let ofKey = positions.map {
+            $0.turnedBack(key: row.dk, headDim: attention.shape.headDim, at: position)[...]
+          }
+          compare(gradients.dk, ofKey ?? row.dk, &dk, batch: batch, token: token)
+          compare(gradients.dv, row.dv, &dv, batch: batch, token: token)
         }
       }
     }
     let worst = max(dq.value, dk.value, dv.value)
+    // Each term of a sum is off by as much of it, twice: its two factors are rounded.
+    let ofTerms =
+      2 * attention.inputRounding.factorError
+      * max(dq.relative(sizes.dq), dk.relative(sizes.dk), dv.relative(sizes.dv))
     return SampledCheck.Finding(
       rows: forward.samples.count + keys.count,
       maxError: try world.allReduce(worst, with: .max),
-      tolerance: 1e-4 + 16 * 0x1p-24 * (try world.allReduce(largestScore, with: .max)),
+      tolerance: 1e-4 + 16 * 0x1p-24 * (try world.allReduce(largestScore, with: .max)) + ofTerms,
       // The oracle's own keys and values are rounded as they are on the wire.
       wireTolerance: 0)
   }
 
   /// Compares `dq` of the sampled queries of a sequence, called by all ranks together.
   ///
-  /// - Returns: the largest score of their rows.
+  /// - Returns: the largest score of their rows, and the largest sum of the magnitudes of what a
+  ///   gradient is the sum of.
   private func compareQueryGradients(
     _ gradients: borrowing AttentionGradients, _ dq: inout RelativeError, batch: Int,
     q: some TokenRows, k: some TokenRows, v: some TokenRows, outputGradient: some TokenRows,
     on world: borrowing Communicator
-  ) throws -> Double {
+  ) throws -> (largestScore: Double, size: Double) {
     let positions = forward.samples.positions(batch: batch)
-    if positions.isEmpty { return 0 }
+    if positions.isEmpty { return (0, 0) }
     let queries = try attention.queries.share(q, batch: batch, positions: positions, on: world)
     let rowGradients = try attention.queries.share(
       outputGradient, batch: batch, positions: positions, on: world)
     let rows = try forward.exactRows(
-      queries, batch: batch, positions: positions, k: k, v: v, wire: attention.wire, on: world)
+      queries, batch: batch, positions: positions, k: k, v: v, attention.inputRounding, on: world)
     var expected = try world.agree {
       try ownPartOfQueryGradients(
-        queries, rowGradients, rows.results, batch: batch, positions: positions, k: k, v: v,
+        queries.map(attention.inputRounding.rows), rowGradients.map(attention.inputRounding.rows),
+        rows.results, batch: batch, positions: positions, k: k, v: v,
         rank: world.rank)
     }
-    try world.allReduce(&expected, with: .sum)
+    try world.allReduce(&expected.dq, with: .sum)
+    try world.allReduce(&expected.sizes, with: .sum)
     for (row, position) in positions.enumerated() {
       let owner = attention.queries.owner(of: position)
+      let row = expected.dq.vector(row, count: q.rowLength)
+      let ofQuery = self.positions.map {
+        $0.turnedBack(query: row, headDim: attention.shape.headDim, at: position)[...]
+      }
       compare(
-        gradients.dq, expected.vector(row, count: q.rowLength), &dq, batch: batch,
+        gradients.dq, ofQuery ?? row, &dq, batch: batch,
         token: owner.rank == world.rank ? owner.localIndex : nil)
     }
-    return rows.largestScore
+    return (rows.largestScore, expected.sizes.max() ?? 0)
   }
 
   /// What is left of a row of keys or values that has travelled.
   private func rounded(_ row: [Double], columns: Int) -> [Double] {
-    attention.wire.rounded(row.map { Float($0) }, columns: columns)
+    attention.inputRounding.keys(row.map { Float($0) }, columns: columns)
   }
 
   /// Compares the row of a token, if this rank has it, of a tensor

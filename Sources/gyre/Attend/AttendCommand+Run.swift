@@ -10,7 +10,9 @@ import SequenceParallel
 import Sharding
 import Tensors
 
-extension AttendCommand: DistributedCommand {
+extension AttendCommand: DistributedCommand, ComputingCommand {
+  var arithmetics: [Arithmetic] { [arithmetic] }
+
   /// Opens, loads, computes, checks, writes and reports.
   func run(on world: borrowing Communicator) throws {
     let input = try world.agreed { try openInput() }
@@ -26,10 +28,16 @@ extension AttendCommand: DistributedCommand {
         layout: files.layout, on: world)
     }
 
-    let result = try compute(plan, input, team, on: world)
+    let positions = try world.agreed {
+      try self.positions.positions(headDim: input.shape.headDim, keyTokens: input.keyTokens)
+    }
+    try requireSamePositions(positions, on: world)
+    let result = try compute(plan, input.turned(by: positions), team, on: world)
+      .turnedBack(by: positions, input, problem, rank: world.rank)
     let computed = ContinuousClock.now
     try world.agreed { try checkOverflow(of: result, problem, team, rank: world.rank) }
-    let findings = try verify ? check(result, problem, input, team, on: world) : nil
+    let findings =
+      try verify ? check(result, problem, input, positions, team, on: world) : nil
     let checked = ContinuousClock.now
     if findings?.failure == nil {
       if let writer { try writer.write(result, of: problem, on: world) }
@@ -65,6 +73,7 @@ extension AttendCommand: DistributedCommand {
   private func claimFiles() throws -> OutputTarget? {
     var files = RunFiles(settings: layers)
     try files.read(input, as: "the input")
+    try files.read(positions.ropeScaling?.path, as: "the file of --rope-scaling")
     for (path, option) in [(q, "--q"), (k, "--k"), (v, "--v"), (outputGradient, "--do")] {
       try files.read(path, as: option)
     }
@@ -128,10 +137,13 @@ extension AttendCommand: DistributedCommand {
 
   private func check(
     _ result: borrowing PassResult, _ problem: some ShardedProblem, _ input: AttentionInput,
-    _ team: ThreadTeam, on world: borrowing Communicator
+    _ positions: RotaryPositions?, _ team: ThreadTeam, on world: borrowing Communicator
   ) throws -> Findings {
+    let positions = positions?.reference(queryOffset: input.offset)
+    let reference = scoreRule.reference(
+      heads: input.shape.queryHeads, slopes: input.alibiSlopes, offset: input.offset)
     let output = try SampledCheck(
-      of: problem, scoreRule: scoreRule.reference, team: team, bias: bias(input)
+      of: problem, scoreRule: reference, positions: positions, team: team, bias: bias(input)
     ).run(result.output, q: input.q, k: input.k, v: input.v, on: world)
     let gradients: SampledCheck.Finding? =
       switch result.gradients {
@@ -139,7 +151,7 @@ extension AttendCommand: DistributedCommand {
       case .some(let gradients):
         try input.outputGradient.map {
           try SampledGradientCheck(
-            of: problem, scoreRule: scoreRule.reference, team: team, bias: bias(input)
+            of: problem, scoreRule: reference, positions: positions, team: team, bias: bias(input)
           ).run(
             gradients, result.output, q: input.q, k: input.k, v: input.v, outputGradient: $0,
             on: world)
@@ -158,18 +170,22 @@ extension AttendCommand: DistributedCommand {
         q: q, k: k, v: v, outputGradient: outputGradient, options: files)
     }
     guard let input else { throw UserError("There is no input.") }
-    return try AttentionInput(safetensors: input, gradients: gradients, options: files)
+    return try AttentionInput(
+      safetensors: input, gradients: gradients, options: files, hasSlopes: scoreRule.alibi)
   }
 
   private func describe(_ input: AttentionInput, ranks: Int) throws -> ShardedAttention {
     try requireCountable(input)
+    try masks.window.check(keyTokens: input.keyTokens)
     return ShardedAttention(
       shape: input.shape,
       queries: try sharding(tokens: input.tokens, ranks: ranks),
       keys: try sharding(tokens: input.keyTokens, ranks: ranks),
       pattern: masks.choice.pattern(tokens: input.tokens, keyTokens: input.keyTokens),
-      scoreRule: scoreRule.rule, scale: scale, wire: wire ?? WireType(input.keyValueType),
-      accumulation: accumulation)
+      scoreRule: scoreRule.rule(
+        heads: input.shape.queryHeads, slopes: input.alibiSlopes, offset: input.offset),
+      scale: scale, wire: wire ?? (arithmetic == .bf16 ? .bf16 : WireType(input.keyValueType)),
+      accumulation: accumulation, arithmetic: arithmetic)
   }
 
   /// Refuses so many pairs that no integer counts them, which no machine would compute in years.
@@ -185,8 +201,14 @@ extension AttendCommand: DistributedCommand {
 
   private var accumulation: Accumulation { reproducible ? .reproducible : .fast }
 
-  /// Which rank holds which tokens.
+  /// Which rank holds which tokens, in runs of positions that see alike.
   func sharding(tokens: Int, ranks: Int) throws -> Sharding {
+    let divided = try divided(tokens: tokens, ranks: ranks)
+    // Leaves of reproducible sums are of neighbours.
+    return reproducible ? divided : divided.strided(by: masks.choice.period)
+  }
+
+  private func divided(tokens: Int, ranks: Int) throws -> Sharding {
     guard let weights else {
       return Sharding(
         chosenLayout, tokens: tokens, ranks: ranks, granularity: accumulation.granularity)

@@ -94,8 +94,8 @@ struct AttendCommand: ParsableCommand {
 
   @Option(
     help: """
-      Which rank holds which tokens. The default balances the work: zigzag with --causal, \
-      contiguous without.
+      Which rank holds which tokens. The default balances the work: zigzag with --causal and no \
+      window, or else contiguous.
       """)
   var layout: Layout?
 
@@ -115,10 +115,13 @@ struct AttendCommand: ParsableCommand {
   @OptionGroup
   var scoreRule: ScoreRuleOptions
 
+  @OptionGroup(title: "Positions")
+  var positions: PositionOptions
+
   @Flag(
     help: """
-      The same bits for every number of ranks, layout, transport and number of threads. Shards are \
-      then whole pieces of 768 tokens.
+      The same bits for every number of ranks, layout, transport, number of threads and \
+      instruction set. Shards are then whole pieces of 768 tokens.
       """)
   var reproducible = false
 
@@ -190,10 +193,20 @@ struct AttendCommand: ParsableCommand {
 
   @OptionGroup var threading: ThreadOptions
 
+  @OptionGroup var instructionOptions: InstructionOptions
+
+  @Option(
+    help: """
+      What products are computed of: f32, or bf16, pairs of which are summed in f32, on processors \
+      that have instructions for it.
+      """)
+  var arithmetic = Arithmetic.f32
+
   @Option(
     help: """
       The type in which keys and values travel. The default is the type they have in the input, \
-      which loses nothing; int8 has a scale for each token and head.
+      which loses nothing, and bf16 with --arithmetic bf16; int8 has a scale for each token and \
+      head.
       """)
   var wire: WireType?
 
@@ -233,15 +246,21 @@ struct AttendCommand: ParsableCommand {
         "--weights cannot be used with --layout striped; use zigzag or contiguous.")
     }
     if dilation.dilated != nil {
+      try masks.requireDilatable()
       if reproducible {
         throw ValidationError(
           "--reproducible cannot be used with --dilated: its results depend on the number of ranks "
             + "in their last bits; leave one of them out.")
       }
-      if scoreRule.softcap != nil {
+      if let option = scoreRule.given.first {
         throw ValidationError(
-          "--softcap cannot be used with --dilated, whose scores stay as they are; leave one of "
+          "\(option) cannot be used with --dilated, whose scores stay as they are; leave one of "
             + "them out.")
+      }
+      if arithmetic != .f32 {
+        throw ValidationError(
+          "--arithmetic \(arithmetic) cannot be used with --dilated, which computes in f32; leave "
+            + "one of them out.")
       }
       if let wire, wire != .f32 {
         throw ValidationError("--dilated sends rows as f32; leave --wire \(wire) out.")

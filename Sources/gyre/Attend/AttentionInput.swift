@@ -5,8 +5,8 @@ import Tensors
 
 /// The three tensors of a run, opened and found to fit together, but not read.
 struct AttentionInput {
-  let q: any TokenRows
-  let k: any TokenRows
+  var q: any TokenRows
+  var k: any TokenRows
   let v: any TokenRows
   /// The gradient of the output; nil unless gradients are asked for.
   let outputGradient: (any TokenRows)?
@@ -16,6 +16,11 @@ struct AttentionInput {
   /// Whether the tensors come from files and nobody has said in which order their dimensions are.
   let isLayoutAssumed: Bool
 
+  /// One for each query head, where `--alibi` asks for them and the input has them.
+  private(set) var alibiSlopes: [Float]?
+
+  /// How far past its own position a query stands among the keys.
+  var offset: Int { keyTokens - tokens }
   /// Queries of a sequence.
   var tokens: Int { q.shape[1] }
   /// Keys of a sequence.
@@ -41,7 +46,11 @@ struct AttentionInput {
   }
 
   /// Opens a `.safetensors` file with `q`, `k`, `v` and, for gradients, `do`.
-  init(safetensors path: String, gradients: Bool, options: FileOptions) throws {
+  ///
+  /// - Parameter hasSlopes: whether `alibi_slopes` of the file are of use.
+  init(
+    safetensors path: String, gradients: Bool, options: FileOptions, hasSlopes: Bool = false
+  ) throws {
     let file = try Self.openSafetensors(path)
     let roles: [TensorNames.Role] = [.q, .k, .v] + (gradients ? [.outputGradient] : [])
     let found = try (options.names ?? TensorNames()).find(roles, in: file)
@@ -49,6 +58,22 @@ struct AttentionInput {
       preconditionFailure("what is not found is an error")
     }
     try self.init(q: q, k: k, v: v, outputGradient: found[.outputGradient], options)
+    if hasSlopes { alibiSlopes = try Self.slopes(in: file, heads: shape.queryHeads) }
+  }
+
+  /// Reads `alibi_slopes`; nil if there are none.
+  private static func slopes(in file: SafetensorsFile, heads: Int) throws -> [Float]? {
+    guard let entry = file.entry("alibi_slopes") else { return nil }
+    guard entry.shape == [heads] else {
+      throw UserError(
+        "'\(file.path)': alibi_slopes is \(entry.shape), and there are \(heads) query heads; give "
+          + "[\(heads)], a slope for each, or leave it out for the published ones.")
+    }
+    let source = try file.source("alibi_slopes", rank: 1)
+    var slopes = [Float](repeating: 0, count: heads)
+    var span = slopes.mutableSpan
+    try source.read(RowSlice(PositionRange(0..<heads), axis: 0), into: &span)
+    return slopes
   }
 
   /// Opens `.npy` files.

@@ -5,7 +5,7 @@ import SequenceParallel
 struct PassResult: ~Copyable {
   let output: AttentionOutput
   /// Nil unless gradients were asked for.
-  let gradients: AttentionGradients?
+  var gradients: AttentionGradients?
   let report: RankReport
   /// Nil unless a trace was asked for.
   let timeline: Timeline?

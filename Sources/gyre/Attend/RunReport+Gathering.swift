@@ -29,6 +29,7 @@ extension RankReport {
       flopsPerSecond,
       Double(bytesSent), Double(messagesSent), Double(peakResidentBytes), Double(threads),
       loadSeconds, checkSeconds, writeSeconds,
+      Double(InstructionSet.allCases.firstIndex(of: .inUse) ?? 0),
     ]
   }
 
@@ -41,6 +42,7 @@ extension RankReport {
       computeSeconds: numbers[4],
       waitSeconds: numbers[5], flops: numbers[6], flopsPerSecond: numbers[7],
       bytesSent: Int(numbers[8]), messagesSent: Int(numbers[9]),
+      instructionSet: InstructionSet.allCases[Int(numbers[15])].rawValue,
       peakResidentBytes: Int(numbers[10]))
   }
 }
@@ -72,9 +74,14 @@ extension RunReport {
       keyTokens: problem.keys.tokens, queryHeads: problem.shape.queryHeads,
       kvHeads: problem.shape.kvHeads, headDim: problem.shape.headDim,
       valueHeadDim: problem.shape.valueHeadDim,
-      softcap: Nullable(value: options.scoreRule.softcap),
+      softcap: Nullable(value: options.scoreRule.softcap), alibi: options.scoreRule.alibi,
+      rope: Nullable(value: options.positions.rope?.rawValue),
+      ropeScaling: Nullable(value: options.positions.ropeScaling.map { "\($0)" }),
       layout: problem.queries.layout?.rawValue ?? "explicit",
-      wire: problem.wire.rawValue, threads: ranks.map(\.threads).min() ?? 1,
+      wire: problem.wire.rawValue, arithmetic: problem.arithmetic.rawValue,
+      threads: ranks.map(\.threads).min() ?? 1,
+      instructionSet: InstructionSet.names(
+        of: ranks.compactMap { InstructionSet(rawValue: $0.instructionSet) }),
       gradients: options.gradients, reproducible: options.reproducible,
       transport: plan.transport.name, travel: Nullable(value: plan.transport.travel),
       transportReason: plan.transport.reason,

@@ -16,14 +16,21 @@ extension RunReport {
       valueHeadDim == headDim
       ? "head dim \(headDim)" : "head dim \(headDim), values \(valueHeadDim)"
     let cap = softcap.value.map { ", scores capped at ±\($0)" } ?? ""
+    let scaling = ropeScaling.value.map { " scaled by \($0)" } ?? ""
+    let positions = rope.value == nil ? "" : ", rotary positions\(scaling)"
+    let biases = alibi ? ", linear biases" : ""
     let sequences = batch == 1 ? "" : "\(batch) sequences of "
     let kind = dilated.value == nil ? "attention" : "dilated attention"
-    return "\(capitalized("\(pattern)")) \(kind): \(sequences)\(length), "
+    let extent = pattern.isCausal ? "causal " : pattern == .full ? "full " : ""
+    let others = pattern.masks.filter { !($0 is CausalMask) }.map(\.words)
+    let besides = others.isEmpty ? "" : " with " + listed(others)
+    return "\(capitalized(extent + kind))\(besides): \(sequences)\(length), "
       + "\(queryHeads) query head\(queryHeads == 1 ? "" : "s"), "
-      + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims)\(cap), \(wire) on the wire; "
+      + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims)\(positions)\(cap)\(biases), "
+      + "\(wire) on the wire\(arithmetic == "f32" ? "" : ", \(arithmetic) arithmetic"); "
       + "\(gradients ? "forward and backward; " : "")\(layout) layout on \(ranks) "
       + "rank\(ranks == 1 ? "" : "s")"
-      + " of \(threadWords(perRank.map(\.threads)))"
+      + " of \(threadWords(perRank.map(\.threads))) with \(instructionSet)"
       + (dilated.value.map { ", placement \($0.placement) (\($0.placementReason))." }
         ?? ", transport "
         + "\(transport)\(transportReason == "asked for" ? "" : " (\(transportReason))").")

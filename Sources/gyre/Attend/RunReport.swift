@@ -29,6 +29,8 @@ struct RankReport: Encodable {
   let flopsPerSecond: Double
   let bytesSent: Int
   let messagesSent: Int
+  /// Whose kernels computed.
+  var instructionSet = ""
   /// From loading to writing.
   var peakResidentBytes = 0
 }
@@ -47,13 +49,20 @@ struct RunReport: Encodable {
   let valueHeadDim: Int
   /// The limit of scores; null if they stay as they are.
   let softcap: Nullable<Double>
+  let alibi: Bool
+  let rope: Nullable<String>
+  let ropeScaling: Nullable<String>
   let layout: String
   let wire: String
+  /// What products were computed of.
+  let arithmetic: String
   /// Of the rank with fewest.
   let threads: Int
+  /// Whose kernels computed; several if the ranks have different processors.
+  let instructionSet: String
   /// Whether there was a backward pass.
   let gradients: Bool
-  /// Whether the bits do not depend on ranks, layout, transport and threads.
+  /// Whether the bits do not depend on ranks, layout, transport, threads and instruction sets.
   let reproducible: Bool
   let transport: String
   /// What travelled in the forward pass, keys or queries; null if attention was dilated.

@@ -29,12 +29,13 @@ struct AttentionOptions: ParsableArguments {
   var valueHeadDim: Int?
 
   @OptionGroup var masks: PatternListOptions
+  @OptionGroup var window: WindowOptions
 
   @Option(
     name: .customLong("layout"),
     help: """
-      Layouts, of contiguous, zigzag and striped. (default: as attend; zigzag with a causal mask, \
-      contiguous without)
+      Layouts, of contiguous, zigzag and striped. (default: as attend; zigzag with a causal mask \
+      and no window, or else contiguous)
       """,
     completion: .list(Layout.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: Layout.self) })
@@ -52,12 +53,24 @@ struct AttentionOptions: ParsableArguments {
 
   @Option(
     name: .customLong("wire"),
-    help: "Types in which keys and values travel, of f32, f16, bf16 and int8. (default: f32)",
+    help: """
+      Types in which keys and values travel, of f32, f16, bf16 and int8. (default: that of the \
+      arithmetic)
+      """,
     completion: .list(WireType.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: WireType.self) })
-  var wires = [WireType.f32]
+  var wires: [WireType]?
+
+  @Option(
+    name: .customLong("arithmetic"),
+    help: "What products are computed of, of f32 and bf16. (default: f32)",
+    completion: .list(Arithmetic.allCases.map(\.rawValue)),
+    transform: { try parseNames($0, of: Arithmetic.self) })
+  var arithmetics = [Arithmetic.f32]
 
   @OptionGroup var threading: ThreadOptions
+
+  @OptionGroup var instructionOptions: InstructionOptions
 
   func validate() throws {
     try requireHeads(heads, kvHeads)
@@ -77,11 +90,14 @@ struct AttentionOptions: ParsableArguments {
     let transports = transports ?? [transport]
     var cases: [AttentionCase] = []
     for headDim in headDims {
-      for pattern in masks.choices(usual: .yes) {
+      for pattern in masks.choices(usual: .yes, with: window.masks) {
         for layout in layouts ?? [pattern.usualLayout] {
           for transport in transports {
-            for wire in wires {
-              cases.append(attention(headDim, pattern, layout, transport, wire, threads))
+            for arithmetic in arithmetics {
+              for wire in wires ?? [arithmetic == .bf16 ? .bf16 : .f32] {
+                cases.append(
+                  attention(headDim, pattern, layout, transport, wire, arithmetic, threads))
+              }
             }
           }
         }
@@ -92,13 +108,13 @@ struct AttentionOptions: ParsableArguments {
 
   private func attention(
     _ headDim: Int, _ pattern: PatternChoice, _ layout: Layout, _ transport: TransportArgument,
-    _ wire: WireType, _ threads: Int
+    _ wire: WireType, _ arithmetic: Arithmetic, _ threads: Int
   ) -> AttentionCase {
     AttentionCase(
       shape: AttentionShape(
         batch: 1, queryHeads: heads, kvHeads: kvHeads ?? heads, headDim: headDim,
         valueHeadDim: valueHeadDim ?? headDim),
-      pattern: pattern, layout: layout, wire: wire, threads: threads,
+      pattern: pattern, layout: layout, wire: wire, arithmetic: arithmetic, threads: threads,
       transportName: transport.name
     ) { planner, gradients, members in
       try transport.settled(by: planner, gradients: gradients, threads: threads, on: members)

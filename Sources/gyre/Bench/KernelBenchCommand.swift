@@ -8,7 +8,7 @@ import Settings
 import Tensors
 
 /// `gyre bench kernel`: the kernel on one process, against the multiply–add peak of a core.
-struct KernelBenchCommand: ParsableCommand {
+struct KernelBenchCommand: ComputingCommand {
   static let configuration = CommandConfiguration(
     commandName: "kernel",
     abstract: "The attention kernel in one process, against the processor's multiply–add peak.",
@@ -50,18 +50,39 @@ struct KernelBenchCommand: ParsableCommand {
   var kvHeads = 2
 
   @OptionGroup(title: "Masks") var masks: PatternListOptions
+  @OptionGroup(title: "Masks") var window: WindowOptions
 
   @Option(
     name: .customLong("dtype"),
-    help: "Types of keys and values, of f32, f16, bf16 and int8. (default: f32)",
+    help: """
+      Types of keys and values, of f32, f16, bf16 and int8. (default: that of the arithmetic)
+      """,
     completion: .list(WireType.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: WireType.self) })
-  var dtypes = [WireType.f32]
+  var dtypes: [WireType]?
+
+  @Option(
+    name: .customLong("arithmetic"),
+    help: "What products are computed of, of f32 and bf16. (default: f32)",
+    completion: .list(Arithmetic.allCases.map(\.rawValue)),
+    transform: { try parseNames($0, of: Arithmetic.self) })
+  var arithmetics = [Arithmetic.f32]
 
   @Option(
     help: "Numbers of threads, joined by commas; auto: as many as there are cores. (default: 1)",
     transform: ThreadCount.list(parsing:))
   var threads = [ThreadCount.exactly(1)]
+
+  @OptionGroup var instructionOptions: InstructionOptions
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      How many copies of the problem are computed at the same time, each by --threads of its own: \
+      what cores take from each other. (default: 1)
+      """, valueName: "list"),
+    transform: { try parseIntegers($0, in: 1...1024) })
+  var copies = [1]
 
   @Flag(help: "Add up so that order cannot matter.")
   var reproducible = false
@@ -96,7 +117,12 @@ struct KernelBenchCommand: ParsableCommand {
 
   func run() throws {
     let environment = BenchEnvironment.current(
-      threads: threads.map(\.alone).max() ?? 1, linkRate: LinkRate.announced)
+      threads: mostThreads, linkRate: LinkRate.announced)
+    if let most = copies.max(), most > 1, mostThreads > environment.cores {
+      throw UserError.usage(
+        "--copies \(most) of \(counted(threads.map(\.alone).max() ?? 1, "thread")) are more threads "
+          + "than the \(counted(environment.cores, "core")) here; give fewer --copies.")
+    }
     var printer = RowPrinter<KernelBenchResult>(table, environment)
     try KernelBench(runs, repeats: repeats).measure(
       cores: environment.cores, progressOn: Terminal.openForProgress() ?? .log(STDERR_FILENO)
@@ -104,23 +130,35 @@ struct KernelBenchCommand: ParsableCommand {
     try printer.finish()
   }
 
+  /// Every arithmetic with every type.
+  private var types: [(Arithmetic, WireType)] {
+    arithmetics.flatMap { arithmetic in
+      (dtypes ?? [arithmetic == .bf16 ? .bf16 : .f32]).map { (arithmetic, $0) }
+    }
+  }
+
+  private var mostThreads: Int { (copies.max() ?? 1) * (threads.map(\.alone).max() ?? 1) }
+
   /// Every combination.
   private var runs: [(pass: KernelPass, problem: KernelBenchProblem)] {
     var runs: [(pass: KernelPass, problem: KernelBenchProblem)] = []
     for pass in passes {
       for headDim in headDims {
         for tokens in tokens {
-          for pattern in masks.choices(usual: .both) {
-            for dtype in dtypes {
+          for pattern in masks.choices(usual: .both, with: window.masks) {
+            for (arithmetic, dtype) in types {
               for threads in threads.map(\.alone) {
-                let problem = KernelBenchProblem(
-                  shape: AttentionShape(
-                    batch: 1, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
-                    valueHeadDim: valueHeadDim ?? headDim),
-                  tokens: tokens, queries: queries ?? tokens, choice: pattern, dtype: dtype,
-                  threads: threads, accumulation: reproducible ? .reproducible : .fast,
-                  softcap: scoreRule.softcap.map { Float($0) })
-                runs.append((pass, problem))
+                for copies in copies {
+                  let problem = KernelBenchProblem(
+                    shape: AttentionShape(
+                      batch: 1, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
+                      valueHeadDim: valueHeadDim ?? headDim),
+                    tokens: tokens, queries: queries ?? tokens, choice: pattern, dtype: dtype,
+                    threads: threads, accumulation: reproducible ? .reproducible : .fast,
+                    arithmetic: arithmetic, softcap: scoreRule.softcap.map { Float($0) },
+                    alibi: scoreRule.alibi, copies: copies)
+                  runs.append((pass, problem))
+                }
               }
             }
           }

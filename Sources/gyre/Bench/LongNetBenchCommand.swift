@@ -9,7 +9,7 @@ import Results
 import Settings
 
 /// `gyre bench longnet`: dilated attention against dense attention as sequences grow.
-struct LongNetBenchCommand: ParsableCommand {
+struct LongNetBenchCommand: ComputingCommand {
   static let configuration = CommandConfiguration(
     commandName: "longnet",
     abstract: "Dilated attention (LongNet) as sequences grow, next to dense attention.",
@@ -63,6 +63,8 @@ struct LongNetBenchCommand: ParsableCommand {
       """,
     transform: ThreadCount.list(parsing:))
   var threads: [ThreadCount]?
+
+  @OptionGroup var instructionOptions: InstructionOptions
 
   @Option(
     help: "Time on the clock, or of the processor: for a machine that others use too, one thread.")

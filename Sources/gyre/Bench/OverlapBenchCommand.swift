@@ -1,4 +1,5 @@
 import ArgumentParser
+import Attention
 import Benchmarks
 import Jobs
 import MPI
@@ -32,7 +33,10 @@ struct OverlapBenchCommand: ParsableCommand {
   func validate() throws { try table.check(AttentionResult<OverlapFigures>.columns) }
 }
 
-extension OverlapBenchCommand: DistributedCommand {
+extension OverlapBenchCommand: DistributedCommand, ComputingCommand {
+  var instructionOptions: InstructionOptions { attention.instructionOptions }
+  var arithmetics: [Arithmetic] { attention.arithmetics }
+
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {
     try world.agreed {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Attention
 import Benchmarks
 import Jobs
 import MPI
@@ -33,7 +34,10 @@ struct StrongBenchCommand: ParsableCommand {
   func validate() throws { try table.check(AttentionResult<ScalingFigures>.columns) }
 }
 
-extension StrongBenchCommand: DistributedCommand {
+extension StrongBenchCommand: DistributedCommand, ComputingCommand {
+  var instructionOptions: InstructionOptions { attention.instructionOptions }
+  var arithmetics: [Arithmetic] { attention.arithmetics }
+
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {
     try runScaling(

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Attention
 import Benchmarks
 import MPI
 import Results
@@ -29,7 +30,10 @@ struct WeakBenchCommand: ParsableCommand {
   func validate() throws { try table.check(AttentionResult<ScalingFigures>.columns) }
 }
 
-extension WeakBenchCommand: DistributedCommand {
+extension WeakBenchCommand: DistributedCommand, ComputingCommand {
+  var instructionOptions: InstructionOptions { attention.instructionOptions }
+  var arithmetics: [Arithmetic] { attention.arithmetics }
+
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {
     try runScaling(

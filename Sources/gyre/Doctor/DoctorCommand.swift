@@ -26,6 +26,8 @@ struct DoctorCommand: ParsableCommand {
 
   @OptionGroup var threading: ThreadOptions
 
+  @OptionGroup var instructionOptions: InstructionOptions
+
   @Option(help: "What rank 0 prints: text for people or one JSON object.")
   var report = ReportFormat.text
 
@@ -33,7 +35,7 @@ struct DoctorCommand: ParsableCommand {
   var layers: SettingsOptions
 }
 
-extension DoctorCommand: StandaloneCommand {
+extension DoctorCommand: StandaloneCommand, ComputingCommand {
   func run(on world: borrowing Communicator) throws {
     let facts = try JobFacts.gather(threads: threading.asked, on: world)
     let problems = try world.agreed { try facts.map(print) ?? 0 }

@@ -2,8 +2,8 @@ import ArgumentParser
 import Attention
 import Sharding
 
-/// The options of a command that computes, or predicts, attention under one choice of masks.
-struct PatternOptions: ParsableArguments {
+/// The option of a command that knows no other mask: dilated attention has its own pattern.
+struct CausalOption: ParsableArguments {
   @Flag(
     help: """
       A query sees the keys up to its own position, aligned at the bottom right where there are \
@@ -13,6 +13,23 @@ struct PatternOptions: ParsableArguments {
 
   /// What they come to.
   var choice: PatternChoice { PatternChoice(causal ? [CausalMask()] : []) }
+}
+
+/// The options of a command that computes, or predicts, attention under one choice of masks.
+struct PatternOptions: ParsableArguments {
+  @OptionGroup var causal: CausalOption
+  @OptionGroup var window: WindowOptions
+
+  /// What they come to.
+  var choice: PatternChoice { PatternChoice(causal.choice.masks + window.masks) }
+
+  /// Refuses masks that dilated attention, whose pattern is its own, does not have.
+  func requireDilatable() throws {
+    guard let mask = window.masks.first else { return }
+    throw ValidationError(
+      "--\(type(of: mask).name) cannot be used with --dilated, which has a pattern of its own; "
+        + "leave one of them out.")
+  }
 }
 
 /// The options of a benchmark that measures attention under several choices of masks in turn.
@@ -25,9 +42,11 @@ struct PatternListOptions: ParsableArguments {
 
   /// What they come to.
   ///
-  /// - Parameter usual: with a causal mask or without, where nobody says.
-  func choices(usual: CausalChoice) -> [PatternChoice] {
-    (causal ?? usual).values.map { PatternChoice($0 ? [CausalMask()] : []) }
+  /// - Parameters:
+  ///   - usual: with a causal mask or without, where nobody says.
+  ///   - masks: what each has besides.
+  func choices(usual: CausalChoice, with masks: [any Mask] = []) -> [PatternChoice] {
+    (causal ?? usual).values.map { PatternChoice(($0 ? [CausalMask()] : []) + masks) }
   }
 }
 
@@ -48,5 +67,7 @@ enum CausalChoice: String, CaseIterable, ExpressibleByArgument {
 
 extension PatternChoice {
   /// The layout that balances the work, for those who do not name one.
-  var usualLayout: Layout { isCausal ? .zigzag : .contiguous }
+  ///
+  /// Under a window every query sees as many keys, and they are those next to it.
+  var usualLayout: Layout { self == .causal ? .zigzag : .contiguous }
 }

@@ -18,6 +18,10 @@ struct Assumptions: BenchSetting {
   let threads: Int
   let cores: Nullable<Int>
   let sharedCores: Bool
+  /// How many times as long a core takes when its host is full.
+  let fullHostSlowdown: Double
+  /// What memory gives all cores of a host; null if it is taken to be no limit.
+  let memoryBytesPerSecond: Nullable<Double>
   let mapBy: String
   let noise: Double
   let startUpSeconds: Double
@@ -45,6 +49,11 @@ struct Assumptions: BenchSetting {
     threads = cluster.threads
     cores = Nullable(value: cluster.cores)
     sharedCores = cluster.sharesCores
+    let full = cluster.cores ?? count * cluster.threads
+    fullHostSlowdown =
+      cluster.coreCurve?.slowdown(ranks: count, threads: cluster.threads, cores: full) ?? 1
+    memoryBytesPerSecond = Nullable(
+      value: cluster.memory?.bytesPerSecond(cores: Double(min(full, count * cluster.threads))))
     mapBy = cluster.mapping.rawValue
     noise = cluster.noise
     startUpSeconds = cluster.startUp
@@ -55,6 +64,13 @@ struct Assumptions: BenchSetting {
       cores.value.map {
         " on \($0) core\($0 == 1 ? "" : "s")\(sharedCores ? " that all hosts share" : "")"
       } ?? ", a core for each"
+    let crowd =
+      fullHostSlowdown == 1 && memoryBytesPerSecond.value == nil
+      ? ""
+      : "\nOn a host whose ranks are all at work a thread takes \(threeDigits(fullHostSlowdown)) "
+        + "times as long"
+        + (memoryBytesPerSecond.value.map { ", and together they read \(withPrefix($0))B/s" } ?? "")
+        + "."
     return """
       Assumed: a thread computes \(withPrefix(flopsPerSecondOfThread))FLOP/s in one piece; \
       a host has \(ranksPerHost) rank\(ranksPerHost == 1 ? "" : "s") of \(threads) \
@@ -66,6 +82,6 @@ struct Assumptions: BenchSetting {
       Two ranks of a host exchange \(withPrefix(insideBytesPerSecond))B/s, \
       \(threeDigits(insideLatencySeconds * 1e6)) µs after. Visits vary by \
       \(fixed(noise * 100, 1)) %; a pass starts in \(threeDigits(startUpSeconds * 1e3)) ms.
-      """ + (guesses.isEmpty ? "" : "\nGuesses: \(guesses.joined(separator: "; ")).")
+      """ + crowd + (guesses.isEmpty ? "" : "\nGuesses: \(guesses.joined(separator: "; ")).")
   }
 }

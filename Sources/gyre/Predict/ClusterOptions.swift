@@ -78,6 +78,22 @@ struct ClusterOptions: ParsableArguments {
     help: ArgumentHelp("Cores of a host. (default: as many as it has threads)", valueName: "n"))
   var coresPerHost: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      """
+      How much longer a core takes when all cores of its host are at work, less one, as 0.3. \
+      (default: of --results with --copies, or else 0)
+      """, valueName: "x"))
+  var crowding: Double?
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      What all cores of a host read from memory together, as 80GB/s. (default: of --results, or \
+      else as much as they like)
+      """, valueName: "x"))
+  var memory: Rate?
+
   @Flag(help: "All hosts share these cores, as in an emulated cluster.")
   var sharedCores = false
 
@@ -102,6 +118,9 @@ struct ClusterOptions: ParsableArguments {
     guard noise.isFinite, (0...1).contains(noise) else {
       throw ValidationError("--noise is \(noise); give a number from 0 to 1.")
     }
+    if let crowding, !(0...10).contains(crowding) {
+      throw ValidationError("--crowding is \(crowding); give a number from 0 to 10.")
+    }
     guard backwardFlops == nil || flops != nil else {
       throw ValidationError("--backward-flops belongs to --flops; give both.")
     }
@@ -111,6 +130,7 @@ struct ClusterOptions: ParsableArguments {
     let rate = { "\(threeDigits($0)) bytes a second" }
     try network?.requirePlausible("--network", rate)
     try inside?.requirePlausible("--inside", rate)
+    try memory?.requirePlausible("--memory", rate)
     try networkLatency?.requirePlausible("--network-latency", formatSeconds)
     try insideLatency?.requirePlausible("--inside-latency", formatSeconds)
     try networkWork?.requirePlausible("--network-work", formatSeconds)

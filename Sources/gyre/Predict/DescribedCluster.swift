@@ -18,10 +18,11 @@ extension ClusterOptions {
   /// - Parameters:
   ///   - dims: of the problem.
   ///   - rows: of results files.
+  ///   - ranksPerHost: of the problem.
   ///   - runs: what is taken where neither says anything; nil to ask for it.
   /// - Throws: a `UserError` of usage where a speed is not known.
   func describe(
-    _ dims: HeadDims, rows: [ResultRow], runs: RunSpeeds? = nil
+    _ dims: HeadDims, rows: [ResultRow], ranksPerHost: Int = 1, runs: RunSpeeds? = nil
   ) throws -> DescribedCluster {
     let measured = MeasuredKernel(nearest: dims, rows)
     let (kernel, kernelSource) = try speed(measured, runs)
@@ -36,12 +37,13 @@ extension ClusterOptions {
     let near = self.inside.map { rate in link(links.inside ?? outer, rate) }
     let inner = adjusted(near ?? links.inside ?? runs?.inside ?? outer, insideLatency, insideWork)
     var cluster = Cluster(
-      kernel: kernel, network: outer, inside: inner, ranksPerHost: ranksPerHost ?? 1,
+      kernel: kernel, network: outer, inside: inner, ranksPerHost: ranksPerHost,
       threads: threads)
     cluster.cores = coresPerHost
     cluster.sharesCores = sharedCores
     cluster.mapping = mapBy
     cluster.noise = noise
+    let (crowdSources, crowdGuess) = crowd(&cluster, MeasuredCores(rows))
     cluster.startUp = startUp.value
     let networkSource =
       between != nil
@@ -55,7 +57,8 @@ extension ClusterOptions {
       : links.inside != nil
         ? "links inside a host of gyre bench link"
         : runs != nil ? RunSpeeds.ofInside : "links inside a host as those between hosts"
-    var guesses: [String] = []
+    // Runs show it themselves.
+    var guesses = runs == nil ? [crowdGuess].compactMap { $0 } : []
     if flops == nil, let measured, measured.dims != dims {
       guesses.append(
         "no kernel of head dim \(dims) was measured, and the speed is that of \(measured.dims)"
@@ -65,7 +68,37 @@ extension ClusterOptions {
       guesses.append("no links between hosts were measured, and those inside one stand for them")
     }
     return DescribedCluster(
-      cluster: cluster, sources: [kernelSource, networkSource, insideSource], guesses: guesses)
+      cluster: cluster, sources: [kernelSource, networkSource, insideSource] + crowdSources,
+      guesses: guesses)
+  }
+
+  /// Sets what cores of a host take from each other, and what memory gives them.
+  ///
+  /// - Returns: what was taken from where, and what is guessed.
+  private func crowd(
+    _ cluster: inout Cluster, _ measured: MeasuredCores
+  ) -> (sources: [String], guess: String?) {
+    var sources: [String] = []
+    let neighbours = cluster.ranksPerHost * threads
+    if let crowding {
+      cluster.coreCurve = CoreCurve(crowding: crowding, cores: coresPerHost ?? neighbours)
+      sources.append("what cores take from each other of --crowding")
+    } else if let curve = measured.curve {
+      cluster.coreCurve = curve
+      sources.append("what cores take from each other of gyre bench kernel")
+    }
+    if let memory {
+      cluster.memory = MemoryCurve(bytesPerSecond: memory.value)
+      sources.append("memory of --memory")
+    } else if let curve = measured.memory {
+      cluster.memory = curve
+      sources.append("memory of gyre bench kernel")
+    }
+    let isAlone = neighbours == 1 || cluster.coreCurve != nil
+    return (
+      sources,
+      isAlone ? nil : "cores of a host do not slow each other down, as nobody has measured it"
+    )
   }
 
   /// What is guessed of the links inside a host, where there are any.

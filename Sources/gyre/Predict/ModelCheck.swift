@@ -45,7 +45,8 @@ struct ModelCheck {
         row: row, key: key,
         measured: MeasuredRun(
           problem: key.problem, ranks: key.ranks, route: key.route, pass: key.pass,
-          cluster: Self.cluster(described.cluster, of: row, key), seconds: seconds))
+          cluster: Self.cluster(described.cluster, of: row, key, options), seconds: seconds,
+          computeOnlySeconds: row.positive("computeOnlySeconds")))
     }
     fitted = try fitting.compactMap(run)
     heldOut = try checking.compactMap(run)
@@ -54,11 +55,16 @@ struct ModelCheck {
   }
 
   /// The machines as the run itself notes them.
-  private static func cluster(_ cluster: Cluster, of row: ResultRow, _ key: RunKey) -> Cluster {
+  private static func cluster(
+    _ cluster: Cluster, of row: ResultRow, _ key: RunKey, _ options: ClusterOptions
+  ) -> Cluster {
     var cluster = cluster
     cluster.ranksPerHost = (key.ranks + key.hosts - 1) / key.hosts
     cluster.threads = key.threads
     cluster.cores = cluster.cores ?? row.environment["cores"]?.int.flatMap { $0 > 0 ? $0 : nil }
+    if let crowding = options.crowding, let cores = cluster.cores {
+      cluster.coreCurve = CoreCurve(crowding: crowding, cores: cores)
+    }
     if let machines = row.environment["machines"]?.int,
       machines < row.environment["hosts"]?.array?.count ?? 0
     {
@@ -73,6 +79,17 @@ struct ModelCheck {
   /// The results, those of runs that the model has not seen last.
   var results: [ModelCheckResult] {
     fitted.map { result($0, isFitted: true) } + heldOut.map { result($0, isFitted: false) }
+  }
+
+  /// By how much runs that send nothing differ from the same computing in the same rounds, on
+  /// average: what the machines vary by, which no prediction knows; nil where there are none.
+  var variation: Double? {
+    let ratios = (fitted + heldOut).compactMap { run in
+      run.row["bytesSentPerRank"] == 0
+        ? run.measured.computeOnlySeconds.map { run.measured.seconds / $0 } : nil
+    }
+    if ratios.isEmpty { return nil }
+    return ratios.reduce(0) { $0 + abs($1 - 1) } / Double(ratios.count)
   }
 
   private func result(_ run: Run, isFitted: Bool) -> ModelCheckResult {
@@ -161,11 +178,27 @@ struct FittedAssumptions: BenchSetting {
   let networkSpeed: Double
   let networkWorkSecondsPerByte: Nullable<Double>
   let insideWorkSecondsPerByte: Nullable<Double>
+  /// How much longer a core takes in a full host, less one; null where hosts have one core, and
+  /// where a curve was measured.
+  let crowding: Nullable<Double>
+  /// Over what was measured, or else usual; null where hosts have one core.
+  let crowdingShare: Nullable<Double>
+  let memoryShare: Nullable<Double>
+  /// Null where no run tells.
+  let variation: Nullable<Double>
   let sources: [String]
   let summary: [String]
 
-  init(_ calibration: Calibration, _ results: [ModelCheckResult], sources: [String]) {
-    self.sources = sources
+  init(_ check: ModelCheck, _ results: [ModelCheckResult]) {
+    let calibration = check.calibration
+    sources = check.sources
+    let clusters = check.fitted.map(\.measured.cluster).filter { $0.cores ?? 1 > 1 }
+    let isMeasured = clusters.contains { $0.coreCurve != nil }
+    crowdingShare = Nullable(value: clusters.isEmpty ? nil : calibration.crowdingShare)
+    memoryShare = Nullable(value: clusters.isEmpty ? nil : calibration.memoryShare)
+    crowding = Nullable(
+      value: isMeasured ? nil : crowdingShare.value.map { $0 * Calibration.usualCrowding })
+    variation = Nullable(value: check.variation)
     forwardSpeed = calibration.forwardSpeed
     backwardSpeed = calibration.backwardSpeed
     networkSpeed = calibration.networkSpeed
@@ -188,7 +221,24 @@ struct FittedAssumptions: BenchSetting {
         + "\(threeDigits(backwardSpeed)) (backward) times its speed alone, links at "
         + "\(threeDigits(networkSpeed)) times their rate, \(work[0]) ns of processor time a byte "
         + "between hosts and \(work[1]) ns inside one, at each end."
-    return (["Taken: \(sources.joined(separator: "; "))."] + [fit] + summary)
-      .joined(separator: "\n")
+    let cores =
+      crowding.value.map {
+        "A core takes \(threeDigits(1 + $0)) times as long when all of its host are at work"
+      }
+      ?? crowdingShare.value.map {
+        "Cores take \(threeDigits($0)) times from each other what was measured"
+      }
+    let crowded = cores.flatMap { sentence in
+      memoryShare.value.map {
+        "\(sentence), and memory gives \(threeDigits($0)) times what was measured or is usual."
+      }
+    }
+    let varying = variation.value.map {
+      "Runs that send nothing differ from the same computing in the same rounds by "
+        + "\(fixed($0 * 100, 1)) % on average: so much the machines vary."
+    }
+    return
+      (["Taken: \(sources.joined(separator: "; "))."] + [fit] + [crowded].compactMap { $0 }
+      + summary + [varying].compactMap { $0 }).joined(separator: "\n")
   }
 }

@@ -26,8 +26,7 @@ extension PredictCommand {
       try checkModel(rows)
       return
     }
-    var described = try machines.describe(HeadDims(shape), rows: rows)
-    described.cluster.ranksPerHost = ranksPerHost
+    let described = try machines.describe(HeadDims(shape), rows: rows, ranksPerHost: ranksPerHost)
     let cluster = described.cluster
     var results: [PredictResult] = []
     for pass in passes {
@@ -113,7 +112,7 @@ extension PredictCommand {
           + "give some that have."
       )
     }
-    let assumptions = FittedAssumptions(check.calibration, results, sources: check.sources)
+    let assumptions = FittedAssumptions(check, results)
     try printReport(BenchReport(results, in: assumptions).text(table))
   }
 

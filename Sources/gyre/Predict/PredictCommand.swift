@@ -78,7 +78,7 @@ struct PredictCommand: ParsableCommand {
   var valueHeadDim: Int?
 
   @OptionGroup(title: "Masks")
-  var masks: PatternOptions
+  var masks: CausalOption
 
   @Option(
     help: "Which rank holds which tokens. (default: zigzag with --causal, contiguous without)")

@@ -81,7 +81,7 @@ extension Prediction.Limit {
     case .heads: "fewer heads than ranks that share them, or a number that they do not divide"
     case .imbalance: "some ranks have more to compute than others, or are slower at times"
     case .kernel: "the pieces of a rank are too small for the kernel's full speed"
-    case .cores: "threads share cores and take turns"
+    case .cores: "threads share cores and take turns, or slow their neighbours down"
     }
   }
 }

@@ -28,11 +28,13 @@ struct RunSpeeds {
     var curve = KernelCurve()
     for pass in [AttentionPass.forward, .backward] {
       for isMasked in [false, true] {
-        let points = chosen.filter { $0.pass == pass && $0.pattern == (isMasked ? .causal : .full) }
-          .map {
-            KernelCurve.Point(tokens: $0.tokensPerRank, flopsPerSecond: $0.flopsPerSecond)
-          }
-        if !points.isEmpty { curve.setCurve(points, pass, isMasked: isMasked) }
+        // A mask that was not run is as far from the other as it usually is.
+        let wasRun = chosen.contains { $0.pass == pass && $0.isMasked == isMasked }
+        let areMasked = wasRun ? isMasked : !isMasked
+        let points = chosen.filter { $0.pass == pass && $0.isMasked == areMasked }.map {
+          KernelCurve.Point(tokens: $0.tokensPerRank, flopsPerSecond: $0.flopsPerSecond)
+        }
+        curve.setUsualCurve(through: points, areMasked: areMasked, pass, isMasked: isMasked)
       }
     }
     kernel = chosen.isEmpty ? nil : curve
@@ -45,7 +47,7 @@ struct RunSpeeds {
     let ranks: Int
     let dims: HeadDims
     let pass: AttentionPass
-    let pattern: PatternChoice
+    let isMasked: Bool
     let tokensPerRank: Double
     let flopsPerSecond: Double
 
@@ -56,7 +58,7 @@ struct RunSpeeds {
       ranks = run.ranks
       dims = HeadDims(run.problem.shape)
       pass = run.pass
-      pattern = run.problem.pattern
+      isMasked = run.problem.pattern.isCausal
       tokensPerRank = Double(run.problem.tokens) / Double(run.ranks)
       let flops = run.problem.pairs * Double(run.problem.shape.flops(run.pass))
       // Threads that share cores take turns.

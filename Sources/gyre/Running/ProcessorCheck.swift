@@ -5,10 +5,11 @@ import Reporting
 
 /// Says in one sentence that the processor lacks what the program was built for, and ends it.
 func requireInstructionSet() {
-  let missing = InstructionSet.missingFeatures(cpuinfo: text(ofFile: "/proc/cpuinfo"))
+  let required = InstructionSet.required
+  let missing = required.missingFeatures(cpuinfo: text(ofFile: "/proc/cpuinfo"))
   if missing.isEmpty { return }
   printError(
-    "gyre: this program was built for \(InstructionSet.name), and this processor lacks "
-      + "\(missing.joined(separator: ", ")); build it for this processor with GYRE_MARCH=native.")
+    "gyre: this processor lacks \(missing.joined(separator: ", ")), which all of gyre is compiled "
+      + "for (\(required), from about 2013); run it on a newer one.")
   exit(EXIT_FAILURE)
 }

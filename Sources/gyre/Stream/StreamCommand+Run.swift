@@ -8,7 +8,7 @@ import Reporting
 import SequenceParallel
 import Tensors
 
-extension StreamCommand: DistributedCommand {
+extension StreamCommand: DistributedCommand, ComputingCommand {
   /// Opens, computes this rank's windows, checks, and reports.
   func run(on world: borrowing Communicator) throws {
     let input = try world.agreed { try openInput() }

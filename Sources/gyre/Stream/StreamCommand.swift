@@ -69,7 +69,7 @@ struct StreamCommand: ParsableCommand {
   var headOffset = HeadOffset.modulo
 
   @OptionGroup(title: "Masks")
-  var masks: PatternOptions
+  var masks: CausalOption
 
   @Option(
     parsing: .unconditional,
@@ -92,6 +92,8 @@ struct StreamCommand: ParsableCommand {
   var checkpoint: String?
 
   @OptionGroup var threading: ThreadOptions
+
+  @OptionGroup var instructionOptions: InstructionOptions
 
   @Flag(
     help: """
@@ -134,7 +136,7 @@ struct StreamCommand: ParsableCommand {
       "--seed": "\(seed)", "--dilated": "\(dilated)", "--head-offset": "\(headOffset)",
       "--scale": scale.map { "\($0)" } ?? "1/√headDim",
       "--window": "\(window)", "--verify": "\(verify)", "ranks": "\(ranks)",
-      "gyre": "\(BuildStamp.version) \(InstructionSet.name)",
+      "gyre": BuildStamp.version,
     ].merging(masks.choice.options) { $1 }
   }
 }

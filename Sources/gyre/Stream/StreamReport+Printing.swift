@@ -19,7 +19,7 @@ extension StreamReport {
       + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims); branches \(branches), "
       + "offsets \(headOffset); windows of \(grouped(windowTokens)) on "
       + "\(ranks) rank\(ranks == 1 ? "" : "s")"
-      + " of \(threadWords(perRank.map(\.threads)))."
+      + " of \(threadWords(perRank.map(\.threads))) with \(instructionSet)."
   }
 
   private var rows: [[String]] {

@@ -37,6 +37,8 @@ struct StreamReport: Encodable {
   let ranks: Int
   /// Of the rank with fewest.
   let threads: Int
+  /// Whose kernels computed; several if the ranks have different processors.
+  let instructionSet: String
   let batch: Int
   let tokens: Int
   let queryHeads: Int
@@ -63,7 +65,8 @@ struct StreamReport: Encodable {
   let flopsPerSecond: Double
   /// Of the rank with most.
   let peakResidentBytes: Int
-  /// Of outputs and log-sum-exps, bit by bit; the same for any number of ranks and threads.
+  /// Of outputs and log-sum-exps, bit by bit; the same for any number of ranks and threads, and
+  /// any instruction set.
   let outputDigest: String
   let checkedRows: Int
   /// Null unless rows were checked.
@@ -85,6 +88,7 @@ extension StreamReport {
     let threads: Int
     let resumed: Int
     let host: String
+    let instructionSet: String
   }
 
   /// Gathers the ranks' states; nil on all ranks but 0.
@@ -93,7 +97,8 @@ extension StreamReport {
     options: StreamCommand, on world: borrowing Communicator
   ) throws -> WithPattern<StreamReport>? {
     let own = Part(
-      state: state, threads: threads, resumed: resumed, host: MPIEnvironment.processorName)
+      state: state, threads: threads, resumed: resumed, host: MPIEnvironment.processorName,
+      instructionSet: InstructionSet.inUse.rawValue)
     guard let all = try world.gather(Array(JSONEncoder().encode(own)), at: 0) else { return nil }
     let parts = try all.map { try JSONDecoder().decode(Part.self, from: Data($0)) }
     let ranks = parts.enumerated().map { rank, part in
@@ -112,8 +117,10 @@ extension StreamReport {
     let flops = parts.reduce(0) { $0 + $1.state.pairs } * Double(shape.forwardFlopsPerPair)
     let done = parts.reduce(0) { $0 + $1.state.tokens }
     let report = StreamReport(
-      ranks: ranks.count, threads: ranks.map(\.threads).min() ?? 1, batch: shape.batch,
-      tokens: attention.tokens,
+      ranks: ranks.count, threads: ranks.map(\.threads).min() ?? 1,
+      instructionSet: InstructionSet.names(
+        of: parts.compactMap { InstructionSet(rawValue: $0.instructionSet) }),
+      batch: shape.batch, tokens: attention.tokens,
       queryHeads: shape.queryHeads, kvHeads: shape.kvHeads, headDim: shape.headDim,
       valueHeadDim: shape.valueHeadDim, branches: "\(options.dilated)",
       headOffset: "\(options.headOffset)", windowTokens: attention.windowTokens,

@@ -25,6 +25,34 @@ struct PredicateMask: AttentionPattern {
   }
 }
 
+/// A query sees itself, the keys before it in a window, and the first keys.
+struct SinkWindow: AttentionPattern {
+  let width: Int
+  let sinks: Int
+
+  func sees(_ query: Int, _ key: Int) -> Bool {
+    key <= query && (key > query - width || key < sinks)
+  }
+
+  func coverage(keys: PositionRange, queries: PositionRange) -> Coverage {
+    guard let firstKey = keys.first, let lastKey = keys.last, let first = queries.first,
+      let last = queries.last
+    else { return .none }
+    if firstKey > last || lastKey <= first - width && firstKey >= sinks { return .none }
+    return lastKey <= first && (firstKey > last - width || lastKey < sinks) ? .all : .some
+  }
+
+  func fill(
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+  ) {
+    for (row, query) in queries.enumerated() {
+      for (column, key) in keys.enumerated() {
+        bias[row * keys.count + column] = sees(query, key) ? 0 : -.infinity
+      }
+    }
+  }
+}
+
 /// The masks of the test protocol: each as the kernels see it, and as the oracle does.
 struct MaskCase {
   let name: String
@@ -46,15 +74,40 @@ struct MaskCase {
     self.pattern = pattern
   }
 
-  static func all(tokens: Int, keyTokens: Int) -> [MaskCase] {
+  /// - Parameter turn: windows, and masks of positions alone, take turns.
+  static func all(tokens: Int, keyTokens: Int, turn: UInt64 = 0) -> [MaskCase] {
     let offset = keyTokens - tokens
     let valid = (3 * keyTokens + 3) / 4
     return [
       MaskCase("full", FullPattern()) { _, _ in true },
       MaskCase("causal", CausalPattern(offset: offset)) { $1 <= $0 + offset },
       MaskCase("dead rows") { i, j in i % 3 != 1 && j <= i + offset },
-      MaskCase("padded") { _, j in j < valid },
-      MaskCase("packed") { i, j in i / 10 == j / 10 && j <= i },
+      turn % 2 == 0
+        ? MaskCase("padded") { _, j in j < valid }
+        : MaskCase("packed") { i, j in i / 10 == j / 10 && j <= i },
+      windows(tokens: tokens, keyTokens: keyTokens)[Int(turn % 4)],
+    ]
+  }
+
+  /// Windows as they are asked for, with what is seen in spite of them.
+  private static func windows(tokens: Int, keyTokens: Int) -> [MaskCase] {
+    let offset = keyTokens - tokens
+    func of(
+      _ masks: [any Mask], _ sees: @escaping @Sendable (_ t: Int, _ key: Int) -> Bool
+    ) -> MaskCase {
+      let choice = PatternChoice(masks)
+      let pattern = choice.pattern(tokens: tokens, keyTokens: keyTokens)
+      return MaskCase("\(choice)", pattern) { i, j in sees(i + offset, j) }
+    }
+    return [
+      of([CausalMask(), WindowMask(width: 5)]) { t, j in j <= t && t - j < 5 },
+      of([WindowMask(width: 7), SinkMask(count: 3)]) { t, j in abs(t - j) < 7 || j < 3 },
+      of([CausalMask(), WindowMask(width: 4, dilation: 3), SinkMask(count: 2)]) { t, j in
+        j <= t && (t - j < 12 && (t - j) % 3 == 0 || j < 2)
+      },
+      of([WindowMask(width: 2), GlobalMask(tokens: [0..<1, 9..<11])]) { t, j in
+        abs(t - j) < 2 || [0, 9, 10].contains(t) || [0, 9, 10].contains(j)
+      },
     ]
   }
 }

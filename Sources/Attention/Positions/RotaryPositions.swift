@@ -1,0 +1,115 @@
+import Glibc
+public import Tensors
+
+/// Rotary positions: pairs of columns of queries and keys are turned by an angle that grows with
+/// the position, so that `q·k` depends on the distance of the two.
+///
+/// The pair k of a row at position p becomes `(x cos pθ_k − y sin pθ_k, y cos pθ_k + x sin pθ_k)`,
+/// times a magnitude. Values stay as they are. It is done to a rank's own rows before they meet
+/// any others; nothing more travels. Angles are worked out in `Double`: right at any position.
+///
+/// Cost: a sine and a cosine for each pair of a token, and six operations for each pair of a head.
+///
+/// Source: Su et al. 2021, RoFormer, section 3.2.
+public struct RotaryPositions: Hashable, Sendable {
+  /// Which columns are a pair.
+  public enum Pairing: String, Hashable, Sendable, CaseIterable {
+    /// Column k and column k + D/2.
+    case half
+    /// Columns 2k and 2k + 1.
+    case interleaved
+  }
+
+  /// Which columns are a pair.
+  public let pairing: Pairing
+  /// θ, radians a token, one for each pair; the first `2 · count` columns of a head are turned.
+  public let frequencies: [Double]
+  /// What turned columns are multiplied by.
+  public let magnitude: Double
+
+  /// Describes the positions of a sequence; all ranks must give the same values.
+  ///
+  /// - Parameters:
+  ///   - columns: turned columns of a head, the first ones; even.
+  ///   - base: b.
+  ///   - tokens: keys of the whole sequence, on which some scalings depend.
+  public init(
+    _ pairing: Pairing, columns: Int, base: Double = 10_000, scaling: RotaryScaling = .none,
+    tokens: Int
+  ) {
+    precondition(columns >= 2 && columns % 2 == 0, "\(columns) columns are not pairs")
+    self.pairing = pairing
+    (frequencies, magnitude) = scaling.frequencies(columns: columns, base: base, tokens: tokens)
+    precondition(frequencies.count == columns / 2, "a factor for each of \(columns / 2) pairs")
+  }
+
+  /// Turns rows by their positions.
+  ///
+  /// - Parameters:
+  ///   - rows: `[positions.count, heads, headDim]`.
+  ///   - backwards: by the negative angles, which is what turns the gradients of turned rows into
+  ///     those of the rows as they were.
+  public func turn(
+    _ rows: inout MutableSpan<Float>, heads: Int, headDim: Int, positions: PositionRange,
+    backwards: Bool = false
+  ) {
+    precondition(rows.count == positions.count * heads * headDim, "rows of another shape")
+    precondition(2 * frequencies.count <= headDim, "more columns to turn than there are")
+    var angles = [(cosine: Float, sine: Float)](repeating: (0, 0), count: frequencies.count)
+    for (row, position) in positions.enumerated() {
+      for (pair, frequency) in frequencies.enumerated() {
+        let angle = Double(position) * frequency
+        angles[pair] = (
+          Float(magnitude * cos(angle)), Float(magnitude * sin(backwards ? -angle : angle))
+        )
+      }
+      for head in 0..<heads {
+        turn(&rows, from: (row * heads + head) * headDim, angles)
+      }
+    }
+  }
+
+  /// Turns the columns of one head.
+  @inline(__always)
+  private func turn(
+    _ rows: inout MutableSpan<Float>, from start: Int, _ angles: [(cosine: Float, sine: Float)]
+  ) {
+    let (step, distance) = pairing == .half ? (1, frequencies.count) : (2, 1)
+    for (pair, angle) in angles.enumerated() {
+      let first = start + pair * step
+      let (x, y) = (rows[first], rows[first + distance])
+      rows[first] = x * angle.cosine - y * angle.sine
+      rows[first + distance] = y * angle.cosine + x * angle.sine
+    }
+  }
+
+  /// Turns the rows of a shard by their positions.
+  ///
+  /// - Parameters:
+  ///   - tensor: `[batch, tokens of the shard, heads, headDim]`.
+  ///   - runs: their positions.
+  ///   - offset: is added to them: `keyTokens − tokens` for queries.
+  ///   - backwards: as in ``turn(_:heads:headDim:positions:backwards:)``.
+  public func turn(
+    _ tensor: inout Tensor<Float>, runs: [PositionRange], offset: Int = 0,
+    backwards: Bool = false
+  ) {
+    let (batch, heads, headDim) = (tensor.shape[0], tensor.shape[2], tensor.shape[3])
+    precondition(
+      tensor.shape[1] == runs.reduce(0) { $0 + $1.count }, "rows of other positions")
+    var start = 0
+    var numbers = tensor.mutableSpan
+    for _ in 0..<batch {
+      for run in runs {
+        let end = start + run.count * heads * headDim
+        var part = numbers.part(start..<end)
+        turn(
+          &part, heads: heads, headDim: headDim,
+          positions: PositionRange(
+            start: run.start + offset, stride: run.stride, count: run.count),
+          backwards: backwards)
+        start = end
+      }
+    }
+  }
+}

@@ -1,0 +1,33 @@
+import Glibc
+
+/// `s − m_h |query + offset − key|`.
+public struct ReferenceAlibi: ReferenceScoreRule {
+  /// Of each query head, m.
+  public let slopes: [Double]
+  /// How far past its own position a query stands among the keys.
+  public let offset: Int
+
+  /// Creates the rule.
+  public init(slopes: [Double], offset: Int = 0) {
+    self.slopes = slopes
+    self.offset = offset
+  }
+
+  /// `2^(−8 (h + 1) / c)` for the largest power of two c up to the heads, and for the heads past
+  /// those `2^(−4 (2n + 1) / c)`, n from 0.
+  public static func slopes(heads: Int) -> [Double] {
+    var c = 1
+    while 2 * c <= heads { c *= 2 }
+    return (0..<heads).map { h in
+      pow(2, h < c ? -8 * Double(h + 1) / Double(c) : -4 * Double(2 * (h - c) + 1) / Double(c))
+    }
+  }
+
+  /// `s − m_h |query + offset − key|`.
+  public func score(_ s: Double, batch: Int, query: Int, key: Int, head: Int) -> Double {
+    s - slopes[head] * Double(abs(query + offset - key))
+  }
+
+  /// 1.
+  public func slope(_ s: Double, batch: Int, query: Int, key: Int, head: Int) -> Double { 1 }
+}

@@ -1,0 +1,53 @@
+public import Tensors
+
+/// Several patterns laid over each other: a query sees a key if all of them let it, and what they
+/// add to its score is added up.
+public struct IntersectedPattern: AttentionPattern {
+  private let patterns: [any AttentionPattern]
+
+  /// - Parameter patterns: none of them is full attention.
+  public init(_ patterns: [any AttentionPattern]) {
+    self.patterns = patterns
+  }
+
+  /// Whether one of the patterns adds to scores.
+  public var hasBias: Bool { patterns.contains { $0.hasBias } }
+
+  /// The longest of the patterns' periods.
+  public var period: Int { patterns.reduce(1) { max($0, $1.period) } }
+
+  /// `none` where one pattern hides all, `all` where every one shows all.
+  ///
+  /// Where several say `some` they may hide all together, and the answer is `some` all the same.
+  public func coverage(keys: PositionRange, queries: PositionRange) -> Coverage {
+    var result = Coverage.all
+    for pattern in patterns {
+      switch pattern.coverage(keys: keys, queries: queries) {
+      case .none: return .none
+      case .some: result = .some
+      case .all: break
+      }
+    }
+    return result
+  }
+
+  /// Asks those that have something to say of the tile, as a rule one.
+  public func fill(
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+  ) {
+    var isFilled = false
+    for pattern in patterns
+    where pattern.hasBias || pattern.coverage(keys: keys, queries: queries) != .all {
+      guard isFilled else {
+        pattern.fill(&bias, keys: keys, queries: queries, head: head)
+        isFilled = true
+        continue
+      }
+      var others = [Float](repeating: 0, count: bias.count)
+      var span = others.mutableSpan
+      pattern.fill(&span, keys: keys, queries: queries, head: head)
+      for element in bias.indices { bias[element] += others[element] }
+    }
+    if !isFilled { bias.update(repeating: 0) }
+  }
+}

@@ -1,0 +1,108 @@
+import Tensors
+
+/// Which keys each query of a run sees, as it was asked for: what the command, the benchmarks, the
+/// predictor, the check and the reports hand on to each other.
+///
+/// It is a list of masks, all of which must allow a pair; without any it is full attention. It
+/// knows no numbers of tokens: ``pattern(tokens:keyTokens:)`` makes of it what kernels ask.
+public struct PatternChoice: Hashable, Sendable {
+  /// All masks that there are, in the order of reports.
+  ///
+  /// A new one has its file, its line here, and its option in `PatternOptions` of the command.
+  package static let kinds: [any Mask.Type] = [
+    CausalMask.self, WindowMask.self, SinkMask.self, GlobalMask.self,
+  ]
+
+  /// Every query sees every key.
+  public static let full = PatternChoice([])
+  /// A query sees no key after itself.
+  public static let causal = PatternChoice([CausalMask()])
+
+  /// At most one of a kind, in the order of the kinds.
+  public let masks: [any Mask]
+
+  /// Lays masks over each other; of several of a kind the last counts.
+  public init(_ masks: [any Mask]) {
+    self.masks = Self.kinds.compactMap { kind in masks.last { type(of: $0) == kind } }
+  }
+
+  /// Whether one of the masks is the causal one.
+  public var isCausal: Bool { masks.contains { $0 is CausalMask } }
+
+  /// How far apart positions are that see alike.
+  public var period: Int {
+    // Of a sequence that is longer than any window.
+    pattern(tokens: Int.max / 8, keyTokens: Int.max / 8).period
+  }
+
+  /// Masks of which all must allow a pair, each with those that may do so in its place.
+  private var rules: [[any Mask]] {
+    masks.filter { type(of: $0).exempted == nil }.map { mask in
+      [mask] + masks.filter { type(of: $0).exempted == type(of: mask) }
+    }
+  }
+
+  /// What kernels ask.
+  ///
+  /// - Parameters:
+  ///   - tokens: queries of a sequence; where they are fewer than the keys, its last.
+  ///   - keyTokens: its keys.
+  public func pattern(tokens: Int, keyTokens: Int) -> any AttentionPattern {
+    let patterns = rules.map { masks -> any AttentionPattern in
+      let patterns = masks.map { $0.pattern(tokens: tokens, keyTokens: keyTokens) }
+      return patterns.count == 1 ? patterns[0] : UnitedPattern(patterns)
+    }
+    return switch patterns.count {
+    case 0: FullPattern()
+    case 1: patterns[0]
+    default: IntersectedPattern(patterns)
+    }
+  }
+
+  /// What a check adds to a score by the definitions of the masks: 0 where query `i` sees key `j`,
+  /// −∞ where it does not.
+  public func bias(
+    tokens: Int, keyTokens: Int
+  ) -> @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double {
+    let rules = rules
+    return { query, key, _ in
+      rules.allSatisfy { masks in
+        masks.contains { $0.allows(query: query, key: key, tokens: tokens, keyTokens: keyTokens) }
+      } ? 0 : -.infinity
+    }
+  }
+
+  /// The visible pairs of one head where a sequence attends to itself, in floating point since they
+  /// may exceed an integer.
+  ///
+  /// - Complexity: O(1) for no mask and for one that has a closed form, alone or with the causal
+  ///   one; else they are counted.
+  public func pairs(tokens: Int) -> Double {
+    let count = Double(tokens)
+    if masks.isEmpty { return count * count }
+    let others = masks.count > 1 ? masks.filter { !($0 is CausalMask) } : masks
+    if others.count == 1, let pairs = others[0].pairs(tokens: count, isCausal: isCausal) {
+      return pairs
+    }
+    let all = PositionRange(0..<tokens)
+    let pattern = pattern(tokens: tokens, keyTokens: tokens)
+    return Double(pattern.visiblePairs(keys: all, queries: all))
+  }
+
+  /// Whether both have the same masks.
+  public static func == (first: PatternChoice, second: PatternChoice) -> Bool {
+    first.masks.map { AnyHashable($0) } == second.masks.map { AnyHashable($0) }
+  }
+
+  /// Mixes the masks in.
+  public func hash(into hasher: inout Hasher) {
+    for mask in masks { hasher.combine(AnyHashable(mask)) }
+  }
+}
+
+extension PatternChoice: CustomStringConvertible {
+  /// In a few words, for people: `full`, or `causal`.
+  public var description: String {
+    masks.isEmpty ? "full" : masks.map(\.words).joined(separator: ", ")
+  }
+}

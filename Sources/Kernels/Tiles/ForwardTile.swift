@@ -1,0 +1,275 @@
+import AttentionTypes
+import Tensors
+
+/// The state of one tile of queries while tiles of keys stream past it: online softmax.
+///
+/// For each row, `rowMax` is the largest score so far, rounded up to an integer, `rowSum` the sum
+/// of `2^(score − rowMax)`, and `outputs` the same sum weighted by the values. A tile of keys is
+/// taken in three passes: scores, weights, outputs. Scores are in base 2: the softmax scale times
+/// log₂e is folded into the queries when they are packed, or multiplies scores as they are stored.
+/// After some tiles the state is added to sums outside, which lose nothing however many there are,
+/// and the rows start anew.
+///
+/// Source: Dao 2023, FlashAttention-2, Algorithm 1.
+struct ForwardTile<Element: Factor>: ~Copyable {
+  let headDim: Int
+  let valueHeadDim: Int
+  /// What has been found out about the rows.
+  private(set) var results: RowResults
+  /// Multiplies scores, with log₂e, if they are not scaled yet.
+  private var scoreScale: Float = 1
+
+  /// `[groups of 6 rows][steps][6]`; rows past the last are zero.
+  let queries: AlignedBuffer<Element>
+  /// `[rows][scoreStride]`: scores, then, as factors at the start of each row, weights.
+  let scores: AlignedBuffer<Float>
+  /// For each group of 6 rows, the panels of keys that any of them sees.
+  var visiblePanels: [Range<Int>]
+  /// What the pattern adds to one register tile.
+  let bias: AlignedBuffer<Float>
+  /// What the pattern says of the tile of keys that is taken in.
+  private var edges = EdgeCoverage(queries: Element.queries)
+
+  init(shape: AttentionShape) {
+    headDim = shape.headDim
+    valueHeadDim = shape.valueHeadDim
+    results = RowResults(capacity: Element.queries, valueHeadDim: shape.valueHeadDim)
+    queries = AlignedBuffer(
+      repeating: .zero, count: Element.queries * Element.steps(of: shape.headDim))
+    scores = AlignedBuffer(zeros: Element.queries * TileSizes.scoreStride)
+    visiblePanels = Array(
+      repeating: 0..<0, count: Element.queries / TileSizes.registerRows)
+    bias = AlignedBuffer(zeros: TileSizes.registerRows * TileSizes.panelWidth)
+  }
+
+  /// Rows in use.
+  var rows: Int { results.rows }
+
+  var groups: Int {
+    (rows + TileSizes.registerRows - 1) / TileSizes.registerRows
+  }
+
+  // MARK: Loading and storing the state
+
+  /// Takes up the queries of `rows` rows.
+  ///
+  /// - Parameter scale: multiplies the scores, with log₂e folded in.
+  @unsafe
+  mutating func load(
+    queries source: UnsafePointer<Float>, stride: Int, rows: Int, scale: Float
+  ) {
+    results.rows = rows
+    let (height, depth) = (TileSizes.registerRows, Element.depth)
+    let steps = Element.steps(of: headDim)
+    scoreScale = Element.scalesScores ? scale : 1
+    let queryScale = Element.scalesScores ? 1 : scale
+    for row in 0..<groups * height {
+      let target =
+        unsafe queries.unsafeBaseAddress + row / height * height * steps + row % height
+      for step in 0..<steps {
+        let first = step * depth
+        unsafe target[step * height] =
+          row < rows
+          ? Element.factor(
+            of: source + row * stride + first, stride: 1, count: min(depth, headDim - first)
+          ) { _ in queryScale } : .zero
+      }
+    }
+  }
+
+  /// Starts with rows that have seen nothing.
+  mutating func clearState() { results.clear() }
+
+  // MARK: One tile of keys
+
+  /// Takes a tile of keys into the state.
+  ///
+  /// - Parameters:
+  ///   - mask: what the rows see of the tile; nil if everything, with nothing added.
+  ///   - rule: what becomes of scores; nil if nothing does.
+  @unsafe
+  mutating func attend(to tile: borrowing KeyTile<Element>, mask: TileMask?, rule: TileRule?) {
+    if let mask {
+      unsafe computeScores(tile, mask, rule)
+    } else {
+      unsafe computeScores(tile, rule)
+    }
+    unsafe computeWeights()
+    unsafe accumulateOutputs(tile)
+  }
+
+  /// Pass 1, everything visible.
+  @unsafe
+  private mutating func computeScores(_ tile: borrowing KeyTile<Element>, _ rule: TileRule?) {
+    let panelCount = tile.panelCount
+    for panel in 0..<panelCount {
+      for group in 0..<groups { unsafe computeScores(tile, panel: panel, group: group) }
+      if let rule {
+        let first = panel * TileSizes.panelWidth
+        unsafe rule.apply(
+          to: scoreTile(panel: panel, group: 0), stride: TileSizes.scoreStride,
+          keys: first..<min(first + TileSizes.panelWidth, tile.count), queries: 0..<rows)
+      }
+    }
+    unsafe hideScoresPastEnd(of: tile)
+    for group in 0..<groups { visiblePanels[group] = 0..<panelCount }
+  }
+
+  /// Pass 1 under a mask: register tiles that are hidden cost nothing, and only those on an edge
+  /// of the visible region ask the pattern for a bias.
+  ///
+  /// Most groups of rows see all of a tile, or nothing, and the pattern is asked about that first.
+  /// What it hides is hidden last, so that a rule never meets it.
+  @unsafe
+  private mutating func computeScores(
+    _ tile: borrowing KeyTile<Element>, _ mask: TileMask, _ rule: TileRule?
+  ) {
+    let panels = tile.panelCount
+    for group in 0..<groups {
+      visiblePanels[group] = 0..<0
+      edges.ofGroups[group] = mask.coverage(keys: 0..<tile.count, queries: rows(of: group))
+    }
+    for panel in 0..<panels {
+      for group in 0..<groups {
+        var coverage = edges.ofGroups[group]
+        if coverage == .none { continue }
+        if coverage == .some {
+          coverage = mask.coverage(keys: keys(of: panel, in: tile), queries: rows(of: group))
+          edges.ofTiles[group * EdgeCoverage.panels + panel] = coverage
+          if coverage == .none { continue }
+        }
+        let seen = visiblePanels[group]
+        visiblePanels[group] = (seen.isEmpty ? panel : seen.lowerBound)..<panel + 1
+        unsafe computeScores(tile, panel: panel, group: group)
+      }
+    }
+    for group in 0..<groups where !visiblePanels[group].isEmpty {
+      let seen = visiblePanels[group]
+      if let rule {
+        let keys =
+          seen.lowerBound
+          * TileSizes.panelWidth..<min(seen.upperBound * TileSizes.panelWidth, tile.count)
+        unsafe rule.apply(
+          to: scoreTile(panel: seen.lowerBound, group: group), stride: TileSizes.scoreStride,
+          keys: keys, queries: rows(of: group))
+      }
+      let isEdge = edges.ofGroups[group] == .some
+      guard isEdge || mask.pattern.hasBias else { continue }
+      for panel in seen {
+        let coverage = isEdge ? edges.ofTiles[group * EdgeCoverage.panels + panel] : .all
+        if coverage == .none {
+          unsafe hideScores(panel: panel, group: group)
+        } else if coverage == .some || mask.pattern.hasBias {
+          unsafe mask.addBias(
+            to: scoreTile(panel: panel, group: group), stride: TileSizes.scoreStride,
+            keys: mask.keys.slice(keys(of: panel, in: tile)),
+            queries: mask.queries.slice(rows(of: group)), scratch: bias)
+        }
+      }
+    }
+    unsafe hideScoresPastEnd(of: tile)
+  }
+
+  /// The rows of a group.
+  private func rows(of group: Int) -> Range<Int> {
+    group * TileSizes.registerRows..<min((group + 1) * TileSizes.registerRows, rows)
+  }
+
+  /// The keys of a panel.
+  private func keys(of panel: Int, in tile: borrowing KeyTile<Element>) -> Range<Int> {
+    panel * TileSizes.panelWidth..<min((panel + 1) * TileSizes.panelWidth, tile.count)
+  }
+
+  @unsafe @inline(__always)
+  private func computeScores(_ tile: borrowing KeyTile<Element>, panel: Int, group: Int) {
+    var product = FactorTile<Element>()
+    unsafe product.accumulate(
+      rows: queries.unsafeBaseAddress + group * TileSizes.registerRows * tile.keySteps,
+      rowStride: 1, stepStride: TileSizes.registerRows,
+      panel: tile.keyPanel(panel), steps: tile.keySteps)
+    if Element.scalesScores { product.multiply(by: scoreScale) }
+    unsafe product.store(
+      to: scoreTile(panel: panel, group: group), stride: TileSizes.scoreStride)
+  }
+
+  @unsafe @inline(__always)
+  func scoreTile(panel: Int, group: Int) -> UnsafeMutablePointer<Float> {
+    unsafe scores.unsafeBaseAddress + group * TileSizes.registerRows * TileSizes.scoreStride
+      + panel * TileSizes.panelWidth
+  }
+
+  /// The weights of a row, a factor for each ``Factor/depth`` of its keys: where its scores were.
+  @unsafe @inline(__always)
+  func weightRow(_ row: Int) -> UnsafeMutablePointer<Element> {
+    unsafe UnsafeMutableRawPointer(scores.unsafeBaseAddress + row * TileSizes.scoreStride)
+      .assumingMemoryBound(to: Element.self)
+  }
+
+  @unsafe
+  func hideScores(panel: Int, group: Int) {
+    let target = unsafe scoreTile(panel: panel, group: group)
+    let hidden = Vector(repeating: -.infinity)
+    for row in 0..<TileSizes.registerRows {
+      unsafe hidden.store(to: target, at: row * TileSizes.scoreStride)
+      unsafe hidden.store(to: target, at: row * TileSizes.scoreStride + Vector.width)
+    }
+  }
+
+  /// The last panel of a run is filled up with zero keys, which must not be seen.
+  @unsafe
+  private func hideScoresPastEnd(of tile: borrowing KeyTile<Element>) {
+    let end = tile.panelCount * TileSizes.panelWidth
+    guard tile.count < end else { return }
+    for row in 0..<groups * TileSizes.registerRows {
+      let scoreRow = unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride
+      for key in tile.count..<end { unsafe scoreRow[key] = -.infinity }
+    }
+  }
+
+  /// Pass 2: scores become weights `2^(score − rowMax)`, and the state is brought to the new
+  /// maximum.
+  @unsafe
+  private func computeWeights() {
+    for row in 0..<rows {
+      let panels = visiblePanels[row / TileSizes.registerRows]
+      if panels.isEmpty { continue }
+      let begin = panels.lowerBound * TileSizes.panelWidth
+      let end = panels.upperBound * TileSizes.panelWidth
+      let scoreRow = unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride
+
+      let weights = unsafe weightRow(row)
+      let factor = unsafe weigh(
+        scoreRow, begin..<end, into: weights, rowMax: &results.rowMax.unsafeBaseAddress[row],
+        rowSum: &results.rowSum.unsafeBaseAddress[row])
+      if let factor { results.rescale(row: row, by: factor) }
+      if Element.roundsWeights {
+        unsafe results.addRoundedWeights(Element.sum(of: weights, in: begin..<end), row: row)
+      }
+    }
+  }
+
+  /// Pass 3: weights times values.
+  ///
+  /// The products of a tile are summed by themselves before they join the output. Added one by one
+  /// to a sum that a few large weights dominate, thousands of small ones would be rounded away.
+  @unsafe
+  private func accumulateOutputs(_ tile: borrowing KeyTile<Element>) {
+    for panel in 0..<results.valuePanels {
+      let values = unsafe tile.valuePanel(panel)
+      for group in 0..<groups {
+        let panels = visiblePanels[group]
+        if panels.isEmpty { continue }
+        let begin = panels.lowerBound * TileSizes.panelWidth
+        let end = min(panels.upperBound * TileSizes.panelWidth, tile.count)
+        let row = group * TileSizes.registerRows
+        let output = unsafe results.outputRow(panel: panel, row: row)
+        let firstStep = begin / Element.depth
+        var product = FactorTile<Element>()
+        unsafe product.accumulate(
+          rows: weightRow(row) + firstStep, rowStride: TileSizes.scoreStride, stepStride: 1,
+          panel: values + firstStep * TileSizes.panelWidth, steps: Element.steps(of: end - begin))
+        unsafe product.add(to: output, stride: TileSizes.panelWidth)
+      }
+    }
+  }
+}

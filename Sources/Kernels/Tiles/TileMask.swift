@@ -1,0 +1,56 @@
+import AttentionTypes
+import Tensors
+
+/// What the rows of a query tile see of a key tile.
+struct TileMask {
+  let pattern: any AttentionPattern
+  let keys: PositionRange
+  let queries: PositionRange
+  let head: Int
+
+  /// How much some rows see of some keys of the tile.
+  @inline(__always)
+  func coverage(keys columns: Range<Int>, queries rows: Range<Int>) -> Coverage {
+    pattern.coverage(keys: keys.slice(columns), queries: queries.slice(rows))
+  }
+
+  /// Adds what the pattern says, converted to base 2, to one register tile of scores.
+  ///
+  /// - Parameters:
+  ///   - scores: row `r` lies at `r · stride`.
+  ///   - keys: the global positions of the register tile's columns.
+  ///   - queries: the global positions of its rows.
+  ///   - scratch: room for one register tile.
+  @unsafe
+  func addBias(
+    to scores: UnsafeMutablePointer<Float>, stride: Int, keys: PositionRange,
+    queries: PositionRange, scratch: borrowing AlignedBuffer<Float>
+  ) {
+    let bias = unsafe scratch.unsafeBaseAddress
+    var span = unsafe MutableSpan(_unsafeStart: bias, count: keys.count * queries.count)
+    pattern.fill(&span, keys: keys, queries: queries, head: head)
+    for row in 0..<queries.count {
+      for key in 0..<keys.count {
+        unsafe scores[row * stride + key] += bias[row * keys.count + key] * log2OfE
+      }
+    }
+  }
+}
+
+/// What a pattern says of a tile: of each group of rows over all keys, and where that is partial of
+/// each register tile.
+struct EdgeCoverage {
+  /// Register tiles of a group.
+  @inline(__always) static var panels: Int { TileSizes.keys / TileSizes.panelWidth }
+
+  var ofGroups: [Coverage]
+  /// `[groups][panels]`.
+  var ofTiles: [Coverage]
+
+  /// Of a tile of so many queries.
+  init(queries: Int) {
+    let groups = queries / TileSizes.registerRows
+    ofGroups = Array(repeating: .none, count: groups)
+    ofTiles = Array(repeating: .none, count: groups * Self.panels)
+  }
+}

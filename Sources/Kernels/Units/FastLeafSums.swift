@@ -1,0 +1,42 @@
+import AttentionTypes
+import Glibc
+import Tensors
+
+/// Fast sums: the maximum of both, and what rounding takes from their sum beside it.
+enum FastLeafSums: LeafSums {
+  static var leaf: Int { TileSizes.fastLeaf }
+
+  static func add(
+    _ state: LeafState, to results: ResultRows, row: Int, outputRow: Int
+  ) {
+    guard let outputRemainders = unsafe results.outputRemainders,
+      let rowSumRemainders = unsafe results.rowSumRemainders
+    else { preconditionFailure("no room for what rounding takes") }
+    let shape = unsafe results.shape
+    let outputs = unsafe CompensatedSums(sums: results.outputs, remainders: outputRemainders)
+    let rowSums = unsafe CompensatedSums(sums: results.rowSums, remainders: rowSumRemainders)
+      .from(row)
+    let rowMax = unsafe results.rowMax + row
+    for index in 0..<state.rows {
+      let ownMax = unsafe state.rowMax[index]
+      // The row has seen nothing.
+      if ownMax == -.infinity { continue }
+      let newMax = unsafe max(rowMax[index], ownMax)
+      // 0 where the row of the results had seen nothing.
+      let kept = unsafe exp2(rowMax[index] - newMax)
+      let added = exp2(ownMax - newMax)
+      unsafe rowMax[index] = newMax
+      unsafe (rowSums.sums[index], rowSums.remainders[index]) = adding(
+        state.rowSum[index] * added, to: rowSums.sums[index] * kept,
+        remainder: rowSums.remainders[index] * kept)
+      let target = unsafe outputs.from(
+        (outputRow + index * shape.queryHeads) * shape.valueHeadDim)
+      for panel in 0..<state.valuePanels {
+        let first = panel * state.panelWidth
+        unsafe target.from(first).add(
+          state.outputRow(panel: panel, row: index), times: added, keeping: kept,
+          count: min(state.panelWidth, shape.valueHeadDim - first))
+      }
+    }
+  }
+}

@@ -1,0 +1,93 @@
+public import ArgumentParser
+public import Attention
+import AttentionReference
+import Reporting
+import SequenceParallel
+
+/// What turns queries and keys by their positions, for the kernels and for the oracle.
+struct PositionOptions: ParsableArguments {
+  @Option(
+    help: """
+      Rotary positions: turn pairs of columns of q and k, column k with k + D/2 (half, as Llama and \
+      most others) or neighbours (interleaved). Gradients are those of the tensors as they are in \
+      the input. (default: none)
+      """)
+  var rope: RotaryPositions.Pairing?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("The base of frequencies. (default: 10000)", valueName: "x"))
+  var ropeTheta: Double?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "How many columns of a head are turned, the first ones. (default: all)", valueName: "n"))
+  var ropeDim: Int?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      """
+      How positions reach further than a model was trained for: linear:S, ntk:S, dynamic-ntk:S,L, \
+      yarn:S,L, llama3:S,LOW,HIGH,L or longrope:FILE, with S times the trained length L. (default: \
+      none)
+      """, valueName: "name:…"),
+    transform: RopeScalingArgument.init(parsing:))
+  var ropeScaling: RopeScalingArgument?
+
+  func validate() throws {
+    guard rope == nil else {
+      if let ropeTheta, !(ropeTheta > 1 && ropeTheta.isFinite) {
+        throw ValidationError("--rope-theta is \(ropeTheta); give a number above 1.")
+      }
+      if let ropeDim, ropeDim < 2 || ropeDim % 2 != 0 {
+        throw ValidationError(
+          "--rope-dim is \(ropeDim), and columns are turned in pairs; give an even number from 2.")
+      }
+      return
+    }
+    let others = [
+      ("--rope-theta", ropeTheta != nil), ("--rope-dim", ropeDim != nil),
+      ("--rope-scaling", ropeScaling != nil),
+    ]
+    if let (option, _) = others.first(where: \.1) {
+      throw ValidationError(
+        "\(option) says something about rotary positions, and there are none; give --rope half or "
+          + "--rope interleaved with it, or leave it out.")
+    }
+  }
+
+  /// The positions of a problem; nil if rows stay as they are.
+  ///
+  /// - Throws: where they do not fit its heads, or the file of factors cannot be read.
+  func positions(headDim: Int, keyTokens: Int) throws -> RotaryPositions? {
+    guard let rope else { return nil }
+    let columns = ropeDim ?? headDim
+    guard columns <= headDim else {
+      throw UserError.usage(
+        "--rope-dim is \(columns), and a head has \(headDim) columns; give at most so many.")
+    }
+    guard columns % 2 == 0 else {
+      throw UserError.usage(
+        "--rope turns pairs of columns, and the head dim is \(headDim); give --rope-dim with an "
+          + "even number of them.")
+    }
+    return RotaryPositions(
+      rope, columns: columns, base: ropeTheta ?? 10_000,
+      scaling: try ropeScaling?.scaling(pairs: columns / 2) ?? .none, tokens: keyTokens)
+  }
+}
+
+extension RotaryPositions.Pairing: ExpressibleByArgument {}
+
+extension RotaryPositions {
+  /// The twin, which shares no code with what turns rows; that frequencies are right is a matter of
+  /// published tables.
+  func reference(queryOffset: Int) -> ReferencePositions {
+    ReferencePositions(
+      ReferenceRotation(
+        frequencies: frequencies, magnitude: magnitude, isInterleaved: pairing == .interleaved),
+      queryOffset: queryOffset)
+  }
+}

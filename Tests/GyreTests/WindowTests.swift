@@ -1,0 +1,92 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("gyre attend --window")
+struct WindowTests {
+  private func attend(_ arguments: [String], ranks: Int) async throws -> CommandResult {
+    try await MPIJob.run(program: "gyre", arguments: ["attend"] + arguments, ranks: ranks)
+  }
+
+  private func report(_ result: CommandResult) throws -> [String: Any] {
+    #expect(result.isSuccess, "\(result)")
+    let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+    return try #require(object as? [String: Any])
+  }
+
+  @Test(
+    "both passes hold, and the report says so",
+    arguments: [
+      (
+        1, ["--causal", "--window", "50", "--sinks", "4"],
+        "Causal attention with window 50 and 4 sinks: 2"
+      ),
+      (
+        3, ["--window", "9", "--window-dilation", "5", "--globals", "7,300-303"],
+        "Attention with window 9x5 and globals 7,300-303: 2"
+      ),
+      (2, ["--causal", "--window", "20", "--window-dilation", "3", "--reproducible"], "20x3"),
+      (2, ["--window", "3", "--queries", "100", "--sinks", "1", "--layout", "striped"], "1 sink"),
+    ])
+  func verified(ranks: Int, options: [String], words: String) async throws {
+    let problem = ["--random", "2x803x4x2x24", "--gradients", "--verify"] + options
+    let fields = try report(try await attend(problem + ["--report", "json"], ranks: ranks))
+    #expect(fields["maxGradientError"] is Double && fields["checkedRows"] as? Int == 32)
+    let text = try await attend(problem, ranks: ranks)
+    #expect(text.standardOutput.contains(words), "\(text)")
+  }
+
+  @Test("pairs are those of the window, and blocks that nobody needs stay where they are")
+  func work() async throws {
+    let fields = try report(
+      try await attend(
+        [
+          "--random", "1x4000x2x2x16", "--causal", "--window", "100", "--transport", "ring",
+          "--report", "json",
+        ], ranks: 4))
+    // 4 · 16 flops for each of two heads.
+    let pairs = 100 * 4000 - 100 * 99 / 2
+    #expect(fields["flops"] as? Double == Double(2 * 64 * pairs))
+    // No block goes further than to the next rank.
+    let sent = try #require(fields["bytesSentPerRank"] as? Int)
+    #expect(sent <= 1000 * 2 * 2 * 16 * 4, "\(sent)")
+    #expect(fields["layout"] as? String == "contiguous" && fields["window"] as? Int == 100)
+  }
+
+  @Test(
+    "what makes no sense is refused in one sentence",
+    arguments: [
+      (["--window", "0"], "--window is 0, and a query sees at least itself"),
+      (["--window", "-5"], "--window is -5"),
+      (["--window", "9", "--window-dilation", "0"], "--window-dilation is 0; give at least 1"),
+      (["--sinks", "4"], "--sinks says something about a window, and there is none"),
+      (["--window-dilation", "2"], "--window-dilation says something about a window"),
+      (["--globals", "3"], "--globals says something about a window"),
+      (["--window", "9", "--sinks", "0"], "--sinks is 0; give at least 1"),
+      (["--window", "9", "--globals", "3,x"], "give positions and ranges of positions"),
+      (["--window", "9", "--globals", "64"], "--globals names token 64, and there are 64 keys"),
+      (["--window", "9", "--dilated", "16:1"], "--window cannot be used with --dilated"),
+    ])
+  func refused(options: [String], words: String) async throws {
+    let result = try await MPIJob.runAlone(
+      program: "gyre", arguments: ["attend", "--random", "1x64x2x2x16"] + options)
+    #expect(result.ending == .exited(64), "\(result)")
+    #expect(result.standardError.contains(words), "\(result)")
+    #expect(result.standardOutput.isEmpty)
+  }
+
+  @Test("benchmarks measure it and say so in their rows")
+  func bench() async throws {
+    let window = ["--window", "16", "--sinks", "2"]
+    for benchmark in [["kernel", "--repeats", "1"], ["strong", "--ranks", "1", "--repeats", "2"]] {
+      let result = try await MPIJob.runAlone(
+        program: "gyre",
+        arguments: ["bench"] + benchmark + window + [
+          "--tokens", "64", "--head-dim", "16", "--causal", "true", "--format", "json",
+        ])
+      #expect(result.isSuccess, "\(result)")
+      #expect(result.standardOutput.contains("\"window\":16"), "\(result)")
+      #expect(result.standardOutput.contains("\"sinks\":2"), "\(result)")
+    }
+  }
+}
