@@ -103,8 +103,8 @@ private func split(_ machine: Machine) -> [Finding] {
       topic: .cores, severity: .note, hosts: machine.hostNames,
       sentence: "\(ranksAndThreads(machine.ranks)) share "
         + "\(used == 1 ? "a node" : "\(used) nodes") of the machine's memory: at the end each "
-        + "waits for the slowest, where the threads of one rank would share its work, and what they "
-        + "send each other need not be sent.",
+        + "waits for the slowest, where the threads of one rank would share its work, and what "
+        + "they send each other need not be sent.",
       remedy: remedy)
   ]
 }

@@ -96,8 +96,8 @@ struct ThreadOptions: ParsableArguments {
 
   /// The same for all ranks: the fewest that any has.
   ///
-  /// Called by all ranks together. What is compared between ranks, and between numbers of ranks, has
-  /// equal ones.
+  /// Called by all ranks together. What is compared between ranks, and between numbers of ranks,
+  /// has equal ones.
   func commonCount(on world: borrowing Communicator) throws -> Int {
     let own = try count(on: world)
     return try world.allReduce(own, with: .min)
