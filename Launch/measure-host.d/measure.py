@@ -127,7 +127,9 @@ class Measurement:
         lines = [line for line in text.splitlines() if line.endswith("}")]
         for line in lines:
             for row in (report := json.loads(line)).get("results", [report]):
-                self.result[into].append({**more, **row})
+                # gyre says null where F32 is computed with.
+                said = {key: value for key, value in row.items() if value is not None}
+                self.result[into].append({**more, **said})
         if name:
             self._keep(name, "\n".join(lines) + "\n")
         if not is_whole:
