@@ -4,6 +4,7 @@ import Kernels
 
 #if arch(x86_64)
   import KernelsAVX512
+  import KernelsAVX512BF16
 #endif
 
 extension InstructionSet {
@@ -15,10 +16,19 @@ extension InstructionSet {
     #if arch(x86_64)
       case .avx2: Kernels.CompiledKernels.self
       case .avx512: KernelsAVX512.CompiledKernels.self
+      case .avx512bf16: KernelsAVX512BF16.CompiledKernels.self
     #else
       case .neon: Kernels.CompiledKernels.self
     #endif
     default: preconditionFailure("no kernels for \(self) in this program")
     }
+  }
+
+  /// The kernels for a forward pass: those of the least set for one row, which waits for memory,
+  /// and elements are widened as fast by half as wide vectors, or faster.
+  ///
+  /// All sets give the same bits.
+  package func kernels(for work: ForwardWork) -> any KernelSet.Type {
+    work.arithmetic == .f32 && work.rowsOfKVHead == 1 ? Self.required.kernels : kernels
   }
 }

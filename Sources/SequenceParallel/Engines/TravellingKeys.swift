@@ -30,7 +30,7 @@ final class TravellingKeys: PassEngine {
     var accumulator = ForwardAccumulator(
       shape: problem.shape, tokens: queries.tokens, scale: problem.scale,
       pattern: problem.pattern, scoreRule: problem.scoreRule, accumulation: problem.accumulation,
-      team: team)
+      arithmetic: problem.arithmetic, team: team)
     timing = try stream.run(results: nil) { visit, poll in
       let block = problem.block(of: visit.owner, visit.runs, at: visit.block)
       accumulator.attend(queries, to: block.value) { scores in
@@ -53,7 +53,7 @@ final class TravellingKeys: PassEngine {
     var accumulator = BackwardAccumulator(
       shape: problem.shape, output: output, outputGradient: outputGradient, scale: problem.scale,
       pattern: problem.pattern, scoreRule: problem.scoreRule, accumulation: problem.accumulation,
-      team: team)
+      arithmetic: problem.arithmetic, team: team)
     let prepared = ContinuousClock.now - start
     timing = try stream.run(results: problem.gradientSums(team)) { visit, poll in
       let block = problem.block(of: visit.owner, visit.runs, at: visit.block)

@@ -30,7 +30,8 @@ final class TravellingQueries: PassEngine {
     self.rank = rank
     computation = BlockComputation(
       shape: problem.shape, scale: problem.scale, pattern: problem.pattern,
-      scoreRule: problem.scoreRule, accumulation: problem.accumulation, team: team)
+      scoreRule: problem.scoreRule, accumulation: problem.accumulation,
+      arithmetic: problem.arithmetic, team: team)
   }
 
   var traffic: Traffic { stream.traffic }
@@ -109,7 +110,9 @@ final class TravellingQueries: PassEngine {
       let tokens = problem.queries.indices(of: rank, runs)
       var own = ownBlock(runs, tokens, .backward)
       if tokens.count == queries.tokens {
-        own.value.load(queries, output: output, outputGradient: outputGradient, team: team)
+        own.value.load(
+          queries, output: output, outputGradient: outputGradient, arithmetic: problem.arithmetic,
+          team: team)
         continue
       }
       let some = AttentionOutput(
@@ -117,7 +120,8 @@ final class TravellingQueries: PassEngine {
         lseRemainder: output.lseRemainder.copy(ofTokens: tokens, axis: 2))
       own.value.load(
         queries.copy(ofTokens: tokens, runs: own.value.runs), output: some,
-        outputGradient: outputGradient.copy(ofTokens: tokens), team: team)
+        outputGradient: outputGradient.copy(ofTokens: tokens), arithmetic: problem.arithmetic,
+        team: team)
     }
   }
 
