@@ -73,6 +73,20 @@ struct CutTests {
         || planner.problem.keys.shards[0].map(\.count) == [leaf, 8 * leaf, leaf])
   }
 
+  @Test("what others see differently is cut for each of them")
+  func several() throws {
+    let queries = try Sharding(
+      shards: [[]] + (0..<4).map { [PositionRange($0 * 1000..<($0 + 1) * 1000)] }, tokens: 4000)
+    let keys = try Sharding(
+      shards: [[PositionRange(0..<4000)], [], [], [], []], tokens: 4000)
+    let planner = RoutePlanner(
+      ShardedAttention(shape: shape, queries: queries, keys: keys, pattern: CausalPattern()),
+      topology: Topology(ranks: 5, ranksPerNode: 1))
+    #expect(planner.problem.keys.shards[0].map(\.count) == [1000, 1000, 1000, 1000])
+    let sent = planner.traffic(on: .allgather, .forward).bytesSent
+    #expect(sent == [10_000 * keyBytes, 0, 0, 0, 0])
+  }
+
   @Test("nothing is cut that all see or nobody", arguments: Layout.allCases)
   func whole(layout: Layout) {
     for pattern in [FullPattern(), CausalPattern()] as [any AttentionPattern] {

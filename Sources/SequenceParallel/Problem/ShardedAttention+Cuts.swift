@@ -29,9 +29,7 @@ extension ShardedAttention {
       queryCuts.look(at: pair.query) { pattern.coverage(keys: key, queries: $0) == .none }
     }
     if keyCuts.isEmpty && queryCuts.isEmpty { return (self, meetings) }
-    let problem = ShardedAttention(
-      shape: shape, queries: queryCuts.sharding, keys: keyCuts.sharding, pattern: pattern,
-      scoreRule: scoreRule, scale: scale, wire: wire, accumulation: accumulation)
+    let problem = with(queries: queryCuts.sharding, keys: keyCuts.sharding)
     return (problem, Meetings(pattern, keys: problem.keys, queries: problem.queries))
   }
 

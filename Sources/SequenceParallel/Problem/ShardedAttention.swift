@@ -56,4 +56,14 @@ public struct ShardedAttention: ShardedProblem {
     self.accumulation = accumulation
     self.arithmetic = arithmetic
   }
+
+  /// The same with other shards, and perhaps of fewer heads.
+  func with(
+    queries: Sharding, keys: Sharding, shape: AttentionShape? = nil
+  ) -> ShardedAttention {
+    ShardedAttention(
+      shape: shape ?? self.shape, queries: queries, keys: keys, pattern: pattern,
+      scoreRule: scoreRule, scale: scale, wire: wire, accumulation: accumulation,
+      arithmetic: arithmetic)
+  }
 }

@@ -74,10 +74,9 @@ extension ShardedAttention {
   /// column has no heads.
   func part(column: Int, of grid: HeadGrid) -> ShardedAttention? {
     guard let shape = grid.shares(of: shape)[column].shape else { return nil }
-    return ShardedAttention(
-      shape: shape, queries: queries.grouped(by: grid.columns),
-      keys: keys.grouped(by: grid.columns), pattern: pattern, scoreRule: scoreRule,
-      scale: scale, wire: wire, accumulation: accumulation, arithmetic: arithmetic)
+    return with(
+      queries: queries.grouped(by: grid.columns), keys: keys.grouped(by: grid.columns),
+      shape: shape)
   }
 
   /// The (query, key) pairs that a rank computes, over all its heads and sequences.

@@ -95,10 +95,9 @@ extension RoutePlanner {
   var estimatedPairs: [Double] {
     let all = PositionRange(0..<problem.keys.tokens)
     return problem.queries.shards.map { runs in
-      // Runs may be parts of one that was cut.
-      let finest = max(1, (runs.map(\.span).max() ?? 0) / 16)
-      return runs.reduce(0) { sum, queries in
-        sum + problem.pattern.estimatedPairs(keys: all, queries: queries, finest: finest)
+      runs.joined.reduce(0) { sum, queries in
+        let finest = max(1, queries.span / 16)
+        return sum + problem.pattern.estimatedPairs(keys: all, queries: queries, finest: finest)
       }
     }
   }
@@ -126,6 +125,24 @@ extension AttentionPattern {
     return estimatedPairs(keys: keys, queries: queries.slice(0..<half), finest: finest)
       + estimatedPairs(
         keys: keys, queries: queries.slice(half..<queries.count), finest: finest)
+  }
+}
+
+extension [PositionRange] {
+  /// The same positions, with the parts of runs that were cut together again.
+  fileprivate var joined: [PositionRange] {
+    var joined: [PositionRange] = []
+    for run in self {
+      if let last = joined.last, last.stride == run.stride,
+        run.start == last.start + last.count * last.stride
+      {
+        joined[joined.count - 1] = PositionRange(
+          start: last.start, stride: last.stride, count: last.count + run.count)
+      } else {
+        joined.append(run)
+      }
+    }
+    return joined
   }
 }
 
