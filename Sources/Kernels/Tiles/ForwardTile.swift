@@ -228,58 +228,71 @@ struct ForwardTile: ~Copyable {
 
   /// Pass 2: scores become weights `2^(score − rowMax)`, and the state is brought to the new
   /// maximum.
+  ///
+  /// First the maxima of a group of rows, then their weights: a maximum has to be waited for, and
+  /// the next ones are found meanwhile.
   @unsafe
   func computeWeights() {
-    for row in 0..<rows {
-      let panels = visiblePanels[row / TileSizes.registerRows]
+    for group in 0..<groups {
+      let panels = visiblePanels[group]
       if panels.isEmpty { continue }
-      let begin = panels.lowerBound * TileSizes.panelWidth
-      let end = panels.upperBound * TileSizes.panelWidth
-      let scoreRow = unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride
-
-      var left = unsafe Vector(loading: scoreRow, at: begin)
-      var right = unsafe Vector(loading: scoreRow, at: begin + Vector.width)
-      var key = begin + TileSizes.panelWidth
-      while key < end {
-        unsafe left = left.larger(Vector(loading: scoreRow, at: key))
-        unsafe right = right.larger(Vector(loading: scoreRow, at: key + Vector.width))
-        key += TileSizes.panelWidth
-      }
-      let oldMax = unsafe rowMax.unsafeBaseAddress[row]
-      // Rounded up, so that all factors between states are powers of two: exact.
-      let newMax = max(oldMax, left.larger(right).largestLane.rounded(.up))
-      // A row that has seen nothing keeps −∞ as its maximum; 0 stands in for it below, because
-      // (−∞) − (−∞) is NaN while 2^(−∞ − 0) is the 0 that is meant.
-      let reference = newMax == -.infinity ? 0 : newMax
-      var sum = unsafe rowSum.unsafeBaseAddress[row]
-      if newMax > oldMax {
-        let factor = exp2(Vector(repeating: oldMax - reference))
-        sum *= factor[0]
-        for panel in 0..<valuePanels {
-          let output = unsafe outputRow(panel: panel, row: row)
-          unsafe (Vector(loading: output, at: 0) * factor).store(to: output, at: 0)
-          unsafe (Vector(loading: output, at: Vector.width) * factor)
-            .store(to: output, at: Vector.width)
-        }
-        unsafe rowMax.unsafeBaseAddress[row] = newMax
-      }
-
-      let shift = Vector(repeating: reference)
-      left = Vector()
-      right = Vector()
-      key = begin
-      while key < end {
-        let first = unsafe exp2(Vector(loading: scoreRow, at: key) - shift)
-        let second = unsafe exp2(Vector(loading: scoreRow, at: key + Vector.width) - shift)
-        unsafe first.store(to: scoreRow, at: key)
-        unsafe second.store(to: scoreRow, at: key + Vector.width)
-        // Keys 16 apart are added up together, whatever the width of a vector: the same bits.
-        left += first
-        if Vector.width < 16 { right += second } else { left += second }
-        key += TileSizes.panelWidth
-      }
-      unsafe rowSum.unsafeBaseAddress[row] = sum + (left + right).laneSum
+      let keys =
+        panels.lowerBound * TileSizes.panelWidth..<panels.upperBound * TileSizes.panelWidth
+      for row in rows(of: group) { unsafe raiseMaximum(row, keys) }
+      for row in rows(of: group) { unsafe computeWeights(row, keys) }
     }
+  }
+
+  /// Brings the state of a row to the maximum that its scores give it.
+  @unsafe @inline(__always)
+  private func raiseMaximum(_ row: Int, _ keys: Range<Int>) {
+    let scoreRow = unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride
+    var left = unsafe Vector(loading: scoreRow, at: keys.lowerBound)
+    var right = unsafe Vector(loading: scoreRow, at: keys.lowerBound + Vector.width)
+    var key = keys.lowerBound &+ TileSizes.panelWidth
+    while key < keys.upperBound {
+      unsafe left = left.larger(Vector(loading: scoreRow, at: key))
+      unsafe right = right.larger(Vector(loading: scoreRow, at: key + Vector.width))
+      key &+= TileSizes.panelWidth
+    }
+    let oldMax = unsafe rowMax.unsafeBaseAddress[row]
+    // Rounded up, so that all factors between states are powers of two: exact.
+    let newMax = max(oldMax, left.larger(right).largestLane.rounded(.up))
+    guard newMax > oldMax else { return }
+    // 0 where the row had seen nothing.
+    let factor = exp2(Vector(repeating: oldMax - newMax))
+    unsafe rowSum.unsafeBaseAddress[row] *= factor[0]
+    for panel in 0..<valuePanels {
+      let output = unsafe outputRow(panel: panel, row: row)
+      unsafe (Vector(loading: output, at: 0) * factor).store(to: output, at: 0)
+      unsafe (Vector(loading: output, at: Vector.width) * factor)
+        .store(to: output, at: Vector.width)
+    }
+    unsafe rowMax.unsafeBaseAddress[row] = newMax
+  }
+
+  /// Turns the scores of a row into weights, and adds them up.
+  @unsafe @inline(__always)
+  private func computeWeights(_ row: Int, _ keys: Range<Int>) {
+    let scoreRow = unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride
+    let rowMax = unsafe rowMax.unsafeBaseAddress[row]
+    // A row that has seen nothing keeps −∞ as its maximum; 0 stands in for it here, because
+    // (−∞) − (−∞) is NaN while 2^(−∞ − 0) is the 0 that is meant.
+    let shift = Vector(repeating: rowMax == -.infinity ? 0 : rowMax)
+    var left = Vector()
+    var right = Vector()
+    var key = keys.lowerBound
+    while key < keys.upperBound {
+      let first = unsafe exp2(Vector(loading: scoreRow, at: key) - shift)
+      let second = unsafe exp2(Vector(loading: scoreRow, at: key + Vector.width) - shift)
+      unsafe first.store(to: scoreRow, at: key)
+      unsafe second.store(to: scoreRow, at: key + Vector.width)
+      // Keys 16 apart are added up together, whatever the width of a vector: the same bits.
+      left += first
+      if Vector.width < 16 { right += second } else { left += second }
+      key &+= TileSizes.panelWidth
+    }
+    unsafe rowSum.unsafeBaseAddress[row] += (left + right).laneSum
   }
 
   /// Pass 3: weights times values.
