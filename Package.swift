@@ -112,14 +112,27 @@ let package = Package(
     // the first alone is used.
     .target(
       name: "KernelSets",
-      dependencies: ["Kernels", "KernelsAVX512", "AttentionTypes", "Compute", "Tensors"],
+      dependencies: [
+        "Kernels", "KernelsAVX512", "KernelsAVX512BF16", "AttentionTypes", "Compute", "Tensors",
+      ],
       swiftSettings: settings),
     .target(
-      name: "Kernels", dependencies: ["AttentionTypes", "Compute", "Tensors"],
+      name: "Kernels", dependencies: ["AttentionTypes", "CInstructions", "Compute", "Tensors"],
       swiftSettings: settings),
     .target(
-      name: "KernelsAVX512", dependencies: ["AttentionTypes", "Compute", "Tensors"],
+      name: "KernelsAVX512",
+      dependencies: ["AttentionTypes", "CInstructions", "Compute", "Tensors"],
       swiftSettings: compiled(for: "x86-64-v4", [.define("GYRE_AVX512")])),
+    .target(
+      name: "KernelsAVX512BF16",
+      dependencies: ["AttentionTypes", "CInstructions", "Compute", "Tensors"],
+      swiftSettings: compiled(
+        for: "x86-64-v4",
+        [
+          .unsafeFlags(["-Xcc", "-mavx512bf16"]), .define("GYRE_AVX512"), .define("GYRE_BF16"),
+        ])),
+    // Instructions that Swift has no words for.
+    .target(name: "CInstructions"),
 
     // What kernels are told, and what they are made of.
     .target(

@@ -4,6 +4,7 @@ import Kernels
 
 #if arch(x86_64)
   import KernelsAVX512
+  import KernelsAVX512BF16
 #endif
 
 extension InstructionSet {
@@ -15,6 +16,7 @@ extension InstructionSet {
     #if arch(x86_64)
       case .avx2: Kernels.CompiledKernels.self
       case .avx512: KernelsAVX512.CompiledKernels.self
+      case .avx512bf16: KernelsAVX512BF16.CompiledKernels.self
     #else
       case .neon: Kernels.CompiledKernels.self
     #endif

@@ -1,4 +1,4 @@
-import AttentionTypes
+public import AttentionTypes
 public import Compute
 
 /// The rate of fused multiply–adds that one core reaches when it does nothing else: the ceiling
@@ -6,9 +6,13 @@ public import Compute
 public enum MultiplyAddPeak {
   /// Measures the rate for some milliseconds.
   ///
-  /// - Parameter instructions: whose vectors are used.
-  /// - Returns: floating-point operations a second, two for each multiply–add and lane.
-  public static func flopsPerSecond(_ instructions: InstructionSet = .inUse) -> Double {
-    instructions.kernels.multiplyAddPeak()
+  /// - Parameters:
+  ///   - instructions: whose vectors are used.
+  ///   - arithmetic: what is multiplied.
+  /// - Returns: floating-point operations a second, two for each multiply–add.
+  public static func flopsPerSecond(
+    _ instructions: InstructionSet = .inUse, arithmetic: Arithmetic = .f32
+  ) -> Double {
+    instructions.kernels.multiplyAddPeak(arithmetic)
   }
 }

@@ -3,7 +3,9 @@ package import Compute
 
 /// The kernels of this module, which has a name of its own for each instruction set.
 package enum CompiledKernels: KernelSet {
-  #if GYRE_AVX512
+  #if GYRE_BF16
+    package static var instructions: InstructionSet { .avx512bf16 }
+  #elseif GYRE_AVX512
     package static var instructions: InstructionSet { .avx512 }
   #elseif arch(x86_64)
     package static var instructions: InstructionSet { .avx2 }
@@ -14,15 +16,32 @@ package enum CompiledKernels: KernelSet {
   package static func forward(
     _ work: ForwardWork, team: ThreadTeam, poll: (_ scores: Int) -> Void
   ) {
-    team.run(ForwardPass(work), poll: poll)
+    switch work.arithmetic {
+    case .f32:
+      let pass = ForwardPass<Float>(work)
+      team.run(ConcretePass(unitCount: pass.unitCount) { pass.run($0, poll: $1) }, poll: poll)
+    case .bf16:
+      let pass = ForwardPass<BFloat16Pair>(work)
+      team.run(ConcretePass(unitCount: pass.unitCount) { pass.run($0, poll: $1) }, poll: poll)
+    }
   }
 
   package static func backward(
     _ work: BackwardWork, team: ThreadTeam, poll: (_ scores: Int) -> Void
   ) {
-    switch work.accumulation {
-    case .fast: team.run(BackwardPass(work), poll: poll)
-    case .reproducible: team.run(ReproducibleBackwardPass(work), poll: poll)
+    switch (work.arithmetic, work.accumulation) {
+    case (.f32, .fast):
+      let pass = BackwardPass<Float>(work)
+      team.run(ConcretePass(unitCount: pass.unitCount) { pass.run($0, poll: $1) }, poll: poll)
+    case (.f32, .reproducible):
+      let pass = ReproducibleBackwardPass<Float>(work)
+      team.run(ConcretePass(unitCount: pass.unitCount) { pass.run($0, poll: $1) }, poll: poll)
+    case (.bf16, .fast):
+      let pass = BackwardPass<BFloat16Pair>(work)
+      team.run(ConcretePass(unitCount: pass.unitCount) { pass.run($0, poll: $1) }, poll: poll)
+    case (.bf16, .reproducible):
+      let pass = ReproducibleBackwardPass<BFloat16Pair>(work)
+      team.run(ConcretePass(unitCount: pass.unitCount) { pass.run($0, poll: $1) }, poll: poll)
     }
   }
 
@@ -34,5 +53,12 @@ package enum CompiledKernels: KernelSet {
     team.run(ProductPass(work), poll: poll)
   }
 
-  package static func multiplyAddPeak() -> Double { MultiplyAddChains.flopsPerSecond() }
+  package static func multiplyAddPeak(_ arithmetic: Arithmetic) -> Double {
+    switch arithmetic {
+    case .f32: MultiplyAddChains.flopsPerSecond(1e-3 as Float, 0.999)
+    case .bf16:
+      MultiplyAddChains.flopsPerSecond(
+        BFloat16Pair(bits: 0x3A83_3A83), BFloat16Pair(bits: 0x3F7F_3F7F))
+    }
+  }
 }

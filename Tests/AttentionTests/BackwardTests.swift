@@ -29,7 +29,7 @@ extension Problem {
         instructions: instructions, team: team)
       var accumulator = BackwardAccumulator(
         shape: shape, output: output, outputGradient: gradient, scale: scale, pattern: pattern,
-        scoreRule: scoreRule, instructions: instructions, team: team)
+        scoreRule: scoreRule, arithmetic: arithmetic, instructions: instructions, team: team)
       var dk = [Float](repeating: .nan, count: k.count)
       var dv = [Float](repeating: .nan, count: v.count)
       for runs in blocks {

@@ -38,7 +38,7 @@ struct KernelSetTests {
     }
     for (set, own, width, peak) in results {
       #expect(own == set)
-      #expect(width == (set == .avx512 ? 32 : 16))
+      #expect(width == (set == .avx512 || set == .avx512bf16 ? 32 : 16))
       #expect(peak > 1e9)
     }
   }

@@ -9,6 +9,8 @@ struct Problem {
   var tokens: Int
   var keyTokens: Int
   var scale: Double
+  /// What the kernels compute products of.
+  var arithmetic = Arithmetic.f32
   /// What becomes of scores, for the kernels and for the oracle.
   var scoreRule: (any ScoreRule)?
   var referenceRule: (any ReferenceScoreRule)?
@@ -84,7 +86,8 @@ struct Problem {
   ) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
       shape: shape, tokens: tokens, scale: scale, pattern: pattern,
-      scoreRule: scoreRule, accumulation: accumulation, instructions: instructions, team: team)
+      scoreRule: scoreRule, accumulation: accumulation, arithmetic: arithmetic,
+      instructions: instructions, team: team)
     for runs in blocks {
       accumulator.attend(
         queries, to: keyValueBlock(runs: runs, elementType: elementType), poll: poll)

@@ -50,7 +50,8 @@ extension Problem {
       let instructions = sets[(rank + first) % sets.count]
       var forward = ForwardAccumulator(
         shape: shape, tokens: queries.tokens, scale: scale, pattern: pattern,
-        scoreRule: scoreRule, accumulation: accumulation, instructions: instructions, team: team)
+        scoreRule: scoreRule, accumulation: accumulation, arithmetic: arithmetic,
+        instructions: instructions, team: team)
       for owner in order {
         forward.attend(
           queries, to: keyValueBlock(runs: keyShards[owner], elementType: elementType))
@@ -59,7 +60,7 @@ extension Problem {
       var backward = BackwardAccumulator(
         shape: shape, output: output, outputGradient: outputGradient, scale: scale,
         pattern: pattern, scoreRule: scoreRule, accumulation: accumulation,
-        instructions: instructions, team: team)
+        arithmetic: arithmetic, instructions: instructions, team: team)
       for owner in order {
         let block = keyValueBlock(runs: keyShards[owner], elementType: elementType)
         if (rank + owner) % 2 == 0 {

@@ -131,6 +131,10 @@ struct DilatedTests {
       (["--dilated", "64"], "'64' is not a segment length and a dilation rate"),
       (["--dilated", "64:1", "--reproducible"], "--reproducible cannot be used with --dilated"),
       (["--dilated", "64:1", "--wire", "bf16"], "leave --wire bf16 out"),
+      (
+        ["--dilated", "64:1", "--arithmetic", "bf16", "--instructions", "avx2"],
+        "--arithmetic bf16 cannot be used with --dilated"
+      ),
       (["--dilated", "64:1", "--transport", "shared"], "--dilated has no --transport"),
       (
         ["--dilated", "64:1", "--gradients", "--backward-route", "kv"],

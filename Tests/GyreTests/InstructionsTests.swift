@@ -85,6 +85,28 @@ struct InstructionsTests {
   }
 
   @Test(
+    "bf16 arithmetic is refused where the processor has none, and emulated to the same bits if asked",
+    .enabled("mounting takes root") { try await canMount() })
+  func arithmetic() async throws {
+    let problem = ["--arithmetic", "bf16"]
+    let refused = try await attend(
+      problem, ranks: 2, rankWrapper: Self.others(without: "avx512_bf16"))
+    #expect(!refused.isSuccess)
+    #expect(
+      refused.standardError.contains(
+        "the processor has no instructions for --arithmetic bf16 (avx512_bf16)"), "\(refused)")
+    let emulated = try await attend(
+      problem + ["--instructions", "avx2", "--verify"], ranks: 3, output: "emulated.safetensors")
+    try #require(emulated.isSuccess, "\(emulated)")
+    #expect(emulated.standardOutput.contains(#""arithmetic":"bf16""#), "\(emulated)")
+    #expect(emulated.standardOutput.contains(#""wire":"bf16""#), "\(emulated)")
+    guard InstructionSet.inUse.hasBF16 else { return }
+    let own = try await attend(problem + ["--verify"], output: "own.safetensors")
+    #expect(own.isSuccess, "\(own)")
+    #expect(try bytes("own.safetensors") == bytes("emulated.safetensors"))
+  }
+
+  @Test(
     "a set that one rank lacks is refused by all, in a sentence",
     .enabled("mounting takes root") { try await canMount() })
   func refused() async throws {

@@ -19,9 +19,11 @@ struct BackwardStatistics: @unchecked Sendable {
   /// - Parameters:
   ///   - output: what the forward pass gave for the rows, over all keys.
   ///   - outputGradient: `do`, of the shape of `o`.
+  ///   - arithmetic: that of the products: Δ is of the numbers that they are computed of, or the
+  ///     gradients of a row's scores would not sum up to zero.
   func fill(
     shape: AttentionShape, output: borrowing AttentionOutput,
-    outputGradient: borrowing Tensor<Float>, team: ThreadTeam
+    outputGradient: borrowing Tensor<Float>, arithmetic: Arithmetic, team: ThreadTeam
   ) {
     let tokens = output.o.shape[1]
     precondition(outputGradient.shape == output.o.shape, "do has not the shape of o")
@@ -37,7 +39,10 @@ struct BackwardStatistics: @unchecked Sendable {
       of: shape.batch * tokens, cost: 2 * shape.queryHeads * shape.valueHeadDim
     ) { part in
       shape.forEachRow(tokens: tokens, in: part) { row, first in
-        unsafe delta[row] = dot(o + first, gradient + first, count: shape.valueHeadDim)
+        unsafe delta[row] =
+          arithmetic == .bf16
+          ? dot(o + first, rounding: gradient + first, count: shape.valueHeadDim)
+          : dot(o + first, gradient + first, count: shape.valueHeadDim)
         let logSumExp = unsafe Double(rounded[row]) + Double(rest[row])
         if logSumExp == -.infinity {
           unsafe (lse[row], lseRemainder[row]) = (.infinity, 0)
@@ -70,4 +75,16 @@ private func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, count: In
     index += 1
   }
   return rest
+}
+
+/// The same with the second row rounded to bf16.
+@unsafe
+private func dot(
+  _ a: UnsafePointer<Float>, rounding b: UnsafePointer<Float>, count: Int
+) -> Float {
+  unsafe withUnsafeTemporaryAllocation(of: Float.self, capacity: count) { rounded in
+    for index in 0..<count { unsafe rounded[index] = Float(BFloat16(b[index])) }
+    guard let rounded = rounded.baseAddress else { return 0 }
+    return unsafe dot(a, rounded, count: count)
+  }
 }

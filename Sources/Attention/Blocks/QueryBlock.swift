@@ -23,7 +23,7 @@ public struct QueryBlock: ~Copyable {
   /// Takes a block, or room for one, in memory that somebody else owns and keeps for as long as
   /// this value lives.
   ///
-  /// - Parameter memory: at least ``byteCount(tokens:shape:pass:)``, aligned to 64 bytes.
+  /// - Parameter memory: at least ``byteCount(tokens:shape:pass:)``, aligned as floats are.
   @unsafe
   public init(
     shape: AttentionShape, runs: [PositionRange], pass: AttentionPass,
@@ -66,14 +66,17 @@ public struct QueryBlock: ~Copyable {
   /// - Parameters:
   ///   - output: what the forward pass gave for them, over all keys.
   ///   - outputGradient: `do`, of the shape of `o`.
+  ///   - arithmetic: that of the backward pass.
   public mutating func load(
     _ queries: borrowing QueryShard, output: borrowing AttentionOutput,
-    outputGradient: borrowing Tensor<Float>, team: ThreadTeam = ThreadTeam(threads: 1)
+    outputGradient: borrowing Tensor<Float>, arithmetic: Arithmetic = .f32,
+    team: ThreadTeam = ThreadTeam(threads: 1)
   ) {
     precondition(pass == .backward, "a block of the forward pass")
     load(queries, team: team)
     unsafe statistics.fill(
-      shape: shape, output: output, outputGradient: outputGradient, team: team)
+      shape: shape, output: output, outputGradient: outputGradient, arithmetic: arithmetic,
+      team: team)
     unsafe copy(
       outputGradient.unsafeBaseAddress, to: outputGradientRows,
       count: rowCount * shape.valueHeadDim, team)

@@ -38,16 +38,18 @@ public struct BackwardAccumulator: ~Copyable {
   ///   - scoreRule: what becomes of scores, as in the forward pass.
   ///   - accumulation: how contributions are added; if reproducible, the shards of queries and keys
   ///     consist of whole leaves.
+  ///   - arithmetic: what products are computed of, as in the forward pass.
   ///   - instructions: those of the kernels; one of ``InstructionSet/ofThisProcessor``.
   public init(
     shape: AttentionShape, output: borrowing AttentionOutput,
     outputGradient: borrowing Tensor<Float>, scale: Double, pattern: any AttentionPattern,
     scoreRule: (any ScoreRule)? = nil, accumulation: Accumulation = .fast,
+    arithmetic: Arithmetic = .f32,
     instructions: InstructionSet = .inUse, team: ThreadTeam = ThreadTeam(threads: 1)
   ) {
     computation = BlockComputation(
       shape: shape, scale: scale, pattern: pattern, scoreRule: scoreRule,
-      accumulation: accumulation, instructions: instructions, team: team)
+      accumulation: accumulation, arithmetic: arithmetic, instructions: instructions, team: team)
     tokens = output.o.shape[1]
     dq = QueryGradient(shape: shape, tokens: tokens, accumulation: accumulation)
     let rows: Shape = [shape.batch, shape.queryHeads, tokens]
@@ -57,7 +59,9 @@ public struct BackwardAccumulator: ~Copyable {
     unsafe BackwardStatistics(
       lse: lse.unsafeBaseAddress, lseRemainder: lseRemainder.unsafeBaseAddress,
       delta: delta.unsafeBaseAddress
-    ).fill(shape: shape, output: output, outputGradient: outputGradient, team: team)
+    ).fill(
+      shape: shape, output: output, outputGradient: outputGradient, arithmetic: arithmetic,
+      team: team)
   }
 
   /// Adds what a block contributes to the gradients of the queries, and what the queries contribute

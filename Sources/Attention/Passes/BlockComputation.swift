@@ -10,6 +10,8 @@ public struct BlockComputation: Sendable {
   public let shape: AttentionShape
   /// How contributions are added; if reproducible, shards consist of whole leaves.
   public let accumulation: Accumulation
+  /// What products are computed of.
+  public let arithmetic: Arithmetic
 
   /// The threads that compute.
   public let team: ThreadTeam
@@ -25,10 +27,12 @@ public struct BlockComputation: Sendable {
   ///   - scale: multiplies `q·k`, usually 1/√headDim.
   ///   - pattern: what a query sees.
   ///   - scoreRule: what becomes of scores; nil if nothing does.
+  ///   - arithmetic: what products are computed of.
   ///   - instructions: those of the kernels; one of ``InstructionSet/ofThisProcessor``.
   public init(
     shape: AttentionShape, scale: Double, pattern: any AttentionPattern,
     scoreRule: (any ScoreRule)? = nil, accumulation: Accumulation = .fast,
+    arithmetic: Arithmetic = .f32,
     instructions: InstructionSet = .inUse, team: ThreadTeam = ThreadTeam(threads: 1)
   ) {
     self.shape = shape
@@ -36,6 +40,7 @@ public struct BlockComputation: Sendable {
     self.pattern = pattern
     self.scoreRule = scoreRule
     self.accumulation = accumulation
+    self.arithmetic = arithmetic
     kernels = instructions.kernels
     self.team = team
   }
@@ -103,7 +108,8 @@ public struct BlockComputation: Sendable {
     let work = unsafe ForwardWork(
       shape: shape, pattern: pattern, scoreRule: scoreRule, queryScale: scale * log2OfE,
       tokens: tokens, queryRuns: runs, queries: queries, keyRuns: block.runs,
-      heads: block.packedHeads(), accumulation: accumulation, results: results, part: part)
+      heads: block.packedHeads(), accumulation: accumulation,
+      arithmetic: arithmetic, results: results, part: part)
     kernels.forward(work, team: team, poll: poll)
   }
 
@@ -125,6 +131,7 @@ public struct BlockComputation: Sendable {
       shape: shape, pattern: pattern, scoreRule: scoreRule, queryScale: scale * log2OfE,
       tokens: tokens, queryRuns: runs, keyCount: block.keyCount, keyRuns: block.runs,
       heads: block.packedHeads(), rows: rows, accumulation: accumulation,
+      arithmetic: arithmetic,
       gradients: GradientRows(dq: dq, dk: gradient.keyRows, dv: gradient.valueRows), part: part)
     kernels.backward(work, team: team, poll: poll)
   }

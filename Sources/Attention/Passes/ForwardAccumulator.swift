@@ -29,15 +29,17 @@ public struct ForwardAccumulator: ~Copyable {
   ///   - scoreRule: what becomes of scores; nil if nothing does.
   ///   - accumulation: how blocks are added; if reproducible, blocks consist of whole leaves, while
   ///     queries may be any.
+  ///   - arithmetic: what products are computed of.
   ///   - instructions: those of the kernels; one of ``InstructionSet/ofThisProcessor``.
   public init(
     shape: AttentionShape, tokens: Int, scale: Double, pattern: any AttentionPattern,
     scoreRule: (any ScoreRule)? = nil, accumulation: Accumulation = .fast,
+    arithmetic: Arithmetic = .f32,
     instructions: InstructionSet = .inUse, team: ThreadTeam = ThreadTeam(threads: 1)
   ) {
     computation = BlockComputation(
       shape: shape, scale: scale, pattern: pattern, scoreRule: scoreRule,
-      accumulation: accumulation, instructions: instructions, team: team)
+      accumulation: accumulation, arithmetic: arithmetic, instructions: instructions, team: team)
     self.tokens = tokens
     partial = ForwardPartial(shape: shape, tokens: tokens, accumulation: accumulation)
   }

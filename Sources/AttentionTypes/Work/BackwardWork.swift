@@ -21,6 +21,7 @@ package struct BackwardWork: @unchecked Sendable {
   package let heads: [PackedHead]
   package let rows: BackwardRows
   package let accumulation: Accumulation
+  package let arithmetic: Arithmetic
   /// Where gradients are added.
   package let gradients: GradientRows
   /// Which of the tiles of keys, or of the leaves if sums are reproducible.
@@ -31,8 +32,8 @@ package struct BackwardWork: @unchecked Sendable {
   package init(
     shape: AttentionShape, pattern: any AttentionPattern, scoreRule: (any ScoreRule)?,
     queryScale: Float, tokens: Int, queryRuns: [PositionRange], keyCount: Int,
-    keyRuns: [PositionRange], heads: [PackedHead], rows: BackwardRows, accumulation: Accumulation,
-    gradients: GradientRows, part: BlockPart
+    keyRuns: [PositionRange], heads: [PackedHead], rows: BackwardRows,
+    accumulation: Accumulation, arithmetic: Arithmetic, gradients: GradientRows, part: BlockPart
   ) {
     self.shape = shape
     self.pattern = pattern
@@ -45,6 +46,7 @@ package struct BackwardWork: @unchecked Sendable {
     unsafe self.heads = heads
     unsafe self.rows = rows
     self.accumulation = accumulation
+    self.arithmetic = arithmetic
     unsafe self.gradients = gradients
     self.part = part
   }

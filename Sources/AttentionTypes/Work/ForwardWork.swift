@@ -19,6 +19,7 @@ package struct ForwardWork: @unchecked Sendable {
   /// `[run][batch][kvHead]`.
   package let heads: [PackedHead]
   package let accumulation: Accumulation
+  package let arithmetic: Arithmetic
   /// Where results are added.
   package let results: ResultRows
   /// Which of the tiles of queries.
@@ -29,8 +30,8 @@ package struct ForwardWork: @unchecked Sendable {
   package init(
     shape: AttentionShape, pattern: any AttentionPattern, scoreRule: (any ScoreRule)?,
     queryScale: Float, tokens: Int, queryRuns: [PositionRange], queries: UnsafePointer<Float>,
-    keyRuns: [PositionRange], heads: [PackedHead], accumulation: Accumulation,
-    results: ResultRows, part: BlockPart
+    keyRuns: [PositionRange], heads: [PackedHead],
+    accumulation: Accumulation, arithmetic: Arithmetic, results: ResultRows, part: BlockPart
   ) {
     self.shape = shape
     self.pattern = pattern
@@ -42,6 +43,7 @@ package struct ForwardWork: @unchecked Sendable {
     self.keyRuns = keyRuns
     unsafe self.heads = heads
     self.accumulation = accumulation
+    self.arithmetic = arithmetic
     unsafe self.results = results
     self.part = part
   }

@@ -28,6 +28,6 @@ package protocol KernelSet: Sendable {
 
   /// Makes nothing but multiply–adds for some milliseconds.
   ///
-  /// - Returns: floating-point operations a second, two for each multiply–add and lane.
-  static func multiplyAddPeak() -> Double
+  /// - Returns: floating-point operations a second, two for each multiply–add.
+  static func multiplyAddPeak(_ arithmetic: Arithmetic) -> Double
 }

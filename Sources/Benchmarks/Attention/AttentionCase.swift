@@ -15,19 +15,22 @@ package struct AttentionCase {
   package let pattern: PatternChoice
   package let layout: Layout
   package let wire: WireType
+  package let arithmetic: Arithmetic
   package let threads: Int
   /// The transport as it was asked for.
   package let transportName: String
   let chooseRoute: Choice
 
   package init(
-    shape: AttentionShape, pattern: PatternChoice, layout: Layout, wire: WireType, threads: Int,
+    shape: AttentionShape, pattern: PatternChoice, layout: Layout, wire: WireType,
+    arithmetic: Arithmetic = .f32, threads: Int,
     transportName: String, chooseRoute: @escaping Choice
   ) {
     self.shape = shape
     self.pattern = pattern
     self.layout = layout
     self.wire = wire
+    self.arithmetic = arithmetic
     self.threads = threads
     self.transportName = transportName
     self.chooseRoute = chooseRoute
@@ -38,7 +41,8 @@ package struct AttentionCase {
     let sharding = Sharding(layout, tokens: tokens, ranks: ranks).strided(by: pattern.period)
     return ShardedAttention(
       shape: shape, queries: sharding, keys: sharding,
-      pattern: pattern.pattern(tokens: tokens, keyTokens: tokens), wire: wire)
+      pattern: pattern.pattern(tokens: tokens, keyTokens: tokens), wire: wire,
+      arithmetic: arithmetic)
   }
   /// Useful floating-point operations of a pass over a whole sequence.
   func flops(_ pass: KernelPass, tokens: Int) -> Double {

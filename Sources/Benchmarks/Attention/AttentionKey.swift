@@ -24,19 +24,21 @@ struct AttentionKey: Encodable {
   /// As it was asked for.
   let transport: String
   let wire: String
+  /// What products are computed of; null if of `Float`.
+  let arithmetic: Nullable<String>
   /// What was taken, where it was not named; no key.
   let chosenTransport: String
 
   private enum CodingKeys: CodingKey {
     case pass, ranks, hosts, threads, tokens, tokensPerRank, queryHeads, kvHeads, headDim
-    case valueHeadDim, layout, transport, wire, chosenTransport
+    case valueHeadDim, layout, transport, wire, arithmetic, chosenTransport
   }
 
   static let names =
     [
       "pass", "ranks", "hosts", "threads", "tokens", "tokensPerRank", "queryHeads", "kvHeads",
       "headDim",
-    ] + PatternChoice.fields + ["layout", "transport", "wire", "valueHeadDim"]
+    ] + PatternChoice.fields + ["layout", "transport", "wire", "arithmetic", "valueHeadDim"]
 
   static let header = [
     "pass", "mask", "by", "layout", "wire", "head dim", "tokens", "hosts", "ranks",
@@ -45,7 +47,8 @@ struct AttentionKey: Encodable {
   var cells: [String] {
     [
       pass.rawValue, "\(pattern)",
-      transport == chosenTransport ? transport : "\(transport): \(chosenTransport)", layout, wire,
+      transport == chosenTransport ? transport : "\(transport): \(chosenTransport)", layout,
+      arithmetic.value.map { "\(wire), \($0) products" } ?? wire,
       headDims(headDim, valueHeadDim), grouped(tokens), "\(hosts)", "\(ranks)",
     ]
   }
@@ -74,6 +77,7 @@ struct AttentionKey: Encodable {
     layout = attention.layout.rawValue
     transport = attention.transportName
     wire = "\(attention.wire)"
+    arithmetic = Nullable(value: attention.arithmetic == .f32 ? nil : "\(attention.arithmetic)")
     chosenTransport = "\(route)"
   }
 }

@@ -13,6 +13,7 @@ package struct KernelBenchProblem {
   let dtype: WireType
   let threads: Int
   let accumulation: Accumulation
+  let arithmetic: Arithmetic
   /// The limit of scores; nil if they stay as they are.
   let softcap: Float?
   /// Whether a slope times the distance is taken from scores.
@@ -22,8 +23,8 @@ package struct KernelBenchProblem {
 
   package init(
     shape: AttentionShape, tokens: Int, queries: Int, choice: PatternChoice, dtype: WireType,
-    threads: Int, accumulation: Accumulation, softcap: Float? = nil, alibi: Bool = false,
-    copies: Int = 1
+    threads: Int, accumulation: Accumulation, arithmetic: Arithmetic = .f32, softcap: Float? = nil,
+    alibi: Bool = false, copies: Int = 1
   ) {
     self.shape = shape
     self.tokens = tokens
@@ -32,6 +33,7 @@ package struct KernelBenchProblem {
     self.dtype = dtype
     self.threads = threads
     self.accumulation = accumulation
+    self.arithmetic = arithmetic
     self.softcap = softcap
     self.copies = copies
     self.alibi = alibi
@@ -93,7 +95,7 @@ package struct KernelBenchProblem {
     // The first round warms caches and threads up and is not counted.
     for round in 0...repeats {
       let bandwidth = memory.bytesPerSecond(team: everybody)
-      let peak = MultiplyAddPeak.flopsPerSecond()
+      let peak = MultiplyAddPeak.flopsPerSecond(arithmetic: arithmetic)
       let elapsed = try atOnce.seconds()
       roundIsOver()
       if round == 0 { continue }
@@ -111,6 +113,7 @@ package struct KernelBenchProblem {
       queries: queries,
       queryHeads: shape.queryHeads, kvHeads: shape.kvHeads, dtype: dtype.rawValue,
       threads: threads, reproducible: accumulation == .reproducible,
+      arithmetic: Nullable(value: arithmetic == .f32 ? nil : arithmetic.rawValue),
       softcap: Nullable(value: softcap.map(Double.init)), alibi: alibi, copies: copies,
       seconds: times.median,
       secondsLow: times.interval.lowerBound, secondsHigh: times.interval.upperBound,
@@ -146,7 +149,7 @@ package struct KernelBenchProblem {
   ) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
       shape: shape, tokens: self.queries, scale: scale, pattern: pattern,
-      scoreRule: scoreRule, accumulation: accumulation, team: team)
+      scoreRule: scoreRule, accumulation: accumulation, arithmetic: arithmetic, team: team)
     accumulator.attend(queries, to: block)
     return accumulator.finish()
   }
@@ -158,7 +161,8 @@ package struct KernelBenchProblem {
     var gradient = KeyValueGradient(shape: shape, keys: tokens, accumulation: accumulation)
     var accumulator = BackwardAccumulator(
       shape: shape, output: output, outputGradient: outputGradient, scale: scale,
-      pattern: pattern, scoreRule: scoreRule, accumulation: accumulation, team: team)
+      pattern: pattern, scoreRule: scoreRule, accumulation: accumulation, arithmetic: arithmetic,
+      team: team)
     accumulator.attend(
       queries, outputGradient: outputGradient, to: block, addingTo: &gradient)
     _ = accumulator.finish()

@@ -6,7 +6,10 @@ extension KernelBenchFields: PatternedFields {
 
   package static let keys =
     ["pass", "headDim", "tokens", "queries", "queryHeads", "kvHeads"] + PatternChoice.fields
-    + ["dtype", "threads", "reproducible", "valueHeadDim", "softcap", "alibi", "copies"]
+    + [
+      "dtype", "threads", "reproducible", "valueHeadDim", "softcap", "alibi", "copies",
+      "arithmetic",
+    ]
 
   package static let figures = [
     "seconds", "secondsLow", "secondsHigh", "spread", "flopsPerSecond", "slowestFlopsPerSecond",
@@ -48,7 +51,9 @@ extension KernelBenchFields: PatternedFields {
       pass.rawValue,
       "\(pattern)" + (softcap.value == nil ? "" : ", capped") + (alibi ? ", ALiBi" : ""),
       headDims(headDim, valueHeadDim), grouped(tokens),
-      "\(queryHeads)/\(kvHeads)", dtype, copies == 1 ? "\(threads)" : "\(copies) × \(threads)",
+      "\(queryHeads)/\(kvHeads)",
+      arithmetic.value.map { "\(dtype), \($0) products" } ?? dtype,
+      copies == 1 ? "\(threads)" : "\(copies) × \(threads)",
       reproducible ? "reproducible" : "fast",
       "\(threeDigits(seconds * 1e3)) ms", "\(fixed(spread * 100, 1)) %",
       threeDigits(flopsPerSecond / 1e9), threeDigits(fmaPeakFlopsPerSecond / 1e9),

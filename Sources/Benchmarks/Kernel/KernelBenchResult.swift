@@ -16,6 +16,8 @@ package struct KernelBenchFields: Encodable {
   let dtype: String
   let threads: Int
   let reproducible: Bool
+  /// What products are computed of; null if of `Float`.
+  let arithmetic: Nullable<String>
   /// The limit of scores; null if they stay as they are.
   let softcap: Nullable<Double>
   let alibi: Bool
@@ -32,7 +34,7 @@ package struct KernelBenchFields: Encodable {
   let flopsPerSecond: Double
   /// Of the slowest copy.
   let slowestFlopsPerSecond: Double
-  /// Of one core, measured between the repeats.
+  /// Of one core with this arithmetic, measured between the repeats.
   let fmaPeakFlopsPerSecond: Double
   /// Of the peak of as many cores as there are threads.
   let fractionOfPeak: Double

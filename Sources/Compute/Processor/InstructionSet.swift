@@ -10,11 +10,13 @@ public enum InstructionSet: String, CaseIterable, Sendable {
   case avx2
   /// x86-64-v4: vectors of 512 bits.
   case avx512
+  /// The same, and products of bf16 pairs summed in `Float`.
+  case avx512bf16
 
   /// Those that this program has kernels for, the best last.
   public static var compiled: [InstructionSet] {
     #if arch(x86_64)
-      [.avx2, .avx512]
+      [.avx2, .avx512, .avx512bf16]
     #else
       [.neon]
     #endif
@@ -27,8 +29,12 @@ public enum InstructionSet: String, CaseIterable, Sendable {
     case .avx2: ["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"]
     case .avx512:
       Self.avx2.features + ["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]
+    case .avx512bf16: Self.avx512.features + ["avx512_bf16"]
     }
   }
+
+  /// Whether it multiplies bf16 numbers itself; other sets emulate that, to the same bits.
+  public var hasBF16: Bool { self == .avx512bf16 }
 
   /// The features of it that a processor lacks.
   ///

@@ -22,8 +22,7 @@ extension BackwardTile {
         guard let mask else {
           unsafe computeScores(panel: panel, group: group)
           if let rule { unsafe change(panel: panel, group: group, by: rule) }
-          unsafe computeGradients(panel: panel, group: group)
-          if rule != nil { unsafe multiplyBySlopes(panel: panel, group: group) }
+          unsafe computeGradients(panel: panel, group: group, hasSlopes: rule != nil)
           continue
         }
         let coverage =
@@ -40,12 +39,11 @@ extension BackwardTile {
         if let rule { unsafe change(panel: panel, group: group, by: rule) }
         if coverage == .some || mask.pattern.hasBias {
           unsafe mask.addBias(
-            to: weights.unsafeBaseAddress + place(panel: panel, group: group),
-            stride: TileSizes.backwardStride, keys: mask.keys.slice(columns(of: panel)),
-            queries: mask.queries.slice(rows(of: group)), scratch: edge)
+            to: scores.unsafeBaseAddress, stride: Self.width,
+            keys: mask.keys.slice(columns(of: panel)), queries: mask.queries.slice(rows(of: group)),
+            scratch: edge)
         }
-        unsafe computeGradients(panel: panel, group: group)
-        if rule != nil { unsafe multiplyBySlopes(panel: panel, group: group) }
+        unsafe computeGradients(panel: panel, group: group, hasSlopes: rule != nil)
       }
     }
     unsafe collect(
@@ -53,9 +51,10 @@ extension BackwardTile {
     unsafe collect(scoreGradients, from: queries, columns: headDim, to: dk)
   }
 
-  @unsafe @inline(__always)
+  /// Where the factors of a register tile lie among weights and gradients of scores.
+  @inline(__always)
   private func place(panel: Int, group: Int) -> Int {
-    group * Self.height * TileSizes.backwardStride + panel * Self.width
+    group * Self.height / Element.depth * Element.backwardStride + panel * Self.width
   }
 
   /// The keys of a panel.
@@ -71,34 +70,106 @@ extension BackwardTile {
   /// Scores of one register tile: `q kᵀ`.
   @unsafe
   private func computeScores(panel: Int, group: Int) {
-    let product = unsafe rowsTimesPanel(
-      queries, columns: headDim, group: group, panels: keysAcross, panel: panel)
-    unsafe product.store(
-      to: weights.unsafeBaseAddress + place(panel: panel, group: group),
-      stride: TileSizes.backwardStride)
+    var product =
+      Self.sharesFactors
+      ? unsafe rowsTimesPanel(queries, headDim, group: group, keysAcross, panel: panel)
+      : unsafe rowsTimesPanel(queryRows, headDim, group: group, keysAcross, panel: panel)
+    if Element.scalesScores { product.multiply(by: scoreScale) }
+    unsafe product.store(to: scores.unsafeBaseAddress, stride: Self.width)
   }
 
   /// Weights and gradients of the scores of one register tile: `p = 2^(s − lse)` and
-  /// `ds = p ∘ (do vᵀ − Δ)`.
+  /// `ds = p ∘ (do vᵀ − Δ)`, times the derivatives kept last where scores have been changed.
   @unsafe
-  private func computeGradients(panel: Int, group: Int) {
-    let product = unsafe rowsTimesPanel(
-      outputGradients, columns: valueHeadDim, group: group, panels: valuesAcross, panel: panel)
-    let first = unsafe place(panel: panel, group: group)
-    let weightTile = unsafe weights.unsafeBaseAddress + first
-    let gradientTile = unsafe scoreGradients.unsafeBaseAddress + first
-    unsafe product.store(to: gradientTile, stride: TileSizes.backwardStride)
-    for row in 0..<Self.height {
-      let shift = unsafe Vector(repeating: lse.unsafeBaseAddress[group * Self.height + row])
-      let rest = unsafe Vector(
-        repeating: lseRemainder.unsafeBaseAddress[group * Self.height + row])
-      let mean = unsafe Vector(repeating: delta.unsafeBaseAddress[group * Self.height + row])
-      for half in [0, Vector.width] {
-        let offset = row * TileSizes.backwardStride + half
-        let weight = unsafe exp2(Vector(loading: weightTile, at: offset) - shift - rest)
-        let gradient = unsafe Vector(loading: gradientTile, at: offset) - mean
-        unsafe weight.store(to: weightTile, at: offset)
-        unsafe (weight * gradient).store(to: gradientTile, at: offset)
+  private func computeGradients(panel: Int, group: Int, hasSlopes: Bool) {
+    let product =
+      Self.sharesFactors
+      ? unsafe rowsTimesPanel(
+        outputGradients, valueHeadDim, group: group, valuesAcross, panel: panel)
+      : unsafe rowsTimesPanel(
+        outputGradientRows, valueHeadDim, group: group, valuesAcross, panel: panel)
+    unsafe product.store(to: weightGradients.unsafeBaseAddress, stride: Self.width)
+    let first = place(panel: panel, group: group)
+    for step in 0..<Self.height / Element.depth {
+      let row = step * Element.depth
+      let (left, right) = unsafe gradients(row, group: group, hasSlopes)
+      let (nextLeft, nextRight) =
+        Element.depth == 1 ? (left, right) : unsafe gradients(row + 1, group: group, hasSlopes)
+      let offset = first + step * Element.backwardStride
+      let (weights, gradients) = unsafe (
+        weights.unsafeBaseAddress + offset, scoreGradients.unsafeBaseAddress + offset
+      )
+      unsafe Element.store(
+        Element.lanes { $0 == 0 ? left.weight : nextLeft.weight }, to: weights, at: 0)
+      unsafe Element.store(
+        Element.lanes { $0 == 0 ? right.weight : nextRight.weight }, to: weights, at: Vector.width)
+      unsafe Element.store(
+        Element.lanes { $0 == 0 ? left.gradient : nextLeft.gradient }, to: gradients, at: 0)
+      unsafe Element.store(
+        Element.lanes { $0 == 0 ? right.gradient : nextRight.gradient }, to: gradients,
+        at: Vector.width)
+      if Self.sharesFactors { continue }
+      let rows = unsafe gradientRow(group * Self.height + row) + panel * Self.width / Element.depth
+      unsafe Element.store((left.gradient, right.gradient), to: rows)
+      unsafe Element.store(
+        (nextLeft.gradient, nextRight.gradient), to: rows + Self.rowStride)
+    }
+    if keys % Element.depth != 0, panel == panels - 1 { unsafe clearPastLastKey(group: group) }
+  }
+
+  /// The weights of half a row of a register tile, and the gradients of their scores.
+  private typealias Gradients = (weight: Vector, gradient: Vector)
+
+  /// Both halves of a row.
+  @unsafe @inline(__always)
+  private func gradients(
+    _ row: Int, group: Int, _ hasSlopes: Bool
+  ) -> (left: Gradients, right: Gradients) {
+    unsafe (
+      gradients(row, at: 0, group: group, hasSlopes),
+      gradients(row, at: Vector.width, group: group, hasSlopes)
+    )
+  }
+
+  @unsafe @inline(__always)
+  private func gradients(
+    _ row: Int, at half: Int, group: Int, _ hasSlopes: Bool
+  ) -> Gradients {
+    let tileRow = group * Self.height + row
+    let shift = unsafe Vector(repeating: lse.unsafeBaseAddress[tileRow])
+    let rest = unsafe Vector(repeating: lseRemainder.unsafeBaseAddress[tileRow])
+    let mean = unsafe Vector(repeating: delta.unsafeBaseAddress[tileRow])
+    let offset = row * Self.width + half
+    let weight = unsafe exp2(Vector(loading: scores.unsafeBaseAddress, at: offset) - shift - rest)
+    let difference = unsafe Vector(loading: weightGradients.unsafeBaseAddress, at: offset) - mean
+    let gradient = weight * difference
+    guard hasSlopes else { return (weight, gradient) }
+    return unsafe (weight, gradient * Vector(loading: slopes.unsafeBaseAddress, at: offset))
+  }
+
+  /// Gradients of the scores of a row, as factors of neighbouring keys.
+  @unsafe @inline(__always)
+  func gradientRow(_ row: Int) -> UnsafeMutablePointer<Element> {
+    let rows =
+      Self.sharesFactors
+      ? unsafe scoreGradients.unsafeBaseAddress : unsafe scoreGradientRows.unsafeBaseAddress
+    return unsafe rows + row * Self.rowStride
+  }
+
+  /// Factors between rows of the gradients of scores.
+  @inline(__always)
+  static var rowStride: Int { Element.steps(of: Element.backwardStride) }
+
+  /// Clears what fills up the factor of the last key: it would be multiplied by zero, and may be
+  /// infinite.
+  @unsafe
+  private func clearPastLastKey(group: Int) {
+    for row in group * Self.height..<(group + 1) * Self.height {
+      let numbers = unsafe UnsafeMutableRawPointer(gradientRow(row))
+        .assumingMemoryBound(to: Element.Number.self)
+      for key in keys..<Element.steps(of: keys) * Element.depth {
+        unsafe UnsafeMutableRawPointer(numbers + key).initializeMemory(
+          as: UInt8.self, repeating: 0, count: MemoryLayout<Element.Number>.stride)
       }
     }
   }
@@ -107,45 +178,32 @@ extension BackwardTile {
   @unsafe
   private func change(panel: Int, group: Int, by rule: TileRule) {
     unsafe rule.apply(
-      to: weights.unsafeBaseAddress + place(panel: panel, group: group),
-      stride: TileSizes.backwardStride, keys: columns(of: panel), queries: rows(of: group),
-      slopes: slopes.unsafeBaseAddress)
+      to: scores.unsafeBaseAddress, stride: Self.width, keys: columns(of: panel),
+      queries: rows(of: group), slopes: slopes.unsafeBaseAddress)
   }
 
-  /// Makes gradients of changed scores those of the scores, by the derivatives kept last.
-  @unsafe
-  private func multiplyBySlopes(panel: Int, group: Int) {
-    let gradients = unsafe scoreGradients.unsafeBaseAddress + place(panel: panel, group: group)
-    for row in 0..<rows(of: group).count {
-      for half in [0, Vector.width] {
-        let offset = row * TileSizes.backwardStride + half
-        let slope = unsafe Vector(
-          loading: slopes.unsafeBaseAddress, at: row * Self.width + half)
-        unsafe (Vector(loading: gradients, at: offset) * slope).store(to: gradients, at: offset)
-      }
-    }
-  }
-
-  /// Six rows times one panel of W keys, W columns at a time.
+  /// Six rows times one panel of W keys, a panel of rows at a time.
   @unsafe @inline(__always)
   private func rowsTimesPanel(
-    _ rows: borrowing AlignedBuffer<Float>, columns: Int, group: Int,
-    panels: borrowing AlignedBuffer<Float>, panel: Int
-  ) -> RegisterTile {
-    var product = RegisterTile()
-    let source = unsafe UnsafePointer(rows.unsafeBaseAddress) + group * Self.height * Self.width
-    let across = unsafe UnsafePointer(panels.unsafeBaseAddress) + panel * Self.width * columns
-    var column = 0
-    while column + Self.width <= columns {
+    _ rows: borrowing AlignedBuffer<Element>, _ columns: Int, group: Int,
+    _ panels: borrowing AlignedBuffer<Element>, panel: Int
+  ) -> FactorTile<Element> {
+    var product = FactorTile<Element>()
+    let steps = Element.steps(of: columns)
+    let source =
+      unsafe UnsafePointer(rows.unsafeBaseAddress) + group * Self.height * Self.rowSteps
+    let across = unsafe UnsafePointer(panels.unsafeBaseAddress) + panel * Self.width * steps
+    var step = 0
+    while step + Self.rowSteps <= steps {
       unsafe product.accumulate(
-        rows: source + column * TileSizes.backwardQueries, rowStride: Self.width, stepStride: 1,
-        panel: across + column * Self.width, steps: Self.width)
-      column += Self.width
+        rows: source + step * TileSizes.backwardQueries, rowStride: Self.rowSteps, stepStride: 1,
+        panel: across + step * Self.width, steps: Self.rowSteps)
+      step += Self.rowSteps
     }
-    if column < columns {
+    if step < steps {
       unsafe product.accumulate(
-        rows: source + column * TileSizes.backwardQueries, rowStride: Self.width, stepStride: 1,
-        panel: across + column * Self.width, steps: columns - column)
+        rows: source + step * TileSizes.backwardQueries, rowStride: Self.rowSteps, stepStride: 1,
+        panel: across + step * Self.width, steps: steps - step)
     }
     return product
   }
@@ -153,38 +211,44 @@ extension BackwardTile {
   /// Zero weights where nothing is seen.
   @unsafe
   private func clear(panel: Int, group: Int) {
-    let first = unsafe place(panel: panel, group: group)
-    for row in 0..<Self.height {
-      for half in [0, Vector.width] {
-        let offset = first + row * TileSizes.backwardStride + half
-        unsafe Vector().store(to: weights.unsafeBaseAddress, at: offset)
-        unsafe Vector().store(to: scoreGradients.unsafeBaseAddress, at: offset)
-      }
+    let first = place(panel: panel, group: group)
+    for step in 0..<Self.height / Element.depth {
+      let offset = first + step * Element.backwardStride
+      unsafe (weights.unsafeBaseAddress + offset).update(repeating: .zero, count: Self.width)
+      unsafe (scoreGradients.unsafeBaseAddress + offset)
+        .update(repeating: .zero, count: Self.width)
+    }
+    if Self.sharesFactors { return }
+    for row in group * Self.height..<(group + 1) * Self.height {
+      unsafe (gradientRow(row) + panel * Self.width / Element.depth)
+        .update(repeating: .zero, count: Self.width / Element.depth)
     }
   }
 
   /// Adds `Σ_rows factors[row, key] · source[row, :]` to the rows of the keys.
   @unsafe
   private func collect(
-    _ factors: borrowing AlignedBuffer<Float>, from source: borrowing AlignedBuffer<Float>,
+    _ factors: borrowing AlignedBuffer<Element>, from source: borrowing AlignedBuffer<Element>,
     columns: Int, to target: borrowing AlignedBuffer<Float>
   ) {
     for first in stride(from: 0, to: columns, by: Self.width) {
-      let panel = unsafe UnsafePointer(source.unsafeBaseAddress) + first * TileSizes.backwardQueries
+      let panel =
+        unsafe UnsafePointer(source.unsafeBaseAddress)
+        + first * Element.steps(of: TileSizes.backwardQueries)
       for key in stride(from: 0, to: keys, by: Self.height) {
         let seen = joined(
           visibleGroups[key / Self.width],
           visibleGroups[min(key + Self.height - 1, keys - 1) / Self.width])
         if seen.isEmpty { continue }
-        let begin = seen.lowerBound * Self.height
-        let end = seen.upperBound * Self.height
-        var product = RegisterTile()
+        let begin = seen.lowerBound * Self.height / Element.depth
+        let end = seen.upperBound * Self.height / Element.depth
+        var product = FactorTile<Element>()
         unsafe product.accumulate(
-          rows: UnsafePointer(factors.unsafeBaseAddress) + begin * TileSizes.backwardStride + key,
-          rowStride: 1, stepStride: TileSizes.backwardStride,
+          rows: UnsafePointer(factors.unsafeBaseAddress) + begin * Element.backwardStride + key,
+          rowStride: 1, stepStride: Element.backwardStride,
           panel: panel + begin * Self.width, steps: end - begin)
         unsafe product.add(
-          to: target.unsafeBaseAddress + (first * TileSizes.backwardKeys + key * Self.width),
+          to: target.unsafeBaseAddress + (first * Element.backwardKeys + key * Self.width),
           stride: Self.width)
       }
     }
@@ -198,18 +262,16 @@ extension BackwardTile {
     for first in Swift.stride(from: 0, to: headDim, by: Self.width) {
       let columns =
         unsafe UnsafePointer(keyColumns.unsafeBaseAddress)
-        + first * TileSizes.backwardKeys
+        + first * Element.steps(of: Element.backwardKeys)
       for group in 0..<groups {
         let seen = visiblePanels[group]
         if seen.isEmpty { continue }
-        let begin = seen.lowerBound * Self.width
-        let end = min(seen.upperBound * Self.width, keys)
+        let begin = seen.lowerBound * Self.width / Element.depth
+        let end = Element.steps(of: min(seen.upperBound * Self.width, keys))
         let row = group * Self.height
-        var product = RegisterTile()
+        var product = FactorTile<Element>()
         unsafe product.accumulate(
-          rows: UnsafePointer(scoreGradients.unsafeBaseAddress) + row * TileSizes.backwardStride
-            + begin,
-          rowStride: TileSizes.backwardStride, stepStride: 1,
+          rows: gradientRow(row) + begin, rowStride: Self.rowStride, stepStride: 1,
           panel: columns + begin * Self.width, steps: end - begin)
         let target = unsafe dq + row * stride + first
         let (height, width) = (min(Self.height, rows - row), min(Self.width, headDim - first))

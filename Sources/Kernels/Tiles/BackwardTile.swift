@@ -4,14 +4,16 @@ import Tensors
 /// One tile of keys while tiles of queries stream past it: gradients of the keys and values are
 /// collected here, those of the queries are added where they belong.
 ///
-/// All five products are the micro-kernel of ``RegisterTile``. Rows that are broadcast come from
-/// whatever lies in panels of W columns, W steps at a time, or, for the products that sum over
+/// All five products are the micro-kernel of ``FactorTile``. Rows that are broadcast come from
+/// whatever lies in panels of columns, a panel's steps at a time, or, for the products that sum over
 /// queries, from the columns of the weights: then the six rows are neighbours in memory.
 ///
-/// Panels are W = ``TileSizes/panelWidth`` wide.
+/// Panels are W = ``TileSizes/panelWidth`` wide. Factors of more than one number are made of
+/// neighbours in the direction that a product sums over, so what is a row of one product and a panel
+/// of another is held twice; a factor of one number serves both.
 ///
 /// Source: Dao 2023, FlashAttention-2, Algorithm 2.
-struct BackwardTile: ~Copyable {
+struct BackwardTile<Element: Factor>: ~Copyable {
   let headDim: Int
   let valueHeadDim: Int
   /// Keys in use.
@@ -19,13 +21,14 @@ struct BackwardTile: ~Copyable {
   /// Query rows in use.
   private(set) var rows = 0
 
-  /// `[panels of W keys][headDim][W]`.
-  let keysAcross: AlignedBuffer<Float>
-  /// `[panels of W columns][keys][W]`.
-  let keyColumns: AlignedBuffer<Float>
-  /// `[panels of W keys][valueHeadDim][W]`.
-  let valuesAcross: AlignedBuffer<Float>
-  /// `[panels of W columns][keys][W]`; dk lacks a factor ln 2, since the queries have log₂e.
+  /// `[panels of W keys][steps of headDim][W]`.
+  let keysAcross: AlignedBuffer<Element>
+  /// `[panels of W columns][steps of keys][W]`.
+  let keyColumns: AlignedBuffer<Element>
+  /// `[panels of W keys][steps of valueHeadDim][W]`.
+  let valuesAcross: AlignedBuffer<Element>
+  /// `[panels of W columns][keys][W]`; dk lacks a factor ln 2, since the queries have log₂e, or, if
+  /// scores are scaled, all of the scale.
   var dk: AlignedBuffer<Float>
   var dv: AlignedBuffer<Float>
   /// What tiles of queries before the last ones have contributed to both.
@@ -36,14 +39,25 @@ struct BackwardTile: ~Copyable {
   /// Whether there are earlier ones.
   private var hasEarlier = false
 
-  /// `[panels of W columns][rows][W]`, multiplied by scale · log₂e.
-  let queries: AlignedBuffer<Float>
-  /// `[panels of W columns][rows][W]`.
-  let outputGradients: AlignedBuffer<Float>
-  /// `[rows][stride]`: scores, then weights.
-  let weights: AlignedBuffer<Float>
-  /// `[rows][stride]`: gradients of the scores.
-  let scoreGradients: AlignedBuffer<Float>
+  /// Multiplies scores, with log₂e, if they are not scaled yet.
+  private(set) var scoreScale: Float = 1
+  /// `[panels of W columns][steps of rows][W]`, multiplied by scale · log₂e if scores are not.
+  let queries: AlignedBuffer<Element>
+  /// `[panels of W columns][steps of rows][W]`.
+  let outputGradients: AlignedBuffer<Element>
+  /// The same as factors of neighbouring columns, `[panels of rowSteps][rows][rowSteps]`; nothing if
+  /// a factor is one number.
+  let queryRows: AlignedBuffer<Element>
+  let outputGradientRows: AlignedBuffer<Element>
+  /// Scores of one register tile, `[6][W]`, and the gradients of its weights.
+  let scores: AlignedBuffer<Float>
+  let weightGradients: AlignedBuffer<Float>
+  /// `[steps of rows][stride]`.
+  let weights: AlignedBuffer<Element>
+  /// Gradients of the scores, `[steps of rows][stride]`.
+  let scoreGradients: AlignedBuffer<Element>
+  /// The same as factors of neighbouring keys, `[rows][stride]`; nothing if a factor is one number.
+  let scoreGradientRows: AlignedBuffer<Element>
   let lse: AlignedBuffer<Float>
   /// What rounding took from `lse`.
   let lseRemainder: AlignedBuffer<Float>
@@ -63,23 +77,42 @@ struct BackwardTile: ~Copyable {
   static var width: Int { TileSizes.panelWidth }
   static var height: Int { TileSizes.registerRows }
 
+  /// Whether rows and panels are the same factors.
+  @inline(__always) static var sharesFactors: Bool { Element.depth == 1 }
+  /// Steps of a panel of rows: a vector of factors, or, where they are shared, W.
+  @inline(__always) static var rowSteps: Int { sharesFactors ? width : Vector.width }
+
   init(shape: AttentionShape) {
     headDim = shape.headDim
     valueHeadDim = shape.valueHeadDim
-    let (maxRows, maxKeys) = (TileSizes.backwardQueries, TileSizes.backwardKeys)
+    let (maxRows, maxKeys) = (TileSizes.backwardQueries, Element.backwardKeys)
     let columns = roundedUp(shape.headDim)
     let valueColumns = roundedUp(shape.valueHeadDim)
-    keysAcross = AlignedBuffer(zeros: maxKeys * shape.headDim)
-    valuesAcross = AlignedBuffer(zeros: maxKeys * shape.valueHeadDim)
-    keyColumns = AlignedBuffer(zeros: maxKeys * columns)
+    func factors(_ count: Int) -> AlignedBuffer<Element> {
+      AlignedBuffer(repeating: .zero, count: count)
+    }
+    /// Of rows with so many columns.
+    func rowFactors(_ columns: Int) -> AlignedBuffer<Element> {
+      let panels = (Element.steps(of: columns) + Self.rowSteps - 1) / Self.rowSteps
+      return factors(Self.sharesFactors ? 0 : panels * maxRows * Self.rowSteps)
+    }
+    keysAcross = factors(maxKeys * Element.steps(of: shape.headDim))
+    valuesAcross = factors(maxKeys * Element.steps(of: shape.valueHeadDim))
+    keyColumns = factors(Element.steps(of: maxKeys) * columns)
     dk = AlignedBuffer(zeros: maxKeys * columns)
     dv = AlignedBuffer(zeros: maxKeys * valueColumns)
     earlierDK = CompensatedBuffer(count: maxKeys * columns)
     earlierDV = CompensatedBuffer(count: maxKeys * valueColumns)
-    queries = AlignedBuffer(zeros: maxRows * columns)
-    outputGradients = AlignedBuffer(zeros: maxRows * valueColumns)
-    weights = AlignedBuffer(zeros: maxRows * TileSizes.backwardStride)
-    scoreGradients = AlignedBuffer(zeros: maxRows * TileSizes.backwardStride)
+    queries = factors(Element.steps(of: maxRows) * columns)
+    outputGradients = factors(Element.steps(of: maxRows) * valueColumns)
+    queryRows = rowFactors(shape.headDim)
+    outputGradientRows = rowFactors(shape.valueHeadDim)
+    scores = AlignedBuffer(zeros: Self.height * Self.width)
+    weightGradients = AlignedBuffer(zeros: Self.height * Self.width)
+    weights = factors(Element.steps(of: maxRows) * Element.backwardStride)
+    scoreGradients = factors(Element.steps(of: maxRows) * Element.backwardStride)
+    scoreGradientRows = factors(
+      Self.sharesFactors ? 0 : maxRows * Element.steps(of: Element.backwardStride))
     lse = AlignedBuffer(zeros: maxRows)
     lseRemainder = AlignedBuffer(zeros: maxRows)
     delta = AlignedBuffer(zeros: maxRows)
@@ -97,33 +130,54 @@ struct BackwardTile: ~Copyable {
 
   /// Takes up a tile of keys, with gradients of zero.
   @unsafe
-  mutating func load(keys tile: borrowing KeyTile) {
+  mutating func load(keys tile: borrowing KeyTile<Element>) {
     keys = tile.count
-    let across = unsafe keysAcross.unsafeBaseAddress
-    let columns = unsafe keyColumns.unsafeBaseAddress
     for panel in 0..<panels {
-      let source = unsafe tile.keyPanel(panel)
-      let target = unsafe across + panel * Self.width * headDim
-      unsafe target.update(from: source, count: Self.width * headDim)
-      let count = min(Self.width, keys - panel * Self.width)
-      for d in 0..<headDim {
-        let place = d / Self.width * Self.width * TileSizes.backwardKeys + d % Self.width
-        for key in 0..<count {
-          let row = (panel * Self.width + key) * Self.width
-          unsafe columns[place + row] = source[d * Self.width + key]
-        }
-      }
+      let count = Self.width * tile.keySteps
+      unsafe (keysAcross.unsafeBaseAddress + panel * count)
+        .update(from: tile.keyPanel(panel), count: count)
+      unsafe transpose(
+        tile.keyPanel(panel), steps: headDim, lanes: min(Self.width, keys - panel * Self.width),
+        from: panel * Self.width, to: keyColumns, depth: Element.backwardKeys)
     }
-    let values = unsafe valuesAcross.unsafeBaseAddress
-    for column in 0..<valueHeadDim {
-      let source = unsafe tile.valuePanel(column / Self.width) + column % Self.width
-      for key in 0..<keys {
-        let place = (key / Self.width * valueHeadDim + column) * Self.width + key % Self.width
-        unsafe values[place] = source[key * Self.width]
-      }
+    for panel in 0..<(valueHeadDim + Self.width - 1) / Self.width {
+      unsafe transpose(
+        tile.valuePanel(panel), steps: keys,
+        lanes: min(Self.width, valueHeadDim - panel * Self.width), from: panel * Self.width,
+        to: valuesAcross, depth: valueHeadDim)
     }
     clearGradients()
     hasEarlier = false
+  }
+
+  /// Puts the numbers of a panel into panels whose lanes are its steps.
+  ///
+  /// - Parameters:
+  ///   - steps: numbers in the direction of the steps.
+  ///   - lanes: those that are in use.
+  ///   - first: the step of the target that the first lane becomes.
+  ///   - depth: numbers in the direction of the target's steps.
+  @unsafe
+  private func transpose(
+    _ panel: UnsafePointer<Element>, steps: Int, lanes: Int, from first: Int,
+    to target: borrowing AlignedBuffer<Element>, depth: Int
+  ) {
+    let source = unsafe UnsafeRawPointer(panel).assumingMemoryBound(to: Element.Number.self)
+    let place = unsafe UnsafeMutableRawPointer(target.unsafeBaseAddress)
+      .assumingMemoryBound(to: Element.Number.self)
+    let numbers = Element.steps(of: depth) * Element.depth * Self.width
+    /// Where number `step` of a lane lies in a panel.
+    func index(_ step: Int, _ lane: Int) -> Int {
+      (step / Element.depth * Self.width + lane) * Element.depth + step % Element.depth
+    }
+    // Lanes past the last are zero, and fill up its factor.
+    let lanes = Element.steps(of: lanes) * Element.depth
+    for step in 0..<steps {
+      let to = step / Self.width * numbers
+      for lane in 0..<lanes {
+        unsafe place[to + index(first + lane, step % Self.width)] = source[index(step, lane)]
+      }
+    }
   }
 
   private mutating func clearGradients() {
@@ -162,8 +216,17 @@ struct BackwardTile: ~Copyable {
   ) {
     // One after the other: rows of both lie a multiple of 4 KiB apart, where the processor takes a
     // load to depend on a store (sums 5 % of the pass instead of 10 %).
+    if Element.scalesScores { scaleKeyGradients() }
     unsafe addRows(of: dk, to: dkRows, from: first, stride: stride)
     unsafe addRows(of: dv, to: dvRows, from: first, stride: stride)
+  }
+
+  /// Makes the gradients of the keys lack nothing but ln 2.
+  private func scaleKeyGradients() {
+    for first in stride(from: 0, to: dk.count, by: Vector.width) {
+      unsafe (Vector(loading: dk.unsafeBaseAddress, at: first) * scoreScale)
+        .store(to: dk.unsafeBaseAddress, at: first)
+    }
   }
 
   @unsafe
@@ -174,7 +237,7 @@ struct BackwardTile: ~Copyable {
     for key in 0..<keys {
       unsafe sums.add(
         gradients.unsafeBaseAddress + key * Self.width,
-        panelWidth: Self.width, panelStride: TileSizes.backwardKeys * Self.width, exponent: 0,
+        panelWidth: Self.width, panelStride: Element.backwardKeys * Self.width, exponent: 0,
         to: first + key * stride)
     }
   }
@@ -193,7 +256,8 @@ struct BackwardTile: ~Copyable {
     if hasEarlier { joinEarlier() }
     let dkSource = unsafe hasEarlier ? earlierDK.sums : dk.unsafeBaseAddress
     let dvSource = unsafe hasEarlier ? earlierDV.sums : dv.unsafeBaseAddress
-    unsafe addRows(of: dkSource, columns: headDim, factor: lnOf2, to: dkRows, stride: dkStride)
+    let dkFactor = Element.scalesScores ? scoreScale * lnOf2 : lnOf2
+    unsafe addRows(of: dkSource, columns: headDim, factor: dkFactor, to: dkRows, stride: dkStride)
     unsafe addRows(of: dvSource, columns: valueHeadDim, factor: 1, to: dvRows, stride: dvStride)
   }
 
@@ -204,7 +268,7 @@ struct BackwardTile: ~Copyable {
   ) {
     for key in 0..<keys {
       for column in 0..<columns {
-        let panel = column / Self.width * TileSizes.backwardKeys
+        let panel = column / Self.width * Element.backwardKeys
         let place = (panel + key) * Self.width + column % Self.width
         unsafe target[key * stride + column] += factor * source[place]
       }
@@ -223,12 +287,13 @@ struct BackwardTile: ~Copyable {
     rows: Int, _ source: BackwardRows, shape: AttentionShape, queryScale: Float
   ) {
     self.rows = rows
+    scoreScale = Element.scalesScores ? queryScale : 1
     unsafe pack(
-      source.queries, stride: shape.queryHeads * headDim, columns: headDim, factor: queryScale,
-      to: queries.unsafeBaseAddress)
+      source.queries, stride: shape.queryHeads * headDim, columns: headDim,
+      factor: Element.scalesScores ? 1 : queryScale, to: queries, queryRows)
     unsafe pack(
       source.outputGradient, stride: shape.queryHeads * valueHeadDim, columns: valueHeadDim,
-      factor: 1, to: outputGradients.unsafeBaseAddress)
+      factor: 1, to: outputGradients, outputGradientRows)
     for row in 0..<groups * Self.height {
       // Rows that are not there get weights of 0, like rows that see nothing.
       unsafe lse.unsafeBaseAddress[row] = row < rows ? source.lse[row] : .infinity
@@ -237,32 +302,65 @@ struct BackwardTile: ~Copyable {
     }
   }
 
-  /// Copies rows to `[panels of W columns][rows][W]`, filled up with zeros.
+  /// Copies rows to `[panels of W columns][steps of rows][W]` and, where factors are not shared, to
+  /// `[panels of rowSteps][rows][rowSteps]`, filled up with zeros.
   @unsafe
   private func pack(
     _ source: UnsafePointer<Float>, stride: Int, columns: Int, factor: Float,
-    to target: UnsafeMutablePointer<Float>
+    to panels: borrowing AlignedBuffer<Element>, _ rowPanels: borrowing AlignedBuffer<Element>
   ) {
     let scale = Vector(repeating: factor)
-    for first in Swift.stride(from: 0, to: columns, by: Self.width) {
-      let panel = unsafe target + first * TileSizes.backwardQueries
-      let count = min(Self.width, columns - first)
-      for row in 0..<rows {
-        let from = unsafe source + row * stride + first
-        let to = unsafe panel + row * Self.width
-        if count == Self.width {
-          unsafe (Vector(loading: from, at: 0) * scale).store(to: to, at: 0)
-          unsafe (Vector(loading: from, at: Vector.width) * scale)
-            .store(to: to, at: Vector.width)
+    let (depth, width) = (Element.depth, Vector.width)
+    let maxSteps = Element.steps(of: TileSizes.backwardQueries)
+    for first in Swift.stride(from: 0, to: roundedUp(columns), by: width) {
+      let panel =
+        unsafe panels.unsafeBaseAddress + first / Self.width * Self.width * maxSteps
+        + first % Self.width
+      let count = min(width, columns - first)
+      for step in 0..<groups * Self.height / depth {
+        let row = step * depth
+        let place = unsafe panel + step * Self.width
+        if count == width {
+          let number = unsafe source + row * stride + first
+          let lanes = unsafe Element.lanes(of: number, stride: stride, count: rows - row, scale)
+          unsafe Element.store(lanes, to: place, at: 0)
         } else {
-          for column in 0..<Self.width {
-            unsafe to[column] = column < count ? from[column] * factor : 0
+          for column in 0..<width {
+            unsafe place[column] =
+              column < count && row < rows
+              ? Element.factor(
+                of: source + row * stride + first + column, stride: stride,
+                count: min(depth, rows - row)
+              ) { _ in factor } : .zero
           }
         }
       }
+    }
+    if Self.sharesFactors { return }
+    let wide = depth * width
+    for first in Swift.stride(from: 0, to: columns, by: wide) {
+      let panel =
+        unsafe rowPanels.unsafeBaseAddress + first / depth * TileSizes.backwardQueries
+      for row in 0..<rows {
+        let from = unsafe source + row * stride + first
+        let place = unsafe panel + row * width
+        if first + wide <= columns {
+          unsafe Element.store(
+            (Vector(loading: from, at: 0) * scale, Vector(loading: from, at: width) * scale),
+            to: place)
+          continue
+        }
+        for step in 0..<width {
+          let column = first + step * depth
+          unsafe place[step] =
+            column < columns
+            ? Element.factor(
+              of: from + step * depth, stride: 1, count: min(depth, columns - column)
+            ) { _ in factor } : .zero
+        }
+      }
       for row in rows..<max(rows, groups * Self.height) {
-        let to = unsafe panel + row * Self.width
-        for column in 0..<Self.width { unsafe to[column] = 0 }
+        unsafe (panel + row * width).update(repeating: .zero, count: width)
       }
     }
   }

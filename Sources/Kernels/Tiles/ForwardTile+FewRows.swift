@@ -5,7 +5,7 @@ import Tensors
 ///
 /// Many rows pay for copying a tile of keys to scratch. For a handful the copy is most of the work,
 /// and what counts is how fast memory can be read. The results are the same bits.
-extension ForwardTile {
+extension ForwardTile<Float> {
   /// The most rows for which reading in place is faster.
   private static var mostRows: Int { 4 }
 
@@ -35,8 +35,8 @@ extension ForwardTile {
   }
 
   @unsafe @inline(__always)
-  private mutating func attend<Element: PackedElement>(
-    _ type: Element.Type, _ head: PackedHead, _ first: Int, _ count: Int, _ mask: TileMask?,
+  private mutating func attend<Packed: PackedElement>(
+    _ type: Packed.Type, _ head: PackedHead, _ first: Int, _ count: Int, _ mask: TileMask?,
     _ rule: TileRule?
   ) {
     unsafe computeScores(type, head, first, count)
@@ -51,11 +51,11 @@ extension ForwardTile {
   }
 
   @unsafe
-  private func computeScores<Element: PackedElement>(
-    _ type: Element.Type, _ head: PackedHead, _ first: Int, _ count: Int
+  private func computeScores<Packed: PackedElement>(
+    _ type: Packed.Type, _ head: PackedHead, _ first: Int, _ count: Int
   ) {
     let width = PackedPanel.width
-    let keys = unsafe UnsafePointer(head.keys.assumingMemoryBound(to: Element.self))
+    let keys = unsafe UnsafePointer(head.keys.assumingMemoryBound(to: Packed.self))
     forEachStrip(of: count / width) { panel, panels in
       let source = unsafe keys + (first + panel * width) * headDim
       let scales = unsafe head.keyScales(from: first + panel * width)
@@ -65,7 +65,7 @@ extension ForwardTile {
           row: queries.unsafeBaseAddress + row, stride: TileSizes.registerRows,
           panels: source, count: panels, distance: width * headDim, steps: headDim
         ) { panel, half, _ in
-          unsafe Element.scales(scales, at: panel * width + half * Vector.width)
+          unsafe Packed.scales(scales, at: panel * width + half * Vector.width)
         }
         let target =
           unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride + panel * width
@@ -106,14 +106,14 @@ extension ForwardTile {
   }
 
   @unsafe
-  private func accumulateOutputs<Element: PackedElement>(
-    _ type: Element.Type, _ head: PackedHead, _ first: Int, _ count: Int
+  private func accumulateOutputs<Packed: PackedElement>(
+    _ type: Packed.Type, _ head: PackedHead, _ first: Int, _ count: Int
   ) {
     let width = PackedPanel.width
     let begin = visiblePanels[0].lowerBound * TileSizes.panelWidth
     let steps = max(begin, min(visiblePanels[0].upperBound * TileSizes.panelWidth, count)) - begin
     let values =
-      unsafe UnsafePointer(head.values.assumingMemoryBound(to: Element.self))
+      unsafe UnsafePointer(head.values.assumingMemoryBound(to: Packed.self))
       + (first + begin) * width
     let scales = unsafe head.valueScales(from: first + begin)
     forEachStrip(of: valueHeadDim / width) { panel, panels in
@@ -124,11 +124,11 @@ extension ForwardTile {
           panels: values + panel * width * head.count, count: panels,
           distance: width * head.count, steps: steps
         ) { _, _, key in
-          unsafe Vector(repeating: Element.scale(scales, at: key))
+          unsafe Vector(repeating: Packed.scale(scales, at: key))
         }
         unsafe strip.add(panels) {
           let column = (panel + $0) * width
-          return unsafe outputRow(panel: column / TileSizes.panelWidth, row: row)
+          return unsafe results.outputRow(panel: column / TileSizes.panelWidth, row: row)
             + column % TileSizes.panelWidth
         }
       }

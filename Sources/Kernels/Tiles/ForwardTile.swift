@@ -6,25 +6,22 @@ import Tensors
 /// For each row, `rowMax` is the largest score so far, rounded up to an integer, `rowSum` the sum
 /// of `2^(score − rowMax)`, and `outputs` the same sum weighted by the values. A tile of keys is
 /// taken in three passes: scores, weights, outputs. Scores are in base 2: the softmax scale times
-/// log₂e is folded into the queries when they are packed. After some tiles the state is added to
+/// log₂e is folded into the queries when they are packed, or multiplies scores as they are stored. After some tiles the state is added to
 /// sums outside, which lose nothing however many there are, and the rows start anew.
 ///
 /// Source: Dao 2023, FlashAttention-2, Algorithm 1.
-struct ForwardTile: ~Copyable {
+struct ForwardTile<Element: Factor>: ~Copyable {
   let headDim: Int
   let valueHeadDim: Int
-  let valuePanels: Int
-  /// Rows in use.
-  private(set) var rows = 0
+  /// What has been found out about the rows.
+  private(set) var results: RowResults
+  /// Multiplies scores, with log₂e, if they are not scaled yet.
+  private var scoreScale: Float = 1
 
-  /// `[groups of 6 rows][headDim][6]`, scaled; rows past the last are zero.
-  let queries: AlignedBuffer<Float>
-  /// `[rows][scoreStride]`: scores, then weights.
+  /// `[groups of 6 rows][steps][6]`; rows past the last are zero.
+  let queries: AlignedBuffer<Element>
+  /// `[rows][scoreStride]`: scores, then, as factors at the start of each row, weights.
   let scores: AlignedBuffer<Float>
-  /// `[valuePanels][rows][W]`.
-  private let outputs: AlignedBuffer<Float>
-  let rowMax: AlignedBuffer<Float>
-  let rowSum: AlignedBuffer<Float>
   /// For each group of 6 rows, the panels of keys that any of them sees.
   var visiblePanels: [Range<Int>]
   /// What the pattern adds to one register tile.
@@ -35,18 +32,19 @@ struct ForwardTile: ~Copyable {
   init(shape: AttentionShape) {
     headDim = shape.headDim
     valueHeadDim = shape.valueHeadDim
-    valuePanels = (shape.valueHeadDim + TileSizes.panelWidth - 1) / TileSizes.panelWidth
-    queries = AlignedBuffer(zeros: TileSizes.queries * shape.headDim)
-    scores = AlignedBuffer(zeros: TileSizes.queries * TileSizes.scoreStride)
-    outputs = AlignedBuffer(zeros: valuePanels * TileSizes.queries * TileSizes.panelWidth)
-    rowMax = AlignedBuffer(zeros: TileSizes.queries)
-    rowSum = AlignedBuffer(zeros: TileSizes.queries)
+    results = RowResults(capacity: Element.queries, valueHeadDim: shape.valueHeadDim)
+    queries = AlignedBuffer(
+      repeating: .zero, count: Element.queries * Element.steps(of: shape.headDim))
+    scores = AlignedBuffer(zeros: Element.queries * TileSizes.scoreStride)
     visiblePanels = Array(
-      repeating: 0..<0, count: TileSizes.queries / TileSizes.registerRows)
+      repeating: 0..<0, count: Element.queries / TileSizes.registerRows)
     bias = AlignedBuffer(zeros: TileSizes.registerRows * TileSizes.panelWidth)
   }
 
-  private var groups: Int {
+  /// Rows in use.
+  var rows: Int { results.rows }
+
+  var groups: Int {
     (rows + TileSizes.registerRows - 1) / TileSizes.registerRows
   }
 
@@ -59,34 +57,27 @@ struct ForwardTile: ~Copyable {
   mutating func load(
     queries source: UnsafePointer<Float>, stride: Int, rows: Int, scale: Float
   ) {
-    self.rows = rows
-    let height = TileSizes.registerRows
-    let packed = unsafe queries.unsafeBaseAddress
+    results.rows = rows
+    let (height, depth) = (TileSizes.registerRows, Element.depth)
+    let steps = Element.steps(of: headDim)
+    scoreScale = Element.scalesScores ? scale : 1
+    let queryScale = Element.scalesScores ? 1 : scale
     for row in 0..<groups * height {
-      let column = unsafe packed + row / height * height * headDim + row % height
-      if row < rows {
-        let query = unsafe source + row * stride
-        for d in 0..<headDim { unsafe column[d * height] = query[d] * scale }
-      } else {
-        for d in 0..<headDim { unsafe column[d * height] = 0 }
+      let target =
+        unsafe queries.unsafeBaseAddress + row / height * height * steps + row % height
+      for step in 0..<steps {
+        let first = step * depth
+        unsafe target[step * height] =
+          row < rows
+          ? Element.factor(
+            of: source + row * stride + first, stride: 1, count: min(depth, headDim - first)
+          ) { _ in queryScale } : .zero
       }
     }
   }
 
   /// Starts with rows that have seen nothing.
-  mutating func clearState() {
-    unsafe rowMax.unsafeBaseAddress.update(repeating: -.infinity, count: rows)
-    unsafe rowSum.unsafeBaseAddress.update(repeating: 0, count: rows)
-    for panel in 0..<valuePanels {
-      unsafe outputRow(panel: panel, row: 0)
-        .update(repeating: 0, count: rows * TileSizes.panelWidth)
-    }
-  }
-
-  @unsafe @inline(__always)
-  func outputRow(panel: Int, row: Int) -> UnsafeMutablePointer<Float> {
-    unsafe outputs.unsafeBaseAddress + (panel * TileSizes.queries + row) * TileSizes.panelWidth
-  }
+  mutating func clearState() { results.clear() }
 
   // MARK: One tile of keys
 
@@ -96,7 +87,7 @@ struct ForwardTile: ~Copyable {
   ///   - mask: what the rows see of the tile; nil if everything, with nothing added.
   ///   - rule: what becomes of scores; nil if nothing does.
   @unsafe
-  mutating func attend(to tile: borrowing KeyTile, mask: TileMask?, rule: TileRule?) {
+  mutating func attend(to tile: borrowing KeyTile<Element>, mask: TileMask?, rule: TileRule?) {
     if let mask {
       unsafe computeScores(tile, mask, rule)
     } else {
@@ -108,7 +99,7 @@ struct ForwardTile: ~Copyable {
 
   /// Pass 1, everything visible.
   @unsafe
-  private mutating func computeScores(_ tile: borrowing KeyTile, _ rule: TileRule?) {
+  private mutating func computeScores(_ tile: borrowing KeyTile<Element>, _ rule: TileRule?) {
     let panelCount = tile.panelCount
     for panel in 0..<panelCount {
       for group in 0..<groups { unsafe computeScores(tile, panel: panel, group: group) }
@@ -130,7 +121,7 @@ struct ForwardTile: ~Copyable {
   /// What it hides is hidden last, so that a rule never meets it.
   @unsafe
   private mutating func computeScores(
-    _ tile: borrowing KeyTile, _ mask: TileMask, _ rule: TileRule?
+    _ tile: borrowing KeyTile<Element>, _ mask: TileMask, _ rule: TileRule?
   ) {
     let panels = tile.panelCount
     for group in 0..<groups {
@@ -184,17 +175,18 @@ struct ForwardTile: ~Copyable {
   }
 
   /// The keys of a panel.
-  private func keys(of panel: Int, in tile: borrowing KeyTile) -> Range<Int> {
+  private func keys(of panel: Int, in tile: borrowing KeyTile<Element>) -> Range<Int> {
     panel * TileSizes.panelWidth..<min((panel + 1) * TileSizes.panelWidth, tile.count)
   }
 
   @unsafe @inline(__always)
-  private func computeScores(_ tile: borrowing KeyTile, panel: Int, group: Int) {
-    var product = RegisterTile()
+  private func computeScores(_ tile: borrowing KeyTile<Element>, panel: Int, group: Int) {
+    var product = FactorTile<Element>()
     unsafe product.accumulate(
-      rows: queries.unsafeBaseAddress + group * TileSizes.registerRows * headDim,
+      rows: queries.unsafeBaseAddress + group * TileSizes.registerRows * tile.keySteps,
       rowStride: 1, stepStride: TileSizes.registerRows,
-      panel: tile.keyPanel(panel), steps: headDim)
+      panel: tile.keyPanel(panel), steps: tile.keySteps)
+    if Element.scalesScores { product.multiply(by: scoreScale) }
     unsafe product.store(
       to: scoreTile(panel: panel, group: group), stride: TileSizes.scoreStride)
   }
@@ -203,6 +195,13 @@ struct ForwardTile: ~Copyable {
   func scoreTile(panel: Int, group: Int) -> UnsafeMutablePointer<Float> {
     unsafe scores.unsafeBaseAddress + group * TileSizes.registerRows * TileSizes.scoreStride
       + panel * TileSizes.panelWidth
+  }
+
+  /// The weights of a row, a factor for each ``Factor/depth`` of its keys: where its scores were.
+  @unsafe @inline(__always)
+  func weightRow(_ row: Int) -> UnsafeMutablePointer<Element> {
+    unsafe UnsafeMutableRawPointer(scores.unsafeBaseAddress + row * TileSizes.scoreStride)
+      .assumingMemoryBound(to: Element.self)
   }
 
   @unsafe
@@ -217,7 +216,7 @@ struct ForwardTile: ~Copyable {
 
   /// The last panel of a run is filled up with zero keys, which must not be seen.
   @unsafe
-  private func hideScoresPastEnd(of tile: borrowing KeyTile) {
+  private func hideScoresPastEnd(of tile: borrowing KeyTile<Element>) {
     let end = tile.panelCount * TileSizes.panelWidth
     guard tile.count < end else { return }
     for row in 0..<groups * TileSizes.registerRows {
@@ -255,27 +254,23 @@ struct ForwardTile: ~Copyable {
       unsafe right = right.larger(Vector(loading: scoreRow, at: key + Vector.width))
       key &+= TileSizes.panelWidth
     }
-    let oldMax = unsafe rowMax.unsafeBaseAddress[row]
+    let oldMax = unsafe results.rowMax.unsafeBaseAddress[row]
     // Rounded up, so that all factors between states are powers of two: exact.
     let newMax = max(oldMax, left.larger(right).largestLane.rounded(.up))
     guard newMax > oldMax else { return }
     // 0 where the row had seen nothing.
     let factor = exp2(Vector(repeating: oldMax - newMax))
-    unsafe rowSum.unsafeBaseAddress[row] *= factor[0]
-    for panel in 0..<valuePanels {
-      let output = unsafe outputRow(panel: panel, row: row)
-      unsafe (Vector(loading: output, at: 0) * factor).store(to: output, at: 0)
-      unsafe (Vector(loading: output, at: Vector.width) * factor)
-        .store(to: output, at: Vector.width)
-    }
-    unsafe rowMax.unsafeBaseAddress[row] = newMax
+    unsafe results.rowSum.unsafeBaseAddress[row] *= factor[0]
+    results.rescale(row: row, by: factor)
+    unsafe results.rowMax.unsafeBaseAddress[row] = newMax
   }
 
   /// Turns the scores of a row into weights, and adds them up.
   @unsafe @inline(__always)
   private func computeWeights(_ row: Int, _ keys: Range<Int>) {
     let scoreRow = unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride
-    let rowMax = unsafe rowMax.unsafeBaseAddress[row]
+    let weights = unsafe weightRow(row)
+    let rowMax = unsafe results.rowMax.unsafeBaseAddress[row]
     // A row that has seen nothing keeps −∞ as its maximum; 0 stands in for it here, because
     // (−∞) − (−∞) is NaN while 2^(−∞ − 0) is the 0 that is meant.
     let shift = Vector(repeating: rowMax == -.infinity ? 0 : rowMax)
@@ -285,14 +280,16 @@ struct ForwardTile: ~Copyable {
     while key < keys.upperBound {
       let first = unsafe exp2(Vector(loading: scoreRow, at: key) - shift)
       let second = unsafe exp2(Vector(loading: scoreRow, at: key + Vector.width) - shift)
-      unsafe first.store(to: scoreRow, at: key)
-      unsafe second.store(to: scoreRow, at: key + Vector.width)
+      unsafe Element.store((first, second), to: weights + key / Element.depth)
       // Keys 16 apart are added up together, whatever the width of a vector: the same bits.
       left += first
       if Vector.width < 16 { right += second } else { left += second }
       key &+= TileSizes.panelWidth
     }
-    unsafe rowSum.unsafeBaseAddress[row] += (left + right).laneSum
+    unsafe results.rowSum.unsafeBaseAddress[row] += (left + right).laneSum
+    if Element.roundsWeights {
+      unsafe results.addRoundedWeights(Element.sum(of: weights, in: keys), row: row)
+    }
   }
 
   /// Pass 3: weights times values.
@@ -300,8 +297,8 @@ struct ForwardTile: ~Copyable {
   /// The products of a tile are summed by themselves before they join the output. Added one by one
   /// to a sum that a few large weights dominate, thousands of small ones would be rounded away.
   @unsafe
-  private func accumulateOutputs(_ tile: borrowing KeyTile) {
-    for panel in 0..<valuePanels {
+  private func accumulateOutputs(_ tile: borrowing KeyTile<Element>) {
+    for panel in 0..<results.valuePanels {
       let values = unsafe tile.valuePanel(panel)
       for group in 0..<groups {
         let panels = visiblePanels[group]
@@ -309,12 +306,12 @@ struct ForwardTile: ~Copyable {
         let begin = panels.lowerBound * TileSizes.panelWidth
         let end = min(panels.upperBound * TileSizes.panelWidth, tile.count)
         let row = group * TileSizes.registerRows
-        let output = unsafe outputRow(panel: panel, row: row)
-        var product = RegisterTile()
+        let output = unsafe results.outputRow(panel: panel, row: row)
+        let firstStep = begin / Element.depth
+        var product = FactorTile<Element>()
         unsafe product.accumulate(
-          rows: scores.unsafeBaseAddress + row * TileSizes.scoreStride + begin,
-          rowStride: TileSizes.scoreStride, stepStride: 1,
-          panel: values + begin * TileSizes.panelWidth, steps: end - begin)
+          rows: weightRow(row) + firstStep, rowStride: TileSizes.scoreStride, stepStride: 1,
+          panel: values + firstStep * TileSizes.panelWidth, steps: Element.steps(of: end - begin))
         unsafe product.add(to: output, stride: TileSizes.panelWidth)
       }
     }

@@ -6,9 +6,9 @@
 /// of queries times a panel of keys, rows of weights times a panel of values. Each step loads one
 /// row of a panel, broadcasts one element of each of six rows, and makes twelve multiply–adds.
 ///
-/// Cost: `12 · Vector.width · 2` floating-point operations a step, near the multiply–add peak of a
-/// core where the panel lies in its first-level cache.
-struct RegisterTile {
+/// Cost: `12 · Vector.width · 2` floating-point operations a step, and as many times more as a factor
+/// has numbers, near the peak of a core where the panel lies in its first-level cache.
+struct FactorTile<Element: Factor> {
   private var a0 = Vector(), a1 = Vector()
   private var b0 = Vector(), b1 = Vector()
   private var c0 = Vector(), c1 = Vector()
@@ -33,38 +33,40 @@ struct RegisterTile {
   ///   - panel: `[steps, W]`.
   @unsafe @inline(__always)
   mutating func accumulate(
-    rows: UnsafePointer<Float>, rowStride: Int, stepStride: Int,
-    panel: UnsafePointer<Float>, steps: Int
+    rows: UnsafePointer<Element>, rowStride: Int, stepStride: Int,
+    panel: UnsafePointer<Element>, steps: Int
   ) {
     guard steps > 0 else { return }
+    let before = Element.beginProducts()
     var row = unsafe rows
     var column = unsafe panel
     // A place to end at, not a count, of which the compiler makes one jump a step in any module.
     let end = unsafe panel + steps * Self.width
     repeat {
-      let first = unsafe Vector(loading: column, at: 0)
-      let second = unsafe Vector(loading: column, at: Vector.width)
-      var factor = unsafe Vector(repeating: row[0])
-      a0.addProduct(factor, first)
-      a1.addProduct(factor, second)
-      unsafe factor = Vector(repeating: row[rowStride])
-      b0.addProduct(factor, first)
-      b1.addProduct(factor, second)
-      unsafe factor = Vector(repeating: row[2 * rowStride])
-      c0.addProduct(factor, first)
-      c1.addProduct(factor, second)
-      unsafe factor = Vector(repeating: row[3 * rowStride])
-      d0.addProduct(factor, first)
-      d1.addProduct(factor, second)
-      unsafe factor = Vector(repeating: row[4 * rowStride])
-      e0.addProduct(factor, first)
-      e1.addProduct(factor, second)
-      unsafe factor = Vector(repeating: row[5 * rowStride])
-      f0.addProduct(factor, first)
-      f1.addProduct(factor, second)
+      let first = unsafe Element.load(column, at: 0)
+      let second = unsafe Element.load(column, at: Vector.width)
+      var factor = unsafe Element.lanes(repeating: row[0])
+      Element.addProducts(of: factor, first, to: &a0)
+      Element.addProducts(of: factor, second, to: &a1)
+      unsafe factor = Element.lanes(repeating: row[rowStride])
+      Element.addProducts(of: factor, first, to: &b0)
+      Element.addProducts(of: factor, second, to: &b1)
+      unsafe factor = Element.lanes(repeating: row[2 * rowStride])
+      Element.addProducts(of: factor, first, to: &c0)
+      Element.addProducts(of: factor, second, to: &c1)
+      unsafe factor = Element.lanes(repeating: row[3 * rowStride])
+      Element.addProducts(of: factor, first, to: &d0)
+      Element.addProducts(of: factor, second, to: &d1)
+      unsafe factor = Element.lanes(repeating: row[4 * rowStride])
+      Element.addProducts(of: factor, first, to: &e0)
+      Element.addProducts(of: factor, second, to: &e1)
+      unsafe factor = Element.lanes(repeating: row[5 * rowStride])
+      Element.addProducts(of: factor, first, to: &f0)
+      Element.addProducts(of: factor, second, to: &f1)
       unsafe row += stepStride
       unsafe column += Self.width
     } while unsafe column != end
+    Element.endProducts(before)
   }
 
   /// Stores the tile with its rows `stride` floats apart.
@@ -84,6 +86,23 @@ struct RegisterTile {
     unsafe f1.store(to: rows, at: 5 * stride + Vector.width)
   }
 
+  /// Multiplies the tile.
+  @inline(__always)
+  mutating func multiply(by factor: Float) {
+    a0 *= factor
+    a1 *= factor
+    b0 *= factor
+    b1 *= factor
+    c0 *= factor
+    c1 *= factor
+    d0 *= factor
+    d1 *= factor
+    e0 *= factor
+    e1 *= factor
+    f0 *= factor
+    f1 *= factor
+  }
+
   /// Adds the tile to memory with its rows `stride` floats apart.
   @unsafe @inline(__always)
   func add(to rows: UnsafeMutablePointer<Float>, stride: Int) {
@@ -101,3 +120,6 @@ struct RegisterTile {
     unsafe f1.add(to: rows, at: 5 * stride + Vector.width)
   }
 }
+
+/// The tile of products of `Float`.
+typealias RegisterTile = FactorTile<Float>

@@ -13,7 +13,7 @@ enum TileSizes {
   @inline(__always) static var registerRows: Int { RegisterTile.height }
   /// Columns of a register tile, keys of a K panel, columns of a V panel.
   @inline(__always) static var panelWidth: Int { RegisterTile.width }
-  /// Query rows of a tile; a multiple of ``registerRows``.
+  /// Query rows of a tile, in F32; a multiple of ``registerRows``.
   @inline(__always) static var queries: Int { 144 }
   /// Keys of a tile; a multiple of ``panelWidth``.
   @inline(__always) static var keys: Int { 192 }
@@ -22,10 +22,9 @@ enum TileSizes {
 
   /// Query rows of a tile of the backward pass; a multiple of ``registerRows``.
   @inline(__always) static var backwardQueries: Int { 96 }
-  /// Keys of a tile of the backward pass; a multiple of ``registerRows`` and ``panelWidth``.
+  /// Keys of a tile of the backward pass, in F32; a multiple of ``registerRows`` and
+  /// ``panelWidth``.
   @inline(__always) static var backwardKeys: Int { 96 }
-  /// Floats between rows of its weights.
-  @inline(__always) static var backwardStride: Int { backwardKeys + 16 }
 
   /// Keys whose results are summed plainly before they are added to a row's state with what
   /// rounding takes; a multiple of ``keys``.
@@ -38,4 +37,16 @@ enum TileSizes {
   /// Tiles of keys that are so few that what they contribute is added to a query's gradients at
   /// once.
   @inline(__always) static var fewBackwardTiles: Int { 4 }
+}
+
+extension Factor {
+  /// Query rows of a tile: twice as many where a product takes half the time, since keys come from
+  /// far away once for each tile.
+  @inline(__always) static var queries: Int { TileSizes.queries * depth }
+  /// Keys of a tile of the backward pass: as many as take the same room, whatever a factor is.
+  ///
+  /// Queries are packed once for each tile.
+  @inline(__always) static var backwardKeys: Int { TileSizes.backwardKeys * depth }
+  /// Floats, or factors, between rows of its weights.
+  @inline(__always) static var backwardStride: Int { backwardKeys + 16 }
 }

@@ -13,7 +13,7 @@ import Tensors
 ///
 /// It holds plain addresses: whoever creates it keeps the tensors alive until it has run.
 @safe
-struct BackwardPass: ThreadedPass, @unchecked Sendable {
+struct BackwardPass<Element: Factor>: @unchecked Sendable {
   /// A tile of keys of one head.
   private struct Unit {
     let batch: Int
@@ -65,7 +65,7 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
     self.queryTiles = queryTiles
     var tileCount = 0
     firstTiles = work.keyRuns.map { run in
-      defer { tileCount += (run.count + TileSizes.backwardKeys - 1) / TileSizes.backwardKeys }
+      defer { tileCount += (run.count + Element.backwardKeys - 1) / Element.backwardKeys }
       return tileCount
     }
     turnCount = work.part.count(of: tileCount)
@@ -86,25 +86,26 @@ struct BackwardPass: ThreadedPass, @unchecked Sendable {
     }
     return Unit(
       batch: head / work.shape.kvHeads, kvHead: head % work.shape.kvHeads, run: run,
-      firstKey: (tile - firstTiles[run]) * TileSizes.backwardKeys, turn: turn)
+      firstKey: (tile - firstTiles[run]) * Element.backwardKeys, turn: turn)
   }
 
   /// Takes units until there are none.
   func run(_ units: ThreadTeam.Units, poll: (_ scores: Int) -> Void) {
-    var keyTile = KeyTile(shape: work.shape)
-    var tile = BackwardTile(shape: work.shape)
+    var keyTile = KeyTile<Element>(shape: work.shape)
+    var tile = BackwardTile<Element>(shape: work.shape)
     while let index = units.next() {
       run(unit(index), keyTile: &keyTile, tile: &tile, poll: poll)
     }
   }
 
   private func run(
-    _ unit: Unit, keyTile: inout KeyTile, tile: inout BackwardTile, poll: (_ scores: Int) -> Void
+    _ unit: Unit, keyTile: inout KeyTile<Element>, tile: inout BackwardTile<Element>,
+    poll: (_ scores: Int) -> Void
   ) {
     let shape = work.shape
     let run = work.keyRuns[unit.run]
     let keys = run.slice(
-      unit.firstKey..<min(unit.firstKey + TileSizes.backwardKeys, run.count))
+      unit.firstKey..<min(unit.firstKey + Element.backwardKeys, run.count))
     let packed = unsafe work.packedHead(
       run: unit.run, batch: unit.batch, kvHead: unit.kvHead)
     var isLoaded = false

@@ -15,8 +15,9 @@ extension BackwardWork {
   ///   - head: of this shape.
   ///   - firstToken: the first query, as a local index in the shard.
   ///   - coverage: of the queries and keys, not `none`.
-  func attend(
-    _ tile: inout BackwardTile, keys: PositionRange, queries: PositionRange, batch: Int,
+  @inline(__always)
+  func attend<Element: Factor>(
+    _ tile: inout BackwardTile<Element>, keys: PositionRange, queries: PositionRange, batch: Int,
     head: Int, firstToken: Int, coverage: Coverage
   ) {
     unsafe tile.load(

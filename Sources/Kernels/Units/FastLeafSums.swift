@@ -7,7 +7,7 @@ enum FastLeafSums: LeafSums {
   static var leaf: Int { TileSizes.fastLeaf }
 
   static func add(
-    _ tile: borrowing ForwardTile, to results: ResultRows, row: Int, outputRow: Int
+    _ tile: borrowing RowResults, to results: ResultRows, row: Int, outputRow: Int
   ) {
     guard let outputRemainders = unsafe results.outputRemainders,
       let rowSumRemainders = unsafe results.rowSumRemainders

@@ -6,7 +6,7 @@ import Tensors
 ///
 /// A unit is a tile of queries of one head. It goes through the block's keys leaf by leaf, and adds
 /// what each does to its rows to their partial results; no two units share a row.
-struct ForwardPass: ThreadedPass {
+struct ForwardPass<Element: Factor>: Sendable {
   /// A tile of queries of one head.
   private struct Unit {
     let batch: Int
@@ -43,8 +43,8 @@ struct ForwardPass: ThreadedPass {
     var tiles: [(firstToken: Int, positions: PositionRange)] = []
     var runStart = 0
     for run in queryRuns {
-      for first in stride(from: 0, to: run.count, by: TileSizes.queries) {
-        let positions = run.slice(first..<min(first + TileSizes.queries, run.count))
+      for first in stride(from: 0, to: run.count, by: Element.queries) {
+        let positions = run.slice(first..<min(first + Element.queries, run.count))
         if pattern.reaches(keys: keyRuns, queries: [positions]) {
           tiles.append((runStart + first, positions))
         }
@@ -67,15 +67,15 @@ struct ForwardPass: ThreadedPass {
 
   /// Takes units until there are none.
   func run(_ units: ThreadTeam.Units, poll: (_ scores: Int) -> Void) {
-    var tile = ForwardTile(shape: work.shape)
-    var keyTile = KeyTile(shape: work.shape)
+    var tile = ForwardTile<Element>(shape: work.shape)
+    var keyTile = KeyTile<Element>(shape: work.shape)
     while let index = units.next() {
       run(self.units[index], tile: &tile, keyTile: &keyTile, poll: poll)
     }
   }
 
   private func run(
-    _ unit: Unit, tile: inout ForwardTile, keyTile: inout KeyTile,
+    _ unit: Unit, tile: inout ForwardTile<Element>, keyTile: inout KeyTile<Element>,
     poll: (_ scores: Int) -> Void
   ) {
     let (shape, pattern) = (work.shape, work.pattern)
@@ -105,17 +105,18 @@ struct ForwardPass: ThreadedPass {
           TileRule(rule: $0, batch: unit.batch, head: head, keys: keys, queries: unit.positions)
         }
         let first = leaf.firstInRun + range.lowerBound
-        if tile.readsInPlace(count: keys.count) {
-          unsafe tile.attend(to: packed, first: first, count: keys.count, mask: mask, rule: rule)
-        } else {
+        let isDone = unsafe Element.readInPlace(
+          packed, first: first, count: keys.count, mask: mask, rule: rule, by: &tile)
+        if !isDone {
           unsafe keyTile.load(packed, first: first, count: keys.count)
           unsafe tile.attend(to: keyTile, mask: mask, rule: rule)
         }
         poll(rows * keys.count)
       }
       guard isSeen else { continue }
+      if Element.roundsWeights { tile.results.settleRoundedWeights() }
       unsafe sums.add(
-        tile, to: work.results, row: firstState, outputRow: firstQuery)
+        tile.results, to: work.results, row: firstState, outputRow: firstQuery)
     }
   }
 }

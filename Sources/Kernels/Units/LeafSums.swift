@@ -13,7 +13,7 @@ protocol LeafSums: Sendable {
   ///   - row: the tile's first row, `[batch, queryHeads, tokens]`.
   ///   - outputRow: the same, `[batch, tokens, queryHeads]`.
   static func add(
-    _ tile: borrowing ForwardTile, to results: ResultRows, row: Int, outputRow: Int)
+    _ tile: borrowing RowResults, to results: ResultRows, row: Int, outputRow: Int)
 }
 
 extension Accumulation {

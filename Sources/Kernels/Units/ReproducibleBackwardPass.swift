@@ -11,7 +11,7 @@ import Tensors
 ///
 /// It holds plain addresses: whoever creates it keeps the tensors alive until it has run.
 @safe
-struct ReproducibleBackwardPass: ThreadedPass, @unchecked Sendable {
+struct ReproducibleBackwardPass<Element: Factor>: @unchecked Sendable {
   private struct Unit {
     let batch: Int
     let head: Int
@@ -64,8 +64,8 @@ struct ReproducibleBackwardPass: ThreadedPass, @unchecked Sendable {
 
   /// Takes units until there are none.
   func run(_ units: ThreadTeam.Units, poll: (_ scores: Int) -> Void) {
-    var keyTile = KeyTile(shape: work.shape)
-    var tile = BackwardTile(shape: work.shape)
+    var keyTile = KeyTile<Element>(shape: work.shape)
+    var tile = BackwardTile<Element>(shape: work.shape)
     let dq = AlignedBuffer<Float>(zeros: Accumulation.leaf * roundedUp(work.shape.headDim))
     while let index = units.next() {
       run(self.units[index], keyTile: &keyTile, tile: &tile, dq: dq, poll: poll)
@@ -74,7 +74,7 @@ struct ReproducibleBackwardPass: ThreadedPass, @unchecked Sendable {
 
   /// - Parameter dq: the gradients of the queries, `[leaf, columns of whole panels]`.
   private func run(
-    _ unit: Unit, keyTile: inout KeyTile, tile: inout BackwardTile,
+    _ unit: Unit, keyTile: inout KeyTile<Element>, tile: inout BackwardTile<Element>,
     dq: borrowing AlignedBuffer<Float>, poll: (_ scores: Int) -> Void
   ) {
     let shape = work.shape
@@ -84,7 +84,7 @@ struct ReproducibleBackwardPass: ThreadedPass, @unchecked Sendable {
     let columns = roundedUp(shape.headDim)
     unsafe dq.unsafeBaseAddress.update(
       repeating: 0, count: queryLeaf.positions.count * columns)
-    for keyRange in keyLeaf.tiles(of: TileSizes.backwardKeys) {
+    for keyRange in keyLeaf.tiles(of: Element.backwardKeys) {
       let keys = keyLeaf.positions.slice(keyRange)
       var isLoaded = false
       for queryRange in queryLeaf.tiles(of: TileSizes.backwardQueries) {

@@ -6,7 +6,7 @@ enum ReproducibleLeafSums: LeafSums {
   static var leaf: Int { Accumulation.leaf }
 
   static func add(
-    _ tile: borrowing ForwardTile, to results: ResultRows, row: Int, outputRow: Int
+    _ tile: borrowing RowResults, to results: ResultRows, row: Int, outputRow: Int
   ) {
     let (outputs, rowSums) = unsafe (results.outputIntegers, results.rowSumIntegers)
     for index in 0..<tile.rows {
@@ -18,7 +18,7 @@ enum ReproducibleLeafSums: LeafSums {
         exponent: exponent, to: row + index)
       unsafe outputs.add(
         tile.outputRow(panel: 0, row: index), panelWidth: TileSizes.panelWidth,
-        panelStride: TileSizes.queries * TileSizes.panelWidth, exponent: exponent,
+        panelStride: tile.capacity * TileSizes.panelWidth, exponent: exponent,
         to: row + index)
     }
   }

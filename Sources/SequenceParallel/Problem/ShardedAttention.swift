@@ -23,6 +23,8 @@ public struct ShardedAttention: ShardedProblem {
   public let wire: WireType
   /// How results are added up; reproducibly only where shards are cut at its granularity.
   public let accumulation: Accumulation
+  /// What products are computed of.
+  public let arithmetic: Arithmetic
 
   /// Describes the problem; all ranks must give the same values.
   ///
@@ -33,10 +35,12 @@ public struct ShardedAttention: ShardedProblem {
   ///     and gradients are `Float` always.
   ///   - accumulation: `.reproducible` gives the same bits for every number of ranks, layout,
   ///     transport and thread count; both shardings then need its granularity.
+  ///   - arithmetic: what products are computed of. With bf16 nothing is lost on a wire of bf16
+  ///     that is not lost in the arithmetic.
   public init(
     shape: AttentionShape, queries: Sharding, keys: Sharding, pattern: any AttentionPattern,
     scoreRule: (any ScoreRule)? = nil, scale: Double? = nil, wire: WireType = .f32,
-    accumulation: Accumulation = .fast
+    accumulation: Accumulation = .fast, arithmetic: Arithmetic = .f32
   ) {
     precondition(queries.ranks == keys.ranks, "queries and keys are sharded among the same ranks")
     precondition(
@@ -50,5 +54,6 @@ public struct ShardedAttention: ShardedProblem {
     self.scale = scale ?? 1 / Double(shape.headDim).squareRoot()
     self.wire = wire
     self.accumulation = accumulation
+    self.arithmetic = arithmetic
   }
 }

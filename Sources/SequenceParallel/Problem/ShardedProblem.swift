@@ -21,11 +21,16 @@ public protocol ShardedProblem: Sendable {
   var wire: WireType { get }
   /// How results are added up.
   var accumulation: Accumulation { get }
+  /// What products are computed of.
+  var arithmetic: Arithmetic { get }
 }
 
 extension ShardedProblem {
   /// Scores stay as they are.
   public var scoreRule: (any ScoreRule)? { nil }
+
+  /// `Float`.
+  public var arithmetic: Arithmetic { .f32 }
 
   /// How many ranks share the work.
   public var ranks: Int { queries.ranks }

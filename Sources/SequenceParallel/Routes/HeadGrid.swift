@@ -77,7 +77,7 @@ extension ShardedAttention {
     return ShardedAttention(
       shape: shape, queries: queries.grouped(by: grid.columns),
       keys: keys.grouped(by: grid.columns), pattern: pattern, scoreRule: scoreRule,
-      scale: scale, wire: wire, accumulation: accumulation)
+      scale: scale, wire: wire, accumulation: accumulation, arithmetic: arithmetic)
   }
 
   /// The (query, key) pairs that a rank computes, over all its heads and sequences.

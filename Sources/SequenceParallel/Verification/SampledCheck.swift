@@ -72,7 +72,7 @@ public struct SampledCheck: Sendable {
   ///   - k: the source of the keys.
   ///   - v: the source of the values.
   ///   - world: the communicator of the ranks.
-  /// - Complexity: O(rows · keyTokens / P) in `Double`, and rows · queryHeads · (valueHeadDim + 2)
+  /// - Complexity: O(rows · keyTokens / P) in `Double`, and rows · queryHeads · (valueHeadDim + 3)
   ///   numbers from each rank to all.
   public func run(
     _ output: borrowing AttentionOutput, q: some TokenRows, k: some TokenRows, v: some TokenRows,
@@ -81,18 +81,20 @@ public struct SampledCheck: Sendable {
     let (q, k) = (positions?.queries(q) ?? q, positions?.keys(k) ?? k)
     var (o, lse) = (RelativeError(), RelativeError())
     var (wireO, wireLSE) = (RelativeError(), RelativeError())
-    var largestScore = 0.0
+    let rounding = attention.inputRounding
+    var (largestScore, largestValue) = (0.0, 0.0)
     for batch in 0..<attention.shape.batch {
       let positions = samples.positions(batch: batch)
       if positions.isEmpty { continue }
       let queries = try attention.queries.share(q, batch: batch, positions: positions, on: world)
-      func rows(_ wire: WireType) throws -> (results: [ReferenceRow.Result], largestScore: Double) {
+      func rows(_ rounding: InputRounding) throws -> ExactRows {
         try exactRows(
-          queries, batch: batch, positions: positions, k: k, v: v, wire: wire, on: world)
+          queries, batch: batch, positions: positions, k: k, v: v, rounding, on: world)
       }
-      let exact = try rows(.f32)
-      let travelled = try attention.wire == .f32 ? exact : rows(attention.wire)
+      let exact = try rows(.none)
+      let travelled = try rounding.isExact ? exact : rows(rounding)
       largestScore = max(largestScore, exact.largestScore)
+      largestValue = max(largestValue, exact.largestValue)
       for (row, position) in positions.enumerated() {
         let owner = attention.queries.owner(of: position)
         for head in 0..<attention.shape.queryHeads {
@@ -118,37 +120,65 @@ public struct SampledCheck: Sendable {
       }
     }
     // The kernels are to compute on what has travelled as exactly as `Float` allows; what rounding
-    // on the wire does to the exact result, the oracle says.
+    // on the wire, and of inputs for the arithmetic, does to the exact result, the oracle says.
     let ofWire = max(wireO.value, wireLSE.absolute)
+    // Weights that are rounded give a mean of the values that is off by at most as much of the
+    // largest of them.
+    let ofWeights = o.relative(rounding.factorError * largestValue)
     return Finding(
       rows: samples.count, maxError: try world.allReduce(max(o.value, lse.absolute), with: .max),
-      tolerance: 1e-5 + 4 * 0x1p-24 * largestScore + ofWire, wireTolerance: ofWire)
+      tolerance: 1e-5 + 4 * 0x1p-24 * largestScore + ofWire + ofWeights, wireTolerance: ofWire)
   }
 
-  /// Sampled rows over all keys, `[positions][queryHeads]`, and their largest magnitude of a score,
-  /// with keys and values rounded as `wire` does.
+  /// Sampled rows over all keys.
+  struct ExactRows {
+    /// `[positions][queryHeads]`.
+    let results: [ReferenceRow.Result]
+    /// The largest magnitude of a score.
+    let largestScore: Double
+    /// The largest magnitude of a value that is seen.
+    let largestValue: Double
+  }
+
+  /// Computes sampled rows over all keys, of inputs that are rounded.
   ///
   /// Called by all ranks together; the same on all.
   func exactRows(
     _ queries: [[Double]], batch: Int, positions: [Int], k: some TokenRows, v: some TokenRows,
-    wire: WireType, on world: borrowing Communicator
-  ) throws -> (results: [ReferenceRow.Result], largestScore: Double) {
+    _ rounding: InputRounding, on world: borrowing Communicator
+  ) throws -> ExactRows {
     let parts = try world.allGather(
       world.agree {
         try ownPart(
-          queries, batch: batch, positions: positions, k: k, v: v, wire: wire, rank: world.rank)
+          queries.map(rounding.rows), batch: batch, positions: positions, k: k, v: v, rounding,
+          rank: world.rank)
       })
     let rows = (0..<positions.count * attention.shape.queryHeads).map { combined(parts, row: $0) }
-    return (rows.map(\.row), rows.map(\.largestScore).max() ?? 0)
+    func largest(_ number: Int) -> Double {
+      parts.flatMap { part in
+        stride(from: number, to: part.count, by: partLength).map { part[$0] }
+      }.max() ?? 0
+    }
+    return ExactRows(
+      results: rows, largestScore: largest(partLength - 2), largestValue: largest(partLength - 1))
   }
 
-  /// Numbers that describe a part of a row: output, log-sum-exp, largest magnitude of a score.
-  private var partLength: Int { attention.shape.valueHeadDim + 2 }
+  /// Numbers that describe a part of a row: output, log-sum-exp, largest magnitude of a score and of
+  /// a value.
+  private var partLength: Int { attention.shape.valueHeadDim + 3 }
+
+  /// Rows over a piece of keys, `[positions][queryHeads]`.
+  private struct PieceRows: Sendable {
+    let results: [ReferenceRow.Result]
+    /// Largest magnitudes.
+    let largestScores: [Double]
+    let largestValues: [Double]
+  }
 
   /// The sampled rows over this rank's keys, `[positions][queryHeads][partLength]`.
   private func ownPart(
     _ queries: [[Double]], batch: Int, positions: [Int], k: some TokenRows, v: some TokenRows,
-    wire: WireType, rank: Int
+    _ rounding: InputRounding, rank: Int
   ) throws -> [Double] {
     let (shape, scale) = (attention.shape, attention.scale)
     let pieces = attention.keys.pieces(of: rank, rowLength: max(k.rowLength, v.rowLength))
@@ -158,9 +188,10 @@ public struct SampledCheck: Sendable {
       let tokens = pieces[piece].tokens
       var results: [ReferenceRow.Result] = []
       var largestScores = [Double](repeating: 0, count: rowCount)
-      let keys = wire.rounded(
+      var largestValues = largestScores
+      let keys = rounding.keys(
         try k.rows(batch: batch, tokens: tokens), columns: shape.headDim)
-      let values = wire.rounded(
+      let values = rounding.keys(
         try v.rows(batch: batch, tokens: tokens), columns: shape.valueHeadDim)
       for (row, position) in positions.enumerated() {
         for head in 0..<shape.queryHeads {
@@ -177,32 +208,35 @@ public struct SampledCheck: Sendable {
               + (scoreRule?.score(
                 plain, batch: batch, query: position, key: key, head: head) ?? plain)
             largestScores[index] = max(largestScores[index], abs(score))
-            reference.add(score: score, value: values.vector(kvRow, count: shape.valueHeadDim))
+            let value = values.vector(kvRow, count: shape.valueHeadDim)
+            largestValues[index] = value.reduce(largestValues[index]) { max($0, abs($1)) }
+            reference.add(score: score, value: value)
           }
           results.append(reference.result)
         }
       }
-      return (results: results, largestScores: largestScores)
+      return PieceRows(
+        results: results, largestScores: largestScores, largestValues: largestValues)
+    }
+    func largest(_ numbers: KeyPath<PieceRows, [Double]>, _ row: Int) -> Double {
+      parts.map { $0[keyPath: numbers][row] }.max() ?? 0
     }
     return (0..<rowCount).flatMap { row in
       let whole = ReferenceRow.combine(
         parts.map { $0.results[row] } + [ReferenceRow(valueHeadDim: shape.valueHeadDim).result])
-      let largestScore = parts.map { $0.largestScores[row] }.max() ?? 0
-      return whole.output + [whole.logSumExp, largestScore]
+      return whole.output
+        + [whole.logSumExp, largest(\.largestScores, row), largest(\.largestValues, row)]
     }
   }
 
-  /// One row over all keys, and the largest magnitude of its scores.
-  private func combined(
-    _ parts: [[Double]], row: Int
-  ) -> (row: ReferenceRow.Result, largestScore: Double) {
+  /// One row over all keys.
+  private func combined(_ parts: [[Double]], row: Int) -> ReferenceRow.Result {
     let columns = attention.shape.valueHeadDim
     let start = row * partLength
-    let whole = ReferenceRow.combine(
+    return ReferenceRow.combine(
       parts.map {
         ReferenceRow.Result(
           output: Array($0[start..<start + columns]), logSumExp: $0[start + columns])
       })
-    return (whole, parts.map { $0[start + columns + 1] }.max() ?? 0)
   }
 }

@@ -8,7 +8,8 @@ import Tensors
 /// `Δ_i = do_i·o_i`, `dv_j = Σ_i p_ij do_i`, and of `ds_ij = scale · p_ij (do_i·v_j − Δ_i) f′_ij`,
 /// `dq_i = Σ_j ds_ij k_j` and `dk_j = Σ_i ds_ij q_i`.
 extension SampledGradientCheck {
-  /// The gradients of sampled queries over this rank's keys, `[positions][queryHeads][headDim]`.
+  /// The gradients of sampled queries over this rank's keys, `[positions][queryHeads][headDim]`, and
+  /// the sums of the magnitudes of what they are the sums of.
   ///
   /// - Parameters:
   ///   - queries: `[positions][queryHeads · headDim]`.
@@ -17,16 +18,18 @@ extension SampledGradientCheck {
   func ownPartOfQueryGradients(
     _ queries: [[Double]], _ rowGradients: [[Double]], _ rows: [ReferenceRow.Result], batch: Int,
     positions: [Int], k: some TokenRows, v: some TokenRows, rank: Int
-  ) throws -> [Double] {
+  ) throws -> (dq: [Double], sizes: [Double]) {
     let (shape, scale) = (attention.shape, attention.scale)
+    let rounding = attention.inputRounding
     let pieces = attention.keys.pieces(of: rank, rowLength: max(k.rowLength, v.rowLength))
     // Each piece of keys is read and gone through by one thread.
     let parts = try team.map(pieces.count) { piece in
       let tokens = pieces[piece].tokens
       var dq = [Double](repeating: 0, count: rows.count * shape.headDim)
-      let keys = attention.wire.rounded(
+      var sizes = dq
+      let keys = rounding.keys(
         try k.rows(batch: batch, tokens: tokens), columns: shape.headDim)
-      let values = attention.wire.rounded(
+      let values = rounding.keys(
         try v.rows(batch: batch, tokens: tokens), columns: shape.valueHeadDim)
       for (index, row) in rows.enumerated() {
         let (sample, head) = index.quotientAndRemainder(dividingBy: shape.queryHeads)
@@ -44,13 +47,30 @@ extension SampledGradientCheck {
           let weight = exp(score + added - row.logSumExp)
           let scoreGradient = scale * slope * weight * (dot(rowGradient, value) - delta)
           dq.add(scoreGradient, times: key, to: index)
+          if rounding.factorError == 0 { continue }
+          let size = productSize(rowGradient, value) + productSize(rowGradient, row.output[...])
+          sizes.add(
+            scale * abs(slope) * weight * size, times: key.magnitudes, to: index)
         }
       }
-      return dq
+      return (dq: dq, sizes: sizes)
     }
     var dq = [Double](repeating: 0, count: rows.count * shape.headDim)
-    for part in parts { dq.add(1, times: part[...], to: 0) }
-    return dq
+    var sizes = dq
+    for part in parts {
+      dq.add(1, times: part.dq[...], to: 0)
+      sizes.add(1, times: part.sizes[...], to: 0)
+    }
+    return (dq, sizes)
+  }
+
+  /// What is found out about sampled keys.
+  struct KeyGradients {
+    var dk: [Double]
+    var dv: [Double]
+    /// The sums of the magnitudes of what they are the sums of.
+    var sizes: (dk: [Double], dv: [Double])
+    let largestScore: Double
   }
 
   /// The gradients of sampled keys and values over this rank's queries,
@@ -69,17 +89,20 @@ extension SampledGradientCheck {
     _ keys: [[Double]], _ values: [[Double]], batch: Int, positions: [Int],
     _ output: borrowing AttentionOutput, q: some TokenRows, outputGradient: some TokenRows,
     rank: Int
-  ) throws -> (dk: [Double], dv: [Double], largestScore: Double) {
+  ) throws -> KeyGradients {
     let (shape, scale) = (attention.shape, attention.scale)
+    let rounding = attention.inputRounding
     let ownTokens = attention.queries.tokenCount(of: rank)
     var dk = [Double](repeating: 0, count: positions.count * shape.kvHeads * shape.headDim)
     var dv = [Double](repeating: 0, count: positions.count * shape.kvHeads * shape.valueHeadDim)
+    var sizes = (dk: dk, dv: dv)
     var largestScore = 0.0
     let pieces = attention.queries.pieces(
       of: rank, rowLength: max(q.rowLength, outputGradient.rowLength))
     for (tokens, localIndex) in pieces {
-      let queries = try q.rows(batch: batch, tokens: tokens).map(Double.init)
-      let rowGradients = try outputGradient.rows(batch: batch, tokens: tokens).map(Double.init)
+      let queries = rounding.rows(try q.rows(batch: batch, tokens: tokens).map(Double.init))
+      let rowGradients = rounding.rows(
+        try outputGradient.rows(batch: batch, tokens: tokens).map(Double.init))
       let rowStatistics = statistics(
         of: output, rowGradients, batch: batch, tokens: localIndex..<localIndex + tokens.count,
         of: ownTokens)
@@ -107,6 +130,11 @@ extension SampledGradientCheck {
               scale * slope * weight * (dot(rowGradient, value) - rowStatistics[row].delta)
             part.dk.add(scoreGradient, times: query, to: sample)
             part.dv.add(weight, times: rowGradient, to: sample)
+            if rounding.factorError == 0 { continue }
+            let size = productSize(rowGradient, value) + rowStatistics[row].deltaSize
+            part.dkSizes.add(
+              scale * abs(slope) * weight * size, times: query.magnitudes, to: sample)
+            part.dvSizes.add(weight, times: rowGradient.magnitudes, to: sample)
           }
         }
         return part
@@ -118,10 +146,12 @@ extension SampledGradientCheck {
           let index = sample * shape.kvHeads + kvHead
           dk.add(1, times: part.dk.vector(sample, count: shape.headDim), to: index)
           dv.add(1, times: part.dv.vector(sample, count: shape.valueHeadDim), to: index)
+          sizes.dk.add(1, times: part.dkSizes.vector(sample, count: shape.headDim), to: index)
+          sizes.dv.add(1, times: part.dvSizes.vector(sample, count: shape.valueHeadDim), to: index)
         }
       }
     }
-    return (dk, dv, largestScore)
+    return KeyGradients(dk: dk, dv: dv, sizes: sizes, largestScore: largestScore)
   }
 
   /// What some queries of one head do to the sampled keys.
@@ -130,13 +160,25 @@ extension SampledGradientCheck {
     var dk: [Double]
     /// `[positions][valueHeadDim]`.
     var dv: [Double]
+    /// The sums of the magnitudes of what they are the sums of.
+    var dkSizes: [Double]
+    var dvSizes: [Double]
     var largestScore = 0.0
+
+    init(dk: [Double], dv: [Double]) {
+      self.dk = dk
+      self.dv = dv
+      dkSizes = dk
+      dvSizes = dv
+    }
   }
 
   /// The log-sum-exp and `Δ` of a row of the result.
   private struct RowStatistics: Sendable {
     let lse: Double
     let delta: Double
+    /// The sum of the magnitudes of what `Δ` is the sum of.
+    let deltaSize: Double
   }
 
   /// Of some of a rank's tokens, `[tokens][queryHeads]`.
@@ -154,12 +196,14 @@ extension SampledGradientCheck {
     for (index, token) in tokens.enumerated() {
       for head in 0..<heads {
         let first = ((batch * ownTokens + token) * heads + head) * width
-        var delta = 0.0
+        var (delta, deltaSize) = (0.0, 0.0)
         for (d, gradient) in rowGradients.vector(index * heads + head, count: width).enumerated() {
-          delta += gradient * Double(output.o.span[first + d])
+          let term = gradient * Double(output.o.span[first + d])
+          delta += term
+          deltaSize += abs(term)
         }
         let lse = Double(output.lse.span[(batch * heads + head) * ownTokens + token])
-        rows.append(RowStatistics(lse: lse, delta: delta))
+        rows.append(RowStatistics(lse: lse, delta: delta, deltaSize: deltaSize))
       }
     }
     return rows
@@ -175,4 +219,13 @@ extension SampledGradientCheck {
       scoreRule.slope(s, batch: batch, query: query, key: key, head: head)
     )
   }
+}
+
+/// The sum of the magnitudes of the products of a dot product.
+private func productSize(_ a: ArraySlice<Double>, _ b: ArraySlice<Double>) -> Double {
+  zip(a, b).reduce(0) { $0 + abs($1.0 * $1.1) }
+}
+
+extension ArraySlice<Double> {
+  fileprivate var magnitudes: ArraySlice<Double> { map(abs)[...] }
 }

@@ -10,9 +10,9 @@ import Tensors
 /// the log-sum-exp of the row worked out anew. The gradients of a sampled key and its value are
 /// summed over the queries that each rank owns, with the output and the log-sum-exp of the result,
 /// which ``SampledCheck`` vouches for: worked out anew they would cost the whole problem. Inputs
-/// are read from the sources again, and no rank holds more than a piece of the sequence. Keys and
-/// values are rounded as the wire rounds them, by plain code: the gradients are those of what has
-/// travelled.
+/// are read from the sources again, and no rank holds more than a piece of the sequence. Inputs are
+/// rounded as the wire and the arithmetic round them, by plain code: the gradients are those of what
+/// has travelled and was computed with.
 public struct SampledGradientCheck: Sendable {
   let attention: any ShardedProblem
   let scoreRule: (any ReferenceScoreRule)?
@@ -72,12 +72,12 @@ public struct SampledGradientCheck: Sendable {
     let (q, k) = (positions?.queries(q) ?? q, positions?.keys(k) ?? k)
     var (dq, dk, dv) = (RelativeError(), RelativeError(), RelativeError())
     var largestScore = 0.0
+    var sizes = (dq: 0.0, dk: 0.0, dv: 0.0)
     for batch in 0..<attention.shape.batch {
-      largestScore = max(
-        largestScore,
-        try compareQueryGradients(
-          gradients, &dq, batch: batch, q: q, k: k, v: v, outputGradient: outputGradient, on: world)
-      )
+      let found = try compareQueryGradients(
+        gradients, &dq, batch: batch, q: q, k: k, v: v, outputGradient: outputGradient, on: world)
+      largestScore = max(largestScore, found.largestScore)
+      sizes.dq = max(sizes.dq, found.size)
       let keyPositions = keys.positions(batch: batch)
       if !keyPositions.isEmpty {
         let keys = try attention.keys.share(k, batch: batch, positions: keyPositions, on: world)
@@ -91,6 +91,10 @@ public struct SampledGradientCheck: Sendable {
         }
         try world.allReduce(&expected.dk, with: .sum)
         try world.allReduce(&expected.dv, with: .sum)
+        try world.allReduce(&expected.sizes.dk, with: .sum)
+        try world.allReduce(&expected.sizes.dv, with: .sum)
+        sizes.dk = max(sizes.dk, expected.sizes.dk.max() ?? 0)
+        sizes.dv = max(sizes.dv, expected.sizes.dv.max() ?? 0)
         largestScore = max(largestScore, expected.largestScore)
         for (row, position) in keyPositions.enumerated() {
           let owner = attention.keys.owner(of: position)
@@ -108,38 +112,45 @@ public struct SampledGradientCheck: Sendable {
       }
     }
     let worst = max(dq.value, dk.value, dv.value)
+    // Each term of a sum is off by as much of it, twice: its two factors are rounded.
+    let ofTerms =
+      2 * attention.inputRounding.factorError
+      * max(dq.relative(sizes.dq), dk.relative(sizes.dk), dv.relative(sizes.dv))
     return SampledCheck.Finding(
       rows: forward.samples.count + keys.count,
       maxError: try world.allReduce(worst, with: .max),
-      tolerance: 1e-4 + 16 * 0x1p-24 * (try world.allReduce(largestScore, with: .max)),
+      tolerance: 1e-4 + 16 * 0x1p-24 * (try world.allReduce(largestScore, with: .max)) + ofTerms,
       // The oracle's own keys and values are rounded as they are on the wire.
       wireTolerance: 0)
   }
 
   /// Compares `dq` of the sampled queries of a sequence, called by all ranks together.
   ///
-  /// - Returns: the largest score of their rows.
+  /// - Returns: the largest score of their rows, and the largest sum of the magnitudes of what a
+  ///   gradient is the sum of.
   private func compareQueryGradients(
     _ gradients: borrowing AttentionGradients, _ dq: inout RelativeError, batch: Int,
     q: some TokenRows, k: some TokenRows, v: some TokenRows, outputGradient: some TokenRows,
     on world: borrowing Communicator
-  ) throws -> Double {
+  ) throws -> (largestScore: Double, size: Double) {
     let positions = forward.samples.positions(batch: batch)
-    if positions.isEmpty { return 0 }
+    if positions.isEmpty { return (0, 0) }
     let queries = try attention.queries.share(q, batch: batch, positions: positions, on: world)
     let rowGradients = try attention.queries.share(
       outputGradient, batch: batch, positions: positions, on: world)
     let rows = try forward.exactRows(
-      queries, batch: batch, positions: positions, k: k, v: v, wire: attention.wire, on: world)
+      queries, batch: batch, positions: positions, k: k, v: v, attention.inputRounding, on: world)
     var expected = try world.agree {
       try ownPartOfQueryGradients(
-        queries, rowGradients, rows.results, batch: batch, positions: positions, k: k, v: v,
+        queries.map(attention.inputRounding.rows), rowGradients.map(attention.inputRounding.rows),
+        rows.results, batch: batch, positions: positions, k: k, v: v,
         rank: world.rank)
     }
-    try world.allReduce(&expected, with: .sum)
+    try world.allReduce(&expected.dq, with: .sum)
+    try world.allReduce(&expected.sizes, with: .sum)
     for (row, position) in positions.enumerated() {
       let owner = attention.queries.owner(of: position)
-      let row = expected.vector(row, count: q.rowLength)
+      let row = expected.dq.vector(row, count: q.rowLength)
       let ofQuery = self.positions.map {
         $0.turnedBack(query: row, headDim: attention.shape.headDim, at: position)[...]
       }
@@ -147,12 +158,12 @@ public struct SampledGradientCheck: Sendable {
         gradients.dq, ofQuery ?? row, &dq, batch: batch,
         token: owner.rank == world.rank ? owner.localIndex : nil)
     }
-    return rows.largestScore
+    return (rows.largestScore, expected.sizes.max() ?? 0)
   }
 
   /// What is left of a row of keys or values that has travelled.
   private func rounded(_ row: [Double], columns: Int) -> [Double] {
-    attention.wire.rounded(row.map { Float($0) }, columns: columns)
+    attention.inputRounding.keys(row.map { Float($0) }, columns: columns)
   }
 
   /// Compares the row of a token, if this rank has it, of a tensor

@@ -102,6 +102,9 @@ struct RelativeError {
   /// Infinite where one is NaN, or infinite and should not be.
   var value: Double { difference / (1 + magnitude) }
 
+  /// A difference as ``value`` has it.
+  func relative(_ difference: Double) -> Double { difference / (1 + magnitude) }
+
   /// The largest difference itself.
   var absolute: Double { difference }
 

@@ -11,6 +11,8 @@ import Sharding
 import Tensors
 
 extension AttendCommand: DistributedCommand, ComputingCommand {
+  var arithmetics: [Arithmetic] { [arithmetic] }
+
   /// Opens, loads, computes, checks, writes and reports.
   func run(on world: borrowing Communicator) throws {
     let input = try world.agreed { try openInput() }
@@ -182,8 +184,8 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
       pattern: masks.choice.pattern(tokens: input.tokens, keyTokens: input.keyTokens),
       scoreRule: scoreRule.rule(
         heads: input.shape.queryHeads, slopes: input.alibiSlopes, offset: input.offset),
-      scale: scale, wire: wire ?? WireType(input.keyValueType),
-      accumulation: accumulation)
+      scale: scale, wire: wire ?? (arithmetic == .bf16 ? .bf16 : WireType(input.keyValueType)),
+      accumulation: accumulation, arithmetic: arithmetic)
   }
 
   /// Refuses so many pairs that no integer counts them, which no machine would compute in years.

@@ -197,8 +197,16 @@ struct AttendCommand: ParsableCommand {
 
   @Option(
     help: """
+      What products are computed of: f32, or bf16, pairs of which are summed in f32, on processors \
+      that have instructions for it.
+      """)
+  var arithmetic = Arithmetic.f32
+
+  @Option(
+    help: """
       The type in which keys and values travel. The default is the type they have in the input, \
-      which loses nothing; int8 has a scale for each token and head.
+      which loses nothing, and bf16 with --arithmetic bf16; int8 has a scale for each token and \
+      head.
       """)
   var wire: WireType?
 
@@ -248,6 +256,11 @@ struct AttendCommand: ParsableCommand {
         throw ValidationError(
           "\(option) cannot be used with --dilated, whose scores stay as they are; leave one of "
             + "them out.")
+      }
+      if arithmetic != .f32 {
+        throw ValidationError(
+          "--arithmetic \(arithmetic) cannot be used with --dilated, which computes in f32; leave "
+            + "one of them out.")
       }
       if let wire, wire != .f32 {
         throw ValidationError("--dilated sends rows as f32; leave --wire \(wire) out.")

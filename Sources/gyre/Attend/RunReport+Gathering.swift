@@ -78,7 +78,8 @@ extension RunReport {
       rope: Nullable(value: options.positions.rope?.rawValue),
       ropeScaling: Nullable(value: options.positions.ropeScaling.map { "\($0)" }),
       layout: problem.queries.layout?.rawValue ?? "explicit",
-      wire: problem.wire.rawValue, threads: ranks.map(\.threads).min() ?? 1,
+      wire: problem.wire.rawValue, arithmetic: problem.arithmetic.rawValue,
+      threads: ranks.map(\.threads).min() ?? 1,
       instructionSet: InstructionSet.names(
         of: ranks.compactMap { InstructionSet(rawValue: $0.instructionSet) }),
       gradients: options.gradients, reproducible: options.reproducible,

@@ -26,7 +26,8 @@ extension RunReport {
     let besides = others.isEmpty ? "" : " with " + listed(others)
     return "\(capitalized(extent + kind))\(besides): \(sequences)\(length), "
       + "\(queryHeads) query head\(queryHeads == 1 ? "" : "s"), "
-      + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims)\(positions)\(cap)\(biases), \(wire) on the wire; "
+      + "\(kvHeads) KV head\(kvHeads == 1 ? "" : "s"), \(dims)\(positions)\(cap)\(biases), "
+      + "\(wire) on the wire\(arithmetic == "f32" ? "" : ", \(arithmetic) arithmetic"); "
       + "\(gradients ? "forward and backward; " : "")\(layout) layout on \(ranks) "
       + "rank\(ranks == 1 ? "" : "s")"
       + " of \(threadWords(perRank.map(\.threads))) with \(instructionSet)"

@@ -54,6 +54,8 @@ struct RunReport: Encodable {
   let ropeScaling: Nullable<String>
   let layout: String
   let wire: String
+  /// What products were computed of.
+  let arithmetic: String
   /// Of the rank with fewest.
   let threads: Int
   /// Whose kernels computed; several if the ranks have different processors.

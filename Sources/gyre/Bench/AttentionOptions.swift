@@ -53,10 +53,20 @@ struct AttentionOptions: ParsableArguments {
 
   @Option(
     name: .customLong("wire"),
-    help: "Types in which keys and values travel, of f32, f16, bf16 and int8. (default: f32)",
+    help: """
+      Types in which keys and values travel, of f32, f16, bf16 and int8. (default: that of the \
+      arithmetic)
+      """,
     completion: .list(WireType.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: WireType.self) })
-  var wires = [WireType.f32]
+  var wires: [WireType]?
+
+  @Option(
+    name: .customLong("arithmetic"),
+    help: "What products are computed of, of f32 and bf16. (default: f32)",
+    completion: .list(Arithmetic.allCases.map(\.rawValue)),
+    transform: { try parseNames($0, of: Arithmetic.self) })
+  var arithmetics = [Arithmetic.f32]
 
   @OptionGroup var threading: ThreadOptions
 
@@ -83,8 +93,11 @@ struct AttentionOptions: ParsableArguments {
       for pattern in masks.choices(usual: .yes, with: window.masks) {
         for layout in layouts ?? [pattern.usualLayout] {
           for transport in transports {
-            for wire in wires {
-              cases.append(attention(headDim, pattern, layout, transport, wire, threads))
+            for arithmetic in arithmetics {
+              for wire in wires ?? [arithmetic == .bf16 ? .bf16 : .f32] {
+                cases.append(
+                  attention(headDim, pattern, layout, transport, wire, arithmetic, threads))
+              }
             }
           }
         }
@@ -95,13 +108,13 @@ struct AttentionOptions: ParsableArguments {
 
   private func attention(
     _ headDim: Int, _ pattern: PatternChoice, _ layout: Layout, _ transport: TransportArgument,
-    _ wire: WireType, _ threads: Int
+    _ wire: WireType, _ arithmetic: Arithmetic, _ threads: Int
   ) -> AttentionCase {
     AttentionCase(
       shape: AttentionShape(
         batch: 1, queryHeads: heads, kvHeads: kvHeads ?? heads, headDim: headDim,
         valueHeadDim: valueHeadDim ?? headDim),
-      pattern: pattern, layout: layout, wire: wire, threads: threads,
+      pattern: pattern, layout: layout, wire: wire, arithmetic: arithmetic, threads: threads,
       transportName: transport.name
     ) { planner, gradients, members in
       try transport.settled(by: planner, gradients: gradients, threads: threads, on: members)

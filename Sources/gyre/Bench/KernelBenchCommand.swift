@@ -54,10 +54,19 @@ struct KernelBenchCommand: ComputingCommand {
 
   @Option(
     name: .customLong("dtype"),
-    help: "Types of keys and values, of f32, f16, bf16 and int8. (default: f32)",
+    help: """
+      Types of keys and values, of f32, f16, bf16 and int8. (default: that of the arithmetic)
+      """,
     completion: .list(WireType.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: WireType.self) })
-  var dtypes = [WireType.f32]
+  var dtypes: [WireType]?
+
+  @Option(
+    name: .customLong("arithmetic"),
+    help: "What products are computed of, of f32 and bf16. (default: f32)",
+    completion: .list(Arithmetic.allCases.map(\.rawValue)),
+    transform: { try parseNames($0, of: Arithmetic.self) })
+  var arithmetics = [Arithmetic.f32]
 
   @Option(
     help: "Numbers of threads, joined by commas; auto: as many as there are cores. (default: 1)",
@@ -121,6 +130,13 @@ struct KernelBenchCommand: ComputingCommand {
     try printer.finish()
   }
 
+  /// Every arithmetic with every type.
+  private var types: [(Arithmetic, WireType)] {
+    arithmetics.flatMap { arithmetic in
+      (dtypes ?? [arithmetic == .bf16 ? .bf16 : .f32]).map { (arithmetic, $0) }
+    }
+  }
+
   private var mostThreads: Int { (copies.max() ?? 1) * (threads.map(\.alone).max() ?? 1) }
 
   /// Every combination.
@@ -130,7 +146,7 @@ struct KernelBenchCommand: ComputingCommand {
       for headDim in headDims {
         for tokens in tokens {
           for pattern in masks.choices(usual: .both, with: window.masks) {
-            for dtype in dtypes {
+            for (arithmetic, dtype) in types {
               for threads in threads.map(\.alone) {
                 for copies in copies {
                   let problem = KernelBenchProblem(
@@ -139,8 +155,8 @@ struct KernelBenchCommand: ComputingCommand {
                       valueHeadDim: valueHeadDim ?? headDim),
                     tokens: tokens, queries: queries ?? tokens, choice: pattern, dtype: dtype,
                     threads: threads, accumulation: reproducible ? .reproducible : .fast,
-                    softcap: scoreRule.softcap.map { Float($0) }, alibi: scoreRule.alibi,
-                    copies: copies)
+                    arithmetic: arithmetic, softcap: scoreRule.softcap.map { Float($0) },
+                    alibi: scoreRule.alibi, copies: copies)
                   runs.append((pass, problem))
                 }
               }

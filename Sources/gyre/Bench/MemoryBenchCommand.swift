@@ -1,4 +1,5 @@
 import ArgumentParser
+import Attention
 import Benchmarks
 import Jobs
 import MPI
@@ -40,6 +41,7 @@ struct MemoryBenchCommand: ParsableCommand {
 
 extension MemoryBenchCommand: DistributedCommand, ComputingCommand {
   var instructionOptions: InstructionOptions { attention.instructionOptions }
+  var arithmetics: [Arithmetic] { attention.arithmetics }
 
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {

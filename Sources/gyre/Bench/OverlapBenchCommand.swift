@@ -1,4 +1,5 @@
 import ArgumentParser
+import Attention
 import Benchmarks
 import Jobs
 import MPI
@@ -34,6 +35,7 @@ struct OverlapBenchCommand: ParsableCommand {
 
 extension OverlapBenchCommand: DistributedCommand, ComputingCommand {
   var instructionOptions: InstructionOptions { attention.instructionOptions }
+  var arithmetics: [Arithmetic] { attention.arithmetics }
 
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {

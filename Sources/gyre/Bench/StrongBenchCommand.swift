@@ -1,4 +1,5 @@
 import ArgumentParser
+import Attention
 import Benchmarks
 import Jobs
 import MPI
@@ -35,6 +36,7 @@ struct StrongBenchCommand: ParsableCommand {
 
 extension StrongBenchCommand: DistributedCommand, ComputingCommand {
   var instructionOptions: InstructionOptions { attention.instructionOptions }
+  var arithmetics: [Arithmetic] { attention.arithmetics }
 
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {

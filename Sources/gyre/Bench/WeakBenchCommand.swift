@@ -1,4 +1,5 @@
 import ArgumentParser
+import Attention
 import Benchmarks
 import MPI
 import Results
@@ -31,6 +32,7 @@ struct WeakBenchCommand: ParsableCommand {
 
 extension WeakBenchCommand: DistributedCommand, ComputingCommand {
   var instructionOptions: InstructionOptions { attention.instructionOptions }
+  var arithmetics: [Arithmetic] { attention.arithmetics }
 
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {

@@ -14,8 +14,16 @@ struct InstructionOptions: ParsableArguments {
   var instructions = InstructionChoice.auto
 
   /// Chooses the kernels of this process.
-  func apply() throws {
-    guard let set = instructions.set else { return }
+  ///
+  /// - Parameter arithmetics: what they are to compute with.
+  func apply(for arithmetics: [Arithmetic]) throws {
+    guard let set = instructions.set else {
+      // Emulated where that was asked for, which is for tests: it is slower than F32.
+      guard !arithmetics.contains(.bf16) || InstructionSet.inUse.hasBF16 else {
+        throw MissingArithmeticError()
+      }
+      return
+    }
     guard InstructionSet.ofThisProcessor.contains(set) else {
       throw MissingInstructionsError(
         set: set, missing: set.missingFeatures(cpuinfo: text(ofFile: "/proc/cpuinfo")))
@@ -66,14 +74,33 @@ struct MissingInstructionsError: ExitCoded, CustomStringConvertible {
   }
 }
 
+/// A rank whose processor has no bf16 arithmetic.
+struct MissingArithmeticError: ExitCoded, CustomStringConvertible {
+  var exitCode: Int32 { usageExitCode }
+
+  var description: String {
+    "the processor has no instructions for --arithmetic bf16 (avx512_bf16); leave it out and give "
+      + "--wire bf16 for the smaller messages alone, or add --instructions "
+      + "\(InstructionSet.required), which emulates them for tests."
+  }
+}
+
 /// A command that computes attention.
 protocol ComputingCommand: ParsableCommand {
   var instructionOptions: InstructionOptions { get }
+  /// What products are to be computed of.
+  var arithmetics: [Arithmetic] { get }
+}
+
+extension ComputingCommand {
+  /// `Float`.
+  var arithmetics: [Arithmetic] { [.f32] }
 }
 
 extension ParsableCommand {
   /// Chooses the kernels of this process, where the command computes.
   func chooseInstructions() throws {
-    try (self as? any ComputingCommand)?.instructionOptions.apply()
+    guard let command = self as? any ComputingCommand else { return }
+    try command.instructionOptions.apply(for: command.arithmetics)
   }
 }

@@ -13,9 +13,10 @@ struct MeasuredKernel {
   init?(nearest dims: HeadDims, _ rows: [ResultRow]) {
     let kernels = rows.filter {
       $0.benchmark == "kernel" && $0.fields["dtype"]?.string == "f32"
+        && $0.fields["arithmetic"]?.string == nil
         && $0.fields["threads"]?.int == 1
         && $0.fields["reproducible"]?.bool == false && $0["queries"] == $0["tokens"]
-        && $0.copiesAtOnce == 1
+        && $0.copiesAtOnce == 1 && ($0.fields["arithmetic"]?.string ?? "f32") == "f32"
     }
     let measured = kernels.compactMap { HeadDims($0) }
     guard let nearest = measured.min(by: { dims.distance(to: $0) < dims.distance(to: $1) }) else {

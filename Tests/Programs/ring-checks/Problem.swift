@@ -10,10 +10,10 @@ struct Problem {
   let shape: AttentionShape
   let tokens: Int
   let keyTokens: Int
-  let q: MemoryRows
-  let k: MemoryRows
-  let v: MemoryRows
-  let outputGradient: MemoryRows
+  var q: MemoryRows
+  var k: MemoryRows
+  var v: MemoryRows
+  var outputGradient: MemoryRows
   let scale: Double
   /// What becomes of scores, for the kernels and for the oracle.
   let scoreRule: (any ScoreRule)?
@@ -41,14 +41,22 @@ struct Problem {
 
   func attention(
     _ pattern: any AttentionPattern, layout: Layout, ranks: Int, wire: WireType = .f32,
-    accumulation: Accumulation = .fast
+    accumulation: Accumulation = .fast, arithmetic: Arithmetic = .f32
   ) -> ShardedAttention {
     let unit = accumulation.granularity
-    return ShardedAttention(
-      shape: shape,
-      queries: Sharding(layout, tokens: tokens, ranks: ranks, granularity: unit),
-      keys: Sharding(layout, tokens: keyTokens, ranks: ranks, granularity: unit),
-      pattern: pattern, scoreRule: scoreRule, wire: wire, accumulation: accumulation)
+    return attention(
+      pattern, queries: Sharding(layout, tokens: tokens, ranks: ranks, granularity: unit),
+      keys: Sharding(layout, tokens: keyTokens, ranks: ranks, granularity: unit), wire: wire,
+      accumulation: accumulation, arithmetic: arithmetic)
+  }
+
+  func attention(
+    _ pattern: any AttentionPattern, queries: Sharding, keys: Sharding, wire: WireType = .f32,
+    accumulation: Accumulation = .fast, arithmetic: Arithmetic = .f32
+  ) -> ShardedAttention {
+    ShardedAttention(
+      shape: shape, queries: queries, keys: keys, pattern: pattern, scoreRule: scoreRule,
+      wire: wire, accumulation: accumulation, arithmetic: arithmetic)
   }
 
   /// Runs both passes on this rank's shard.
@@ -151,6 +159,12 @@ struct MemoryRows: TokenRows {
       state ^= state << 17
       return Float(Int32(truncatingIfNeeded: state >> 20)) / 1_073_741_824 * factor
     }
+  }
+
+  /// The same with every number rounded to bf16.
+  init(rounding rows: MemoryRows) {
+    shape = rows.shape
+    values = rows.values.map { Float(BFloat16($0)) }
   }
 
   func read(batch: Int, tokens: PositionRange, into numbers: inout MutableSpan<Float>) {
