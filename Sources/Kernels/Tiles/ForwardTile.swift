@@ -6,8 +6,9 @@ import Tensors
 /// For each row, `rowMax` is the largest score so far, rounded up to an integer, `rowSum` the sum
 /// of `2^(score − rowMax)`, and `outputs` the same sum weighted by the values. A tile of keys is
 /// taken in three passes: scores, weights, outputs. Scores are in base 2: the softmax scale times
-/// log₂e is folded into the queries when they are packed, or multiplies scores as they are stored. After some tiles the state is added to
-/// sums outside, which lose nothing however many there are, and the rows start anew.
+/// log₂e is folded into the queries when they are packed, or multiplies scores as they are stored.
+/// After some tiles the state is added to sums outside, which lose nothing however many there are,
+/// and the rows start anew.
 ///
 /// Source: Dao 2023, FlashAttention-2, Algorithm 1.
 struct ForwardTile<Element: Factor>: ~Copyable {
@@ -27,7 +28,7 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   /// What the pattern adds to one register tile.
   let bias: AlignedBuffer<Float>
   /// What the pattern says of the tile of keys that is taken in.
-  private var edges = EdgeCoverage()
+  private var edges = EdgeCoverage(queries: Element.queries)
 
   init(shape: AttentionShape) {
     headDim = shape.headDim
@@ -231,64 +232,29 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   /// First the maxima of a group of rows, then their weights: a maximum has to be waited for, and
   /// the next ones are found meanwhile.
   @unsafe
-  func computeWeights() {
+  private func computeWeights() {
     for group in 0..<groups {
       let panels = visiblePanels[group]
       if panels.isEmpty { continue }
       let keys =
         panels.lowerBound * TileSizes.panelWidth..<panels.upperBound * TileSizes.panelWidth
-      for row in rows(of: group) { unsafe raiseMaximum(row, keys) }
-      for row in rows(of: group) { unsafe computeWeights(row, keys) }
-    }
-  }
-
-  /// Brings the state of a row to the maximum that its scores give it.
-  @unsafe @inline(__always)
-  private func raiseMaximum(_ row: Int, _ keys: Range<Int>) {
-    let scoreRow = unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride
-    var left = unsafe Vector(loading: scoreRow, at: keys.lowerBound)
-    var right = unsafe Vector(loading: scoreRow, at: keys.lowerBound + Vector.width)
-    var key = keys.lowerBound &+ TileSizes.panelWidth
-    while key < keys.upperBound {
-      unsafe left = left.larger(Vector(loading: scoreRow, at: key))
-      unsafe right = right.larger(Vector(loading: scoreRow, at: key + Vector.width))
-      key &+= TileSizes.panelWidth
-    }
-    let oldMax = unsafe results.rowMax.unsafeBaseAddress[row]
-    // Rounded up, so that all factors between states are powers of two: exact.
-    let newMax = max(oldMax, left.larger(right).largestLane.rounded(.up))
-    guard newMax > oldMax else { return }
-    // 0 where the row had seen nothing.
-    let factor = exp2(Vector(repeating: oldMax - newMax))
-    unsafe results.rowSum.unsafeBaseAddress[row] *= factor[0]
-    results.rescale(row: row, by: factor)
-    unsafe results.rowMax.unsafeBaseAddress[row] = newMax
-  }
-
-  /// Turns the scores of a row into weights, and adds them up.
-  @unsafe @inline(__always)
-  private func computeWeights(_ row: Int, _ keys: Range<Int>) {
-    let scoreRow = unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride
-    let weights = unsafe weightRow(row)
-    let rowMax = unsafe results.rowMax.unsafeBaseAddress[row]
-    // A row that has seen nothing keeps −∞ as its maximum; 0 stands in for it here, because
-    // (−∞) − (−∞) is NaN while 2^(−∞ − 0) is the 0 that is meant.
-    let shift = Vector(repeating: rowMax == -.infinity ? 0 : rowMax)
-    var left = Vector()
-    var right = Vector()
-    var key = keys.lowerBound
-    while key < keys.upperBound {
-      let first = unsafe exp2(Vector(loading: scoreRow, at: key) - shift)
-      let second = unsafe exp2(Vector(loading: scoreRow, at: key + Vector.width) - shift)
-      unsafe Element.store((first, second), to: weights + key / Element.depth)
-      // Keys 16 apart are added up together, whatever the width of a vector: the same bits.
-      left += first
-      if Vector.width < 16 { right += second } else { left += second }
-      key &+= TileSizes.panelWidth
-    }
-    unsafe results.rowSum.unsafeBaseAddress[row] += (left + right).laneSum
-    if Element.roundsWeights {
-      unsafe results.addRoundedWeights(Element.sum(of: weights, in: keys), row: row)
+      for row in rows(of: group) {
+        let factor = unsafe raiseMaximum(
+          scores.unsafeBaseAddress + row * TileSizes.scoreStride, keys,
+          rowMax: &results.rowMax.unsafeBaseAddress[row],
+          rowSum: &results.rowSum.unsafeBaseAddress[row])
+        if let factor { results.rescale(row: row, by: factor) }
+      }
+      for row in rows(of: group) {
+        let weights = unsafe weightRow(row)
+        unsafe addWeights(
+          scores.unsafeBaseAddress + row * TileSizes.scoreStride, keys, into: weights,
+          rowMax: results.rowMax.unsafeBaseAddress[row],
+          rowSum: &results.rowSum.unsafeBaseAddress[row])
+        if Element.roundsWeights {
+          unsafe results.addRoundedWeights(Element.sum(of: weights, in: keys), row: row)
+        }
+      }
     }
   }
 

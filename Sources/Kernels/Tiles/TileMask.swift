@@ -47,8 +47,9 @@ struct EdgeCoverage {
   /// `[groups][panels]`.
   var ofTiles: [Coverage]
 
-  init() {
-    let groups = TileSizes.queries / TileSizes.registerRows
+  /// Of a tile of so many queries.
+  init(queries: Int) {
+    let groups = queries / TileSizes.registerRows
     ofGroups = Array(repeating: .none, count: groups)
     ofTiles = Array(repeating: .none, count: groups * Self.panels)
   }
