@@ -228,22 +228,32 @@ struct ForwardTile<Element: Factor>: ~Copyable {
 
   /// Pass 2: scores become weights `2^(score − rowMax)`, and the state is brought to the new
   /// maximum.
+  ///
+  /// First the maxima of a group of rows, then their weights: a maximum has to be waited for, and
+  /// the next ones are found meanwhile.
   @unsafe
   private func computeWeights() {
-    for row in 0..<rows {
-      let panels = visiblePanels[row / TileSizes.registerRows]
+    for group in 0..<groups {
+      let panels = visiblePanels[group]
       if panels.isEmpty { continue }
-      let begin = panels.lowerBound * TileSizes.panelWidth
-      let end = panels.upperBound * TileSizes.panelWidth
-      let scoreRow = unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride
-
-      let weights = unsafe weightRow(row)
-      let factor = unsafe weigh(
-        scoreRow, begin..<end, into: weights, rowMax: &results.rowMax.unsafeBaseAddress[row],
-        rowSum: &results.rowSum.unsafeBaseAddress[row])
-      if let factor { results.rescale(row: row, by: factor) }
-      if Element.roundsWeights {
-        unsafe results.addRoundedWeights(Element.sum(of: weights, in: begin..<end), row: row)
+      let keys =
+        panels.lowerBound * TileSizes.panelWidth..<panels.upperBound * TileSizes.panelWidth
+      for row in rows(of: group) {
+        let factor = unsafe raiseMaximum(
+          scores.unsafeBaseAddress + row * TileSizes.scoreStride, keys,
+          rowMax: &results.rowMax.unsafeBaseAddress[row],
+          rowSum: &results.rowSum.unsafeBaseAddress[row])
+        if let factor { results.rescale(row: row, by: factor) }
+      }
+      for row in rows(of: group) {
+        let weights = unsafe weightRow(row)
+        unsafe addWeights(
+          scores.unsafeBaseAddress + row * TileSizes.scoreStride, keys, into: weights,
+          rowMax: results.rowMax.unsafeBaseAddress[row],
+          rowSum: &results.rowSum.unsafeBaseAddress[row])
+        if Element.roundsWeights {
+          unsafe results.addRoundedWeights(Element.sum(of: weights, in: keys), row: row)
+        }
       }
     }
   }

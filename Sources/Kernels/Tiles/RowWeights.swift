@@ -14,35 +14,49 @@ func weigh<Element: Factor>(
   _ scores: UnsafeMutablePointer<Float>, _ keys: Range<Int>,
   into weights: UnsafeMutablePointer<Element>, rowMax: inout Float, rowSum: inout Float
 ) -> Vector? {
-  let (begin, end) = (keys.lowerBound, keys.upperBound)
-  var left = unsafe Vector(loading: scores, at: begin)
-  var right = unsafe Vector(loading: scores, at: begin + Vector.width)
-  var key = begin + TileSizes.panelWidth
-  while key < end {
+  let factor = unsafe raiseMaximum(scores, keys, rowMax: &rowMax, rowSum: &rowSum)
+  unsafe addWeights(scores, keys, into: weights, rowMax: rowMax, rowSum: &rowSum)
+  return factor
+}
+
+/// The first half of ``weigh(_:_:into:rowMax:rowSum:)``: the maximum of a row, which has to be
+/// waited for, so that several rows are best done before their weights.
+@unsafe @inline(__always)
+func raiseMaximum(
+  _ scores: UnsafeMutablePointer<Float>, _ keys: Range<Int>, rowMax: inout Float,
+  rowSum: inout Float
+) -> Vector? {
+  var left = unsafe Vector(loading: scores, at: keys.lowerBound)
+  var right = unsafe Vector(loading: scores, at: keys.lowerBound + Vector.width)
+  var key = keys.lowerBound + TileSizes.panelWidth
+  while key < keys.upperBound {
     unsafe left = left.larger(Vector(loading: scores, at: key))
     unsafe right = right.larger(Vector(loading: scores, at: key + Vector.width))
     key += TileSizes.panelWidth
   }
-  let oldMax = rowMax
   // Rounded up, so that all factors between states are powers of two: exact.
-  let newMax = max(oldMax, left.larger(right).largestLane.rounded(.up))
-  // A row that has seen nothing keeps −∞ as its maximum; 0 stands in for it below, because
-  // (−∞) − (−∞) is NaN while 2^(−∞ − 0) is the 0 that is meant.
-  let reference = newMax == -.infinity ? 0 : newMax
-  var sum = rowSum
-  var factor: Vector?
-  if newMax > oldMax {
-    let kept = exp2(Vector(repeating: oldMax - reference))
-    sum *= kept[0]
-    rowMax = newMax
-    factor = kept
-  }
+  let newMax = max(rowMax, left.larger(right).largestLane.rounded(.up))
+  guard newMax > rowMax else { return nil }
+  // 0 where the row had seen nothing.
+  let factor = exp2(Vector(repeating: rowMax - newMax))
+  rowSum *= factor[0]
+  rowMax = newMax
+  return factor
+}
 
-  let shift = Vector(repeating: reference)
-  left = Vector()
-  right = Vector()
-  key = begin
-  while key < end {
+/// The second half: weights, and their sum.
+@unsafe @inline(__always)
+func addWeights<Element: Factor>(
+  _ scores: UnsafeMutablePointer<Float>, _ keys: Range<Int>,
+  into weights: UnsafeMutablePointer<Element>, rowMax: Float, rowSum: inout Float
+) {
+  // A row that has seen nothing keeps −∞ as its maximum; 0 stands in for it here, because
+  // (−∞) − (−∞) is NaN while 2^(−∞ − 0) is the 0 that is meant.
+  let shift = Vector(repeating: rowMax == -.infinity ? 0 : rowMax)
+  var left = Vector()
+  var right = Vector()
+  var key = keys.lowerBound
+  while key < keys.upperBound {
     let first = unsafe exp2(Vector(loading: scores, at: key) - shift)
     let second = unsafe exp2(Vector(loading: scores, at: key + Vector.width) - shift)
     unsafe Element.store((first, second), to: weights + key / Element.depth)
@@ -51,6 +65,5 @@ func weigh<Element: Factor>(
     if Vector.width < 16 { right += second } else { left += second }
     key += TileSizes.panelWidth
   }
-  rowSum = sum + (left + right).laneSum
-  return factor
+  rowSum += (left + right).laneSum
 }
