@@ -27,11 +27,12 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   /// What the pattern adds to one register tile.
   let bias: AlignedBuffer<Float>
   /// What the pattern says of the tile of keys that is taken in.
-  private var edges = EdgeCoverage()
+  private var edges: EdgeCoverage
 
   init(shape: AttentionShape) {
     headDim = shape.headDim
     valueHeadDim = shape.valueHeadDim
+    edges = EdgeCoverage(groups: Element.queries / TileSizes.registerRows)
     results = RowResults(capacity: Element.queries, valueHeadDim: shape.valueHeadDim)
     queries = AlignedBuffer(
       repeating: .zero, count: Element.queries * Element.steps(of: shape.headDim))

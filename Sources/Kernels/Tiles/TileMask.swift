@@ -47,8 +47,8 @@ struct EdgeCoverage {
   /// `[groups][panels]`.
   var ofTiles: [Coverage]
 
-  init() {
-    let groups = TileSizes.queries / TileSizes.registerRows
+  /// - Parameter groups: as many as a tile of queries can have.
+  init(groups: Int) {
     ofGroups = Array(repeating: .none, count: groups)
     ofTiles = Array(repeating: .none, count: groups * Self.panels)
   }
