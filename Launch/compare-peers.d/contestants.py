@@ -61,7 +61,7 @@ class Gyre:
         """The instructions that it used, as far as it says so, and its outputs."""
         target = folder / "gyre.safetensors"
         report = json.loads(self._run(problem, source, "--output", str(target)))
-        return report.get("instructions") or "not said", {
+        return report.get("instructionSet") or "not said", {
             name: tensorfile.read(target, name)[1] for name in problem.outputs
         }
 

@@ -180,7 +180,7 @@ class Measurement:
                         "threads": threads, "right": True, "refused": False, "said": ""}
                     try:
                         report = json.loads(self._run(line)[0])
-                        row["said"] = report.get("instructions", "")
+                        row["said"] = report.get("instructionSet", "")
                     except Failed as reason:
                         row["said"] = str(reason)
                         row["refused"] = row["right"] = reason.is_refusal
@@ -232,15 +232,16 @@ class Measurement:
         problem = ["attend", "--random", f"1x{tokens}x8x8x64", "--causal", "--gradients"]
         splits = [(ranks, str(self.cores // ranks)) for ranks in host.powers_of_two(self.cores)]
         if self.options.automatic_threads:
-            splits.insert(0, (1, "auto"))
+            # What is started where nobody says anything.
+            splits.insert(0, (0, "auto"))
         for _ in range(2):
             for ranks, threads in splits:
+                started = ["-n", str(ranks)] if ranks else []
                 text, _ = self._run(
-                    [LOCAL, "-n", str(ranks), *problem, "--report", "json", "--threads", threads],
-                    expected)
+                    [LOCAL, *started, *problem, "--report", "json", "--threads", threads], expected)
                 report = json.loads(text)
                 self.result["splits"].append({
-                    "tokens": tokens, "ranks": ranks, "threads": threads,
+                    "tokens": tokens, "ranks": ranks or f"default: {report['ranks']}", "threads": threads,
                     "forwardSeconds": report["forwardSeconds"],
                     "backwardSeconds": report["backwardSeconds"]})
 

@@ -23,4 +23,12 @@ extension InstructionSet {
     default: preconditionFailure("no kernels for \(self) in this program")
     }
   }
+
+  /// The kernels for a forward pass: those of the least set for one row, which waits for memory,
+  /// and elements are widened as fast by half as wide vectors, or faster.
+  ///
+  /// All sets give the same bits.
+  package func kernels(for work: ForwardWork) -> any KernelSet.Type {
+    work.arithmetic == .f32 && work.rowsOfKVHead == 1 ? Self.required.kernels : kernels
+  }
 }

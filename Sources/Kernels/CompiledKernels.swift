@@ -17,11 +17,23 @@ package enum CompiledKernels: KernelSet {
     _ work: ForwardWork, team: ThreadTeam, poll: (_ scores: Int) -> Void
   ) {
     switch work.arithmetic {
+    case .f32 where work.hasFewRows:
+      team.run(FewRowsPass(work, threads: team.threads), poll: poll)
     case .f32:
-      let pass = ForwardPass<Float>(work)
-      team.run(ConcretePass(unitCount: pass.unitCount) { pass.run($0, poll: $1) }, poll: poll)
+      run(ForwardPass<Float>(work), team: team, poll: poll)
     case .bf16:
-      let pass = ForwardPass<BFloat16Pair>(work)
+      run(ForwardPass<BFloat16Pair>(work), team: team, poll: poll)
+    }
+  }
+
+  /// Runs a pass, cut over the keys too if there are few tiles of queries.
+  @inline(__always)
+  private static func run<Element: Factor>(
+    _ pass: ForwardPass<Element>, team: ThreadTeam, poll: (_ scores: Int) -> Void
+  ) {
+    if let split = SplitForwardPass(pass, threads: team.threads) {
+      team.run(ConcretePass(unitCount: split.unitCount) { split.run($0, poll: $1) }, poll: poll)
+    } else {
       team.run(ConcretePass(unitCount: pass.unitCount) { pass.run($0, poll: $1) }, poll: poll)
     }
   }

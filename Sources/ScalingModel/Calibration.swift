@@ -13,12 +13,16 @@ public struct Calibration: Hashable, Sendable {
   public private(set) var networkWork: Double?
   /// The processor time of a byte inside a host.
   public private(set) var insideWork: Double?
-  /// How much longer than one alone a core takes when all of its host are at work, less one, where
-  /// no curve was measured.
-  public private(set) var crowding: Double?
-  /// What memory gives all cores of a host together, over what such a host usually has, where no
-  /// curve was measured.
+  /// What cores take from each other in a job, over what was measured of them; where it was not,
+  /// over ``usualCrowding``.
+  public private(set) var crowdingShare: Double?
+  /// What memory gives all cores of a host together, over what was measured; where it was not, over
+  /// what such a host usually has.
   public private(set) var memoryShare: Double?
+
+  /// How much longer than one alone a core usually takes when all of its host are at work, less
+  /// one.
+  public static let usualCrowding = 0.2
 
   /// Leaves a cluster as it is.
   public init() {}
@@ -75,7 +79,7 @@ public struct Calibration: Hashable, Sendable {
     // memory.
     networkWork = exp(logarithms[3]) * (cluster.flatMap { Self.known($0.network) } ?? 3e-10)
     insideWork = exp(logarithms[4]) * (cluster.flatMap { Self.known($0.inside) } ?? 1e-10)
-    crowding = 0.2 * exp(logarithms[5])
+    crowdingShare = exp(logarithms[5])
     memoryShare = exp(logarithms[6])
   }
 
@@ -92,12 +96,13 @@ public struct Calibration: Hashable, Sendable {
     if let networkWork { result.network.cpuSecondsPerByte = networkWork }
     if let insideWork { result.inside.cpuSecondsPerByte = insideWork }
     guard let cores = cluster.cores, cores > 1 else { return result }
-    if cluster.coreCurve == nil, let crowding {
-      result.coreCurve = CoreCurve(crowding: crowding, cores: cores)
+    if let crowdingShare {
+      let curve = cluster.coreCurve ?? CoreCurve(crowding: Self.usualCrowding, cores: cores)
+      result.coreCurve = curve.scaled(by: crowdingShare)
     }
-    if cluster.memory == nil, let memoryShare {
-      result.memory = MemoryCurve(
-        bytesPerSecond: memoryShare * MemoryCurve.usualBytesPerSecond(cores: cores))
+    if let memoryShare {
+      let usual = MemoryCurve(bytesPerSecond: MemoryCurve.usualBytesPerSecond(cores: cores))
+      result.memory = (cluster.memory ?? usual).scaled(by: memoryShare)
     }
     return result
   }

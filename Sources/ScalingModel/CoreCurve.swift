@@ -45,6 +45,15 @@ public struct CoreCurve: Hashable, Sendable {
     self.init([half, all])
   }
 
+  /// The same with another share of what comes on top of one core alone.
+  func scaled(by factor: Double) -> CoreCurve {
+    CoreCurve(
+      points.map {
+        Point(
+          cores: $0.cores, mean: 1 + factor * ($0.mean - 1), slowest: 1 + factor * ($0.slowest - 1))
+      })
+  }
+
   /// How many times as long ranks of a host take that compute at the same time.
   ///
   /// Threads of a rank take pieces of work when they are free, so that it is their mean that

@@ -37,6 +37,11 @@ public struct MemoryCurve: Hashable, Sendable {
     15e9 * Double(cores).squareRoot()
   }
 
+  /// So many times the memory.
+  func scaled(by factor: Double) -> MemoryCurve {
+    MemoryCurve(points.map { Point(cores: $0.cores, bytesPerSecond: factor * $0.bytesPerSecond) })
+  }
+
   /// Of so many cores together.
   public func bytesPerSecond(cores: Double) -> Double {
     guard let right = points.firstIndex(where: { $0.cores >= cores }) else {

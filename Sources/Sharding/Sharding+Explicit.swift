@@ -60,6 +60,6 @@ extension Sharding {
       throw ShardingError(
         "The shards hold \(held) of \(tokens) positions; give \(others) to a rank too.")
     }
-    self.init(nil, tokens: tokens, shards: shards)
+    self.init(layout: nil, tokens: tokens, shards: shards)
   }
 }

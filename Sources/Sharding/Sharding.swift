@@ -66,7 +66,8 @@ public struct Sharding: Hashable, Sendable {
     self.shards = shards.map { Self.tokens($0, of: tokens, granularity: granularity) }
   }
 
-  init(_ layout: Layout?, tokens: Int, shards: [[PositionRange]]) {
+  /// Takes shards that are known to give every position one owner.
+  package init(layout: Layout?, tokens: Int, shards: [[PositionRange]]) {
     self.layout = layout
     self.tokens = tokens
     self.shards = shards
@@ -80,7 +81,7 @@ public struct Sharding: Hashable, Sendable {
   public func grouped(by size: Int) -> Sharding {
     precondition(size >= 1 && ranks % size == 0, "\(ranks) ranks in groups of \(size)")
     return Sharding(
-      layout, tokens: tokens,
+      layout: layout, tokens: tokens,
       shards: stride(from: 0, to: ranks, by: size).map { first in
         shards[first..<first + size].flatMap { $0 }
       })
@@ -92,7 +93,7 @@ public struct Sharding: Hashable, Sendable {
   /// Runs that have a multiple of the step for their stride stay as they are.
   public func strided(by step: Int) -> Sharding {
     Sharding(
-      layout, tokens: tokens,
+      layout: layout, tokens: tokens,
       shards: shards.map { runs in
         runs.flatMap { $0.stride % step == 0 ? [$0] : $0.strided(by: step) }
       })

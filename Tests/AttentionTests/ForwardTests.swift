@@ -132,30 +132,6 @@ struct ForwardTests {
     #expect(one.lse == many.lse)
   }
 
-  @Test(
-    "a few rows by themselves have the bits that they have among many", arguments: WireType.allCases
-  )
-  func fewRows(elementType: WireType) {
-    // Cuts that leave one, two, three, four and five rows to a unit of work.
-    let cuts = [0, 1, 3, 6, 10, 15, 170, 330]
-    let runs = zip(cuts, cuts.dropFirst()).map { PositionRange($0..<$1) }
-    for (headDim, valueHeadDim) in [(64, 64), (20, 48), (128, 96), (33, 256), (40, 40)] {
-      let problem = Problem(
-        batch: 2, tokens: 330, keyTokens: 500, queryHeads: 4, kvHeads: 2, headDim: headDim,
-        valueHeadDim: valueHeadDim)
-      let patterns: [any AttentionPattern] = [
-        FullPattern(), CausalPattern(offset: 150), LinearBias(), PredicateMask.scattered,
-        PredicateMask.sinkAndWindow,
-      ]
-      for pattern in patterns {
-        let few = problem.computed(
-          pattern: pattern, queryRuns: runs, elementType: elementType, threads: 2)
-        let many = problem.computed(pattern: pattern, elementType: elementType)
-        #expect(same(few.o, many.o) && same(few.lse, many.lse), "\(headDim), \(pattern)")
-      }
-    }
-  }
-
   @Test("polls between tiles")
   func polls() {
     let problem = Problem(tokens: 600, headDim: 8)

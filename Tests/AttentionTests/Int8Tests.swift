@@ -2,11 +2,11 @@ import Attention
 import Tensors
 import Testing
 
-@Suite("Keys and values in int8")
-struct Int8Tests {
+/// Rows of integers times a scale, by the definition.
+enum Int8Rows {
   /// A row as integers and their scale, by the definition: `max|x| / 127`, rounded up to 17
   /// significant bits.
-  private func quantised(_ row: [Float]) -> (integers: [Int8], scale: Float) {
+  static func quantised(_ row: [Float]) -> (integers: [Int8], scale: Float) {
     let quotient = (row.map { abs($0) }.max() ?? 0) / 127
     let unit = quotient.ulp * 128
     let scale = (quotient / unit).rounded(.up) * unit
@@ -15,13 +15,16 @@ struct Int8Tests {
   }
 
   /// What rows of `columns` numbers stand for once they are quantised.
-  private func roundTrip(_ numbers: [Float], columns: Int) -> [Float] {
+  static func roundTrip(_ numbers: [Float], columns: Int) -> [Float] {
     stride(from: 0, to: numbers.count, by: columns).flatMap { first in
       let (integers, scale) = quantised(Array(numbers[first..<first + columns]))
       return integers.map { Float($0) * scale }
     }
   }
+}
 
+@Suite("Keys and values in int8")
+struct Int8Tests {
   private func bytes(_ block: borrowing KeyValueBlock) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: block.byteCount)
     unsafe bytes.withUnsafeMutableBytes {
@@ -33,8 +36,8 @@ struct Int8Tests {
   /// The problem whose keys and values are what is left of them in int8.
   private func rounded(_ problem: Problem) -> Problem {
     var rounded = problem
-    rounded.k = roundTrip(problem.k, columns: problem.shape.headDim)
-    rounded.v = roundTrip(problem.v, columns: problem.shape.valueHeadDim)
+    rounded.k = Int8Rows.roundTrip(problem.k, columns: problem.shape.headDim)
+    rounded.v = Int8Rows.roundTrip(problem.v, columns: problem.shape.valueHeadDim)
     return rounded
   }
 

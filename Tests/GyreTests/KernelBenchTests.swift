@@ -52,7 +52,7 @@ struct KernelBenchTests {
       let seconds = try #require(row["seconds"] as? Double)
       // Two heads, 64 · 65 / 2 pairs of 4 · 16 flops, of one copy.
       #expect(abs(slowest * seconds / (2 * 2080 * 64) - 1) < 1e-9, "\(row)")
-      #expect(row["copies"] as? Int == 1 ? mean == slowest : mean >= slowest, "\(row)")
+      #expect(row["copies"] as? Int == 1 ? mean == slowest : mean > slowest, "\(row)")
     }
     let table = try await bench(["--head-dim", "8", "--pass", "forward", "--copies", "2"])
     #expect(table.standardOutput.contains("2 × 1"), "\(table)")

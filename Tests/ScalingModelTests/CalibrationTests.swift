@@ -92,7 +92,8 @@ struct CalibrationTests {
       }
     }
     let calibration = Calibration(fitting: runs([1, 2, 4, 6, 8]))
-    #expect(abs(try #require(calibration.crowding) - 0.6) < 0.04, "\(calibration)")
+    let crowding = try #require(calibration.crowdingShare) * Calibration.usualCrowding
+    #expect(abs(crowding - 0.6) < 0.04, "\(calibration)")
     for unseen in runs([3, 5, 7]) {
       let error = unseen.predictedSeconds(calibration) / unseen.seconds - 1
       #expect(abs(error) < 0.03, "\(error)")

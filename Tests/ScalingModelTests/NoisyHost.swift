@@ -3,7 +3,7 @@ import ScalingModel
 import SequenceParallel
 import Sharding
 
-/// `gyre bench weak` on a real host of 16 virtual Sapphire Rapids cores that had other guests: 2,048
+/// `gyre bench weak` on a real host of 16 virtual Sapphire Rapids cores with other guests: 2,048
 /// tokens a rank, 8 heads of dim 64, causal, zigzag, one thread a rank, one round of each.
 ///
 /// Source: measured on 2026-11-27 with a build for x86-64-v4 of commit 05fb084 and Open MPI 4.1.6,

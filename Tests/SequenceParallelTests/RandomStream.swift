@@ -11,9 +11,11 @@ struct RandomStream {
   let seed: UInt64
   let kind: Kind
   let groups: [[Int]]
-  let sees: [[Bool]]
-  let sizes: [Int]
-  let resultSizes: [Int]
+  /// For each rank, for each owner, which of its runs it has work to do on.
+  let sees: [[[Bool]]]
+  /// For each owner, for each run, the bytes of its block and of its result.
+  let sizes: [[Int]]
+  let resultSizes: [[Int]]
   let hasResults: Bool
   let overlaps: Bool
   let runs: Int
@@ -32,11 +34,26 @@ struct RandomStream {
     }
     self.groups = groups
     let density = [0.1, 0.5, 0.9, 1.0][Int.random(in: 0..<4, using: &random)]
+    // As a rule what one run is to a rank the next is too.
+    let change = [0.0, 0.2, 0.7][Int.random(in: 0..<3, using: &random)]
+    let counts = (0..<ranks).map { _ in Int.random(in: 0...4, using: &random) }
     sees = (0..<ranks).map { _ in
-      (0..<ranks).map { _ in Double.random(in: 0..<1, using: &random) < density }
+      counts.map { count in
+        var isSeen = Double.random(in: 0..<1, using: &random) < density
+        return (0..<count).map { _ in
+          if Double.random(in: 0..<1, using: &random) < change {
+            isSeen = Double.random(in: 0..<1, using: &random) < density
+          }
+          return isSeen
+        }
+      }
     }
-    sizes = (0..<ranks).map { _ in Int.random(in: 0...300, using: &random) }
-    resultSizes = (0..<ranks).map { _ in 4 * (ranks + 1 + Int.random(in: 0...20, using: &random)) }
+    sizes = counts.map { count in
+      (0..<count).map { _ in Int.random(in: 0...150, using: &random) }
+    }
+    resultSizes = counts.map { count in
+      (0..<count).map { _ in 4 * (ranks + 1 + Int.random(in: 0...20, using: &random)) }
+    }
     hasResults = Bool.random(using: &random)
     overlaps = Int.random(in: 0..<4, using: &random) > 0
     runs = Int.random(in: 1...3, using: &random)
@@ -49,14 +66,16 @@ struct RandomStream {
         schedule: schedule, sizes: sizes, overlaps: overlaps, timeline: nil, on: wire)
     case .direct:
       DirectStream(
-        sees: { sees[$0][$1] }, sizes: sizes, overlaps: overlaps, timeline: nil, on: wire)
+        parcels: meetings.parcelsByVisitors, sizes: sizes, overlaps: overlaps, timeline: nil,
+        on: wire)
     }
   }
 
   /// Runs the stream on all ranks.
   ///
-  /// - Throws: unless each rank meets each block that it sees once, every byte of it as its owner
-  ///   wrote it for the whole of the visit, and each owner gets the sum of what all have found out.
+  /// - Throws: unless each rank meets each run that it sees once, every byte of it as its owner
+  ///   wrote it for the whole of the visit, each owner gets the sum of what all have found out, and
+  ///   what nobody sees is not sent.
   func check() throws {
     try LoopbackJob.run(ranks: ranks, seed: seed) { wire in
       let stream = try stream(on: wire)
@@ -72,12 +91,14 @@ struct RandomStream {
   private func run(_ run: Int, of stream: any BlockStream, on wire: any Wire) throws {
     let rank = wire.rank
     stream.ownBlock.write(content(of: rank, run: run), at: 0)
-    var met = [Int](repeating: 0, count: ranks)
+    var met = sizes.map { [Int](repeating: 0, count: $0.count) }
     var fault: Fault?
-    _ = try stream.run(results: hasResults ? Self.sums : nil) { visit, poll in
+    _ = try stream.run(results: hasResults ? sums : nil) { visit, poll in
       let weight = Self.weight(of: visit.part)
-      met[visit.owner] += weight
-      let content = content(of: visit.owner, run: run)
+      for index in visit.runs { met[visit.owner][index] += weight }
+      let first = sizes[visit.owner][..<visit.runs.lowerBound].reduce(0, +)
+      let size = sizes[visit.owner][visit.runs].reduce(0, +)
+      let content = [UInt8](content(of: visit.owner, run: run)[first..<first + size])
       for _ in 0..<3 {
         if visit.block.copiedBytes != content {
           fault = fault ?? Fault("rank \(rank) reads something else than \(visit.owner) wrote")
@@ -85,27 +106,75 @@ struct RandomStream {
         poll()
       }
       guard hasResults else { return }
-      // Read, wait and write: what anybody else adds to the same number meanwhile is lost.
-      let (own, all) = (visit.result.word(rank), visit.result.word(ranks))
-      poll()
-      visit.result.setWord(rank, to: own + Int32(weight))
-      visit.result.setWord(ranks, to: all + Int32(weight))
+      for result in results(visit.owner, visit.runs, at: visit.result) {
+        // Read, wait and write: what anybody else adds to the same number meanwhile is lost.
+        let (own, all) = (result.word(rank), result.word(ranks))
+        poll()
+        result.setWord(rank, to: own + Int32(weight))
+        result.setWord(ranks, to: all + Int32(weight))
+      }
     }
     if let fault { throw fault }
+    let meets = (0..<ranks).map { rank in sizes.indices.map { visited(rank, $0) } }
     try require(
-      met == sees[rank].map { $0 ? Self.weight(of: .whole) : 0 },
+      met == meets[rank].map { $0.map { $0 ? Self.weight(of: .whole) : 0 } },
       "rank \(rank) has met \(met)")
+    for (owner, seen) in sees[rank].enumerated() {
+      try require(
+        zip(seen, meets[rank][owner]).allSatisfy { !$0 || $1 }, "rank \(rank) misses a run")
+    }
     guard hasResults else { return }
-    // A number of each rank, and one to which all have added.
-    let found = (0...ranks).map { stream.ownResult.word($0) }
-    let wanted = sees.map { $0[rank] ? Int32(Self.weight(of: .whole)) : 0 }
-    try require(found == wanted + [wanted.reduce(0, +)], "rank \(rank) gets \(found)")
+    let all = results(rank, sizes[rank].indices, at: stream.ownResult)
+    for (index, result) in all.enumerated() {
+      // A number of each rank, and one to which all have added.
+      let found = (0...ranks).map { result.word($0) }
+      let wanted = meets.map { $0[rank][index] ? Int32(Self.weight(of: .whole)) : 0 }
+      try require(
+        found == wanted + [wanted.reduce(0, +)], "rank \(rank) gets \(found) for run \(index)")
+    }
+  }
+
+  /// The results of some runs, one after the other.
+  private func results(_ owner: Int, _ runs: Range<Int>, at piece: Piece) -> [Piece] {
+    var end = 0
+    return resultSizes[owner][runs].map { size in
+      defer { end += size }
+      return piece[end..<end + size]
+    }
+  }
+
+  /// Which runs of an owner a rank meets: those that it sees, and what goes the same way.
+  private func visited(_ rank: Int, _ owner: Int) -> [Bool] {
+    let seen = sees[rank][owner]
+    return seen.indices.map { index in
+      func isAlike(_ other: Int) -> Bool {
+        switch kind {
+        case .rotating: hops(owner, other) == hops(owner, index)
+        case .direct:
+          sees.indices.allSatisfy {
+            $0 == owner || sees[$0][owner][other] == sees[$0][owner][index]
+          }
+        }
+      }
+      var (first, end) = (index, index + 1)
+      while first > 0, isAlike(first - 1) { first -= 1 }
+      while end < seen.count, isAlike(end) { end += 1 }
+      return seen[first..<end].contains(true)
+    }
+  }
+
+  /// How many groups on a run is sent.
+  private func hops(_ owner: Int, _ run: Int) -> Int {
+    let home = groups.firstIndex { $0.contains(owner) } ?? 0
+    return groups.indices.last { turn in
+      groups[(home + turn) % groups.count].contains { sees[$0][owner][run] }
+    } ?? 0
   }
 
   /// What a block holds, another in each run.
   private func content(of owner: Int, run: Int) -> [UInt8] {
     var random = SplitMix(seed: UInt64(100 * run + owner))
-    return (0..<sizes[owner]).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+    return (0..<sizes[owner].reduce(0, +)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
   }
 
   private static func weight(of part: BlockPart) -> Int {
@@ -117,10 +186,16 @@ struct RandomStream {
   }
 
   /// Results are numbers of 32 bits.
-  private static var sums: ResultOperations {
+  private var sums: ResultOperations {
     ResultOperations(
-      clear: { _, result in result.fill(with: 0) },
-      add: { _, result, other in
+      clear: { owner, runs, result in
+        precondition(result.byteCount == resultSizes[owner][runs].reduce(0, +), "another parcel")
+        result.fill(with: 0)
+      },
+      add: { owner, runs, result, other in
+        precondition(
+          result.byteCount == resultSizes[owner][runs].reduce(0, +)
+            && other.byteCount == result.byteCount, "another parcel")
         for index in 0..<result.byteCount / 4 {
           result.setWord(index, to: result.word(index) + other.word(index))
         }
@@ -128,25 +203,36 @@ struct RandomStream {
   }
 
   private var schedule: RingSchedule {
-    RingSchedule(groups: groups, meetings: Meetings(ranks: ranks) { sees[$0][$1] })
+    RingSchedule(groups: groups, meetings: meetings)
+  }
+
+  private var meetings: Meetings {
+    Meetings(ranks: ranks, runs: sizes.map(\.count)) { sees[$0][$1][$2] }
   }
 
   private func bytesSent(by rank: Int) -> Int {
-    let results = hasResults ? resultSizes : resultSizes.map { _ in 0 }
+    let results = hasResults ? resultSizes : resultSizes.map { $0.map { _ in 0 } }
     switch kind {
     case .rotating:
       let group = schedule.places[rank].group
       return schedule.slots(carriedBy: rank).reduce(0) { sum, slot in
         (0..<schedule.turns).reduce(sum) { sum, turn in
-          guard let owner = schedule.owner(group: group, turn: turn, slot: slot) else { return sum }
-          let goesOn = turn < schedule.hops[owner]
-          return sum + (goesOn ? sizes[owner] : 0) + (turn > 0 ? results[owner] : 0)
+          let origin = groups[(group - turn + groups.count) % groups.count]
+          guard slot < origin.count else { return sum }
+          let owner = origin[slot]
+          return sizes[owner].indices.reduce(sum) { sum, run in
+            let hops = hops(owner, run)
+            return sum + (turn < hops ? sizes[owner][run] : 0)
+              + (turn > 0 && turn <= hops ? results[owner][run] : 0)
+          }
         }
       }
     case .direct:
       let others = (0..<ranks).filter { $0 != rank }
-      return others.reduce(0) {
-        $0 + (sees[$1][rank] ? sizes[rank] : 0) + (sees[rank][$1] ? results[$1] : 0)
+      return others.reduce(0) { sum, other in
+        let blocks = zip(sees[other][rank], sizes[rank]).reduce(0) { $0 + ($1.0 ? $1.1 : 0) }
+        let home = zip(sees[rank][other], results[other]).reduce(0) { $0 + ($1.0 ? $1.1 : 0) }
+        return sum + blocks + home
       }
     }
   }

@@ -1,3 +1,4 @@
+import Attention
 import SequenceParallel
 import Tensors
 import Testing

@@ -39,7 +39,7 @@ public struct KeyValueBlock: ~Copyable {
   /// Takes a packed block, or room for one, in memory that somebody else owns and keeps for as long
   /// as this value lives.
   ///
-  /// - Parameter memory: at least ``byteCount(keys:shape:elementType:)``, aligned to 64 bytes.
+  /// - Parameter memory: at least ``byteCount(keys:shape:elementType:)``, aligned as floats are.
   @unsafe
   public init(
     shape: AttentionShape, elementType: WireType, runs: [PositionRange],

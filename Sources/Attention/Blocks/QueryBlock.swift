@@ -23,7 +23,7 @@ public struct QueryBlock: ~Copyable {
   /// Takes a block, or room for one, in memory that somebody else owns and keeps for as long as
   /// this value lives.
   ///
-  /// - Parameter memory: at least ``byteCount(tokens:shape:pass:)``, aligned to 64 bytes.
+  /// - Parameter memory: at least ``byteCount(tokens:shape:pass:)``, aligned as floats are.
   @unsafe
   public init(
     shape: AttentionShape, runs: [PositionRange], pass: AttentionPass,

@@ -110,7 +110,7 @@ public struct BlockComputation: Sendable {
       tokens: tokens, queryRuns: runs, queries: queries, keyRuns: block.runs,
       heads: block.packedHeads(), accumulation: accumulation,
       arithmetic: arithmetic, results: results, part: part)
-    kernels.forward(work, team: team, poll: poll)
+    kernels.instructions.kernels(for: work).forward(work, team: team, poll: poll)
   }
 
   /// The backward pass of rows at plain addresses.

@@ -47,7 +47,7 @@ public struct ForwardPartial: ~Copyable {
   /// Takes memory that somebody else owns and keeps for as long as this value lives; what is there
   /// is taken for results unless it is cleared.
   ///
-  /// - Parameter memory: at least ``byteCount(tokens:shape:accumulation:)``, aligned to 64 bytes.
+  /// - Parameter memory: at least ``byteCount(tokens:shape:accumulation:)``, aligned as floats are.
   @unsafe
   public init(
     shape: AttentionShape, tokens: Int, memory: UnsafeMutableRawBufferPointer,

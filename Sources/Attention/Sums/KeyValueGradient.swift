@@ -32,7 +32,7 @@ public struct KeyValueGradient: ~Copyable {
 
   /// Takes memory that somebody else owns and keeps for as long as this value lives.
   ///
-  /// - Parameter memory: at least ``byteCount(keys:shape:accumulation:)``, aligned to 64 bytes.
+  /// - Parameter memory: at least ``byteCount(keys:shape:accumulation:)``, aligned as floats are.
   @unsafe
   public init(
     shape: AttentionShape, keys: Int, memory: UnsafeMutableRawBufferPointer,
@@ -79,6 +79,42 @@ public struct KeyValueGradient: ~Copyable {
     unsafe rows.write(
       times: factor, to: tensor.unsafeBaseAddress, by: accumulation.kind, team: team)
     return tensor
+  }
+
+  /// Writes `dk` to where these keys are in a tensor of more.
+  ///
+  /// - Parameters:
+  ///   - tensor: `[batch, keys, kvHeads, headDim]`.
+  ///   - keys: which of its keys these are.
+  package func writeKeys(
+    to tensor: inout Tensor<Float>, at keys: Range<Int>, team: ThreadTeam
+  ) {
+    unsafe write(keyRows, times: accumulation.kind.keyGradientFactor, to: &tensor, at: keys, team)
+  }
+
+  /// Writes `dv` to where these keys are in a tensor of more.
+  package func writeValues(
+    to tensor: inout Tensor<Float>, at keys: Range<Int>, team: ThreadTeam
+  ) {
+    unsafe write(valueRows, times: 1, to: &tensor, at: keys, team)
+  }
+
+  private func write(
+    _ rows: SumRows, times factor: Double, to tensor: inout Tensor<Float>, at keys: Range<Int>,
+    _ team: ThreadTeam
+  ) {
+    let columns = unsafe rows.columns
+    precondition(
+      tensor.shape.rank == 4 && tensor.shape[0] == shape.batch && keys.count == keyCount
+        && keys.upperBound <= tensor.shape[1] && tensor.shape[2] == shape.kvHeads
+        && tensor.shape[3] == columns, "gradients of another shape")
+    for batch in 0..<shape.batch {
+      let first = batch * keyCount * shape.kvHeads
+      let target = (batch * tensor.shape[1] + keys.lowerBound) * shape.kvHeads * columns
+      unsafe rows.write(
+        first..<first + keyCount * shape.kvHeads, times: factor,
+        to: tensor.unsafeBaseAddress + target, by: accumulation.kind, team: team)
+    }
   }
 
   /// Sets all gradients to zero.

@@ -39,7 +39,7 @@ public struct QueryGradient: ~Copyable {
 
   /// Takes memory that somebody else owns and keeps for as long as this value lives.
   ///
-  /// - Parameter memory: at least ``byteCount(tokens:shape:accumulation:)``, aligned to 64 bytes.
+  /// - Parameter memory: at least ``byteCount(tokens:shape:accumulation:)``, aligned as floats are.
   @unsafe
   public init(
     shape: AttentionShape, tokens: Int, memory: UnsafeMutableRawBufferPointer,

@@ -14,10 +14,20 @@ extension SumRows {
     times factor: Double, to target: UnsafeMutablePointer<Float>, by kind: any SumKind.Type,
     team: ThreadTeam
   ) {
+    unsafe write(0..<count, times: factor, to: target, by: kind, team: team)
+  }
+
+  /// Writes some rows so.
+  func write(
+    _ rows: Range<Int>, times factor: Double, to target: UnsafeMutablePointer<Float>,
+    by kind: any SumKind.Type, team: ThreadTeam
+  ) {
     nonisolated(unsafe) let target = unsafe target
-    unsafe team.forEachPart(of: count, cost: columns) { part in
+    unsafe team.forEachPart(of: rows.count, cost: columns) { part in
+      let first = rows.lowerBound + part.lowerBound
       unsafe kind.write(
-        part, of: self, times: factor, to: target + part.lowerBound * columns)
+        first..<first + part.count, of: self, times: factor,
+        to: target + part.lowerBound * columns)
     }
   }
 }

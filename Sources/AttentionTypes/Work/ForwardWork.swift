@@ -47,4 +47,7 @@ package struct ForwardWork: @unchecked Sendable {
     unsafe self.results = results
     self.part = part
   }
+
+  /// The rows of queries that read one KV head, at most.
+  package var rowsOfKVHead: Int { min(shape.groupSize, shape.queryHeads) * tokens }
 }

@@ -2,10 +2,17 @@
 
 /// Instructions that Swift has no words for, as functions that disappear in their callers.
 ///
-/// A function is there for a target that is compiled for its instruction, and for no other.
+/// Those on bf16 are there for a target that is compiled for its instructions, and for no other; the
+/// rest are plain C where there are none.
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 #if defined(__AVX512BF16__) && defined(__AVX512BW__)
-#include <immintrin.h>
 
 /// Sixteen numbers.
 typedef float gyre_floats __attribute__((ext_vector_type(16)));
@@ -50,3 +57,80 @@ unsigned int gyre_begin_flushing_denormals(void);
 
 /// Makes this thread's arithmetic what it was.
 void gyre_end_flushing_denormals(unsigned int before);
+
+/// Sixteen floats: `SIMD16<Float>`.
+typedef float gyre_floats16 __attribute__((ext_vector_type(16)));
+
+#if defined(__AVX2__)
+/// Twice eight floats as sixteen: a macro, since no function without AVX-512 can return those.
+#define GYRE_JOINED(first, second)                                                               \
+  __builtin_shufflevector(                                                                       \
+      (first), (second), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#endif
+
+/// Asks for the cache line at `address` to come to the first-level cache. It need not be one that may
+/// be read: the processor goes on and never faults.
+static inline __attribute__((always_inline)) void gyre_prefetch_near(const void *_Nonnull address) {
+  __builtin_prefetch(address, 0, 3);
+}
+
+/// Asks for it to come to the second-level cache.
+static inline __attribute__((always_inline)) void gyre_prefetch_far(const void *_Nonnull address) {
+  __builtin_prefetch(address, 0, 2);
+}
+
+/// Widens sixteen numbers of half precision, of which `numbers` need not be aligned.
+static inline __attribute__((always_inline)) gyre_floats16
+gyre_widen_halves(const void *_Nonnull numbers) {
+#if defined(__AVX512F__)
+  return (gyre_floats16)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)numbers));
+#elif defined(__F16C__)
+  const __m128i *const halves = (const __m128i *)numbers;
+  return GYRE_JOINED(
+      _mm256_cvtph_ps(_mm_loadu_si128(halves)), _mm256_cvtph_ps(_mm_loadu_si128(halves + 1)));
+#else
+  typedef _Float16 Halves __attribute__((ext_vector_type(16)));
+  Halves halves;
+  memcpy(&halves, numbers, sizeof halves);
+  return __builtin_convertvector(halves, gyre_floats16);
+#endif
+}
+
+/// Widens sixteen bytes with a sign.
+static inline __attribute__((always_inline)) gyre_floats16
+gyre_widen_bytes(const void *_Nonnull bytes) {
+#if defined(__AVX512F__)
+  return (gyre_floats16)_mm512_cvtepi32_ps(
+      _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)bytes)));
+#elif defined(__AVX2__)
+  const int8_t *const second = (const int8_t *)bytes + 8;
+  return GYRE_JOINED(
+      _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)bytes))),
+      _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)second))));
+#else
+  typedef int8_t Bytes __attribute__((ext_vector_type(16)));
+  Bytes integers;
+  memcpy(&integers, bytes, sizeof integers);
+  return __builtin_convertvector(integers, gyre_floats16);
+#endif
+}
+
+/// Widens sixteen bytes with a sign to numbers 2^24 times as large.
+///
+/// A shuffle that puts each byte on top of a word of zeros, and a conversion: with 256 bits that takes
+/// half as long as ``gyre_widen_bytes``, with 512 longer.
+static inline __attribute__((always_inline)) gyre_floats16
+gyre_widen_bytes_upwards(const void *_Nonnull bytes) {
+#if defined(__AVX2__)
+  const __m256i low = _mm256_set_epi64x(
+      0x07FFFFFF06FFFFFF, 0x05FFFFFF04FFFFFF, 0x03FFFFFF02FFFFFF, 0x01FFFFFF00FFFFFF);
+  const __m256i high = _mm256_set_epi64x(
+      0x0FFFFFFF0EFFFFFF, 0x0DFFFFFF0CFFFFFF, 0x0BFFFFFF0AFFFFFF, 0x09FFFFFF08FFFFFF);
+  const __m256i all = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)bytes));
+  return GYRE_JOINED(
+      _mm256_cvtepi32_ps(_mm256_shuffle_epi8(all, low)),
+      _mm256_cvtepi32_ps(_mm256_shuffle_epi8(all, high)));
+#else
+  return gyre_widen_bytes(bytes) * 16777216.0f;
+#endif
+}

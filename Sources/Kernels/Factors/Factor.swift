@@ -80,15 +80,6 @@ protocol Factor: BitwiseCopyable, Sendable {
   /// Ends what ``beginProducts()`` began.
   static func endProducts(_ before: UInt32)
 
-  /// Takes keys and values where they lie into a tile of few rows, if that is worth it.
-  ///
-  /// - Parameters: as those of ``ForwardTile/attend(to:first:count:mask:rule:)``.
-  /// - Returns: whether it has.
-  @unsafe static func readInPlace(
-    _ head: PackedHead, first: Int, count: Int, mask: TileMask?, rule: TileRule?,
-    by tile: inout ForwardTile<Self>
-  ) -> Bool
-
   /// Makes weights of one row the factors of a product, in place.
   ///
   /// - Parameters:
@@ -114,12 +105,6 @@ extension Factor {
   static func store(_ lanes: Lanes, to pointer: UnsafeMutablePointer<Self>, at offset: Int) {
     unsafe UnsafeMutableRawPointer(pointer + offset).storeBytes(of: lanes, as: Lanes.self)
   }
-
-  @unsafe @inline(__always)
-  static func readInPlace(
-    _ head: PackedHead, first: Int, count: Int, mask: TileMask?, rule: TileRule?,
-    by tile: inout ForwardTile<Self>
-  ) -> Bool { false }
 
   @inline(__always) static func beginProducts() -> UInt32 { 0 }
   @inline(__always) static func endProducts(_ before: UInt32) {}
@@ -174,13 +159,4 @@ extension Float: Factor {
     unsafe weights.1.store(to: place, at: Vector.width)
   }
 
-  @unsafe @inline(__always)
-  static func readInPlace(
-    _ head: PackedHead, first: Int, count: Int, mask: TileMask?, rule: TileRule?,
-    by tile: inout ForwardTile<Float>
-  ) -> Bool {
-    guard tile.readsInPlace(count: count) else { return false }
-    unsafe tile.attend(to: head, first: first, count: count, mask: mask, rule: rule)
-    return true
-  }
 }

@@ -6,8 +6,9 @@ import Tensors
 /// For each row, `rowMax` is the largest score so far, rounded up to an integer, `rowSum` the sum
 /// of `2^(score − rowMax)`, and `outputs` the same sum weighted by the values. A tile of keys is
 /// taken in three passes: scores, weights, outputs. Scores are in base 2: the softmax scale times
-/// log₂e is folded into the queries when they are packed, or multiplies scores as they are stored. After some tiles the state is added to
-/// sums outside, which lose nothing however many there are, and the rows start anew.
+/// log₂e is folded into the queries when they are packed, or multiplies scores as they are stored.
+/// After some tiles the state is added to sums outside, which lose nothing however many there are,
+/// and the rows start anew.
 ///
 /// Source: Dao 2023, FlashAttention-2, Algorithm 1.
 struct ForwardTile<Element: Factor>: ~Copyable {
@@ -27,12 +28,11 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   /// What the pattern adds to one register tile.
   let bias: AlignedBuffer<Float>
   /// What the pattern says of the tile of keys that is taken in.
-  private var edges: EdgeCoverage
+  private var edges = EdgeCoverage(queries: Element.queries)
 
   init(shape: AttentionShape) {
     headDim = shape.headDim
     valueHeadDim = shape.valueHeadDim
-    edges = EdgeCoverage(groups: Element.queries / TileSizes.registerRows)
     results = RowResults(capacity: Element.queries, valueHeadDim: shape.valueHeadDim)
     queries = AlignedBuffer(
       repeating: .zero, count: Element.queries * Element.steps(of: shape.headDim))
@@ -229,7 +229,7 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   /// Pass 2: scores become weights `2^(score − rowMax)`, and the state is brought to the new
   /// maximum.
   @unsafe
-  func computeWeights() {
+  private func computeWeights() {
     for row in 0..<rows {
       let panels = visiblePanels[row / TileSizes.registerRows]
       if panels.isEmpty { continue }
@@ -237,43 +237,11 @@ struct ForwardTile<Element: Factor>: ~Copyable {
       let end = panels.upperBound * TileSizes.panelWidth
       let scoreRow = unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride
 
-      var left = unsafe Vector(loading: scoreRow, at: begin)
-      var right = unsafe Vector(loading: scoreRow, at: begin + Vector.width)
-      var key = begin + TileSizes.panelWidth
-      while key < end {
-        unsafe left = left.larger(Vector(loading: scoreRow, at: key))
-        unsafe right = right.larger(Vector(loading: scoreRow, at: key + Vector.width))
-        key += TileSizes.panelWidth
-      }
-      let oldMax = unsafe results.rowMax.unsafeBaseAddress[row]
-      // Rounded up, so that all factors between states are powers of two: exact.
-      let newMax = max(oldMax, left.larger(right).largestLane.rounded(.up))
-      // A row that has seen nothing keeps −∞ as its maximum; 0 stands in for it below, because
-      // (−∞) − (−∞) is NaN while 2^(−∞ − 0) is the 0 that is meant.
-      let reference = newMax == -.infinity ? 0 : newMax
-      var sum = unsafe results.rowSum.unsafeBaseAddress[row]
-      if newMax > oldMax {
-        let factor = exp2(Vector(repeating: oldMax - reference))
-        sum *= factor[0]
-        results.rescale(row: row, by: factor)
-        unsafe results.rowMax.unsafeBaseAddress[row] = newMax
-      }
-
-      let shift = Vector(repeating: reference)
       let weights = unsafe weightRow(row)
-      left = Vector()
-      right = Vector()
-      key = begin
-      while key < end {
-        let first = unsafe exp2(Vector(loading: scoreRow, at: key) - shift)
-        let second = unsafe exp2(Vector(loading: scoreRow, at: key + Vector.width) - shift)
-        unsafe Element.store((first, second), to: weights + key / Element.depth)
-        // Keys 16 apart are added up together, whatever the width of a vector: the same bits.
-        left += first
-        if Vector.width < 16 { right += second } else { left += second }
-        key += TileSizes.panelWidth
-      }
-      unsafe results.rowSum.unsafeBaseAddress[row] = sum + (left + right).laneSum
+      let factor = unsafe weigh(
+        scoreRow, begin..<end, into: weights, rowMax: &results.rowMax.unsafeBaseAddress[row],
+        rowSum: &results.rowSum.unsafeBaseAddress[row])
+      if let factor { results.rescale(row: row, by: factor) }
       if Element.roundsWeights {
         unsafe results.addRoundedWeights(Element.sum(of: weights, in: begin..<end), row: row)
       }

@@ -8,8 +8,7 @@ import Tensors
 /// than one of them, and fills narrow ones up with zeros, once for all the rows that pass over it.
 /// Panels of `Float` are copied too: read in place they lie megabytes apart, and the kernel then
 /// waits for the last-level cache and the page tables (measured at head dim 128: 76 % of the
-/// multiply–add peak in place, 84 % copied). A few rows are another matter: see
-/// ``ForwardTile/readsInPlace(count:)``.
+/// multiply–add peak in place, 84 % copied). A few rows are another matter: see ``FewRowsTile``.
 struct KeyTile<Element: Factor>: ~Copyable {
   /// Keys in the tile.
   private(set) var count = 0

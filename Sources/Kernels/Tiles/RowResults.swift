@@ -28,6 +28,14 @@ struct RowResults: ~Copyable {
     outputs = AlignedBuffer(zeros: valuePanels * capacity * TileSizes.panelWidth)
   }
 
+  /// What the rows have found out; valid for as long as these results are.
+  var state: LeafState {
+    unsafe LeafState(
+      rows: rows, rowMax: rowMax.unsafeBaseAddress, rowSum: rowSum.unsafeBaseAddress,
+      outputs: outputs.unsafeBaseAddress, panelWidth: TileSizes.panelWidth,
+      panelStride: capacity * TileSizes.panelWidth, valuePanels: valuePanels)
+  }
+
   /// Makes them those of rows that have seen nothing.
   func clear() {
     unsafe rowMax.unsafeBaseAddress.update(repeating: -.infinity, count: rows)

@@ -47,8 +47,9 @@ struct EdgeCoverage {
   /// `[groups][panels]`.
   var ofTiles: [Coverage]
 
-  /// - Parameter groups: as many as a tile of queries can have.
-  init(groups: Int) {
+  /// Of a tile of so many queries.
+  init(queries: Int) {
+    let groups = queries / TileSizes.registerRows
     ofGroups = Array(repeating: .none, count: groups)
     ofTiles = Array(repeating: .none, count: groups * Self.panels)
   }

@@ -7,7 +7,7 @@ enum FastLeafSums: LeafSums {
   static var leaf: Int { TileSizes.fastLeaf }
 
   static func add(
-    _ tile: borrowing RowResults, to results: ResultRows, row: Int, outputRow: Int
+    _ state: LeafState, to results: ResultRows, row: Int, outputRow: Int
   ) {
     guard let outputRemainders = unsafe results.outputRemainders,
       let rowSumRemainders = unsafe results.rowSumRemainders
@@ -17,8 +17,8 @@ enum FastLeafSums: LeafSums {
     let rowSums = unsafe CompensatedSums(sums: results.rowSums, remainders: rowSumRemainders)
       .from(row)
     let rowMax = unsafe results.rowMax + row
-    for index in 0..<tile.rows {
-      let ownMax = unsafe tile.rowMax.unsafeBaseAddress[index]
+    for index in 0..<state.rows {
+      let ownMax = unsafe state.rowMax[index]
       // The row has seen nothing.
       if ownMax == -.infinity { continue }
       let newMax = unsafe max(rowMax[index], ownMax)
@@ -27,15 +27,15 @@ enum FastLeafSums: LeafSums {
       let added = exp2(ownMax - newMax)
       unsafe rowMax[index] = newMax
       unsafe (rowSums.sums[index], rowSums.remainders[index]) = adding(
-        tile.rowSum.unsafeBaseAddress[index] * added, to: rowSums.sums[index] * kept,
+        state.rowSum[index] * added, to: rowSums.sums[index] * kept,
         remainder: rowSums.remainders[index] * kept)
       let target = unsafe outputs.from(
         (outputRow + index * shape.queryHeads) * shape.valueHeadDim)
-      for panel in 0..<tile.valuePanels {
-        let first = panel * TileSizes.panelWidth
+      for panel in 0..<state.valuePanels {
+        let first = panel * state.panelWidth
         unsafe target.from(first).add(
-          tile.outputRow(panel: panel, row: index), times: added, keeping: kept,
-          count: min(TileSizes.panelWidth, shape.valueHeadDim - first))
+          state.outputRow(panel: panel, row: index), times: added, keeping: kept,
+          count: min(state.panelWidth, shape.valueHeadDim - first))
       }
     }
   }

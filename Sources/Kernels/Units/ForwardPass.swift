@@ -8,7 +8,7 @@ import Tensors
 /// what each does to its rows to their partial results; no two units share a row.
 struct ForwardPass<Element: Factor>: Sendable {
   /// A tile of queries of one head.
-  private struct Unit {
+  struct Unit {
     let batch: Int
     let head: Int
     /// The first row, as a local index in the shard.
@@ -16,10 +16,10 @@ struct ForwardPass<Element: Factor>: Sendable {
     let positions: PositionRange
   }
 
-  private let work: ForwardWork
-  private let keyLeaves: Leaves
-  private let sums: any LeafSums.Type
-  private let units: [Unit]
+  let work: ForwardWork
+  let keyLeaves: Leaves
+  let sums: any LeafSums.Type
+  let units: [Unit]
 
   var unitCount: Int { units.count }
 
@@ -78,45 +78,74 @@ struct ForwardPass<Element: Factor>: Sendable {
     _ unit: Unit, tile: inout ForwardTile<Element>, keyTile: inout KeyTile<Element>,
     poll: (_ scores: Int) -> Void
   ) {
-    let (shape, pattern) = (work.shape, work.pattern)
-    let rows = unit.positions.count
-    let firstQuery = (unit.batch * work.tokens + unit.firstToken) * shape.queryHeads + unit.head
-    let firstState = (unit.batch * shape.queryHeads + unit.head) * work.tokens + unit.firstToken
-    let kvHead = shape.kvHead(of: unit.head)
-    unsafe tile.load(
-      queries: work.queries + firstQuery * shape.headDim,
-      stride: shape.queryHeads * shape.headDim, rows: rows, scale: work.queryScale)
+    load(unit, to: &tile)
     for leaf in keyLeaves {
-      let packed = unsafe work.heads[
-        (leaf.run * shape.batch + unit.batch) * shape.kvHeads + kvHead]
-      var isSeen = false
-      for range in leaf.tiles(of: TileSizes.keys) {
-        let keys = leaf.positions.slice(range)
-        let coverage = pattern.coverage(keys: keys, queries: unit.positions)
-        if coverage == .none { continue }
-        if !isSeen { tile.clearState() }
-        isSeen = true
-        let head = shape.firstQueryHead + unit.head
-        let masked = coverage == .some || pattern.hasBias
-        let mask =
-          masked
-          ? TileMask(pattern: pattern, keys: keys, queries: unit.positions, head: head) : nil
-        let rule = work.scoreRule.map {
-          TileRule(rule: $0, batch: unit.batch, head: head, keys: keys, queries: unit.positions)
-        }
-        let first = leaf.firstInRun + range.lowerBound
-        let isDone = unsafe Element.readInPlace(
-          packed, first: first, count: keys.count, mask: mask, rule: rule, by: &tile)
-        if !isDone {
-          unsafe keyTile.load(packed, first: first, count: keys.count)
-          unsafe tile.attend(to: keyTile, mask: mask, rule: rule)
-        }
-        poll(rows * keys.count)
-      }
-      guard isSeen else { continue }
-      if Element.roundsWeights { tile.results.settleRoundedWeights() }
-      unsafe sums.add(
-        tile.results, to: work.results, row: firstState, outputRow: firstQuery)
+      guard attend(unit, to: leaf, tile: &tile, keyTile: &keyTile, poll: poll) else { continue }
+      add(tile.results.state, of: unit)
     }
+  }
+
+  /// Takes up the queries of a unit.
+  func load(_ unit: Unit, to tile: inout ForwardTile<Element>) {
+    let shape = work.shape
+    unsafe tile.load(
+      queries: work.queries + firstQuery(of: unit) * shape.headDim,
+      stride: shape.queryHeads * shape.headDim, rows: unit.positions.count,
+      scale: work.queryScale)
+  }
+
+  /// Finds out what a leaf does to the queries of a unit, which are loaded.
+  ///
+  /// - Returns: whether any of them sees any of it; if not, the state of the tile means nothing.
+  func attend(
+    _ unit: Unit, to leaf: Leaf, tile: inout ForwardTile<Element>,
+    keyTile: inout KeyTile<Element>,
+    poll: (_ scores: Int) -> Void
+  ) -> Bool {
+    let (shape, pattern) = (work.shape, work.pattern)
+    let packed = unsafe work.packedHead(
+      leaf, batch: unit.batch, kvHead: shape.kvHead(of: unit.head))
+    let head = shape.firstQueryHead + unit.head
+    var isSeen = false
+    for range in leaf.tiles(of: TileSizes.keys) {
+      let keys = leaf.positions.slice(range)
+      let coverage = pattern.coverage(keys: keys, queries: unit.positions)
+      if coverage == .none { continue }
+      if !isSeen { tile.clearState() }
+      isSeen = true
+      let masked = coverage == .some || pattern.hasBias
+      let mask =
+        masked
+        ? TileMask(pattern: pattern, keys: keys, queries: unit.positions, head: head) : nil
+      let rule = work.scoreRule.map {
+        TileRule(rule: $0, batch: unit.batch, head: head, keys: keys, queries: unit.positions)
+      }
+      unsafe keyTile.load(packed, first: leaf.firstInRun + range.lowerBound, count: keys.count)
+      unsafe tile.attend(to: keyTile, mask: mask, rule: rule)
+      poll(unit.positions.count * keys.count)
+    }
+    if isSeen, Element.roundsWeights { tile.results.settleRoundedWeights() }
+    return isSeen
+  }
+
+  /// Adds what the rows of a unit have found out about a leaf.
+  func add(_ state: LeafState, of unit: Unit) {
+    unsafe sums.add(
+      state, to: work.results,
+      row: (unit.batch * work.shape.queryHeads + unit.head) * work.tokens + unit.firstToken,
+      outputRow: firstQuery(of: unit))
+  }
+
+  /// Its first row, `[batch, tokens, queryHeads]`.
+  private func firstQuery(of unit: Unit) -> Int {
+    (unit.batch * work.tokens + unit.firstToken) * work.shape.queryHeads + unit.head
+  }
+}
+
+extension ForwardWork {
+  /// The packed keys and values that a leaf is part of.
+  @unsafe
+  func packedHead(_ leaf: Leaf, batch: Int, kvHead: Int) -> PackedHead {
+    unsafe heads[(leaf.run * shape.batch + batch) * shape.kvHeads + kvHead]
   }
 }

@@ -7,13 +7,13 @@ protocol LeafSums: Sendable {
   /// multiple of ``TileSizes/keys``.
   static var leaf: Int { get }
 
-  /// Adds what a tile of queries has found out about a leaf.
+  /// Adds what some rows of one head have found out about a leaf.
   ///
   /// - Parameters:
-  ///   - row: the tile's first row, `[batch, queryHeads, tokens]`.
+  ///   - row: the first of them, `[batch, queryHeads, tokens]`.
   ///   - outputRow: the same, `[batch, tokens, queryHeads]`.
   static func add(
-    _ tile: borrowing RowResults, to results: ResultRows, row: Int, outputRow: Int)
+    _ state: LeafState, to results: ResultRows, row: Int, outputRow: Int)
 }
 
 extension Accumulation {

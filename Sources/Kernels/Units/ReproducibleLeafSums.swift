@@ -6,19 +6,19 @@ enum ReproducibleLeafSums: LeafSums {
   static var leaf: Int { Accumulation.leaf }
 
   static func add(
-    _ tile: borrowing RowResults, to results: ResultRows, row: Int, outputRow: Int
+    _ state: LeafState, to results: ResultRows, row: Int, outputRow: Int
   ) {
     let (outputs, rowSums) = unsafe (results.outputIntegers, results.rowSumIntegers)
-    for index in 0..<tile.rows {
-      let exponent = unsafe tile.rowMax.unsafeBaseAddress[index]
+    for index in 0..<state.rows {
+      let exponent = unsafe state.rowMax[index]
       // The row has seen nothing.
       if exponent == -.infinity { continue }
       unsafe rowSums.add(
-        tile.rowSum.unsafeBaseAddress + index, panelWidth: TileSizes.panelWidth, panelStride: 0,
+        state.rowSum + index, panelWidth: state.panelWidth, panelStride: 0,
         exponent: exponent, to: row + index)
       unsafe outputs.add(
-        tile.outputRow(panel: 0, row: index), panelWidth: TileSizes.panelWidth,
-        panelStride: tile.capacity * TileSizes.panelWidth, exponent: exponent,
+        state.outputRow(panel: 0, row: index), panelWidth: state.panelWidth,
+        panelStride: state.panelStride, exponent: exponent,
         to: row + index)
     }
   }

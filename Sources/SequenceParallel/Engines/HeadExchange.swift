@@ -55,8 +55,10 @@ final class HeadExchange: AttentionEngine {
       return
     }
     inner = try RoutedAttention(
-      RoutePlanner(part, topology: planner.topology.column(column, of: grid)), forward: forward,
-      backward: backward, options: options, on: ring)
+      RoutePlanner(
+        part, topology: planner.topology.column(column, of: grid),
+        meetings: Meetings(part.pattern, keys: part.keys, queries: part.queries)),
+      forward: forward, backward: backward, options: options, on: ring)
   }
 
   var traffic: Traffic { group.traffic + (inner?.traffic ?? .zero) }
@@ -164,12 +166,19 @@ final class HeadExchange: AttentionEngine {
     let incoming = StreamMemory.pieces(
       sizes: shares.map { $0.gradientBytes(keys: keyCounts[column], accumulation) })
     if let inner {
-      let row = inner.ownGradient()
-      var end = 0
-      for (index, keys) in keyCounts.enumerated() {
-        var part = inner.problem.gradient(keys: keys, at: outgoing[index])
-        part.value.add(row.value, keys: end..<end + keys, firstKVHead: 0, team: team)
-        end += keys
+      inner.ownGradients { parcel, gradient in
+        var end = 0
+        for (index, keys) in keyCounts.enumerated() {
+          let start = end
+          end += keys
+          let common = parcel.clamped(to: start..<end)
+          if common.isEmpty { continue }
+          let first = common.lowerBound - parcel.lowerBound
+          var part = inner.problem.gradient(keys: keys, at: outgoing[index])
+          part.value.add(
+            gradient, keys: first..<first + common.count, to: common.lowerBound - start,
+            firstKVHead: 0, team: team)
+        }
       }
     }
     try group.exchange("dk, dv", sending: outgoing, receiving: incoming)

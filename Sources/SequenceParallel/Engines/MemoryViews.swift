@@ -1,5 +1,6 @@
 import Attention
 import Sharding
+import Tensors
 
 /// A value that lies in memory which a piece keeps alive.
 ///
@@ -21,17 +22,19 @@ struct Lent<Value: ~Copyable>: ~Copyable {
 /// Blocks and results as they lie in the memory of a stream: the one place where a piece becomes
 /// what kernels read and write.
 extension ShardedAttention {
-  /// Keys and values of an owner.
-  func block(of owner: Int, at piece: Piece) -> Lent<KeyValueBlock> {
+  /// Keys and values of some neighbouring runs of an owner; of all, unless it is said which.
+  func block(
+    of owner: Int, _ runs: Range<Int>? = nil, at piece: Piece
+  ) -> Lent<KeyValueBlock> {
     Lent(
       unsafe KeyValueBlock(
-        shape: shape, elementType: wire, runs: keys.shards[owner], memory: piece.unsafeBytes),
-      in: piece)
+        shape: shape, elementType: wire, runs: keys.runs(of: owner, runs),
+        memory: piece.unsafeBytes), in: piece)
   }
 
-  /// The gradients of an owner's keys and values.
-  func gradient(of owner: Int, at piece: Piece) -> Lent<KeyValueGradient> {
-    gradient(keys: keys.tokenCount(of: owner), at: piece)
+  /// The gradients of the keys and values of some runs of an owner.
+  func gradient(of owner: Int, _ runs: Range<Int>, at piece: Piece) -> Lent<KeyValueGradient> {
+    gradient(keys: keys.runs(of: owner, runs).tokenCount, at: piece)
   }
 
   /// The gradients of some keys and values.
@@ -42,28 +45,30 @@ extension ShardedAttention {
       in: piece)
   }
 
-  /// Queries of an owner.
-  func queryBlock(of owner: Int, _ pass: AttentionPass, at piece: Piece) -> Lent<QueryBlock> {
+  /// Queries of some neighbouring runs of an owner.
+  func queryBlock(
+    of owner: Int, _ runs: Range<Int>, _ pass: AttentionPass, at piece: Piece
+  ) -> Lent<QueryBlock> {
     Lent(
       unsafe QueryBlock(
-        shape: shape, runs: queries.shards[owner], pass: pass, memory: piece.unsafeBytes),
+        shape: shape, runs: queries.runs(of: owner, runs), pass: pass, memory: piece.unsafeBytes),
       in: piece)
   }
 
-  /// Outputs of an owner's queries that are not yet divided by their row sums.
-  func partial(of owner: Int, at piece: Piece) -> Lent<ForwardPartial> {
+  /// Outputs of these queries that are not yet divided by their row sums.
+  func partial(of owner: Int, _ runs: Range<Int>, at piece: Piece) -> Lent<ForwardPartial> {
     Lent(
       unsafe ForwardPartial(
-        shape: shape, tokens: queries.tokenCount(of: owner), memory: piece.unsafeBytes,
+        shape: shape, tokens: queries.runs(of: owner, runs).tokenCount, memory: piece.unsafeBytes,
         accumulation: accumulation),
       in: piece)
   }
 
-  /// The gradients of an owner's queries.
-  func queryGradient(of owner: Int, at piece: Piece) -> Lent<QueryGradient> {
+  /// The gradients of these queries.
+  func queryGradient(of owner: Int, _ runs: Range<Int>, at piece: Piece) -> Lent<QueryGradient> {
     Lent(
       unsafe QueryGradient(
-        shape: shape, tokens: queries.tokenCount(of: owner), memory: piece.unsafeBytes,
+        shape: shape, tokens: queries.runs(of: owner, runs).tokenCount, memory: piece.unsafeBytes,
         accumulation: accumulation),
       in: piece)
   }

@@ -82,11 +82,19 @@ final class RoutedAttention: AttentionEngine {
   ) throws(MPIError) -> AttentionGradients {
     let dq = try queryGradients(
       queries, output: output, outputGradient: outputGradient, progress: progress)
-    let own = ownGradient()
-    return AttentionGradients(dq: dq, dk: own.value.dk(team: team), dv: own.value.dv(team: team))
+    let keys = problem.keys.tokenCount(of: world.rank)
+    let shape = problem.shape
+    var dk = Tensor<Float>(zeros: [shape.batch, keys, shape.kvHeads, shape.headDim])
+    var dv = Tensor<Float>(zeros: [shape.batch, keys, shape.kvHeads, shape.valueHeadDim])
+    ownGradients { keys, gradient in
+      gradient.writeKeys(to: &dk, at: keys, team: team)
+      gradient.writeValues(to: &dv, at: keys, team: team)
+    }
+    return AttentionGradients(dq: dq, dk: dk, dv: dv)
   }
 
-  /// The backward pass, which leaves what it finds out about this rank's keys in ``ownGradient()``.
+  /// The backward pass, which leaves what it finds out about this rank's keys in
+  /// ``ownGradients(_:)``.
   ///
   /// - Returns: `dq`.
   func queryGradients(
@@ -100,10 +108,10 @@ final class RoutedAttention: AttentionEngine {
     return dq
   }
 
-  /// What the backward pass has found out about this rank's keys, until the next one.
-  func ownGradient() -> Lent<KeyValueGradient> {
+  /// What the backward pass has found out about this rank's keys, until the next one, by parcels.
+  func ownGradients(_ body: (_ keys: Range<Int>, borrowing KeyValueGradient) -> Void) {
     guard let backwardEngine else { preconditionFailure("there was no backward pass") }
-    return backwardEngine.ownGradient()
+    backwardEngine.ownGradients(body)
   }
 
   private func preparedBackwardEngine() throws(MPIError) -> any PassEngine {

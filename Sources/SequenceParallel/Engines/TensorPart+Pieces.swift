@@ -11,6 +11,16 @@ extension Piece {
 }
 
 extension TensorPart {
+  /// Some tokens of a tensor in which all tokens of a sequence, or of a head of it, lie together.
+  ///
+  /// - Parameter axis: that of the tokens.
+  init(tokens: Range<Int>, of shape: Shape, axis: Int) {
+    let row = shape.stride(axis)
+    self.init(
+      start: tokens.lowerBound * row, width: tokens.count * row, stride: shape[axis] * row,
+      count: shape.dimensions[..<axis].reduce(1, *))
+  }
+
   /// The bytes of all its elements.
   var byteCount: Int { elementCount * MemoryLayout<Float>.stride }
 

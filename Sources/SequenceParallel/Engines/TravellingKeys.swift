@@ -32,7 +32,7 @@ final class TravellingKeys: PassEngine {
       pattern: problem.pattern, scoreRule: problem.scoreRule, accumulation: problem.accumulation,
       arithmetic: problem.arithmetic, team: team)
     timing = try stream.run(results: nil) { visit, poll in
-      let block = problem.block(of: visit.owner, at: visit.block)
+      let block = problem.block(of: visit.owner, visit.runs, at: visit.block)
       accumulator.attend(queries, to: block.value) { scores in
         progress(scores)
         poll()
@@ -49,19 +49,15 @@ final class TravellingKeys: PassEngine {
     outputGradient: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void
   ) throws(MPIError) -> Tensor<Float> {
     let start = ContinuousClock.now
-    try stream.reserveResults(
-      problem.keys.tokenCounts.map {
-        KeyValueGradient.byteCount(
-          keys: $0, shape: problem.shape, accumulation: problem.accumulation)
-      })
+    try stream.reserveResults(problem.keys.runSizes(bytesPerToken: gradientBytes))
     var accumulator = BackwardAccumulator(
       shape: problem.shape, output: output, outputGradient: outputGradient, scale: problem.scale,
       pattern: problem.pattern, scoreRule: problem.scoreRule, accumulation: problem.accumulation,
       arithmetic: problem.arithmetic, team: team)
     let prepared = ContinuousClock.now - start
     timing = try stream.run(results: problem.gradientSums(team)) { visit, poll in
-      let block = problem.block(of: visit.owner, at: visit.block)
-      var gradient = problem.gradient(of: visit.owner, at: visit.result)
+      let block = problem.block(of: visit.owner, visit.runs, at: visit.block)
+      var gradient = problem.gradient(of: visit.owner, visit.runs, at: visit.result)
       accumulator.attend(
         queries, outputGradient: outputGradient, to: block.value, addingTo: &gradient.value,
         part: visit.part
@@ -74,7 +70,19 @@ final class TravellingKeys: PassEngine {
     return accumulator.finish()
   }
 
-  func ownGradient() -> Lent<KeyValueGradient> { problem.gradient(of: rank, at: stream.ownResult) }
+  func ownGradients(_ body: (_ keys: Range<Int>, borrowing KeyValueGradient) -> Void) {
+    for runs in stream.ownParcels {
+      let keys = problem.keys.indices(of: rank, runs)
+      let gradient = problem.gradient(
+        of: rank, runs, at: stream.ownResult.tokens(keys, bytesPerToken: gradientBytes))
+      body(keys, gradient.value)
+    }
+  }
+
+  /// Those of a key and its value.
+  private var gradientBytes: Int {
+    KeyValueGradient.byteCount(keys: 1, shape: problem.shape, accumulation: problem.accumulation)
+  }
 
   func close() throws(MPIError) {
     try stream.close()
@@ -84,13 +92,13 @@ final class TravellingKeys: PassEngine {
 extension ShardedAttention {
   fileprivate func gradientSums(_ team: ThreadTeam) -> ResultOperations {
     ResultOperations(
-      clear: { owner, memory in
-        var gradient = gradient(of: owner, at: memory)
+      clear: { owner, runs, memory in
+        var gradient = gradient(of: owner, runs, at: memory)
         gradient.value.clear(team: team)
       },
-      add: { owner, memory, other in
-        var gradient = gradient(of: owner, at: memory)
-        gradient.value.add(self.gradient(of: owner, at: other).value, team: team)
+      add: { owner, runs, memory, other in
+        var gradient = gradient(of: owner, runs, at: memory)
+        gradient.value.add(self.gradient(of: owner, runs, at: other).value, team: team)
       })
   }
 }

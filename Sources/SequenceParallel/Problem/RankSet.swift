@@ -17,6 +17,9 @@ package struct RankSet: Hashable, Sendable {
     }
   }
 
+  /// All ranks of several sets.
+  init(uniting sets: some Collection<RankSet>) { self.init(sets.flatMap(\.ranges)) }
+
   /// How many ranks there are.
   var count: Int { ranges.reduce(0) { $0 + $1.count } }
 
@@ -25,6 +28,19 @@ package struct RankSet: Hashable, Sendable {
 
   /// The highest rank.
   var last: Int? { ranges.last.map { $0.upperBound - 1 } }
+
+  /// The others.
+  func without(_ rank: Int) -> RankSet {
+    guard contains(rank) else { return self }
+    return RankSet(
+      ranges.flatMap { range in
+        range.contains(rank)
+          ? [range.lowerBound..<rank, rank + 1..<range.upperBound] : [range]
+      })
+  }
+
+  /// Whether there are none.
+  var isEmpty: Bool { ranges.isEmpty }
 
   /// Whether a rank is one of them.
   func contains(_ rank: Int) -> Bool {

@@ -7,6 +7,10 @@ struct RunTree {
   private let runs: [PositionRange]
   /// For each run, the rank that holds it.
   private let ranks: [Int]
+  /// For each run, its number among those of its rank.
+  private let numbers: [Int]
+  /// For each rank, how many runs it has.
+  private let runCounts: [Int]
   private var nodes: [Node] = []
 
   /// Some neighbouring runs.
@@ -24,14 +28,21 @@ struct RunTree {
 
   init(_ shards: [[PositionRange]]) {
     let all = shards.enumerated().flatMap { rank, runs in
-      runs.filter { !$0.isEmpty }.map { (run: $0, rank: rank) }
+      runs.enumerated().filter { !$0.element.isEmpty }.map {
+        (run: $0.element, rank: rank, number: $0.offset)
+      }
     }.sorted { ($0.run.start, $0.rank) < ($1.run.start, $1.rank) }
     runs = all.map(\.run)
     ranks = all.map(\.rank)
+    numbers = all.map(\.number)
+    runCounts = shards.map(\.count)
     if !runs.isEmpty { _ = addNode(runs.indices) }
   }
 
   var count: Int { runs.count }
+
+  /// Whose a run is, and its number among those of its rank.
+  func place(of run: Int) -> (rank: Int, number: Int) { (ranks[run], numbers[run]) }
 
   @discardableResult
   private mutating func addNode(_ range: Range<Int>) -> Int {
@@ -74,9 +85,11 @@ struct RunTree {
   }
 
   /// Finds rectangles of runs in which each run of queries, these, sees each run of keys.
+  ///
+  /// - Parameter body: is also told whether it is one run of either, which may not be seen whole.
   func forEachRectangle(
     seen keys: RunTree, through pattern: any AttentionPattern,
-    _ body: (_ queries: Range<Int>, _ keys: Range<Int>) -> Void
+    _ body: (_ queries: Range<Int>, _ keys: Range<Int>, _ isPartial: Bool) -> Void
   ) {
     if nodes.isEmpty || keys.nodes.isEmpty { return }
     // A stack instead of recursion: the pairs that are still to be asked about.
@@ -85,11 +98,13 @@ struct RunTree {
       let (query, key) = (nodes[queryIndex], keys.nodes[keyIndex])
       switch pattern.coverage(keys: key.hull, queries: query.hull) {
       case .none: continue
-      case .all: body(query.runs, key.runs)
+      case .all: body(query.runs, key.runs, false)
       case .some:
         let halves = (query.halves, key.halves)
-        if halves.0 == nil && halves.1 == nil || isWitnessed(query, key, pattern) {
-          body(query.runs, key.runs)
+        if halves.0 == nil && halves.1 == nil {
+          body(query.runs, key.runs, true)
+        } else if isWitnessed(query, key, pattern) {
+          body(query.runs, key.runs, false)
         } else if let (first, second) = halves.0,
           halves.1 == nil || query.runs.count > key.runs.count
         {
@@ -109,20 +124,21 @@ struct RunTree {
     }
   }
 
-  /// For each rank of these runs, the ranks of others.
+  /// For each rank of these runs, for each of its runs, the ranks of others.
   ///
   /// - Parameter others: for each of these runs, ranges of runs of another tree.
-  func ranks(of others: [[Range<Int>]], in tree: RunTree, among count: Int) -> [RankSet] {
-    var found = [[Range<Int>]](repeating: [], count: count)
-    var isFull = [Bool](repeating: false, count: count)
+  func ranks(of others: [[Range<Int>]], in tree: RunTree, among count: Int) -> [[RankSet]] {
+    var found = runCounts.map { [RankSet](repeating: RankSet([]), count: $0) }
     let stretches = tree.stretches
     for (run, ranges) in others.enumerated() {
-      let rank = ranks[run]
-      for range in ranges where !isFull[rank] {
-        isFull[rank] = tree.appendRanks(of: range, stretches, to: &found[rank], until: count)
+      var ranks: [Range<Int>] = []
+      for range in ranges {
+        let isFull = tree.appendRanks(of: range, stretches, to: &ranks, until: count)
+        if isFull { break }
       }
+      found[self.ranks[run]][numbers[run]] = RankSet(ranks)
     }
-    return found.map(RankSet.init)
+    return found
   }
 
   /// Where, in the order of runs, ranks stop to go up, or down, by one: the end of the stretch of

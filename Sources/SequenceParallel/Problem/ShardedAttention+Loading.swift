@@ -31,30 +31,34 @@ extension ShardedAttention {
   ///   - keySource: `[batch, keyTokens, kvHeads, headDim]`.
   ///   - valueSource: `[batch, keyTokens, kvHeads, valueHeadDim]`.
   ///   - rank: whose shard.
-  ///   - block: a block of the rank's keys, to be filled.
+  ///   - block: a block of the rank's keys in their order, to be filled; its runs may be cut more
+  ///     finely than those of the shard.
   ///   - team: reads and packs.
   /// - Throws: what a source throws, and ``WireRangeError``.
   public func load(
     keys keySource: some TokenRows, values valueSource: some TokenRows, rank: Int,
     into block: inout KeyValueBlock, team: ThreadTeam = ThreadTeam(threads: 1)
   ) throws {
-    try forEachPiece(of: keySource, "k", rank: rank, team) { rows, batch, run, start in
+    let runs = block.runs
+    precondition(
+      block.keyCount == keys.tokenCount(of: rank), "the block of another shard")
+    try forEachPiece(of: keySource, "k", runs, team) { rows, batch, run, start in
       block.packKeys(rows, batch: batch, run: run, from: start, team: team)
     }
-    try forEachPiece(of: valueSource, "v", rank: rank, team) { rows, batch, run, start in
+    try forEachPiece(of: valueSource, "v", runs, team) { rows, batch, run, start in
       block.packValues(rows, batch: batch, run: run, from: start, team: team)
     }
   }
 
   private func forEachPiece(
-    of source: some TokenRows, _ name: String, rank: Int, _ team: ThreadTeam,
+    of source: some TokenRows, _ name: String, _ runs: [PositionRange], _ team: ThreadTeam,
     _ body: (_ rows: Span<Float>, _ batch: Int, _ run: Int, _ start: Int) -> Void
   ) throws {
     let bytesPerToken = source.rowLength * MemoryLayout<Float>.stride
     let tokensPerPiece = max(1, Self.pieceBytes / bytesPerToken)
     var piece = AlignedBuffer<Float>(zeros: tokensPerPiece * source.rowLength)
     for batch in 0..<shape.batch {
-      for (run, positions) in keys.shards[rank].enumerated() {
+      for (run, positions) in runs.enumerated() {
         for start in stride(from: 0, to: positions.count, by: tokensPerPiece) {
           let tokens = positions.slice(start..<min(start + tokensPerPiece, positions.count))
           let count = tokens.count * source.rowLength

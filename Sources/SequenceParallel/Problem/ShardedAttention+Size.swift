@@ -10,7 +10,7 @@ extension ShardedAttention {
     return pairs * shape.queryHeads * shape.batch
   }
 
-  /// The bytes of each rank's own block, which are what a hop moves.
+  /// The bytes of each rank's own block, which are what a hop moves at most.
   public var blockBytes: [Int] {
     keys.shards.indices.map {
       KeyValueBlock.byteCount(keys: keys.tokenCount(of: $0), shape: shape, elementType: wire)

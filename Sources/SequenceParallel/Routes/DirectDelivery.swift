@@ -1,6 +1,6 @@
 import MPI
 
-/// From each owner to all ranks that see the block, at once, and results straight back.
+/// From each owner to all ranks what they see of the block, at once, and results straight back.
 struct DirectDelivery: BlockDelivery {
   let name = "direct"
 
@@ -20,7 +20,7 @@ struct DirectDelivery: BlockDelivery {
     on world: borrowing Communicator
   ) throws(MPIError) -> any BlockStream {
     try DirectStream(
-      ranks: world.size, sees: blocks.meetings.meets, sizes: blocks.sizes,
+      parcels: blocks.meetings.parcelsByVisitors, sizes: blocks.sizes,
       overlaps: settings.overlaps, timeline: settings.timeline, on: world)
   }
 
@@ -28,50 +28,66 @@ struct DirectDelivery: BlockDelivery {
     RingSchedule(groups: groups, meetings: blocks.meetings)
   }
 
-  /// - Complexity: O(P) for ranks that see each other in few ranges, and the ranks of hosts.
+  /// - Complexity: O(runs) for ranks that see each other in few ranges, and the ranks of hosts.
   func traffic(of blocks: TravellingBlocks, groups: [[Int]], hosts: [Int]) -> StreamTraffic {
     var traffic = StreamTraffic(hosts: hosts)
     let neighbours = Dictionary(grouping: hosts.indices) { hosts[$0] }
-    let sizes = Tally(
-      blocks.tokens.map { Message(tokens: $0, bytesPerToken: blocks.bytes.block) })
-    let results = Tally(
-      blocks.tokens.map { Message(tokens: $0, bytesPerToken: blocks.bytes.result) })
-    let most = Double(blocks.tokens.max() ?? 0)
+    let shares = blocks.meetings.parcelsByVisitors.enumerated().map { owner, parcels in
+      parcels.handouts.map { Share($0, owner, parcels, blocks) }
+    }
+    // What each rank sees, its own included, and what it has found out about it.
+    var seen = RangeSums(count: hosts.count)
+    var found = RangeSums(count: hosts.count)
+    var most = 0
+    for (owner, shares) in shares.enumerated() {
+      for share in shares {
+        seen.add(share.block, to: share.ranks)
+        found.add(share.result, to: share.ranks)
+        if share.ranks != owner..<owner + 1 { most = max(most, share.tokens) }
+      }
+    }
+    let (held, sentHome) = (seen.values, found.values)
     for rank in hosts.indices {
       let here = neighbours[hosts[rank]] ?? []
-      let (visitors, owners) = (blocks.meetings.visitors[rank], blocks.meetings.owners[rank])
-      let receivers = visitors.count - (visitors.contains(rank) ? 1 : 0)
-      let receiversHere = here.count { $0 != rank && visitors.contains($0) }
-      traffic.send(
-        sizes.messages[rank], times: receivers, toOtherHosts: receivers - receiversHere,
-        from: rank)
-      let own = owners.contains(rank) ? results.messages[rank] : Message()
-      let home = owners.ranges.reduce(Message()) { $0 + results.sum($1) } - own
-      let homeHere = here.reduce(Message()) {
-        $1 != rank && owners.contains($1) ? $0 + results.messages[$1] : $0
+      let own = shares[rank].first { $0.ranks.contains(rank) }
+      for share in shares[rank] {
+        let receivers = share.ranks.count - (share.ranks.contains(rank) ? 1 : 0)
+        let near = here.count { $0 != rank && share.ranks.contains($0) }
+        traffic.send(
+          share.block, times: receivers, toOtherHosts: receivers - near, from: rank)
+        if receivers > 0 { traffic.steps = 1 }
+      }
+      let home = sentHome[rank] - (own?.result ?? Message())
+      let homeHere = here.reduce(Message()) { sum, owner in
+        guard owner != rank, let share = shares[owner].first(where: { $0.ranks.contains(rank) })
+        else { return sum }
+        return sum + share.result
       }
       traffic.send(home, toOtherHosts: home - homeHere, from: rank)
-      if receivers > 0 { traffic.steps = 1 }
-      let held = owners.ranges.reduce(Message()) { $0 + sizes.sum($1) }
-      traffic.blockBytes[rank] =
-        held.bytes + (owners.contains(rank) ? 0 : sizes.messages[rank].bytes)
+      let block = Double(blocks.tokens[rank]) * Double(blocks.bytes.block)
+      traffic.blockBytes[rank] = held[rank].bytes - (own?.block.bytes ?? 0) + block
       traffic.resultBytes[rank] =
-        DirectResults.tokens(own: Double(blocks.tokens[rank]), most: most)
+        DirectResults.tokens(own: Double(blocks.tokens[rank]), most: Double(most))
         * Double(blocks.bytes.result)
     }
     return traffic
   }
-}
 
-/// Sums over ranges of owners.
-private struct Tally {
-  let messages: [Message]
-  private var ends: [Message] = [Message()]
+  /// What some ranks get of a block, each the same.
+  private struct Share {
+    let ranks: Range<Int>
+    let tokens: Int
+    let block: Message
+    let result: Message
 
-  init(_ messages: [Message]) {
-    self.messages = messages
-    for message in messages { ends.append(ends[ends.count - 1] + message) }
+    init(_ handout: Handout, _ owner: Int, _ parcels: [Parcel], _ blocks: TravellingBlocks) {
+      func message(_ bytes: Int) -> Message {
+        blocks.message(of: owner, parcels, handout.stretches, bytesPerToken: bytes)
+      }
+      ranks = handout.ranks
+      tokens = handout.stretches.reduce(0) { $0 + blocks.tokens(of: owner, parcels, $1) }
+      block = message(blocks.bytes.block)
+      result = message(blocks.bytes.result)
+    }
   }
-
-  func sum(_ owners: Range<Int>) -> Message { ends[owners.upperBound] - ends[owners.lowerBound] }
 }

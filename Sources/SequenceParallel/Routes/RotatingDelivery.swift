@@ -1,6 +1,6 @@
 import MPI
 
-/// From each group to the next, as far as the last that needs the block; results home from there.
+/// From each group to the next, each run as far as the last that needs it; results home from there.
 struct RotatingDelivery: BlockDelivery {
   let name = "rotating"
 
@@ -23,7 +23,7 @@ struct RotatingDelivery: BlockDelivery {
   /// `(P − 1) · n` of blocks and of results each: a result is started by the first rank that is not
   /// the block's owner, and the owner keeps its own part.
   ///
-  /// - Complexity: O(P).
+  /// - Complexity: O(runs).
   func traffic(of blocks: TravellingBlocks, groups: [[Int]], hosts: [Int]) -> StreamTraffic {
     let schedule = blocks.schedule(groups)
     let count = groups.count
@@ -32,18 +32,27 @@ struct RotatingDelivery: BlockDelivery {
 
     // What leaves each group through each slot for the next: a block from its own group to the one
     // before the last that it reaches, its result one group later.
-    var leaving = [RingTally](repeating: RingTally(groups: count), count: schedule.slots)
-    for (owner, hops) in schedule.hops.enumerated() where hops > 0 {
+    var leaving = [RangeSums](repeating: RangeSums(count: count), count: schedule.slots)
+    for (owner, parcels) in schedule.parcels.enumerated() where schedule.hops[owner] > 0 {
       let (group, slot) = schedule.places[owner]
-      let block = Message(tokens: blocks.tokens[owner], bytesPerToken: blocks.bytes.block)
-      let result = Message(tokens: blocks.tokens[owner], bytesPerToken: blocks.bytes.result)
-      leaving[slot].add(block, from: group, count: hops)
-      leaving[slot].add(result, from: group + 1, count: hops - 1)
-      traffic.send(
-        result, from: schedule.carrier(group: group + hops, slot: slot), to: owner)
+      func message(_ bytes: Int, where isSent: (Parcel) -> Bool) -> Message {
+        blocks.message(of: owner, parcels, parcels.stretches(where: isSent), bytesPerToken: bytes)
+      }
+      // The same is sent on from the group where others end to that where these do.
+      var start = 0
+      for end in Set(parcels.map(\.hops)).sorted() where end > 0 {
+        let block = message(blocks.bytes.block) { $0.hops >= end }
+        let result = message(blocks.bytes.result) { $0.hops >= end }
+        leaving[slot].add(block, ofRing: group + start, count: end - start)
+        leaving[slot].add(result, ofRing: group + max(start, 1), count: end - max(start, 1))
+        traffic.send(
+          message(blocks.bytes.result) { $0.hops == end },
+          from: schedule.carrier(group: group + end, slot: slot), to: owner)
+        start = end
+      }
     }
-    for (slot, tally) in leaving.enumerated() {
-      for (group, message) in tally.messages.enumerated() where message.bytes > 0 {
+    for (slot, sums) in leaving.enumerated() {
+      for (group, message) in sums.values.enumerated() where message.bytes > 0 {
         traffic.send(
           message, from: schedule.carrier(group: group, slot: slot),
           to: schedule.carrier(group: group + 1, slot: slot))
@@ -53,7 +62,12 @@ struct RotatingDelivery: BlockDelivery {
     // As the stream lays them out.
     let places = GroupSlots.Places(schedule: schedule, addsUp: false).count
     let resultPlaces = GroupSlots.Places(schedule: schedule, addsUp: true).count
-    let most = Double(blocks.tokens.max() ?? 0)
+    let most = schedule.parcels.enumerated().reduce(0.0) { most, owner in
+      let sent = owner.element.stretches { $0.hops > 0 }
+      return max(
+        most,
+        Double(sent.reduce(0) { $0 + blocks.tokens(of: owner.offset, owner.element, $1) }))
+    }
     for rank in hosts.indices {
       let carried = schedule.slotCount(carriedBy: rank)
       let own = Double(blocks.tokens[rank])
@@ -63,37 +77,5 @@ struct RotatingDelivery: BlockDelivery {
         (own + most * Double(carried * resultPlaces)) * Double(blocks.bytes.result)
     }
     return traffic
-  }
-}
-
-/// Sums over stretches of a ring of groups, each added in constant time.
-private struct RingTally {
-  /// How much more there is at each group than at the one before; one more at the end.
-  private var steps: [Message]
-
-  init(groups: Int) {
-    steps = [Message](repeating: Message(), count: groups + 1)
-  }
-
-  /// Adds the same to some groups, one after the other.
-  mutating func add(_ message: Message, from group: Int, count: Int) {
-    let groups = steps.count - 1
-    let first = group % groups
-    let end = first + count
-    steps[first] += message
-    steps[min(end, groups)] -= message
-    if end > groups {
-      steps[0] += message
-      steps[end - groups] -= message
-    }
-  }
-
-  /// The sum of each group.
-  var messages: [Message] {
-    var sum = Message()
-    return steps.dropLast().map { step in
-      sum += step
-      return sum
-    }
   }
 }

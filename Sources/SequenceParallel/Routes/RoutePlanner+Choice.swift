@@ -95,9 +95,10 @@ extension RoutePlanner {
   var estimatedPairs: [Double] {
     let all = PositionRange(0..<problem.keys.tokens)
     return problem.queries.shards.map { runs in
-      runs.reduce(0) { sum, queries in
-        let finest = max(1, queries.span / 16)
-        return sum + problem.pattern.estimatedPairs(keys: all, queries: queries, finest: finest)
+      // Runs may be parts of one that was cut.
+      let finest = max(1, (runs.map(\.span).max() ?? 0) / 16)
+      return runs.reduce(0) { sum, queries in
+        sum + problem.pattern.estimatedPairs(keys: all, queries: queries, finest: finest)
       }
     }
   }

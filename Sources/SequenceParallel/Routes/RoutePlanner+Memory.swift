@@ -65,6 +65,9 @@ extension RoutePlanner {
   }
 
   /// Queries with all that belongs to them, of ranks that have all heads.
+  ///
+  /// Queries that travel in several parcels are copied parcel by parcel, with the gradients of
+  /// their outputs.
   private func rowBytes(on route: Route, backward: Route?) -> [Double] {
     let shape = problem.shape
     let (headDim, valueHeadDim) = (Double(shape.headDim), Double(shape.valueHeadDim))
@@ -85,7 +88,17 @@ extension RoutePlanner {
     }
     let heads = Double(shape.batch) * Double(shape.queryHeads)
     let most = Double(problem.queries.largestTokenCount)
-    return problem.queries.tokenCounts.map { heads * (Double($0) * own + most * passing) }
+    let travels = [route, backward].contains { $0?.travelling == .queries }
+    let copied =
+      !travels
+      ? 0
+      : 4 * (backward == nil ? max(headDim, valueHeadDim + 2) : headDim + 2 * valueHeadDim + 2)
+    return problem.queries.shards.map { runs in
+      let tokens = runs.tokenCount
+      // All parcels but one have at most what is left by the shortest run.
+      let parcel = runs.count > 1 ? tokens - (runs.map(\.count).min() ?? 0) : 0
+      return heads * (Double(tokens) * own + most * passing + Double(parcel) * copied)
+    }
   }
 
   /// The gradients of a rank's keys and values, out of the stream's memory.

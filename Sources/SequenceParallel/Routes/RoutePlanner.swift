@@ -8,7 +8,7 @@ import Sharding
 /// Who meets whose block is found out once, and shared by routes, passes and ranks. Every rank
 /// finds the same for itself, without communication.
 public struct RoutePlanner: Sendable {
-  /// What is computed.
+  /// What is computed, with runs cut where what other ranks see of them ends.
   public let problem: ShardedAttention
   /// Where the ranks are.
   public let topology: Topology
@@ -20,11 +20,11 @@ public struct RoutePlanner: Sendable {
   /// - Complexity: O(P log P) with the usual masks and layouts; O(P²) questions to a pattern that
   ///   is unsure everywhere.
   public init(_ problem: ShardedAttention, topology: Topology) {
-    self.init(
-      problem, topology: topology,
-      meetings: Meetings(problem.pattern, keys: problem.keys, queries: problem.queries))
+    let (problem, meetings) = problem.cutAtSight()
+    self.init(problem, topology: topology, meetings: meetings)
   }
 
+  /// Takes a problem as it is.
   init(_ problem: ShardedAttention, topology: Topology, meetings: Meetings) {
     self.problem = problem
     self.topology = topology
@@ -38,12 +38,10 @@ public struct RoutePlanner: Sendable {
       accumulation: problem.accumulation)
     return switch travelling {
     case .keys:
-      TravellingBlocks(
-        tokens: problem.keys.tokenCounts, bytes: bytes, meetings: meetings, isReversed: false)
+      TravellingBlocks(problem.keys, bytes: bytes, meetings: meetings, isReversed: false)
     case .queries:
       TravellingBlocks(
-        tokens: problem.queries.tokenCounts, bytes: bytes, meetings: meetings.swapped,
-        isReversed: true)
+        problem.queries, bytes: bytes, meetings: meetings.swapped, isReversed: true)
     }
   }
 
@@ -152,9 +150,4 @@ public struct RouteTraffic: Sendable {
 
   /// Bytes of all ranks together.
   public var bytesSentByAll: Double { bytesSent.reduce(0, +) }
-}
-
-extension Sharding {
-  /// Tokens of each rank.
-  var tokenCounts: [Int] { shards.indices.map(tokenCount) }
 }

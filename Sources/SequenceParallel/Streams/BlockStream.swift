@@ -5,7 +5,9 @@ package import MPI
 ///
 /// What a *block* is depends on what travels: packed keys and values, past queries that stay; or
 /// queries, past keys and values that stay. Its *result* is what the ranks find out about it
-/// together and send to its owner: gradients, or outputs.
+/// together and send to its owner: gradients, or outputs. Both consist of the *parcels* of the
+/// block, one after the other: neighbouring runs that go the same way. What nobody else sees of a
+/// block stays.
 ///
 /// ``PlainRing`` is the simplest one, and the one to read first.
 package protocol BlockStream: AnyObject {
@@ -15,19 +17,23 @@ package protocol BlockStream: AnyObject {
   /// What this rank and all others have found out about its own block, after a run with results.
   var ownResult: Piece { get }
 
+  /// The runs of each parcel of this rank's own block.
+  var ownParcels: [Range<Int>] { get }
+
   /// The point-to-point messages of this rank so far.
   var traffic: Traffic { get }
 
   /// Makes room for results, called by all ranks together.
   ///
-  /// - Parameter sizes: for each owner, the bytes of its result.
-  func reserveResults(_ sizes: [Int]) throws(MPIError)
+  /// - Parameter sizes: for each owner, for each run of its block, the bytes of its result.
+  func reserveResults(_ sizes: [[Int]]) throws(MPIError)
 
-  /// Meets every block that this rank has work to do on, once; called by all ranks together.
+  /// Meets every parcel that this rank has work to do on, once, or in two parts; called by all
+  /// ranks together.
   ///
   /// - Parameters:
   ///   - results: how results are added up; nil if there are none.
-  ///   - visit: computes on a block, calling its second argument between tiles.
+  ///   - visit: computes on a parcel, calling its second argument between tiles.
   /// - Returns: where the time went.
   func run(
     results: ResultOperations?, visit: (Visit, _ poll: () -> Void) -> Void
@@ -37,28 +43,30 @@ package protocol BlockStream: AnyObject {
   func close() throws(MPIError)
 }
 
-/// One meeting of this rank with a block.
+/// One meeting of this rank with a parcel of a block.
 package struct Visit {
   /// The rank that owns the block.
   package let owner: Int
-  /// How much of the block is to be computed now.
+  /// Which of the owner's runs the parcel is.
+  package let runs: Range<Int>
+  /// How much of the parcel is to be computed now.
   package let part: BlockPart
-  /// The block.
+  /// The parcel.
   package let block: Piece
-  /// What is known about the block, to be added to; nothing in a run without results.
+  /// What is known about the parcel, to be added to; nothing in a run without results.
   package let result: Piece
 }
 
-/// What is done with results, given as memory.
+/// What is done with the results of parcels, given as memory.
 package struct ResultOperations {
   /// Writes the result of nothing.
-  package let clear: (_ owner: Int, _ result: Piece) -> Void
+  package let clear: (_ owner: Int, _ runs: Range<Int>, _ result: Piece) -> Void
   /// Adds another part of the same result.
-  package let add: (_ owner: Int, _ result: Piece, _ other: Piece) -> Void
+  package let add: (_ owner: Int, _ runs: Range<Int>, _ result: Piece, _ other: Piece) -> Void
 
   package init(
-    clear: @escaping (_ owner: Int, _ result: Piece) -> Void,
-    add: @escaping (_ owner: Int, _ result: Piece, _ other: Piece) -> Void
+    clear: @escaping (_ owner: Int, _ runs: Range<Int>, _ result: Piece) -> Void,
+    add: @escaping (_ owner: Int, _ runs: Range<Int>, _ result: Piece, _ other: Piece) -> Void
   ) {
     self.clear = clear
     self.add = add

@@ -1,15 +1,19 @@
 import Attention
 package import MPI
 
-/// Every block goes from its owner to all ranks that see it at once, and results straight back.
+/// Of every block each rank that sees any of it gets what it sees at once, and results go straight
+/// back.
 ///
-/// There are no steps to wait for, which suits small shards; a rank holds all blocks that it sees.
+/// There are no steps to wait for, which suits small shards; a rank holds all that it sees.
 package final class DirectStream: BlockStream {
-  private let sees: (_ rank: Int, _ owner: Int) -> Bool
+  /// For each owner.
+  private let parcels: [[Parcel]]
   private let overlaps: Bool
   private let timeline: Timeline?
   private let wire: any Wire
-  /// For each owner its block, empty where this rank does not hold it.
+  /// For each owner where its parcels lie, those that this rank sees; its own all.
+  private let layouts: [ParcelLayout]
+  /// For each owner what this rank sees of its block.
   private let blocks: [Piece]
   private var results: DirectResults?
 
@@ -18,34 +22,56 @@ package final class DirectStream: BlockStream {
   /// Makes the memory, called by all ranks together.
   ///
   /// - Parameters:
-  ///   - sees: whether a rank has work to do on the block of an owner.
-  ///   - sizes: for each rank, the bytes of its block.
+  ///   - parcels: for each owner, those of its block.
+  ///   - sizes: for each owner, the bytes of each run of its block.
   ///   - wire: the stream's alone.
   package init(
-    sees: @escaping (_ rank: Int, _ owner: Int) -> Bool, sizes: [Int], overlaps: Bool,
-    timeline: Timeline?, on wire: any Wire
+    parcels: [[Parcel]], sizes: [[Int]], overlaps: Bool, timeline: Timeline?, on wire: any Wire
   ) {
-    self.sees = sees
+    self.parcels = parcels
     self.overlaps = overlaps
     self.timeline = timeline
     self.wire = wire
-    blocks = StreamMemory.pieces(
-      sizes: sizes.indices.map { $0 == wire.rank || sees(wire.rank, $0) ? sizes[$0] : 0 })
+    layouts = Self.layouts(of: parcels, sizes: sizes, rank: wire.rank)
+    blocks = StreamMemory.pieces(sizes: layouts.map(\.byteCount))
+  }
+
+  private static func layouts(
+    of parcels: [[Parcel]], sizes: [[Int]], rank: Int
+  ) -> [ParcelLayout] {
+    parcels.indices.map { owner in
+      ParcelLayout(parcels[owner], sizes: sizes[owner]) {
+        owner == rank || $0.visitors.contains(rank)
+      }
+    }
   }
 
   package var traffic: Traffic { wire.traffic }
   package var ownBlock: Piece { blocks[wire.rank] }
+  package var ownParcels: [Range<Int>] { parcels[wire.rank].map(\.runs) }
 
   package var ownResult: Piece {
     guard let results else { preconditionFailure("no room was made for results") }
     return results.own
   }
 
-  package func reserveResults(_ sizes: [Int]) {
+  package func reserveResults(_ sizes: [[Int]]) {
     if results != nil { return }
     results = DirectResults(
-      rank: wire.rank, sizes: sizes, owners: others.filter { sees(wire.rank, $0) },
+      rank: wire.rank, parcels: parcels,
+      layouts: Self.layouts(of: parcels, sizes: sizes, rank: wire.rank),
+      largest: largestHandout(of: parcels, sizes: sizes),
+      owners: others.filter { sees(wire.rank, $0) },
       sources: others.reversed().filter { sees($0, wire.rank) }, timeline: timeline)
+  }
+
+  private func sees(_ rank: Int, _ owner: Int) -> Bool { parcels[owner].isSeen(by: rank) }
+
+  /// What a rank sees of an owner's block, of which this rank is one or the other.
+  private func pieces(of owner: Int, seenBy rank: Int) -> [Piece] {
+    parcels[owner].stretches { $0.visitors.contains(rank) }.map {
+      blocks[owner][layouts[owner][$0]]
+    }
   }
 
   /// The other ranks, the one before this first, so that not all send to the same.
@@ -68,11 +94,15 @@ package final class DirectStream: BlockStream {
 
     var visits = TimedVisits(interval: wire.lookInterval, looks: overlaps, timeline: timeline)
     for (owner, part) in stops(hasResults: collector != nil) where sees(wire.rank, owner) {
-      let here = Visit(
-        owner: owner, part: part, block: blocks[owner],
-        result: collector?.result(of: owner) ?? .nothing)
+      let here = parcels[owner].enumerated().compactMap { index, parcel in
+        parcel.visitors.contains(wire.rank)
+          ? Visit(
+            owner: owner, runs: parcel.runs, part: part,
+            block: blocks[owner][layouts[owner][index]],
+            result: collector?.result(of: owner, index) ?? .nothing) : nil
+      }
       try visits.make(
-        here,
+        owner, here,
         wait: { () throws(MPIError) in
           try wire.wait(for: "the block of rank \(owner)") { () throws(MPIError) in
             _ = try collector?.advance(on: wire)
@@ -104,7 +134,8 @@ package final class DirectStream: BlockStream {
     for owner in others where sees(wire.rank, owner) {
       let transfer = Transfer("receive block", timeline)
       transfer.receive(
-        into: [blocks[owner]], of: owner, from: owner, tag: Self.blockTag, on: wire)
+        into: pieces(of: owner, seenBy: wire.rank), of: owner, from: owner, tag: Self.blockTag,
+        on: wire)
       incoming[owner] = transfer
     }
     return incoming
@@ -114,7 +145,8 @@ package final class DirectStream: BlockStream {
     var outgoing: [Transfer] = []
     for rank in others.reversed() where sees(rank, wire.rank) {
       let transfer = Transfer("send block", timeline)
-      try transfer.send([ownBlock], of: wire.rank, to: rank, tag: Self.blockTag, on: wire)
+      try transfer.send(
+        pieces(of: wire.rank, seenBy: rank), of: wire.rank, to: rank, tag: Self.blockTag, on: wire)
       outgoing.append(transfer)
     }
     return outgoing
@@ -136,11 +168,11 @@ package final class DirectStream: BlockStream {
 extension DirectStream {
   /// Connects the processes of an MPI job, called by all ranks together.
   package convenience init(
-    ranks: Int, sees: @escaping (_ rank: Int, _ owner: Int) -> Bool, sizes: [Int], overlaps: Bool,
-    timeline: Timeline?, on world: borrowing Communicator
+    parcels: [[Parcel]], sizes: [[Int]], overlaps: Bool, timeline: Timeline?,
+    on world: borrowing Communicator
   ) throws(MPIError) {
     self.init(
-      sees: sees, sizes: sizes, overlaps: overlaps, timeline: timeline,
+      parcels: parcels, sizes: sizes, overlaps: overlaps, timeline: timeline,
       on: try MPIWire(duplicating: world))
   }
 }

@@ -10,7 +10,11 @@ package final class IdleStream: BlockStream {
   package var ownResult: Piece { stream.ownResult }
   package var traffic: Traffic { stream.traffic }
 
-  package func reserveResults(_ sizes: [Int]) throws(MPIError) { try stream.reserveResults(sizes) }
+  package var ownParcels: [Range<Int>] { stream.ownParcels }
+
+  package func reserveResults(_ sizes: [[Int]]) throws(MPIError) {
+    try stream.reserveResults(sizes)
+  }
 
   package func run(
     results: ResultOperations?, visit: (Visit, _ poll: () -> Void) -> Void

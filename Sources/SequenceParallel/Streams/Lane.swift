@@ -4,7 +4,7 @@ import MPI
 ///
 /// While the block of turn `t` is computed on, it is sent on, and that of turn `t + 1` comes in.
 /// What a group finds out about a block is added to what the groups before it have, and sent after
-/// the block; from the last group that sees the block it goes home. The rank that carries the slot
+/// the block; from the last group that sees a parcel it goes home. The rank that carries the slot
 /// moves the lane on while it computes, a few thousand times a second, and while it waits: nothing
 /// here ever waits.
 final class Lane {
@@ -98,7 +98,7 @@ final class Lane {
       isReceiving = true
       if let owner = owner(turn: turn + 1) {
         incoming.receive(
-          into: [blocks.piece(slot: slot, turn: turn + 1, owner: owner)], of: owner,
+          into: pieces(of: blocks, turn: turn + 1, owner: owner) { $0 > turn }, of: owner,
           from: schedule.carrier(group: group - 1, slot: slot), tag: slot, on: wire)
       }
     }
@@ -106,7 +106,7 @@ final class Lane {
       isSending = true
       if let owner = owner(turn: turn), turn < schedule.hops[owner] {
         try outgoing.send(
-          [blocks.piece(slot: slot, turn: turn, owner: owner)], of: owner,
+          pieces(of: blocks, turn: turn, owner: owner) { $0 > turn }, of: owner,
           to: schedule.carrier(group: group + 1, slot: slot), tag: slot, on: wire)
       }
     }
@@ -126,10 +126,22 @@ final class Lane {
     schedule.owner(group: group, turn: turn, slot: slot)
   }
 
+  /// What lies in the slot at a turn of the parcels that are sent so far.
+  private func pieces(
+    of slots: GroupSlots, turn: Int, owner: Int, where isMeant: (_ hops: Int) -> Bool
+  ) -> [Piece] {
+    schedule.parcels[owner].stretches { isMeant($0.hops) }.map {
+      slots.piece(slot: slot, turn: turn, owner: owner, $0)
+    }
+  }
+
   private func clearResult(of owner: Int, turn: Int) {
     guard let results else { return }
-    results.operations.clear(
-      owner, results.slots.piece(slot: slot, turn: turn, owner: owner))
+    for (index, parcel) in schedule.parcels[owner].enumerated() where parcel.hops >= turn {
+      results.operations.clear(
+        owner, parcel.runs,
+        results.slots.piece(slot: slot, turn: turn, owner: owner, index..<index + 1))
+    }
   }
 
   // MARK: Results
@@ -144,28 +156,43 @@ final class Lane {
     while resultTurn < schedule.turns, resultTurn <= turn {
       if let owner = owner(turn: resultTurn) {
         let addsUp = resultTurn > 1
+        let parcels = schedule.parcels[owner]
         if addsUp, !isReceivingResult {
           isReceivingResult = true
           incomingResult.receive(
-            into: [results.slots.incoming(slot: slot, owner: owner)], of: owner,
+            into: parcels.stretches { $0.hops >= resultTurn }.map {
+              results.slots.incoming(slot: slot, owner: owner, $0)
+            }, of: owner,
             from: schedule.carrier(group: group - 1, slot: slot), tag: resultTag, on: wire)
         }
         guard counters.areVisits(slot, atLeast: plan.end(slot: slot, turn: resultTurn)),
           try incomingResult.isFinished()
         else { return }
-        let sum = results.slots.piece(slot: slot, turn: resultTurn, owner: owner)
-        if addsUp {
+        for (index, parcel) in parcels.enumerated() where addsUp && parcel.hops >= resultTurn {
+          let here = index..<index + 1
           results.operations.add(
-            owner, sum, results.slots.incoming(slot: slot, owner: owner))
+            owner, parcel.runs,
+            results.slots.piece(slot: slot, turn: resultTurn, owner: owner, here),
+            results.slots.incoming(slot: slot, owner: owner, here))
         }
-        let isLast = resultTurn == schedule.hops[owner]
-        try outgoingResults[resultTurn % 2].send(
-          [sum], of: owner, to: isLast ? owner : schedule.carrier(group: group + 1, slot: slot),
-          tag: isLast ? homeTag : resultTag, on: wire)
+        try sendResults(results.slots, of: owner, on: wire)
         isReceivingResult = false
       }
       resultTurn += 1
     }
+  }
+
+  /// Sends what is known now after the block, and home where the block goes no further.
+  private func sendResults(
+    _ slots: GroupSlots, of owner: Int, on wire: any Wire
+  ) throws(MPIError) {
+    let transfer = outgoingResults[resultTurn % 2]
+    try transfer.send(
+      pieces(of: slots, turn: resultTurn, owner: owner) { $0 > resultTurn }, of: owner,
+      to: schedule.carrier(group: group + 1, slot: slot), tag: resultTag, on: wire)
+    try transfer.send(
+      pieces(of: slots, turn: resultTurn, owner: owner) { $0 == resultTurn }, of: owner,
+      to: owner, tag: homeTag, on: wire)
   }
 
   /// Adds what the others have found out about this rank's own block to its own part.
@@ -173,18 +200,25 @@ final class Lane {
   /// The receive is posted at once: a rank whose result nobody takes could not go on.
   private func takeHome(_ results: Results, on wire: any Wire) throws(MPIError) {
     if isHome { return }
-    let sum = results.slots.homecoming(slot: slot, owner: rank)
+    let parcels = schedule.parcels[rank]
     if !isAwaitingHomecoming {
       isAwaitingHomecoming = true
-      homecoming.receive(
-        into: [sum], of: rank,
-        from: schedule.carrier(group: group + schedule.hops[rank], slot: slot), tag: homeTag,
-        on: wire)
+      for hops in Set(parcels.map(\.hops)).sorted() where hops > 0 {
+        homecoming.receive(
+          into: parcels.stretches { $0.hops == hops }.map {
+            results.slots.homecoming(slot: slot, owner: rank, $0)
+          }, of: rank, from: schedule.carrier(group: group + hops, slot: slot), tag: homeTag,
+          on: wire)
+      }
     }
     guard try homecoming.isFinished(), counters.areVisits(slot, atLeast: plan.end(slot: slot))
     else { return }
-    results.operations.add(
-      rank, results.slots.piece(slot: slot, turn: 0, owner: rank), sum)
+    for (index, parcel) in parcels.enumerated() where parcel.hops > 0 {
+      let here = index..<index + 1
+      results.operations.add(
+        rank, parcel.runs, results.slots.piece(slot: slot, turn: 0, owner: rank, here),
+        results.slots.homecoming(slot: slot, owner: rank, here))
+    }
     isHome = true
   }
 }

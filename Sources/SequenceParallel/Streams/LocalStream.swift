@@ -8,39 +8,53 @@ package import MPI
 package final class LocalStream: BlockStream {
   private let schedule: RingSchedule
   private let rank: Int
-  private let sizes: [Int]
+  private let layouts: [ParcelLayout]
   private let timeline: Timeline?
   /// Room for the largest block.
   private let block: Piece
-  private var resultSizes: [Int] = []
+  private var resultLayouts: [ParcelLayout] = []
   /// The own result, and one for the blocks of all others.
   private var results: [Piece] = []
 
   package let traffic = Traffic.zero
 
   /// - Parameters:
-  ///   - sizes: for each rank, the bytes of its block.
+  ///   - sizes: for each rank, the bytes of each run of its block.
   ///   - timeline: where spans are noted.
-  package init(schedule: RingSchedule, sizes: [Int], timeline: Timeline?, rank: Int) {
+  package init(schedule: RingSchedule, sizes: [[Int]], timeline: Timeline?, rank: Int) {
     self.schedule = schedule
     self.rank = rank
-    self.sizes = sizes
+    layouts = zip(schedule.parcels, sizes).map { ParcelLayout($0, sizes: $1) }
     self.timeline = timeline
-    block = StreamMemory.pieces(sizes: [sizes.max() ?? 0])[0]
+    block = StreamMemory.pieces(sizes: [layouts.map(\.byteCount).max() ?? 0])[0]
   }
 
-  package var ownBlock: Piece { block[0..<sizes[rank]] }
+  package var ownBlock: Piece { block[0..<layouts[rank].byteCount] }
   package var ownResult: Piece { result(of: rank) }
+  package var ownParcels: [Range<Int>] { schedule.parcels[rank].map(\.runs) }
 
-  package func reserveResults(_ sizes: [Int]) {
+  package func reserveResults(_ sizes: [[Int]]) {
     if !results.isEmpty { return }
-    resultSizes = sizes
-    results = StreamMemory.pieces(sizes: [Int](repeating: sizes.max() ?? 0, count: 2))
+    resultLayouts = zip(schedule.parcels, sizes).map { ParcelLayout($0, sizes: $1) }
+    let largest = resultLayouts.map(\.byteCount).max() ?? 0
+    results = StreamMemory.pieces(sizes: [largest, largest])
   }
 
   private func result(of owner: Int) -> Piece {
     precondition(!results.isEmpty, "no room was made for results")
-    return results[owner == rank ? 0 : 1][0..<resultSizes[owner]]
+    return results[owner == rank ? 0 : 1][0..<resultLayouts[owner].byteCount]
+  }
+
+  private func result(of owner: Int, _ parcel: Int) -> Piece {
+    result(of: owner)[resultLayouts[owner][parcel]]
+  }
+
+  /// Makes ready for visits of an owner's block.
+  private func clear(_ owner: Int, _ operations: ResultOperations?) {
+    guard let operations else { return }
+    for (index, parcel) in schedule.parcels[owner].enumerated() {
+      operations.clear(owner, parcel.runs, result(of: owner, index))
+    }
   }
 
   package func run(
@@ -48,15 +62,18 @@ package final class LocalStream: BlockStream {
   ) -> Timing {
     let isSplit = operations != nil && schedule.hops.contains { $0 > 0 }
     let start = ContinuousClock.now
-    operations?.clear(rank, ownResult)
+    clear(rank, operations)
     for (owner, part) in schedule.visits(of: rank, isSplit: isSplit) {
-      if owner != rank { operations?.clear(owner, result(of: owner)) }
+      if owner != rank { clear(owner, operations) }
       let start = ContinuousClock.now
-      visit(
-        Visit(
-          owner: owner, part: part, block: block[0..<sizes[owner]],
-          result: operations == nil ? .nothing : result(of: owner))
-      ) {}
+      for (index, parcel) in schedule.parcels[owner].enumerated()
+      where parcel.visitors.contains(rank) {
+        visit(
+          Visit(
+            owner: owner, runs: parcel.runs, part: part, block: block[layouts[owner][index]],
+            result: operations == nil ? .nothing : result(of: owner, index))
+        ) {}
+      }
       timeline?.note(.computing, "block of \(owner)", from: start, to: .now)
     }
     var timing = Timing()

@@ -14,12 +14,14 @@ package import MPI
 package final class PlainRing: BlockStream {
   private let wire: any Wire
   private let sizes: [Int]
+  private let runs: [Range<Int>]
   private let places: [Piece]
 
-  /// - Parameter sizes: for each rank, the bytes of its block.
-  package init(sizes: [Int], on wire: any Wire) {
+  /// - Parameter runSizes: for each rank, the bytes of each run of its block.
+  package init(sizes runSizes: [[Int]], on wire: any Wire) {
     self.wire = wire
-    self.sizes = sizes
+    sizes = runSizes.map { $0.reduce(0, +) }
+    runs = runSizes.map(\.indices)
     let largest = sizes.max() ?? 0
     places = StreamMemory.pieces(sizes: [sizes[wire.rank], largest, largest])
   }
@@ -38,7 +40,9 @@ package final class PlainRing: BlockStream {
 
       let receive = isLast ? nil : wire.receive(into: coming, from: previous, tag: 0)
       let send = isLast ? nil : try wire.send(block, to: next, tag: 0)
-      visit(Visit(owner: owner, part: .whole, block: block, result: .nothing)) {
+      visit(
+        Visit(owner: owner, runs: runs[owner], part: .whole, block: block, result: .nothing)
+      ) {
         _ = try? receive?.isFinished()
         _ = try? send?.isFinished()
       }
@@ -54,6 +58,7 @@ package final class PlainRing: BlockStream {
   package var ownBlock: Piece { places[0] }
   package var ownResult: Piece { .nothing }
   package var traffic: Traffic { wire.traffic }
-  package func reserveResults(_ sizes: [Int]) {}
+  package var ownParcels: [Range<Int>] { [runs[wire.rank]] }
+  package func reserveResults(_ sizes: [[Int]]) {}
   package func close() {}
 }

@@ -2,10 +2,10 @@
 ///
 /// A group is the ranks of a node, which read each other's memory in place, or a single rank. At
 /// turn `t` group `g` holds the blocks of group `(g − t) mod G`, each in a slot that one of its
-/// members looks after: the *carrier*, who takes it in and sends it on. A block travels only as far
-/// as the last group of which any member sees it: under a causal mask in the contiguous layout a
-/// block is of no use to the ranks before its owner and never reaches them. Every rank computes the
-/// schedule for itself.
+/// members looks after: the *carrier*, who takes it in and sends it on. Of a block each run travels
+/// only as far as the last group of which any member sees it: under a causal mask in the contiguous
+/// layout a block is of no use to the ranks before its owner and never reaches them; under a window
+/// the ranks after it get what they see of it. Every rank computes the schedule for itself.
 ///
 /// With groups of one rank this is the ring of Liu, Zaharia, Abbeel 2023, Ring Attention with
 /// Blockwise Transformers, Algorithm 1; with one group nothing travels.
@@ -14,7 +14,9 @@ package struct RingSchedule: Hashable, Sendable {
   package let groups: [[Int]]
   /// For each rank, its group and its place there.
   package let places: [(group: Int, member: Int)]
-  /// For each owner of a block, how many groups on it is sent.
+  /// For each owner, the parcels of its block: neighbouring runs that are sent equally far.
+  package let parcels: [[Parcel]]
+  /// For each owner of a block, how many groups on any of it is sent.
   package let hops: [Int]
   /// Which rank has work to do on the block of which owner.
   private let meetings: Meetings
@@ -24,7 +26,7 @@ package struct RingSchedule: Hashable, Sendable {
   /// - Parameters:
   ///   - groups: every rank once.
   ///   - meetings: which rank has work to do on the block of which owner.
-  /// - Complexity: O(P) where groups are neighbouring ranks, in ascending or descending order.
+  /// - Complexity: O(runs) where groups are neighbouring ranks, in ascending or descending order.
   package init(groups: [[Int]], meetings: Meetings) {
     let ranks = groups.reduce(0) { $0 + $1.count }
     var places = [(group: Int, member: Int)](repeating: (0, 0), count: ranks)
@@ -36,7 +38,11 @@ package struct RingSchedule: Hashable, Sendable {
     self.places = places
     self.meetings = meetings
     let way = RingWay(groups, places: places)
-    hops = (0..<ranks).map { way.hops(from: places[$0].group, to: meetings.visitors[$0]) }
+    parcels = (0..<ranks).map { owner in
+      meetings.parcels(
+        of: owner, by: { way.hops(from: places[owner].group, to: $0) }, hops: { $0 })
+    }
+    hops = parcels.map { $0.reduce(0) { max($0, $1.hops) } }
   }
 
   /// Computes the schedule, asking every rank about every owner.

@@ -8,15 +8,12 @@ package import MPI
 /// nodes make a block cross each link of the network once, not once for each rank.
 package final class RotatingStream: BlockStream {
   private let schedule: RingSchedule
-  private let sizes: [Int]
   private let overlaps: Bool
   private let timeline: Timeline?
   private let wire: any Wire
   private let group: any Wire
   private let place: (group: Int, member: Int)
-  private let blockMemory: StreamMemory
   private let blocks: GroupSlots
-  private var resultMemory: StreamMemory?
   private var results: GroupSlots?
   private let counters: GroupCounters
   /// For each slot, for each member, its visits in earlier runs.
@@ -27,26 +24,23 @@ package final class RotatingStream: BlockStream {
   /// Makes the memory and the counters, called by all ranks together.
   ///
   /// - Parameters:
-  ///   - sizes: for each rank, the bytes of its block.
+  ///   - sizes: for each rank, the bytes of each run of its block.
   ///   - overlaps: false ends all transfers before computing, which shows what overlap is worth.
   ///   - timeline: where spans are noted.
   ///   - wire: the stream's alone.
   package init(
-    schedule: RingSchedule, sizes: [Int], overlaps: Bool, timeline: Timeline?, on wire: any Wire
+    schedule: RingSchedule, sizes: [[Int]], overlaps: Bool, timeline: Timeline?,
+    on wire: any Wire
   ) throws(MPIError) {
     self.schedule = schedule
-    self.sizes = sizes
     self.overlaps = overlaps
     self.timeline = timeline
     self.wire = wire
     place = schedule.places[wire.rank]
     group = try wire.split(group: place.group, member: place.member)
-    let places = GroupSlots.Places(schedule: schedule, addsUp: false)
-    blockMemory = try StreamMemory(
-      byteCount: GroupSlots.byteCount(
-        of: wire.rank, schedule: schedule, sizes: sizes, places: places), group: group)
-    blocks = GroupSlots(
-      schedule: schedule, group: place.group, sizes: sizes, places: places, memory: blockMemory)
+    blocks = try GroupSlots(
+      schedule: schedule, rank: wire.rank, sizes: sizes,
+      places: GroupSlots.Places(schedule: schedule, addsUp: false), wire: group)
     counters = try GroupCounters(slots: schedule.slots, group: group)
     visitsBefore = Array(
       repeating: [Int](repeating: 0, count: group.size), count: schedule.slots)
@@ -54,26 +48,20 @@ package final class RotatingStream: BlockStream {
 
   package var traffic: Traffic { wire.traffic }
 
-  package var ownBlock: Piece { blocks.piece(slot: place.member, turn: 0, owner: wire.rank) }
-
-  package var ownResult: Piece {
-    resultSlots.piece(slot: place.member, turn: 0, owner: wire.rank)
-  }
+  package var ownBlock: Piece { blocks.own(member: place.member) }
+  package var ownResult: Piece { resultSlots.own(member: place.member) }
+  package var ownParcels: [Range<Int>] { schedule.parcels[wire.rank].map(\.runs) }
 
   private var resultSlots: GroupSlots {
     guard let results else { preconditionFailure("no room was made for results") }
     return results
   }
 
-  package func reserveResults(_ sizes: [Int]) throws(MPIError) {
+  package func reserveResults(_ sizes: [[Int]]) throws(MPIError) {
     if results != nil { return }
-    let places = GroupSlots.Places(schedule: schedule, addsUp: true)
-    let memory = try StreamMemory(
-      byteCount: GroupSlots.byteCount(
-        of: wire.rank, schedule: schedule, sizes: sizes, places: places), group: group)
-    results = GroupSlots(
-      schedule: schedule, group: place.group, sizes: sizes, places: places, memory: memory)
-    resultMemory = memory
+    results = try GroupSlots(
+      schedule: schedule, rank: wire.rank, sizes: sizes,
+      places: GroupSlots.Places(schedule: schedule, addsUp: true), wire: group)
   }
 
   package func run(
@@ -125,12 +113,18 @@ package final class RotatingStream: BlockStream {
     guard let owner = schedule.owner(group: place.group, turn: blockTurn, slot: slot) else {
       return
     }
-    let here = Visit(
-      owner: owner, part: isAgain ? .secondHalf : isSplit && turn == 0 ? .firstHalf : .whole,
-      block: blocks.piece(slot: slot, turn: blockTurn, owner: owner),
-      result: results?.piece(slot: slot, turn: blockTurn, owner: owner) ?? .nothing)
+    let part: BlockPart = isAgain ? .secondHalf : isSplit && turn == 0 ? .firstHalf : .whole
+    // What this rank sees has come this far.
+    let parcels = schedule.parcels[owner].enumerated().compactMap { index, parcel in
+      parcel.visitors.contains(wire.rank)
+        ? Visit(
+          owner: owner, runs: parcel.runs, part: part,
+          block: blocks.piece(slot: slot, turn: blockTurn, owner: owner, index..<index + 1),
+          result: results?.piece(slot: slot, turn: blockTurn, owner: owner, index..<index + 1)
+            ?? .nothing) : nil
+    }
     try visits.make(
-      here,
+      owner, parcels,
       wait: { () throws(MPIError) in
         try wait(lanes, for: "the block of rank \(owner)") {
           self.counters.arrivals(slot) > self.arrivalsBefore + blockTurn
@@ -171,16 +165,16 @@ package final class RotatingStream: BlockStream {
   }
 
   package func close() throws(MPIError) {
-    try blockMemory.free()
+    try blocks.free()
     try counters.free()
-    try resultMemory?.free()
+    try results?.free()
   }
 }
 
 extension RotatingStream {
   /// Connects the processes of an MPI job, called by all ranks together.
   package convenience init(
-    schedule: RingSchedule, sizes: [Int], overlaps: Bool, timeline: Timeline?,
+    schedule: RingSchedule, sizes: [[Int]], overlaps: Bool, timeline: Timeline?,
     on world: borrowing Communicator
   ) throws(MPIError) {
     try self.init(

@@ -15,27 +15,28 @@ struct TimedVisits {
     self.timeline = timeline
   }
 
-  /// Waits for a block and computes on it.
+  /// Waits for what a rank meets of a block and computes on it.
   ///
   /// - Parameters:
-  ///   - visit: the block.
+  ///   - owner: whose block it is.
+  ///   - parcels: what the rank meets of it.
   ///   - wait: returns when it may be computed on.
   ///   - look: moves transfers on.
   ///   - compute: computes, calling its second argument between tiles.
   mutating func make(
-    _ visit: Visit, wait: () throws(MPIError) -> Void, look: @escaping () throws(MPIError) -> Void,
-    compute: (Visit, _ poll: () -> Void) -> Void
+    _ owner: Int, _ parcels: [Visit], wait: () throws(MPIError) -> Void,
+    look: @escaping () throws(MPIError) -> Void, compute: (Visit, _ poll: () -> Void) -> Void
   ) throws(MPIError) {
     let start = ContinuousClock.now
     try wait()
     let ready = ContinuousClock.now
-    compute(visit) { poller.poll(look) }
+    for visit in parcels { compute(visit) { poller.poll(look) } }
     try poller.throwFailure()
     let end = ContinuousClock.now
     timing.waiting += ready - start
     timing.computing += end - ready
-    timeline?.note(.waiting, "wait for \(visit.owner)", from: start, to: ready)
-    timeline?.note(.computing, "block of \(visit.owner)", from: ready, to: end)
+    timeline?.note(.waiting, "wait for \(owner)", from: start, to: ready)
+    timeline?.note(.computing, "block of \(owner)", from: ready, to: end)
   }
 
   /// Waits for something else.

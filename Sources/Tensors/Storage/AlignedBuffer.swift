@@ -29,14 +29,15 @@ public struct AlignedBuffer<Element: BitwiseCopyable>: ~Copyable {
 
   /// Creates a buffer on memory that somebody else owns, and keeps for as long as the buffer lives.
   ///
-  /// - Parameter memory: initialized, aligned to 64 bytes unless it is empty; a last part of an
-  ///   element is left out.
+  /// - Parameter memory: initialized, aligned as an element is unless it is empty, and not
+  ///   necessarily to 64 bytes; a last part of an element is left out.
   @unsafe
   public init(unowned memory: UnsafeMutableRawBufferPointer) {
     count = memory.count / MemoryLayout<Element>.stride
     let address = unsafe memory.baseAddress ?? AlignedMemory.nowhere
     precondition(
-      count == 0 || Int(bitPattern: address) % AlignedMemory.alignment == 0, "memory not aligned")
+      count == 0 || Int(bitPattern: address) % MemoryLayout<Element>.alignment == 0,
+      "memory not aligned")
     unsafe base = address.bindMemory(to: Element.self, capacity: count)
     isOwner = false
   }

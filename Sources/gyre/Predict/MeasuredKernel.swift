@@ -16,7 +16,7 @@ struct MeasuredKernel {
         && $0.fields["arithmetic"]?.string == nil
         && $0.fields["threads"]?.int == 1
         && $0.fields["reproducible"]?.bool == false && $0["queries"] == $0["tokens"]
-        && $0.copiesAtOnce == 1
+        && $0.copiesAtOnce == 1 && ($0.fields["arithmetic"]?.string ?? "f32") == "f32"
     }
     let measured = kernels.compactMap { HeadDims($0) }
     guard let nearest = measured.min(by: { dims.distance(to: $0) < dims.distance(to: $1) }) else {

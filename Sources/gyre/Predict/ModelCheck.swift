@@ -178,8 +178,11 @@ struct FittedAssumptions: BenchSetting {
   let networkSpeed: Double
   let networkWorkSecondsPerByte: Nullable<Double>
   let insideWorkSecondsPerByte: Nullable<Double>
-  /// Null where a curve was measured.
+  /// How much longer a core takes in a full host, less one; null where hosts have one core, and
+  /// where a curve was measured.
   let crowding: Nullable<Double>
+  /// Over what was measured, or else usual; null where hosts have one core.
+  let crowdingShare: Nullable<Double>
   let memoryShare: Nullable<Double>
   /// Null where no run tells.
   let variation: Nullable<Double>
@@ -189,11 +192,12 @@ struct FittedAssumptions: BenchSetting {
   init(_ check: ModelCheck, _ results: [ModelCheckResult]) {
     let calibration = check.calibration
     sources = check.sources
-    let clusters = check.fitted.map(\.measured.cluster)
-    let isCrowded = clusters.contains { $0.coreCurve == nil && $0.cores ?? 1 > 1 }
-    let copies = clusters.contains { $0.memory == nil && $0.cores ?? 1 > 1 }
-    crowding = Nullable(value: isCrowded ? calibration.crowding : nil)
-    memoryShare = Nullable(value: copies ? calibration.memoryShare : nil)
+    let clusters = check.fitted.map(\.measured.cluster).filter { $0.cores ?? 1 > 1 }
+    let isMeasured = clusters.contains { $0.coreCurve != nil }
+    crowdingShare = Nullable(value: clusters.isEmpty ? nil : calibration.crowdingShare)
+    memoryShare = Nullable(value: clusters.isEmpty ? nil : calibration.memoryShare)
+    crowding = Nullable(
+      value: isMeasured ? nil : crowdingShare.value.map { $0 * Calibration.usualCrowding })
     variation = Nullable(value: check.variation)
     forwardSpeed = calibration.forwardSpeed
     backwardSpeed = calibration.backwardSpeed
@@ -217,11 +221,17 @@ struct FittedAssumptions: BenchSetting {
         + "\(threeDigits(backwardSpeed)) (backward) times its speed alone, links at "
         + "\(threeDigits(networkSpeed)) times their rate, \(work[0]) ns of processor time a byte "
         + "between hosts and \(work[1]) ns inside one, at each end."
-    let crowded = crowding.value.map {
-      "A core takes \(threeDigits(1 + $0)) times as long when all of its host are at work"
-        + (memoryShare.value.map {
-          ", and memory gives \(threeDigits($0)) times what it usually does"
-        } ?? "") + "."
+    let cores =
+      crowding.value.map {
+        "A core takes \(threeDigits(1 + $0)) times as long when all of its host are at work"
+      }
+      ?? crowdingShare.value.map {
+        "Cores take \(threeDigits($0)) times from each other what was measured"
+      }
+    let crowded = cores.flatMap { sentence in
+      memoryShare.value.map {
+        "\(sentence), and memory gives \(threeDigits($0)) times what was measured or is usual."
+      }
     }
     let varying = variation.value.map {
       "Runs that send nothing differ from the same computing in the same rounds by "

@@ -28,6 +28,7 @@ struct Check: Sendable {
         Check("traffic", checkTraffic),
         Check("routes", checkRoutes),
         Check("route-traffic", checkRouteTraffic),
+        Check("runs", checkRuns),
         Check("route-refusal", checkRouteRefusal),
         Check("bits", checkBits),
         Check("score-rule", checkScoreRule),

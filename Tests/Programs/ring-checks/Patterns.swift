@@ -25,6 +25,34 @@ struct PredicateMask: AttentionPattern {
   }
 }
 
+/// A query sees itself, the keys before it in a window, and the first keys.
+struct SinkWindow: AttentionPattern {
+  let width: Int
+  let sinks: Int
+
+  func sees(_ query: Int, _ key: Int) -> Bool {
+    key <= query && (key > query - width || key < sinks)
+  }
+
+  func coverage(keys: PositionRange, queries: PositionRange) -> Coverage {
+    guard let firstKey = keys.first, let lastKey = keys.last, let first = queries.first,
+      let last = queries.last
+    else { return .none }
+    if firstKey > last || lastKey <= first - width && firstKey >= sinks { return .none }
+    return lastKey <= first && (firstKey > last - width || lastKey < sinks) ? .all : .some
+  }
+
+  func fill(
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+  ) {
+    for (row, query) in queries.enumerated() {
+      for (column, key) in keys.enumerated() {
+        bias[row * keys.count + column] = sees(query, key) ? 0 : -.infinity
+      }
+    }
+  }
+}
+
 /// The masks of the test protocol: each as the kernels see it, and as the oracle does.
 struct MaskCase {
   let name: String

@@ -44,12 +44,19 @@ struct Problem {
     accumulation: Accumulation = .fast, arithmetic: Arithmetic = .f32
   ) -> ShardedAttention {
     let unit = accumulation.granularity
-    return ShardedAttention(
-      shape: shape,
-      queries: Sharding(layout, tokens: tokens, ranks: ranks, granularity: unit),
-      keys: Sharding(layout, tokens: keyTokens, ranks: ranks, granularity: unit),
-      pattern: pattern, scoreRule: scoreRule, wire: wire, accumulation: accumulation,
-      arithmetic: arithmetic)
+    return attention(
+      pattern, queries: Sharding(layout, tokens: tokens, ranks: ranks, granularity: unit),
+      keys: Sharding(layout, tokens: keyTokens, ranks: ranks, granularity: unit), wire: wire,
+      accumulation: accumulation, arithmetic: arithmetic)
+  }
+
+  func attention(
+    _ pattern: any AttentionPattern, queries: Sharding, keys: Sharding, wire: WireType = .f32,
+    accumulation: Accumulation = .fast, arithmetic: Arithmetic = .f32
+  ) -> ShardedAttention {
+    ShardedAttention(
+      shape: shape, queries: queries, keys: keys, pattern: pattern, scoreRule: scoreRule,
+      wire: wire, accumulation: accumulation, arithmetic: arithmetic)
   }
 
   /// Runs both passes on this rank's shard.

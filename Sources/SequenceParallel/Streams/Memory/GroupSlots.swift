@@ -1,15 +1,19 @@
+import MPI
+
 /// Where the blocks and results of a group lie.
 ///
 /// Each member has a part of the group's memory: its own block, then room for what travels through
 /// the slots that it carries: two places a slot, so that a block can come in while the one before
 /// is computed on. Results have parts of the same form, with two more places a slot for what is to
-/// be added: from the group before, and from the last group that saw the own block.
+/// be added: from the group before, and from the last groups that saw the own block. A place has
+/// room for the parcels of a block that are sent, and no more.
 struct GroupSlots {
   private let schedule: RingSchedule
   private let group: Int
-  /// Bytes for each owner.
-  private let sizes: [Int]
-  /// Room for a block of any owner.
+  /// For each owner, where its parcels lie in its own memory, and where those that are sent do in a
+  /// place.
+  private let layouts: [(home: ParcelLayout, away: ParcelLayout)]
+  /// Room for what is sent of a block of any owner.
   private let room: Int
   private let places: Places
   private let memory: StreamMemory
@@ -31,52 +35,59 @@ struct GroupSlots {
     var count: Int { alternating + incoming }
   }
 
+  /// Makes the memory, called by all ranks of the group together.
+  ///
   /// - Parameters:
-  ///   - sizes: for each owner, the bytes of its block or result.
-  ///   - memory: what the group shares, with a part of
-  ///     ``byteCount(of:schedule:sizes:places:)`` for each member.
+  ///   - rank: this one.
+  ///   - sizes: for each owner, for each run, the bytes of its block or result.
+  ///   - wire: that of the group.
   init(
-    schedule: RingSchedule, group: Int, sizes: [Int], places: Places, memory: StreamMemory
-  ) {
+    schedule: RingSchedule, rank: Int, sizes: [[Int]], places: Places, wire: any Wire
+  ) throws(MPIError) {
     self.places = places
     self.schedule = schedule
-    self.group = group
-    self.sizes = sizes
-    room = Self.room(sizes)
-    self.memory = memory
+    group = schedule.places[rank].group
+    layouts = zip(schedule.parcels, sizes).map { parcels, sizes in
+      (ParcelLayout(parcels, sizes: sizes), ParcelLayout(parcels, sizes: sizes) { $0.hops > 0 })
+    }
+    room = aligned(layouts.reduce(0) { max($0, $1.away.byteCount) })
+    let byteCount =
+      aligned(layouts[rank].home.byteCount)
+      + schedule.slots(carriedBy: rank).count * places.count * room
+    memory = try StreamMemory(byteCount: byteCount, group: wire)
   }
 
-  /// The bytes of a rank's part.
-  static func byteCount(
-    of rank: Int, schedule: RingSchedule, sizes: [Int], places: Places
-  ) -> Int {
-    aligned(sizes[rank])
-      + schedule.slots(carriedBy: rank).count * places.count * room(sizes)
+  /// All of a rank's own block or result.
+  func own(member: Int) -> Piece {
+    memory.piece(of: member, 0..<layouts[schedule.groups[group][member]].home.byteCount)
   }
 
-  private static func room(_ sizes: [Int]) -> Int { aligned(sizes.max() ?? 0) }
-
-  /// What lies in a slot at a turn.
-  func piece(slot: Int, turn: Int, owner: Int) -> Piece {
+  /// Neighbouring parcels of what lies in a slot at a turn.
+  func piece(slot: Int, turn: Int, owner: Int, _ parcels: Range<Int>) -> Piece {
     turn == 0
-      ? memory.piece(of: slot, 0..<sizes[owner])
-      : place(turn % places.alternating, slot: slot, owner: owner)
+      ? memory.piece(of: slot, layouts[owner].home[parcels])
+      : place(turn % places.alternating, slot: slot, owner: owner, parcels)
   }
 
   /// Where what the groups before have found out comes in.
-  func incoming(slot: Int, owner: Int) -> Piece {
-    place(places.alternating, slot: slot, owner: owner)
+  func incoming(slot: Int, owner: Int, _ parcels: Range<Int>) -> Piece {
+    place(places.alternating, slot: slot, owner: owner, parcels)
   }
 
   /// Where what all groups have found out about an own block comes in.
-  func homecoming(slot: Int, owner: Int) -> Piece {
-    place(places.alternating + 1, slot: slot, owner: owner)
+  func homecoming(slot: Int, owner: Int, _ parcels: Range<Int>) -> Piece {
+    place(places.alternating + 1, slot: slot, owner: owner, parcels)
   }
 
-  private func place(_ place: Int, slot: Int, owner: Int) -> Piece {
+  private func place(_ place: Int, slot: Int, owner: Int, _ parcels: Range<Int>) -> Piece {
     let members = schedule.groups[group]
     let (index, member) = slot.quotientAndRemainder(dividingBy: members.count)
-    let start = aligned(sizes[members[member]]) + (index * places.count + place) * room
-    return memory.piece(of: member, start..<start + sizes[owner])
+    let own = aligned(layouts[members[member]].home.byteCount)
+    let range = layouts[owner].away[parcels]
+    let start = own + (index * places.count + place) * room
+    return memory.piece(of: member, start + range.lowerBound..<start + range.upperBound)
   }
+
+  /// Gives the memory back, called by all ranks of the group together.
+  func free() throws(MPIError) { try memory.free() }
 }

@@ -24,6 +24,11 @@ package struct Piece {
       range: range.lowerBound + part.lowerBound..<range.lowerBound + part.upperBound)
   }
 
+  /// The bytes of some tokens, of which all have equally many.
+  func tokens(_ tokens: Range<Int>, bytesPerToken: Int) -> Piece {
+    self[tokens.lowerBound * bytesPerToken..<tokens.upperBound * bytesPerToken]
+  }
+
   /// The bytes, to read.
   package var bytes: RawSpan {
     @_lifetime(borrow self)

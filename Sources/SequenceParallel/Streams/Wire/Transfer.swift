@@ -36,9 +36,12 @@ final class Transfer {
   }
 
   private func begin(_ pieces: [Piece], of owner: Int) {
-    started = .now
+    if shipments.isEmpty {
+      started = .now
+      byteCount = 0
+    }
     self.owner = owner
-    byteCount = pieces.reduce(0) { $0 + $1.byteCount }
+    byteCount += pieces.reduce(0) { $0 + $1.byteCount }
   }
 
   /// Moves the transfer on; answers whether nothing is on its way any more.
