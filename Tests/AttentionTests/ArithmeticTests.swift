@@ -107,12 +107,12 @@ struct ArithmeticTests {
     }
   }
 
-  @Test("where one key has all the weight its value comes out exactly, and no gradient of scores")
+  @Test("where one key has all the weight its value comes out as in F32, and no gradient of scores")
   func oneKey() {
     var problem = Problem(tokens: 1, headDim: 33, valueHeadDim: 70)
     problem.arithmetic = .bf16
     let result = problem.computed(pattern: FullPattern())
-    #expect(same(result.o, problem.rounded.v))
+    #expect(relativeError(result.o, problem.rounded.v.map(Double.init)) < 1e-7)
     let gradients = problem.computedGradients(pattern: FullPattern())
     let isSmall = gradients.dq.allSatisfy { abs($0) < 1e-5 }
     #expect(isSmall)
@@ -134,7 +134,7 @@ struct ArithmeticTests {
       _ = problem.computed(pattern: CausalPattern())
       _ = problem.computedGradients(pattern: CausalPattern())
     }
-    var problem = Problem(tokens: 40, headDim: 16, logits: 3e38)
+    var problem = Problem(tokens: 40, headDim: 1, logits: 1.5e38)
     problem.arithmetic = .bf16
     let result = problem.computed(pattern: FullPattern())
     let isHidden = result.o.allSatisfy { $0.isFinite }

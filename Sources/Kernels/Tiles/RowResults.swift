@@ -68,7 +68,7 @@ struct RowResults: ~Copyable {
   /// Takes from the outputs what rounding has given to all weights alike, or taken.
   ///
   /// The outputs are then a mean of the values by the rounded weights, times the exact sum: where
-  /// one key has nearly all of the weight, its value exactly.
+  /// one key has nearly all of the weight, its value but for the last bit.
   func settleRoundedWeights() {
     for row in 0..<rows {
       let (exact, rounded) = unsafe (
