@@ -47,7 +47,9 @@ private func checkSamples(_ world: borrowing Communicator) throws {
   let shape = AttentionShape(
     batch: 1, queryHeads: 4, kvHeads: 2, headDim: 24, valueHeadDim: 24)
   let problem = Problem(shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: 1800)
-  func bias(_ query: Int, _ key: Int, _ head: Int) -> Double { key <= query ? 0 : -.infinity }
+  @Sendable func bias(_ query: Int, _ key: Int, _ head: Int) -> Double {
+    key <= query ? 0 : -.infinity
+  }
   for wire in [WireType.bf16, .int8] {
     let attention = problem.attention(
       CausalPattern(), layout: .zigzag, ranks: world.size, wire: wire, arithmetic: .bf16)
