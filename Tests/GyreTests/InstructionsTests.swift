@@ -85,7 +85,7 @@ struct InstructionsTests {
   }
 
   @Test(
-    "bf16 arithmetic is refused where the processor has none, and emulated to the same bits if asked",
+    "bf16 arithmetic is refused where the processor has none, and emulated if that is asked for",
     .enabled("mounting takes root") { try await canMount() })
   func arithmetic() async throws {
     let problem = ["--arithmetic", "bf16"]

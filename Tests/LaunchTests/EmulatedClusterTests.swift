@@ -79,8 +79,9 @@ struct EmulatedClusterTests {
     let ranks = hosts * ranksPerHost
     let blockBytes = tokens / ranks * heads * 2 * headDim * 4
     let payload = (ranks - 1) * blockBytes
-    // Headers and acknowledgements, and the start of the job.
-    let bounds = payload...(payload + payload * 3 / 100 + 100_000)
+    // Headers and acknowledgements, and the start of the job, at which ranks tell each other what
+    // they have.
+    let bounds = payload...(payload + payload * 3 / 100 + 200_000)
     for host in counters.hosts {
       #expect(bounds.contains(host.sentBytes), "\(host), \(bounds)")
       #expect(bounds.contains(host.receivedBytes), "\(host), \(bounds)")

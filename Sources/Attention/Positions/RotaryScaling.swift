@@ -14,7 +14,8 @@ public enum RotaryScaling: Hashable, Sendable {
   /// Source: Chen et al. 2023, Extending Context Window of LLMs via Positional Interpolation.
   case linear(Double)
 
-  /// A larger base, `b · S^(D/(D−2))`, which leaves the fastest as it is and slows the slowest by S.
+  /// A larger base, `b · S^(D/(D−2))`, which leaves the fastest as it is and slows the slowest by
+  /// S.
   ///
   /// Source: bloc97 2023, NTK-aware scaled RoPE.
   case ntk(Double)

@@ -1,7 +1,7 @@
 public import Compute
 
-/// Attention with linear biases: `f(s) = s − m_h · |t − j|`, `f′(s) = 1`, for a query that stands at
-/// `t` among the keys and a key at `j`.
+/// Attention with linear biases: `f(s) = s − m_h · |t − j|`, `f′(s) = 1`, for a query that stands
+/// at `t` among the keys and a key at `j`.
 ///
 /// Near keys weigh more, by a slope of each head. It stands in for positions that are turned into
 /// queries and keys.

@@ -5,12 +5,12 @@ import Tensors
 /// collected here, those of the queries are added where they belong.
 ///
 /// All five products are the micro-kernel of ``FactorTile``. Rows that are broadcast come from
-/// whatever lies in panels of columns, a panel's steps at a time, or, for the products that sum over
-/// queries, from the columns of the weights: then the six rows are neighbours in memory.
+/// whatever lies in panels of columns, a panel's steps at a time, or, for the products that sum
+/// over queries, from the columns of the weights: then the six rows are neighbours in memory.
 ///
 /// Panels are W = ``TileSizes/panelWidth`` wide. Factors of more than one number are made of
-/// neighbours in the direction that a product sums over, so what is a row of one product and a panel
-/// of another is held twice; a factor of one number serves both.
+/// neighbours in the direction that a product sums over, so what is a row of one product and a
+/// panel of another is held twice; a factor of one number serves both.
 ///
 /// Source: Dao 2023, FlashAttention-2, Algorithm 2.
 struct BackwardTile<Element: Factor>: ~Copyable {
@@ -45,8 +45,8 @@ struct BackwardTile<Element: Factor>: ~Copyable {
   let queries: AlignedBuffer<Element>
   /// `[panels of W columns][steps of rows][W]`.
   let outputGradients: AlignedBuffer<Element>
-  /// The same as factors of neighbouring columns, `[panels of rowSteps][rows][rowSteps]`; nothing if
-  /// a factor is one number.
+  /// The same as factors of neighbouring columns, `[panels of rowSteps][rows][rowSteps]`; nothing
+  /// if a factor is one number.
   let queryRows: AlignedBuffer<Element>
   let outputGradientRows: AlignedBuffer<Element>
   /// Scores of one register tile, `[6][W]`, and the gradients of its weights.

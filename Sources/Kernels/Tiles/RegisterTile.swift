@@ -6,8 +6,8 @@
 /// of queries times a panel of keys, rows of weights times a panel of values. Each step loads one
 /// row of a panel, broadcasts one element of each of six rows, and makes twelve multiply–adds.
 ///
-/// Cost: `12 · Vector.width · 2` floating-point operations a step, and as many times more as a factor
-/// has numbers, near the peak of a core where the panel lies in its first-level cache.
+/// Cost: `12 · Vector.width · 2` floating-point operations a step, and as many times more as a
+/// factor has numbers, near the peak of a core where the panel lies in its first-level cache.
 struct FactorTile<Element: Factor> {
   private var a0 = Vector(), a1 = Vector()
   private var b0 = Vector(), b1 = Vector()

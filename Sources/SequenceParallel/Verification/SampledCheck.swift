@@ -163,8 +163,8 @@ public struct SampledCheck: Sendable {
       results: rows, largestScore: largest(partLength - 2), largestValue: largest(partLength - 1))
   }
 
-  /// Numbers that describe a part of a row: output, log-sum-exp, largest magnitude of a score and of
-  /// a value.
+  /// Numbers that describe a part of a row: output, log-sum-exp, largest magnitude of a score and
+  /// of a value.
   private var partLength: Int { attention.shape.valueHeadDim + 3 }
 
   /// Rows over a piece of keys, `[positions][queryHeads]`.

@@ -8,8 +8,8 @@ import Tensors
 /// `Δ_i = do_i·o_i`, `dv_j = Σ_i p_ij do_i`, and of `ds_ij = scale · p_ij (do_i·v_j − Δ_i) f′_ij`,
 /// `dq_i = Σ_j ds_ij k_j` and `dk_j = Σ_i ds_ij q_i`.
 extension SampledGradientCheck {
-  /// The gradients of sampled queries over this rank's keys, `[positions][queryHeads][headDim]`, and
-  /// the sums of the magnitudes of what they are the sums of.
+  /// The gradients of sampled queries over this rank's keys, `[positions][queryHeads][headDim]`,
+  /// and the sums of the magnitudes of what they are the sums of.
   ///
   /// - Parameters:
   ///   - queries: `[positions][queryHeads · headDim]`.

@@ -11,8 +11,8 @@ import Tensors
 /// summed over the queries that each rank owns, with the output and the log-sum-exp of the result,
 /// which ``SampledCheck`` vouches for: worked out anew they would cost the whole problem. Inputs
 /// are read from the sources again, and no rank holds more than a piece of the sequence. Inputs are
-/// rounded as the wire and the arithmetic round them, by plain code: the gradients are those of what
-/// has travelled and was computed with.
+/// rounded as the wire and the arithmetic round them, by plain code: the gradients are those of
+/// what has travelled and was computed with.
 public struct SampledGradientCheck: Sendable {
   let attention: any ShardedProblem
   let scoreRule: (any ReferenceScoreRule)?

@@ -8,9 +8,9 @@ import SequenceParallel
 struct PositionOptions: ParsableArguments {
   @Option(
     help: """
-      Rotary positions: turn pairs of columns of q and k, column k with k + D/2 (half, as Llama and \
-      most others) or neighbours (interleaved). Gradients are those of the tensors as they are in \
-      the input. (default: none)
+      Rotary positions: turn pairs of columns of q and k, column k with k + D/2 (half, as Llama \
+      and most others) or neighbours (interleaved). Gradients are those of the tensors as they are \
+      in the input. (default: none)
       """)
   var rope: RotaryPositions.Pairing?
 

@@ -139,8 +139,8 @@ private struct LongRoPEFile: Decodable {
     guard lists.allSatisfy({ $0.count == pairs && $0.allSatisfy { $0 > 0 && $0.isFinite } }) else {
       throw UserError(
         "'\(path)': short_factor has \(file.shortFactor.count) numbers and long_factor "
-          + "\(file.longFactor.count), and there are \(pairs) pairs of columns; give a positive one "
-          + "for each.")
+          + "\(file.longFactor.count), and there are \(pairs) pairs of columns; give a positive "
+          + "one for each.")
     }
     guard let trained = file.trainedLength ?? config?.trainedLength, trained > 1,
       let scale = file.factor ?? config?.length.map({ $0 / trained }), scale > 0

@@ -120,8 +120,8 @@ struct KernelBenchCommand: ComputingCommand {
       threads: mostThreads, linkRate: LinkRate.announced)
     if let most = copies.max(), most > 1, mostThreads > environment.cores {
       throw UserError.usage(
-        "--copies \(most) of \(counted(threads.map(\.alone).max() ?? 1, "thread")) are more threads "
-          + "than the \(counted(environment.cores, "core")) here; give fewer --copies.")
+        "--copies \(most) of \(counted(threads.map(\.alone).max() ?? 1, "thread")) are more "
+          + "threads than the \(counted(environment.cores, "core")) here; give fewer --copies.")
     }
     var printer = RowPrinter<KernelBenchResult>(table, environment)
     try KernelBench(runs, repeats: repeats).measure(

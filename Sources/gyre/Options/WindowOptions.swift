@@ -21,7 +21,8 @@ struct WindowOptions: ParsableArguments {
 
   @Option(
     parsing: .unconditional,
-    help: ArgumentHelp("The first S keys are seen whatever the window hides.", valueName: "S"))
+    help: ArgumentHelp(
+      "The first S keys are seen whatever the window hides. (default: none)", valueName: "S"))
   var sinks: Int?
 
   @Option(
@@ -29,7 +30,7 @@ struct WindowOptions: ParsableArguments {
     help: ArgumentHelp(
       """
       These tokens, by their positions among the keys, see all and are seen by all, whatever the \
-      window hides.
+      window hides. (default: none)
       """, valueName: "0,5,9-12"),
     transform: parseGlobals)
   var globals: GlobalMask?

@@ -4,7 +4,8 @@ import SequenceParallel
 import Sharding
 import Tensors
 
-/// What each rank has to send if nothing is sent that nobody needs, worked out from positions alone.
+/// What each rank has to send if nothing is sent that nobody needs, worked out from positions
+/// alone.
 struct ExpectedTraffic {
   /// For each owner, pieces of its shard in their order, of which each is sent by itself or not.
   private let pieces: [[[Int]]]
@@ -15,7 +16,8 @@ struct ExpectedTraffic {
 
   /// - Parameters:
   ///   - attention: the problem; what travels is sent run by run.
-  ///   - byToken: what travels is sent token by token, which is less where others see a run in part.
+  ///   - byToken: what travels is sent token by token, which is less where others see a run in
+  ///     part.
   init(
     _ attention: ShardedAttention, _ travelling: Travelling, byToken: Bool = false,
     sees: (_ query: Int, _ key: Int) -> Bool
