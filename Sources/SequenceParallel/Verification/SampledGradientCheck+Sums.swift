@@ -70,7 +70,7 @@ extension SampledGradientCheck {
     var dv: [Double]
     /// The sums of the magnitudes of what they are the sums of.
     var sizes: (dk: [Double], dv: [Double])
-    let largestScore: Double
+    var largestScore: Double
   }
 
   /// The gradients of sampled keys and values over this rank's queries,
@@ -93,10 +93,9 @@ extension SampledGradientCheck {
     let (shape, scale) = (attention.shape, attention.scale)
     let rounding = attention.inputRounding
     let ownTokens = attention.queries.tokenCount(of: rank)
-    var dk = [Double](repeating: 0, count: positions.count * shape.kvHeads * shape.headDim)
-    var dv = [Double](repeating: 0, count: positions.count * shape.kvHeads * shape.valueHeadDim)
-    var sizes = (dk: dk, dv: dv)
-    var largestScore = 0.0
+    let dk = [Double](repeating: 0, count: positions.count * shape.kvHeads * shape.headDim)
+    let dv = [Double](repeating: 0, count: positions.count * shape.kvHeads * shape.valueHeadDim)
+    var sums = KeyGradients(dk: dk, dv: dv, sizes: (dk, dv), largestScore: 0)
     let pieces = attention.queries.pieces(
       of: rank, rowLength: max(q.rowLength, outputGradient.rowLength))
     for (tokens, localIndex) in pieces {
@@ -140,18 +139,25 @@ extension SampledGradientCheck {
         return part
       }
       for (head, part) in parts.enumerated() {
-        let kvHead = head * shape.kvHeads / shape.queryHeads
-        largestScore = max(largestScore, part.largestScore)
-        for sample in positions.indices {
-          let index = sample * shape.kvHeads + kvHead
-          dk.add(1, times: part.dk.vector(sample, count: shape.headDim), to: index)
-          dv.add(1, times: part.dv.vector(sample, count: shape.valueHeadDim), to: index)
-          sizes.dk.add(1, times: part.dkSizes.vector(sample, count: shape.headDim), to: index)
-          sizes.dv.add(1, times: part.dvSizes.vector(sample, count: shape.valueHeadDim), to: index)
-        }
+        add(part, of: head, samples: positions.count, to: &sums)
       }
     }
-    return KeyGradients(dk: dk, dv: dv, sizes: sizes, largestScore: largestScore)
+    return sums
+  }
+
+  /// Adds what the queries of one head do to those of the KV head that they read.
+  private func add(_ part: KeyPart, of head: Int, samples: Int, to sums: inout KeyGradients) {
+    let shape = attention.shape
+    let kvHead = head * shape.kvHeads / shape.queryHeads
+    sums.largestScore = max(sums.largestScore, part.largestScore)
+    for sample in 0..<samples {
+      let index = sample * shape.kvHeads + kvHead
+      sums.dk.add(1, times: part.dk.vector(sample, count: shape.headDim), to: index)
+      sums.dv.add(1, times: part.dv.vector(sample, count: shape.valueHeadDim), to: index)
+      sums.sizes.dk.add(1, times: part.dkSizes.vector(sample, count: shape.headDim), to: index)
+      sums.sizes.dv.add(
+        1, times: part.dvSizes.vector(sample, count: shape.valueHeadDim), to: index)
+    }
   }
 
   /// What some queries of one head do to the sampled keys.
