@@ -45,7 +45,7 @@ count_cores() {
 
   # A container's share of processor time can be less than the cores that it sees. Of the groups above
   # its own it sees nothing, and outside of containers gyre itself looks at them.
-  local quota= period= share group=/sys/fs/cgroup
+  local quota='' period='' share group=/sys/fs/cgroup
   if [[ -r $group/cpu.max ]]; then
     read -r quota period <$group/cpu.max || true
   elif [[ -r $group/cpu/cpu.cfs_quota_us && -r $group/cpu/cpu.cfs_period_us ]]; then
