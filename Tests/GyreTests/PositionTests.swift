@@ -1,4 +1,5 @@
 import Foundation
+import Tensors
 import TestSupport
 import Testing
 
@@ -55,7 +56,36 @@ struct PositionTests {
     #expect(try await output("biased2", ["--alibi"], ranks: 2) == biased)
   }
 
-  @Test("factors and slopes come from files")
+  @Test("slopes come from the input, one for each query head")
+  func slopes() async throws {
+    let folder = try TemporaryFolder()
+    func attend(_ slopes: [Float]?, name: String) async throws -> (CommandResult, [UInt8]?) {
+      var tensors = ["q", "k", "v"].map { TestTensor($0, [1, 90, 2, 16]) }
+      if let slopes {
+        tensors.append(TestTensor("alibi_slopes", [slopes.count]))
+        tensors[3].values = slopes
+      }
+      let input = try folder.safetensors(tensors, name: "in-\(name).safetensors")
+      let result = try await self.attend(
+        [
+          input, "--alibi", "--causal", "--verify", "--output",
+          "\(folder.path)/\(name).safetensors",
+        ], ranks: 2)
+      return (result, result.isSuccess ? try folder.bytes("\(name).safetensors") : nil)
+    }
+    // The published slopes of two heads are 2^(−4) and 2^(−8).
+    let published = try await attend(nil, name: "published")
+    let same = try await attend([0.0625, 0.00390625], name: "same")
+    let other = try await attend([0.5, 0.25], name: "other")
+    #expect(published.1 != nil && published.1 == same.1, "\(published) \(same)")
+    #expect(other.1 != nil && other.1 != same.1, "\(other)")
+    let wrong = try await attend([0.5, 0.25, 0.1], name: "wrong")
+    #expect(
+      wrong.0.standardError.contains("alibi_slopes is [3], and there are 2 query heads"),
+      "\(wrong)")
+  }
+
+  @Test("factors of LongRoPE come from a file")
   func files() async throws {
     let folder = try TemporaryFolder()
     let path = "\(folder.path)/config.json"

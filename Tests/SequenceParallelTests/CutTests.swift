@@ -27,7 +27,7 @@ struct CutTests {
   @Test("under a window the next rank gets its halo, and four sink tokens cost four tokens")
   func halo() {
     for sinks in [0, 4] {
-      let planner = planner(SinkWindow(width: 1024, sinks: sinks))
+      let planner = planner(sinkWindow(width: 1024, sinks: sinks))
       let tokens = Double(1023 + sinks)
       let ring = planner.traffic(on: .ring, .forward)
       // What a rank sends the next one gets, and the last sends nothing.
@@ -51,7 +51,7 @@ struct CutTests {
       #expect(resident[3] == own + (sinks > 0 ? 2 : 1) * tokens * keyBytes)
     }
     // Of queries the next rank's first 1,023 see this one's keys.
-    let queries = planner(SinkWindow(width: 1024, sinks: 0)).traffic(on: .query, .forward)
+    let queries = planner(sinkWindow(width: 1024, sinks: 0)).traffic(on: .query, .forward)
     let query = Double(2 * 64 * 4)
     let result = Double(2 * 66 * 4)
     #expect(
@@ -63,7 +63,7 @@ struct CutTests {
   func leaves() {
     let leaf = Accumulation.reproducible.granularity
     let planner = planner(
-      SinkWindow(width: 100, sinks: 1), tokens: 40 * leaf + 7, ranks: 4,
+      sinkWindow(width: 100, sinks: 1), tokens: 40 * leaf + 7, ranks: 4,
       accumulation: .reproducible)
     for runs in planner.problem.keys.shards + planner.problem.queries.shards {
       #expect(Accumulation.reproducible.accepts(runs))

@@ -38,6 +38,8 @@ private struct RandomShards {
   let tokens: Int
   let attention: ShardedAttention
   private let groups: [[Int]]
+  /// For the oracle; nil unless the pattern is a window with sinks.
+  private let window: (width: Int, sinks: Int)?
 
   init(seed: UInt64) {
     self.seed = seed
@@ -61,13 +63,19 @@ private struct RandomShards {
       }
       return sharding
     }
-    let window = SinkWindow(
-      width: Int.random(in: 1...tokens, using: &random) / 4 + 1,
-      sinks: Int.random(in: 0...9, using: &random))
-    let patterns: [any AttentionPattern] = [FullPattern(), CausalPattern(), window, window]
+    let (width, sinks) = (
+      Int.random(in: 1...tokens, using: &random) / 4 + 1, Int.random(in: 0...9, using: &random)
+    )
+    window = seed % 4 < 2 ? nil : (width, sinks)
+    let pattern: any AttentionPattern =
+      switch seed % 4 {
+      case 0: FullPattern()
+      case 1: CausalPattern()
+      default: sinkWindow(width: width, sinks: sinks)
+      }
     let problem = ShardedAttention(
       shape: AttentionShape(batch: 2, queryHeads: 4, kvHeads: 2, headDim: 12, valueHeadDim: 8),
-      queries: sharding(), keys: sharding(), pattern: patterns[Int(seed % 4)])
+      queries: sharding(), keys: sharding(), pattern: pattern)
     // With runs cut where others' sight of them ends.
     attention = RoutePlanner(problem, topology: Topology(ranks: ranks, ranksPerNode: 1)).problem
     let size = Int.random(in: 1...ranks, using: &random)
@@ -112,7 +120,6 @@ private struct RandomShards {
       tokens: tokens, keyTokens: tokens, headDim: 12, valueHeadDim: 8, scale: attention.scale)
     (oracle.batch, oracle.queryHeads, oracle.kvHeads) = (2, 4, 2)
     let isCausal = !(attention.pattern is FullPattern)
-    let window = attention.pattern as? SinkWindow
     func whole(_ rows: RandomRows) -> [Double] {
       guard let tensor = try? rows.read(shard: [PositionRange(0..<tokens)]) else { return [] }
       return tensor.span.indices.map { Double(tensor.span[$0]) }
@@ -213,26 +220,7 @@ private struct RandomShards {
 }
 
 /// A query sees itself, the keys before it in a window, and the first keys.
-struct SinkWindow: AttentionPattern {
-  let width: Int
-  let sinks: Int
-
-  func coverage(keys: PositionRange, queries: PositionRange) -> Coverage {
-    guard let firstKey = keys.first, let lastKey = keys.last, let first = queries.first,
-      let last = queries.last
-    else { return .none }
-    if firstKey > last || lastKey <= first - width && firstKey >= sinks { return .none }
-    return lastKey <= first && (firstKey > last - width || lastKey < sinks) ? .all : .some
-  }
-
-  func fill(
-    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
-  ) {
-    for (row, query) in queries.enumerated() {
-      for (column, key) in keys.enumerated() {
-        let isSeen = key <= query && (key > query - width || key < sinks)
-        bias[row * keys.count + column] = isSeen ? 0 : -.infinity
-      }
-    }
-  }
+func sinkWindow(width: Int, sinks: Int) -> any AttentionPattern {
+  PatternChoice([CausalMask(), WindowMask(width: width), SinkMask(count: sinks)])
+    .pattern(tokens: 1 << 30, keyTokens: 1 << 30)
 }

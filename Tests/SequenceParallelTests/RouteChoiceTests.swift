@@ -47,7 +47,7 @@ struct RouteChoiceTests {
     for (ranks, most) in [(1024, 0.1), (10_000, 2.0)] {
       // Of striped shards a pattern that compares ends knows little more narrow than their number.
       let width = layout == .striped ? 2 * ranks : 1024
-      let masks: [any AttentionPattern] = [CausalPattern(), SinkWindow(width: width, sinks: 4)]
+      let masks: [any AttentionPattern] = [CausalPattern(), sinkWindow(width: width, sinks: 4)]
       for (ranksPerHost, mask) in [(1, masks[0]), (16, masks[0]), (1, masks[1]), (16, masks[1])] {
         let mask = CountedMask(mask: mask)
         let problem = problem(

@@ -14,7 +14,7 @@ public struct IntersectedPattern: AttentionPattern {
   public var hasBias: Bool { patterns.contains { $0.hasBias } }
 
   /// The longest of the patterns' periods.
-  public var period: Int { patterns.reduce(1) { max($0, $1.period) } }
+  public var period: Int { patterns.period }
 
   /// `none` where one pattern hides all, `all` where every one shows all.
   ///
@@ -35,19 +35,8 @@ public struct IntersectedPattern: AttentionPattern {
   public func fill(
     _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
   ) {
-    var isFilled = false
-    for pattern in patterns
-    where pattern.hasBias || pattern.coverage(keys: keys, queries: queries) != .all {
-      guard isFilled else {
-        pattern.fill(&bias, keys: keys, queries: queries, head: head)
-        isFilled = true
-        continue
-      }
-      var others = [Float](repeating: 0, count: bias.count)
-      var span = others.mutableSpan
-      pattern.fill(&span, keys: keys, queries: queries, head: head)
-      for element in bias.indices { bias[element] += others[element] }
-    }
-    if !isFilled { bias.update(repeating: 0) }
+    patterns.fill(
+      &bias, keys: keys, queries: queries, head: head, nothing: 0,
+      where: { $0.hasBias || $0.coverage(keys: keys, queries: queries) != .all }, combine: +)
   }
 }

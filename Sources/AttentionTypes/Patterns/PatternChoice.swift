@@ -29,12 +29,6 @@ public struct PatternChoice: Hashable, Sendable {
   /// Whether one of the masks is the causal one.
   public var isCausal: Bool { masks.contains { $0 is CausalMask } }
 
-  /// How far apart positions are that see alike.
-  public var period: Int {
-    // Of a sequence that is longer than any window.
-    pattern(tokens: Int.max / 8, keyTokens: Int.max / 8).period
-  }
-
   /// Masks of which all must allow a pair, each with those that may do so in its place.
   private var rules: [[any Mask]] {
     masks.filter { type(of: $0).exempted == nil }.map { mask in

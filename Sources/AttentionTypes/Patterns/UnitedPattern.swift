@@ -11,7 +11,7 @@ public struct UnitedPattern: AttentionPattern {
   }
 
   /// The longest of the patterns' periods.
-  public var period: Int { patterns.reduce(1) { max($0, $1.period) } }
+  public var period: Int { patterns.period }
 
   /// `all` where one pattern shows all, `none` where every one hides all.
   ///
@@ -32,25 +32,8 @@ public struct UnitedPattern: AttentionPattern {
   public func fill(
     _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
   ) {
-    var isFilled = false
-    for pattern in patterns {
-      switch pattern.coverage(keys: keys, queries: queries) {
-      case .none: continue
-      case .all:
-        bias.update(repeating: 0)
-        return
-      case .some: break
-      }
-      guard isFilled else {
-        pattern.fill(&bias, keys: keys, queries: queries, head: head)
-        isFilled = true
-        continue
-      }
-      var others = [Float](repeating: 0, count: bias.count)
-      var span = others.mutableSpan
-      pattern.fill(&span, keys: keys, queries: queries, head: head)
-      for element in bias.indices { bias[element] = max(bias[element], others[element]) }
-    }
-    if !isFilled { bias.update(repeating: -.infinity) }
+    patterns.fill(
+      &bias, keys: keys, queries: queries, head: head, nothing: -.infinity,
+      where: { $0.coverage(keys: keys, queries: queries) != .none }, combine: max)
   }
 }

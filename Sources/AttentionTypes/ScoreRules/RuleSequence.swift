@@ -13,6 +13,12 @@ public struct RuleSequence: ScoreRule {
     self.rules = rules
   }
 
+  /// Rules as one: nil for none, and a single one as it is.
+  public static func joining(_ rules: [(any ScoreRule)?]) -> (any ScoreRule)? {
+    let rules = rules.compactMap { $0 }
+    return rules.count > 1 ? RuleSequence(rules) : rules.first
+  }
+
   /// Asks each in turn; the derivatives are multiplied.
   public func change(
     _ scores: Vector, at place: ScorePlace

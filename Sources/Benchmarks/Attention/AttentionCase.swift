@@ -38,10 +38,11 @@ package struct AttentionCase {
 
   /// What is computed.
   package func problem(tokens: Int, ranks: Int) -> ShardedAttention {
+    let pattern = pattern.pattern(tokens: tokens, keyTokens: tokens)
     let sharding = Sharding(layout, tokens: tokens, ranks: ranks).strided(by: pattern.period)
     return ShardedAttention(
       shape: shape, queries: sharding, keys: sharding,
-      pattern: pattern.pattern(tokens: tokens, keyTokens: tokens), wire: wire,
+      pattern: pattern, wire: wire,
       arithmetic: arithmetic)
   }
   /// Useful floating-point operations of a pass over a whole sequence.

@@ -45,12 +45,11 @@ package struct KernelBenchProblem {
     choice.pattern(tokens: queries, keyTokens: tokens)
   }
   private var scoreRule: (any ScoreRule)? {
-    let cap = softcap.map { SoftCap(limit: $0) }
-    let biases =
+    RuleSequence.joining([
+      softcap.map { SoftCap(limit: $0) },
       alibi
-      ? Alibi(slopes: Alibi.slopes(heads: shape.queryHeads), offset: tokens - queries) : nil
-    guard let cap, let biases else { return cap ?? biases }
-    return RuleSequence([cap, biases])
+        ? Alibi(slopes: Alibi.slopes(heads: shape.queryHeads), offset: tokens - queries) : nil,
+    ])
   }
   private var scale: Double { 1 / Double(shape.headDim).squareRoot() }
   private var team: ThreadTeam { ThreadTeam(threads: threads) }

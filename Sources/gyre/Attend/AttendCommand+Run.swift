@@ -177,11 +177,14 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
   private func describe(_ input: AttentionInput, ranks: Int) throws -> ShardedAttention {
     try requireCountable(input)
     try masks.window.check(keyTokens: input.keyTokens)
+    let pattern = masks.choice.pattern(tokens: input.tokens, keyTokens: input.keyTokens)
+    // Runs of positions that see alike; but leaves of reproducible sums are of neighbours.
+    let step = reproducible ? 1 : pattern.period
     return ShardedAttention(
       shape: input.shape,
-      queries: try sharding(tokens: input.tokens, ranks: ranks),
-      keys: try sharding(tokens: input.keyTokens, ranks: ranks),
-      pattern: masks.choice.pattern(tokens: input.tokens, keyTokens: input.keyTokens),
+      queries: try sharding(tokens: input.tokens, ranks: ranks).strided(by: step),
+      keys: try sharding(tokens: input.keyTokens, ranks: ranks).strided(by: step),
+      pattern: pattern,
       scoreRule: scoreRule.rule(
         heads: input.shape.queryHeads, slopes: input.alibiSlopes, offset: input.offset),
       scale: scale, wire: wire ?? (arithmetic == .bf16 ? .bf16 : WireType(input.keyValueType)),
@@ -201,14 +204,8 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
 
   private var accumulation: Accumulation { reproducible ? .reproducible : .fast }
 
-  /// Which rank holds which tokens, in runs of positions that see alike.
+  /// Which rank holds which tokens.
   func sharding(tokens: Int, ranks: Int) throws -> Sharding {
-    let divided = try divided(tokens: tokens, ranks: ranks)
-    // Leaves of reproducible sums are of neighbours.
-    return reproducible ? divided : divided.strided(by: masks.choice.period)
-  }
-
-  private func divided(tokens: Int, ranks: Int) throws -> Sharding {
     guard let weights else {
       return Sharding(
         chosenLayout, tokens: tokens, ranks: ranks, granularity: accumulation.granularity)

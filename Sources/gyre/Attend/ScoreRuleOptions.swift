@@ -40,12 +40,10 @@ struct ScoreRuleOptions: ParsableArguments {
   ///   - slopes: of the input, one for each of them; nil is the published ones.
   ///   - offset: how far past its own position a query stands among the keys.
   func rule(heads: Int, slopes: [Float]? = nil, offset: Int = 0) -> (any ScoreRule)? {
-    var rules: [any ScoreRule] = []
-    if let softcap { rules.append(SoftCap(limit: Float(softcap))) }
-    if alibi {
-      rules.append(Alibi(slopes: slopes ?? Alibi.slopes(heads: heads), offset: offset))
-    }
-    return rules.count > 1 ? RuleSequence(rules) : rules.first
+    RuleSequence.joining([
+      softcap.map { SoftCap(limit: Float($0)) },
+      alibi ? Alibi(slopes: slopes ?? Alibi.slopes(heads: heads), offset: offset) : nil,
+    ])
   }
 
   /// The same for the oracle, which shares no code with it.

@@ -26,30 +26,19 @@ struct PredicateMask: AttentionPattern {
 }
 
 /// A query sees itself, the keys before it in a window, and the first keys.
-struct SinkWindow: AttentionPattern {
+struct SinkWindow {
   let width: Int
   let sinks: Int
 
+  /// As the kernels are asked.
+  var pattern: any AttentionPattern {
+    PatternChoice([CausalMask(), WindowMask(width: width), SinkMask(count: sinks)])
+      .pattern(tokens: 1 << 20, keyTokens: 1 << 20)
+  }
+
+  /// As the oracle is.
   func sees(_ query: Int, _ key: Int) -> Bool {
     key <= query && (key > query - width || key < sinks)
-  }
-
-  func coverage(keys: PositionRange, queries: PositionRange) -> Coverage {
-    guard let firstKey = keys.first, let lastKey = keys.last, let first = queries.first,
-      let last = queries.last
-    else { return .none }
-    if firstKey > last || lastKey <= first - width && firstKey >= sinks { return .none }
-    return lastKey <= first && (firstKey > last - width || lastKey < sinks) ? .all : .some
-  }
-
-  func fill(
-    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
-  ) {
-    for (row, query) in queries.enumerated() {
-      for (column, key) in keys.enumerated() {
-        bias[row * keys.count + column] = sees(query, key) ? 0 : -.infinity
-      }
-    }
   }
 }
 

@@ -34,7 +34,7 @@ private func checkSinks(_ world: borrowing Communicator) throws {
   let queries = whole.map { [$0.slice(0..<halo), $0.slice(halo..<$0.count)] }
   let mask = SinkWindow(width: width, sinks: sinks)
   let attention = problem.attention(
-    mask, queries: try Sharding(shards: queries, tokens: tokens),
+    mask.pattern, queries: try Sharding(shards: queries, tokens: tokens),
     keys: try Sharding(shards: keys, tokens: tokens))
   let received = try checkRuns(
     problem, attention, mask, every: 3, byToken: true, "sinks and a window", world)
@@ -54,7 +54,7 @@ private func checkHalo(_ world: borrowing Communicator) throws {
   let problem = Problem(shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: 21)
   let sharding = Sharding(.contiguous, tokens: tokens, ranks: ranks)
   let mask = SinkWindow(width: width, sinks: sinks)
-  let attention = problem.attention(mask, queries: sharding, keys: sharding)
+  let attention = problem.attention(mask.pattern, queries: sharding, keys: sharding)
   let received = try checkRuns(
     problem, attention, mask, every: 4, byToken: true, "a halo", world)
   let needed = world.rank == 0 ? 0 : sinks + width - 1
@@ -73,7 +73,8 @@ private func checkDealtRuns(_ world: borrowing Communicator) throws {
     let queries = try dealt(tokens: tokens, ranks: world.size, longest: 40, seed: seed)
     let keys = try dealt(tokens: tokens, ranks: world.size, longest: 40, seed: seed + 10)
     for wire in [WireType.f32, .int8] {
-      let attention = problem.attention(mask, queries: queries, keys: keys, wire: wire)
+      let attention = problem.attention(
+        mask.pattern, queries: queries, keys: keys, wire: wire)
       _ = try checkRuns(
         problem, attention, mask, every: 5, byToken: false, "dealt runs \(seed), \(wire)", world)
     }
@@ -93,7 +94,7 @@ private func checkRunBits(_ world: borrowing Communicator) throws {
   for (index, run) in leaves.enumerated() { shards[index * 3 % world.size].append(run) }
   let sharding = try Sharding(shards: shards, tokens: tokens)
   let attention = problem.attention(
-    SinkWindow(width: 400, sinks: 2), queries: sharding, keys: sharding,
+    SinkWindow(width: 400, sinks: 2).pattern, queries: sharding, keys: sharding,
     accumulation: .reproducible)
   var expected: [UInt32]?
   for (index, (route, backward)) in ways(ranks: world.size).enumerated() where index % 4 == 0 {
