@@ -65,6 +65,24 @@ package enum CompiledKernels: KernelSet {
     team.run(ProductPass(work), poll: poll)
   }
 
+  package static func multiply(
+    _ work: WeightProduct, team: ThreadTeam, poll: (_ work: Int) -> Void
+  ) {
+    if work.rows < WeightProduct.manyRows {
+      team.run(FewRowsProduct(work), poll: poll)
+    } else {
+      ManyRowsProduct.pack(work, team: team)
+      team.run(ManyRowsProduct(work, threads: team.threads), poll: poll)
+    }
+  }
+
+  @unsafe
+  package static func widen(
+    _ row: UnsafeRawPointer, _ type: WeightType, depth: Int, to target: UnsafeMutablePointer<Float>
+  ) {
+    unsafe type.visit(WeightWidening(row: row, depth: depth, target: target))
+  }
+
   package static func multiplyAddPeak(_ arithmetic: Arithmetic) -> Double {
     switch arithmetic {
     case .f32: MultiplyAddChains.flopsPerSecond(1e-3 as Float, 0.999)

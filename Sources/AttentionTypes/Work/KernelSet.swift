@@ -26,6 +26,19 @@ package protocol KernelSet: Sendable {
   /// - Parameter poll: as in ``ThreadTeam/run(_:poll:)``, with multiply–adds.
   static func multiply(_ work: ProductWork, team: ThreadTeam, poll: (_ work: Int) -> Void)
 
+  /// Multiplies rows by weights as they are stored.
+  ///
+  /// - Parameter poll: likewise.
+  static func multiply(_ work: WeightProduct, team: ThreadTeam, poll: (_ work: Int) -> Void)
+
+  /// Widens a row of weights.
+  ///
+  /// - Parameters:
+  ///   - depth: its weights.
+  ///   - target: room for as many numbers.
+  @unsafe static func widen(
+    _ row: UnsafeRawPointer, _ type: WeightType, depth: Int, to target: UnsafeMutablePointer<Float>)
+
   /// Makes nothing but multiply–adds for some milliseconds.
   ///
   /// - Returns: floating-point operations a second, two for each multiply–add.

@@ -134,3 +134,52 @@ gyre_widen_bytes_upwards(const void *_Nonnull bytes) {
   return gyre_widen_bytes(bytes) * 16777216.0f;
 #endif
 }
+
+/// Sixteen bytes: `SIMD16<UInt8>`.
+typedef unsigned char gyre_bytes16 __attribute__((ext_vector_type(16)));
+
+/// Sixteen bytes, each shifted to the right by `shift` and then masked.
+static inline __attribute__((always_inline)) gyre_bytes16
+gyre_bits_of_bytes(const void *_Nonnull bytes, int shift, int mask) {
+#if defined(__AVX2__)
+  // Neighbours come into a word's upper half, and are masked away.
+  const __m128i words = _mm_srl_epi16(
+      _mm_loadu_si128((const __m128i *)bytes), _mm_cvtsi32_si128(shift));
+  return (gyre_bytes16)_mm_and_si128(words, _mm_set1_epi8((char)mask));
+#else
+  gyre_bytes16 all;
+  memcpy(&all, bytes, sizeof all);
+  return (all >> (unsigned char)shift) & (unsigned char)mask;
+#endif
+}
+
+/// A byte for each of sixteen bits, the lowest first: `value` where it is set, or else 0.
+static inline __attribute__((always_inline)) gyre_bytes16
+gyre_bytes_of_bits(unsigned int bits, int value) {
+#if defined(__AVX2__)
+  const __m128i halves = _mm_set_epi64x(0x0101010101010101, 0);
+  const __m128i places = _mm_set1_epi64x((long long)0x8040201008040201);
+  const __m128i spread = _mm_shuffle_epi8(_mm_cvtsi32_si128((int)bits), halves);
+  const __m128i isSet = _mm_cmpeq_epi8(_mm_and_si128(spread, places), places);
+  return (gyre_bytes16)_mm_and_si128(isSet, _mm_set1_epi8((char)value));
+#else
+  gyre_bytes16 bytes;
+  for (int lane = 0; lane < 16; ++lane) bytes[lane] = (bits >> lane & 1) ? value : 0;
+  return bytes;
+#endif
+}
+
+/// Widens sixteen bytes without a sign.
+static inline __attribute__((always_inline)) gyre_floats16
+gyre_floats_of_bytes(gyre_bytes16 bytes) {
+#if defined(__AVX512F__)
+  return (gyre_floats16)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32((__m128i)bytes));
+#elif defined(__AVX2__)
+  const __m128i all = (__m128i)bytes;
+  return GYRE_JOINED(
+      _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(all)),
+      _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_unpackhi_epi64(all, all))));
+#else
+  return __builtin_convertvector(bytes, gyre_floats16);
+#endif
+}

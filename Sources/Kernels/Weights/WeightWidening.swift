@@ -1,0 +1,29 @@
+import Compute
+
+/// Rows of weights become rows of numbers.
+@safe
+package struct WeightWidening: WeightVisitor {
+  /// One row.
+  let row: UnsafeRawPointer
+  let depth: Int
+  /// Room for `depth` numbers.
+  let target: UnsafeMutablePointer<Float>
+
+  func visit<Form: StoredWeights>(_ form: Form.Type) {
+    let weights = unsafe WeightRow<Form>(0, of: row, depth: depth)
+    for unit in unsafe 0..<weights.units {
+      let (numbers, place) = unsafe (
+        weights[unit], UnsafeMutableRawPointer(target + unit * WeightUnit.length)
+      )
+      unsafe place.storeBytes(of: numbers.first, as: SIMD16<Float>.self)
+      unsafe place.storeBytes(of: numbers.second, toByteOffset: 64, as: SIMD16<Float>.self)
+    }
+    let rest = unsafe weights.rest
+    if rest == 0 { return }
+    let last = unsafe weights.lastUnit()
+    for index in 0..<rest {
+      unsafe target[depth - rest + index] =
+        index < 16 ? last.first[index] : last.second[index - 16]
+    }
+  }
+}
