@@ -32,7 +32,7 @@ let settings = compiled(for: "x86-64-v3")
 /// Open MPI is needed only with `MPI`, `SequenceParallel` and `LongNet`.
 let modules = [
   "Tensors", "Sharding", "Compute", "AttentionTypes", "KernelSets", "Attention",
-  "AttentionReference", "MPI", "SequenceParallel", "LongNet",
+  "AttentionReference", "MPI", "SequenceParallel", "LongNet", "Models",
 ]
 
 let package = Package(
@@ -53,7 +53,7 @@ let package = Package(
       dependencies: [
         "Benchmarks", "Plots", "Doctor", "Settings", "Results", "Jobs", "Hosts", "Reporting",
         "MPI", "Sharding", "Tensors", "Attention", "AttentionReference", "SequenceParallel",
-        "LongNet", "ScalingModel", "BuildStamp",
+        "LongNet", "Models", "ScalingModel", "BuildStamp",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),
@@ -103,6 +103,9 @@ let package = Package(
     .target(
       name: "ScalingModel", dependencies: ["SequenceParallel", "LongNet", "Sharding", "Attention"],
       swiftSettings: settings),
+    // Language models: their files, tokenizers and blocks.
+    .target(
+      name: "Models", dependencies: ["Reporting", "Tensors"], swiftSettings: settings),
     .target(
       name: "Attention", dependencies: ["KernelSets", "AttentionTypes", "Compute", "Tensors"],
       swiftSettings: settings),
@@ -229,6 +232,9 @@ let package = Package(
         "ring-checks",
       ],
       swiftSettings: settings),
+    .testTarget(
+      name: "ModelsTests", dependencies: ["Models", "Tensors"],
+      exclude: ["blocks.json", "blocks.py"], swiftSettings: settings),
     .testTarget(
       name: "MPITests", dependencies: ["MPI", "TestSupport", "mpi-checks"],
       swiftSettings: settings),

@@ -24,7 +24,8 @@ struct SlidingWindow: AttentionPattern {
   }
 
   func fill(
-    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+    head: Int
   ) {
     for (row, query) in queries.enumerated() {
       for (column, key) in keys.enumerated() {

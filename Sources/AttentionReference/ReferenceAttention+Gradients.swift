@@ -18,7 +18,7 @@ extension ReferenceAttention {
   /// - Complexity: O(tokens · keyTokens).
   public func gradients(
     q: [Double], k: [Double], v: [Double], outputGradient: [Double],
-    bias: (_ i: Int, _ j: Int, _ h: Int) -> Double
+    bias: (_ b: Int, _ i: Int, _ j: Int, _ h: Int) -> Double
   ) -> (dq: [Double], dk: [Double], dv: [Double]) {
     let (o, lse) = self(q: q, k: k, v: v, bias: bias)
     var dq = [Double](repeating: 0, count: q.count)
@@ -33,7 +33,7 @@ extension ReferenceAttention {
           var delta = 0.0
           for d in 0..<valueHeadDim { delta += outputGradient[output + d] * o[output + d] }
           for j in 0..<keyTokens {
-            let added = bias(i, j, h)
+            let added = bias(b, i, j, h)
             if added == -.infinity { continue }
             let key = ((b * keyTokens + j) * kvHeads + kvHead) * headDim
             let value = ((b * keyTokens + j) * kvHeads + kvHead) * valueHeadDim
@@ -56,6 +56,15 @@ extension ReferenceAttention {
       }
     }
     return (dq, dk, dv)
+  }
+
+  /// The same where sequences have the same added to their scores.
+  public func gradients(
+    q: [Double], k: [Double], v: [Double], outputGradient: [Double],
+    bias: (_ i: Int, _ j: Int, _ h: Int) -> Double
+  ) -> (dq: [Double], dk: [Double], dv: [Double]) {
+    gradients(
+      q: q, k: k, v: v, outputGradient: outputGradient, bias: { _, i, j, h in bias(i, j, h) })
   }
 
   /// A scaled score after the rule, and the derivative.

@@ -39,12 +39,14 @@ public struct ReferenceAttention: Sendable {
   ///   - q: `[batch, tokens, queryHeads, headDim]`.
   ///   - k: `[batch, keyTokens, kvHeads, headDim]`.
   ///   - v: `[batch, keyTokens, kvHeads, valueHeadDim]`.
-  ///   - bias: added to the score of query `i` and key `j` in query head `h`; −∞ hides the key.
+  ///   - bias: added to the score of query `i` and key `j` of sequence `b` in query head `h`; −∞
+  ///     hides the key.
   /// - Returns: `o` `[batch, tokens, queryHeads, valueHeadDim]` and `lse`
   ///   `[batch, queryHeads, tokens]`; 0 and −∞ for a row that sees no key.
   /// - Complexity: O(tokens · keyTokens).
   public func callAsFunction(
-    q: [Double], k: [Double], v: [Double], bias: (_ i: Int, _ j: Int, _ h: Int) -> Double
+    q: [Double], k: [Double], v: [Double],
+    bias: (_ b: Int, _ i: Int, _ j: Int, _ h: Int) -> Double
   ) -> (o: [Double], lse: [Double]) {
     precondition(q.count == batch * tokens * queryHeads * headDim)
     precondition(k.count == batch * keyTokens * kvHeads * headDim)
@@ -58,7 +60,7 @@ public struct ReferenceAttention: Sendable {
           let query = ((b * tokens + i) * queryHeads + h) * headDim
           var row = ReferenceRow(valueHeadDim: valueHeadDim)
           for j in 0..<keyTokens {
-            let added = bias(i, j, h)
+            let added = bias(b, i, j, h)
             if added == -.infinity { continue }
             let key = ((b * keyTokens + j) * kvHeads + kvHead) * headDim
             var dot = 0.0
@@ -76,5 +78,12 @@ public struct ReferenceAttention: Sendable {
       }
     }
     return (o, lse)
+  }
+
+  /// The same where sequences have the same added to their scores.
+  public func callAsFunction(
+    q: [Double], k: [Double], v: [Double], bias: (_ i: Int, _ j: Int, _ h: Int) -> Double
+  ) -> (o: [Double], lse: [Double]) {
+    self(q: q, k: k, v: v, bias: { _, i, j, h in bias(i, j, h) })
   }
 }

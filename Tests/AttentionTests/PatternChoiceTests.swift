@@ -89,7 +89,7 @@ struct PatternChoiceTests {
       let (keys, queries) = (PositionRange(0..<keyTokens), PositionRange(0..<tokens))
       var written = [Float](repeating: .nan, count: tokens * keyTokens)
       var span = written.mutableSpan
-      pattern.fill(&span, keys: keys, queries: queries, head: 0)
+      pattern.fill(&span, keys: keys, queries: queries, batch: 0, head: 0)
       let defined = queries.flatMap { i in keys.map { j in Float(bias(i, j, 0)) } }
       #expect(written == defined)
       let visible = defined.count { $0 == 0 }

@@ -58,7 +58,7 @@ struct PatternTests {
         #expect(pattern.reaches(keys: [keys], queries: [queries]) == (count > 0))
         var bias = [Float](repeating: .nan, count: visible.count)
         var span = bias.mutableSpan
-        pattern.fill(&span, keys: keys, queries: queries, head: 0)
+        pattern.fill(&span, keys: keys, queries: queries, batch: 0, head: 0)
         #expect(bias == visible.map { $0 ? 0 : -.infinity })
       }
     }

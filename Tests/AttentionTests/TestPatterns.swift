@@ -13,7 +13,8 @@ struct LinearBias: AttentionPattern {
   }
 
   func fill(
-    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+    head: Int
   ) {
     var element = 0
     for i in queries {
@@ -49,7 +50,8 @@ struct PredicateMask: AttentionPattern {
   }
 
   func fill(
-    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+    head: Int
   ) {
     var element = 0
     for i in queries {

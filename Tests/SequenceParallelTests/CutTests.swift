@@ -107,7 +107,8 @@ struct CutTests {
     }
 
     func fill(
-      _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+      _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+      head: Int
     ) {
       preconditionFailure("nothing is computed")
     }

@@ -23,7 +23,8 @@ struct MeetingsTests {
     }
 
     func fill(
-      _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+      _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+      head: Int
     ) {
       preconditionFailure("nothing is computed")
     }
@@ -41,7 +42,8 @@ struct MeetingsTests {
     }
 
     func fill(
-      _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+      _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+      head: Int
     ) {
       preconditionFailure("nothing is computed")
     }
@@ -62,9 +64,10 @@ struct MeetingsTests {
     }
 
     func fill(
-      _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+      _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+      head: Int
     ) {
-      pattern.fill(&bias, keys: keys, queries: queries, head: head)
+      pattern.fill(&bias, keys: keys, queries: queries, batch: batch, head: head)
     }
   }
 

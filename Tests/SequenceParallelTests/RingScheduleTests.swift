@@ -102,7 +102,8 @@ struct RingScheduleTests {
         keys.start / 10 == queries.start / 10 ? .all : .none
       }
       func fill(
-        _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+        _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+        head: Int
       ) {
         bias.update(repeating: 0)
       }

@@ -22,9 +22,10 @@ struct RouteChoiceTests {
     }
 
     func fill(
-      _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+      _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+      head: Int
     ) {
-      mask.fill(&bias, keys: keys, queries: queries, head: head)
+      mask.fill(&bias, keys: keys, queries: queries, batch: batch, head: head)
     }
   }
 

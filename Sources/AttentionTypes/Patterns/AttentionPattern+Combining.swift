@@ -11,20 +11,21 @@ extension [any AttentionPattern] {
   ///   - hasSay: whether a pattern has; as a rule one does.
   ///   - combine: what two patterns say, as one.
   func fill(
-    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int,
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+    head: Int,
     nothing: Float, where hasSay: (any AttentionPattern) -> Bool,
     combine: (Float, Float) -> Float
   ) {
     var isFilled = false
     for pattern in self where hasSay(pattern) {
       guard isFilled else {
-        pattern.fill(&bias, keys: keys, queries: queries, head: head)
+        pattern.fill(&bias, keys: keys, queries: queries, batch: batch, head: head)
         isFilled = true
         continue
       }
       var others = [Float](repeating: 0, count: bias.count)
       var span = others.mutableSpan
-      pattern.fill(&span, keys: keys, queries: queries, head: head)
+      pattern.fill(&span, keys: keys, queries: queries, batch: batch, head: head)
       for element in bias.indices { bias[element] = combine(bias[element], others[element]) }
     }
     if !isFilled { bias.update(repeating: nothing) }

@@ -13,12 +13,15 @@ public enum Coverage: Hashable, Sendable {
 /// What a query may see, and what is added to its score.
 ///
 /// A pattern answers two questions, each asked once a tile and never once an element: how much of
-/// a rectangle is visible, and, where that is partial, what to add to each score in it. The same
-/// ``coverage(keys:queries:)`` decides which tiles a kernel computes, which blocks a rank computes,
-/// and which blocks are sent at all. Positions are global, so a pattern knows nothing of ranks.
+/// a rectangle is visible, and, where that is partial, what to add to each score in it. How much
+/// is visible is asked in two ways. What travels carries all sequences of a batch and all heads, so
+/// ``coverage(keys:queries:)``, which holds for all of them, decides which blocks are sent and
+/// which a rank computes with. A kernel asks about the sequence and the head that it computes,
+/// ``coverage(keys:queries:batch:head:)``: what is hidden there is not computed. Positions are
+/// global, so a pattern knows nothing of ranks.
 public protocol AttentionPattern: Sendable {
-  /// Whether ``fill(_:keys:queries:head:)`` adds finite biases, so that it must be asked on wholly
-  /// visible tiles too. The default is `false`: a pure mask.
+  /// Whether ``fill(_:keys:queries:batch:head:)`` adds finite biases, so that it must be asked on
+  /// wholly visible tiles too. The default is `false`: a pure mask.
   var hasBias: Bool { get }
 
   /// How far apart positions are that see alike: rectangles whose strides are multiples of it are
@@ -28,12 +31,32 @@ public protocol AttentionPattern: Sendable {
   /// them. The default is 1: no gaps.
   var period: Int { get }
 
-  /// How much of `queries × keys` is visible, for every head.
+  /// Whether sequences of a batch may see differently, so that pairs are counted for each.
+  var dependsOnBatch: Bool { get }
+
+  /// Whether query heads may see differently, so that pairs are counted for each.
+  var dependsOnHead: Bool { get }
+
+  /// How much of `queries × keys` is visible in every sequence of the batch and for every head.
   ///
-  /// The answer must hold for the rectangle as a whole: `none` and `all` are promises.
+  /// The answer must hold for the rectangle as a whole, whatever the sequence and the head: `none`
+  /// and `all` are promises.
   ///
-  /// - Complexity: should be O(1); it is asked once a tile.
+  /// - Complexity: should be O(1); it is asked of runs of shards, again and again in halves.
   func coverage(keys: PositionRange, queries: PositionRange) -> Coverage
+
+  /// How much of `queries × keys` is visible in one sequence for one query head.
+  ///
+  /// It may be sharper than ``coverage(keys:queries:)``, which is what it is by default, and never
+  /// contradicts it.
+  ///
+  /// - Parameters:
+  ///   - batch: the sequence.
+  ///   - head: the query head.
+  /// - Complexity: should be O(1); it is asked once a tile.
+  func coverage(
+    keys: PositionRange, queries: PositionRange, batch: Int, head: Int
+  ) -> Coverage
 
   /// Writes what is added to the scores of one tile: 0, a bias in natural-log units, or −∞ where
   /// the query does not see the key.
@@ -42,15 +65,30 @@ public protocol AttentionPattern: Sendable {
   ///   - bias: `[queries.count, keys.count]`, row-major; every element must be written.
   ///   - keys: global positions of the columns.
   ///   - queries: global positions of the rows.
+  ///   - batch: the sequence.
   ///   - head: the query head.
   func fill(
-    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int)
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+    head: Int)
 }
 
 extension AttentionPattern {
-  /// A pure mask: ``fill(_:keys:queries:head:)`` is asked only where coverage is partial.
+  /// A pure mask: ``fill(_:keys:queries:batch:head:)`` is asked only where coverage is partial.
   public var hasBias: Bool { false }
 
   /// Neighbours see alike.
   public var period: Int { 1 }
+
+  /// All sequences see alike.
+  public var dependsOnBatch: Bool { false }
+
+  /// All heads see alike.
+  public var dependsOnHead: Bool { false }
+
+  /// What holds for all sequences and heads.
+  public func coverage(
+    keys: PositionRange, queries: PositionRange, batch: Int, head: Int
+  ) -> Coverage {
+    coverage(keys: keys, queries: queries)
+  }
 }

@@ -26,7 +26,8 @@ public struct CausalPattern: AttentionPattern {
 
   /// Writes 0 up to the diagonal and −∞ past it.
   public func fill(
-    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+    head: Int
   ) {
     var element = 0
     for query in queries {

@@ -12,7 +12,8 @@ public struct FullPattern: AttentionPattern {
 
   /// Writes zeros.
   public func fill(
-    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+    head: Int
   ) {
     bias.update(repeating: 0)
   }

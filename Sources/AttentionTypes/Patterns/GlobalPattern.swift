@@ -68,7 +68,8 @@ public struct GlobalPattern: AttentionPattern {
 
   /// Writes 0 in the rows and columns of global tokens and −∞ elsewhere.
   public func fill(
-    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+    head: Int
   ) {
     for (column, key) in keys.enumerated() {
       let isSeen = isGlobal(key)

@@ -16,13 +16,31 @@ public struct IntersectedPattern: AttentionPattern {
   /// The longest of the patterns' periods.
   public var period: Int { patterns.period }
 
+  /// Whether one of the patterns does.
+  public var dependsOnBatch: Bool { patterns.contains { $0.dependsOnBatch } }
+
+  /// Whether one of the patterns does.
+  public var dependsOnHead: Bool { patterns.contains { $0.dependsOnHead } }
+
   /// `none` where one pattern hides all, `all` where every one shows all.
   ///
   /// Where several say `some` they may hide all together, and the answer is `some` all the same.
   public func coverage(keys: PositionRange, queries: PositionRange) -> Coverage {
+    combined { $0.coverage(keys: keys, queries: queries) }
+  }
+
+  /// The same for one sequence and head.
+  public func coverage(
+    keys: PositionRange, queries: PositionRange, batch: Int, head: Int
+  ) -> Coverage {
+    combined { $0.coverage(keys: keys, queries: queries, batch: batch, head: head) }
+  }
+
+  @inline(__always)
+  private func combined(_ coverage: (any AttentionPattern) -> Coverage) -> Coverage {
     var result = Coverage.all
     for pattern in patterns {
-      switch pattern.coverage(keys: keys, queries: queries) {
+      switch coverage(pattern) {
       case .none: return .none
       case .some: result = .some
       case .all: break
@@ -33,10 +51,14 @@ public struct IntersectedPattern: AttentionPattern {
 
   /// Asks those that have something to say of the tile, as a rule one.
   public func fill(
-    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+    head: Int
   ) {
     patterns.fill(
-      &bias, keys: keys, queries: queries, head: head, nothing: 0,
-      where: { $0.hasBias || $0.coverage(keys: keys, queries: queries) != .all }, combine: +)
+      &bias, keys: keys, queries: queries, batch: batch, head: head, nothing: 0,
+      where: {
+        $0.hasBias
+          || $0.coverage(keys: keys, queries: queries, batch: batch, head: head) != .all
+      }, combine: +)
   }
 }

@@ -24,7 +24,8 @@ public struct SinkPattern: AttentionPattern {
 
   /// Writes 0 for sinks and −∞ for other keys.
   public func fill(
-    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+    head: Int
   ) {
     var element = 0
     for _ in queries {

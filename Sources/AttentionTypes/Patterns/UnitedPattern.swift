@@ -13,13 +13,31 @@ public struct UnitedPattern: AttentionPattern {
   /// The longest of the patterns' periods.
   public var period: Int { patterns.period }
 
+  /// Whether one of the patterns does.
+  public var dependsOnBatch: Bool { patterns.contains { $0.dependsOnBatch } }
+
+  /// Whether one of the patterns does.
+  public var dependsOnHead: Bool { patterns.contains { $0.dependsOnHead } }
+
   /// `all` where one pattern shows all, `none` where every one hides all.
   ///
   /// Where several say `some` they may show all together, and the answer is `some` all the same.
   public func coverage(keys: PositionRange, queries: PositionRange) -> Coverage {
+    combined { $0.coverage(keys: keys, queries: queries) }
+  }
+
+  /// The same for one sequence and head.
+  public func coverage(
+    keys: PositionRange, queries: PositionRange, batch: Int, head: Int
+  ) -> Coverage {
+    combined { $0.coverage(keys: keys, queries: queries, batch: batch, head: head) }
+  }
+
+  @inline(__always)
+  private func combined(_ coverage: (any AttentionPattern) -> Coverage) -> Coverage {
     var result = Coverage.none
     for pattern in patterns {
-      switch pattern.coverage(keys: keys, queries: queries) {
+      switch coverage(pattern) {
       case .all: return .all
       case .some: result = .some
       case .none: break
@@ -30,10 +48,13 @@ public struct UnitedPattern: AttentionPattern {
 
   /// Asks those that show some of the tile, as a rule one.
   public func fill(
-    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+    head: Int
   ) {
     patterns.fill(
-      &bias, keys: keys, queries: queries, head: head, nothing: -.infinity,
-      where: { $0.coverage(keys: keys, queries: queries) != .none }, combine: max)
+      &bias, keys: keys, queries: queries, batch: batch, head: head, nothing: -.infinity,
+      where: {
+        $0.coverage(keys: keys, queries: queries, batch: batch, head: head) != .none
+      }, combine: max)
   }
 }

@@ -58,7 +58,8 @@ public struct WindowPattern: AttentionPattern {
 
   /// Writes 0 inside the window and −∞ outside of it.
   public func fill(
-    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+    head: Int
   ) {
     var element = 0
     for query in queries {

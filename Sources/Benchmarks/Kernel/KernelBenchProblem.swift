@@ -127,7 +127,7 @@ package struct KernelBenchProblem {
   // MARK: Passes
 
   /// The (query, key) pairs of all heads.
-  var pairs: Int { pattern.visiblePairs(keys: keyRun, queries: queryRun) * shape.queryHeads }
+  var pairs: Int { pattern.visiblePairs(keys: [keyRun], queries: [queryRun], shape: shape) }
 
   /// A pass with its inputs, keys and values packed.
   func prepared(_ pass: KernelPass) -> any BenchPass {

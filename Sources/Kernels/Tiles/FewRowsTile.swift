@@ -221,12 +221,10 @@ struct FewRowsTile: ~Copyable {
   /// - Returns: whether any of them is seen.
   @unsafe
   private func addBias(_ mask: TileMask, to segment: RowSegment, _ columns: Range<Int>) -> Bool {
-    let keys = mask.keys.slice(columns)
     var isSeen = false
     for first in stride(from: 0, to: segment.positions.count, by: Self.height) {
       let part = first..<min(first + Self.height, segment.positions.count)
-      let queries = mask.queries.slice(part)
-      let coverage = mask.pattern.coverage(keys: keys, queries: queries)
+      let coverage = mask.coverage(keys: columns, queries: part)
       if coverage == .none {
         for row in part { unsafe hide(columns, row: segment.firstRow + row) }
         continue
@@ -235,7 +233,7 @@ struct FewRowsTile: ~Copyable {
       if coverage == .some || mask.pattern.hasBias {
         unsafe mask.addBias(
           to: scoreRow(segment.firstRow + first) + columns.lowerBound, stride: scoreStride,
-          keys: keys, queries: queries, scratch: bias)
+          keys: mask.keys.slice(columns), queries: mask.queries.slice(part), scratch: bias)
       }
     }
     return isSeen

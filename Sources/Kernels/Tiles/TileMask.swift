@@ -6,12 +6,14 @@ struct TileMask {
   let pattern: any AttentionPattern
   let keys: PositionRange
   let queries: PositionRange
+  let batch: Int
   let head: Int
 
   /// How much some rows see of some keys of the tile.
   @inline(__always)
   func coverage(keys columns: Range<Int>, queries rows: Range<Int>) -> Coverage {
-    pattern.coverage(keys: keys.slice(columns), queries: queries.slice(rows))
+    pattern.coverage(
+      keys: keys.slice(columns), queries: queries.slice(rows), batch: batch, head: head)
   }
 
   /// Adds what the pattern says, converted to base 2, to one register tile of scores.
@@ -28,7 +30,7 @@ struct TileMask {
   ) {
     let bias = unsafe scratch.unsafeBaseAddress
     var span = unsafe MutableSpan(_unsafeStart: bias, count: keys.count * queries.count)
-    pattern.fill(&span, keys: keys, queries: queries, head: head)
+    pattern.fill(&span, keys: keys, queries: queries, batch: batch, head: head)
     for row in 0..<queries.count {
       for key in 0..<keys.count {
         unsafe scores[row * stride + key] += bias[row * keys.count + key] * log2OfE

@@ -112,7 +112,9 @@ struct BackwardPass<Element: Factor>: @unchecked Sendable {
     for queryHead in shape.queryHeads(of: unit.kvHead) {
       for (index, queries) in queryTiles.enumerated() {
         let turn = (unit.batch * shape.queryHeads + queryHead) * queryTiles.count + index
-        let coverage = work.pattern.coverage(keys: keys, queries: queries.positions)
+        let coverage = work.pattern.coverage(
+          keys: keys, queries: queries.positions, batch: unit.batch,
+          head: shape.firstQueryHead + queryHead)
         guard coverage != .none else {
           turns.take(turn, unit.turn, poll: poll)
           settle(unit, queryHead, queries, turn, added: false)

@@ -28,7 +28,8 @@ extension BackwardWork {
     let isMasked = coverage == .some || pattern.hasBias
     unsafe tile.attend(
       mask: isMasked
-        ? TileMask(pattern: pattern, keys: keys, queries: queries, head: number) : nil,
+        ? TileMask(
+          pattern: pattern, keys: keys, queries: queries, batch: batch, head: number) : nil,
       rule: scoreRule.map {
         TileRule(rule: $0, batch: batch, head: number, keys: keys, queries: queries)
       })

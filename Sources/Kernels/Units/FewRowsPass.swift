@@ -133,7 +133,7 @@ struct FewRowsPass: ThreadedPass {
         mask: { segment in
           masked
             ? TileMask(
-              pattern: pattern, keys: keys, queries: segment.positions,
+              pattern: pattern, keys: keys, queries: segment.positions, batch: rows.batch,
               head: firstHead + segment.head) : nil
         },
         rule: { segment in
@@ -148,14 +148,17 @@ struct FewRowsPass: ThreadedPass {
     return isSeen
   }
 
-  /// What all rows see of some keys, which is the same for every head.
+  /// What all rows see of some keys.
   private func coverage(keys: PositionRange, _ rows: RowTile) -> Coverage {
-    guard let first = rows.segments.first else { return .none }
-    let coverage = work.pattern.coverage(keys: keys, queries: first.positions)
-    for segment in rows.segments.dropFirst() where segment.head == first.head {
-      if work.pattern.coverage(keys: keys, queries: segment.positions) != coverage { return .some }
+    func coverage(_ segment: RowSegment) -> Coverage {
+      work.pattern.coverage(
+        keys: keys, queries: segment.positions, batch: rows.batch,
+        head: work.shape.firstQueryHead + segment.head)
     }
-    return coverage
+    guard let first = rows.segments.first else { return .none }
+    let ofFirst = coverage(first)
+    let others = rows.segments.dropFirst()
+    return others.allSatisfy { coverage($0) == ofFirst } ? ofFirst : .some
   }
 
   /// Adds what rows have found out about a leaf to their results.

@@ -34,6 +34,8 @@ struct ForwardPass<Element: Factor>: Sendable {
 
   /// Cuts the queries into units, leaving out those that see nothing of the block.
   ///
+  /// Where sequences and heads see alike, that is asked once for all of them.
+  ///
   /// Late positions come first: under a causal mask they are the longest, and threads end
   /// together if the short ones come last. Heads that share keys are neighbours.
   private static func units(
@@ -53,9 +55,15 @@ struct ForwardPass<Element: Factor>: Sendable {
     }
     var units: [Unit] = []
     units.reserveCapacity(shape.batch * shape.queryHeads * tiles.count)
+    let seesAlike = !pattern.dependsOnBatch && !pattern.dependsOnHead
     for batch in 0..<shape.batch {
       for head in 0..<shape.queryHeads {
-        for tile in tiles.reversed() {
+        for tile in tiles.reversed()
+        where seesAlike
+          || pattern.reaches(
+            keys: keyRuns, queries: tile.positions, batch: batch,
+            head: shape.firstQueryHead + head)
+        {
           units.append(
             Unit(
               batch: batch, head: head, firstToken: tile.firstToken, positions: tile.positions))
@@ -109,14 +117,17 @@ struct ForwardPass<Element: Factor>: Sendable {
     var isSeen = false
     for range in leaf.tiles(of: TileSizes.keys) {
       let keys = leaf.positions.slice(range)
-      let coverage = pattern.coverage(keys: keys, queries: unit.positions)
+      let coverage = pattern.coverage(
+        keys: keys, queries: unit.positions, batch: unit.batch, head: head)
       if coverage == .none { continue }
       if !isSeen { tile.clearState() }
       isSeen = true
       let masked = coverage == .some || pattern.hasBias
       let mask =
         masked
-        ? TileMask(pattern: pattern, keys: keys, queries: unit.positions, head: head) : nil
+        ? TileMask(
+          pattern: pattern, keys: keys, queries: unit.positions, batch: unit.batch, head: head)
+        : nil
       let rule = work.scoreRule.map {
         TileRule(rule: $0, batch: unit.batch, head: head, keys: keys, queries: unit.positions)
       }

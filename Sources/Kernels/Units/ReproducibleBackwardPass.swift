@@ -51,7 +51,11 @@ struct ReproducibleBackwardPass<Element: Factor>: @unchecked Sendable {
         keys: keyLeaves[keys].positions, queries: queryLeaf.positions) != .none
       {
         for batch in 0..<shape.batch {
-          for head in 0..<shape.queryHeads {
+          for head in 0..<shape.queryHeads
+          where work.pattern.coverage(
+            keys: keyLeaves[keys].positions, queries: queryLeaf.positions, batch: batch,
+            head: shape.firstQueryHead + head) != .none
+          {
             units.append(Unit(batch: batch, head: head, queries: queries, keys: keys))
           }
         }
@@ -89,7 +93,9 @@ struct ReproducibleBackwardPass<Element: Factor>: @unchecked Sendable {
       var isLoaded = false
       for queryRange in queryLeaf.tiles(of: TileSizes.backwardQueries) {
         let queries = queryLeaf.positions.slice(queryRange)
-        let coverage = work.pattern.coverage(keys: keys, queries: queries)
+        let coverage = work.pattern.coverage(
+          keys: keys, queries: queries, batch: unit.batch,
+          head: shape.firstQueryHead + unit.head)
         if coverage == .none { continue }
         if !isLoaded {
           unsafe keyTile.load(

@@ -8,7 +8,7 @@ public import Tensors
 /// Query `i` of head `h` is selected by a branch where `(i mod segmentLength) mod dilationRate` is
 /// the head's offset; it sees the selected keys of its segment, up to itself if causal. Branches
 /// are merged by their softmax denominators, which is one softmax over scores to which the
-/// logarithm of the number of branches is added: that is what ``fill(_:keys:queries:head:)``
+/// logarithm of the number of branches is added: that is what ``fill(_:keys:queries:batch:head:)``
 /// writes. A query that no branch selects has output 0.
 ///
 /// ``DilatedAttention`` computes the same from the branches, without asking this pattern about
@@ -45,6 +45,9 @@ public struct DilatedPattern: AttentionPattern {
   /// Scores have the logarithm of a number added.
   public var hasBias: Bool { true }
 
+  /// Heads select other rows where rows are left out.
+  public var dependsOnHead: Bool { branches.contains { $0.dilationRate > 1 } }
+
   /// `none` where no branch has a segment in both ranges; never `all`.
   public func coverage(keys: PositionRange, queries: PositionRange) -> Coverage {
     guard let firstKey = keys.first, let lastKey = keys.last,
@@ -60,7 +63,8 @@ public struct DilatedPattern: AttentionPattern {
 
   /// Writes the logarithm of the number of branches that a query and a key share.
   public func fill(
-    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+    head: Int
   ) {
     // First the number itself.
     bias.update(repeating: 0)

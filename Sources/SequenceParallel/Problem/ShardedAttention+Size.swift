@@ -5,9 +5,8 @@ import Tensors
 extension ShardedAttention {
   /// The (query, key) pairs that a rank's queries see, over all heads and sequences.
   public func visiblePairs(rank: Int) -> Int {
-    let pairs = pattern.visiblePairs(
-      keys: [PositionRange(0..<keys.tokens)], queries: queries.shards[rank])
-    return pairs * shape.queryHeads * shape.batch
+    pattern.visiblePairs(
+      keys: [PositionRange(0..<keys.tokens)], queries: queries.shards[rank], shape: shape)
   }
 
   /// The bytes of each rank's own block, which are what a hop moves at most.

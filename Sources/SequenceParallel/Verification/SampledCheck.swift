@@ -34,7 +34,7 @@ public struct SampledCheck: Sendable {
   private let attention: any ShardedProblem
   private let scoreRule: (any ReferenceScoreRule)?
   private let positions: ReferencePositions?
-  private let bias: @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
+  private let bias: MaskFunction
   private let team: ThreadTeam
   let samples: [SampledToken]
 
@@ -51,7 +51,7 @@ public struct SampledCheck: Sendable {
     of attention: some ShardedProblem, rows: Int = 32,
     scoreRule: (any ReferenceScoreRule)? = nil, positions: ReferencePositions? = nil,
     team: ThreadTeam = ThreadTeam(threads: 1),
-    bias: @escaping @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
+    bias: @escaping MaskFunction
   ) {
     precondition(
       (scoreRule == nil) == (attention.scoreRule == nil), "the oracle has another score rule")
@@ -62,6 +62,18 @@ public struct SampledCheck: Sendable {
     self.team = team
     samples = SampledToken.choose(
       rows: rows, batch: attention.shape.batch, tokens: attention.queries.tokens)
+  }
+
+  /// The same where all sequences see alike.
+  public init(
+    of attention: some ShardedProblem, rows: Int = 32,
+    scoreRule: (any ReferenceScoreRule)? = nil, positions: ReferencePositions? = nil,
+    team: ThreadTeam = ThreadTeam(threads: 1),
+    bias: @escaping @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
+  ) {
+    self.init(
+      of: attention, rows: rows, scoreRule: scoreRule, positions: positions, team: team,
+      bias: { _, query, key, head in bias(query, key, head) })
   }
 
   /// Compares, called by all ranks together.
@@ -199,7 +211,7 @@ public struct SampledCheck: Sendable {
           var reference = ReferenceRow(valueHeadDim: shape.valueHeadDim)
           let index = row * shape.queryHeads + head
           for (token, key) in tokens.enumerated() {
-            let added = bias(position, key, head)
+            let added = bias(batch, position, key, head)
             if added == -.infinity { continue }
             let kvRow = token * shape.kvHeads + head * shape.kvHeads / shape.queryHeads
             let plain = scale * dot(query, keys.vector(kvRow, count: shape.headDim))

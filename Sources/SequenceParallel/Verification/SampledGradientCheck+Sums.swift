@@ -37,7 +37,7 @@ extension SampledGradientCheck {
         let rowGradient = rowGradients[sample].vector(head, count: shape.valueHeadDim)
         let delta = dot(rowGradient, row.output[...])
         for (token, position) in tokens.enumerated() {
-          let added = bias(positions[sample], position, head)
+          let added = bias(batch, positions[sample], position, head)
           if added == -.infinity { continue }
           let kvRow = token * shape.kvHeads + head * shape.kvHeads / shape.queryHeads
           let key = keys.vector(kvRow, count: shape.headDim)
@@ -116,7 +116,7 @@ extension SampledGradientCheck {
           let query = queries.vector(row, count: shape.headDim)
           let rowGradient = rowGradients.vector(row, count: shape.valueHeadDim)
           for sample in positions.indices {
-            let added = bias(position, positions[sample], head)
+            let added = bias(batch, position, positions[sample], head)
             if added == -.infinity { continue }
             let key = keys[sample].vector(kvHead, count: shape.headDim)
             let value = values[sample].vector(kvHead, count: shape.valueHeadDim)

@@ -16,7 +16,7 @@ import Tensors
 public struct SampledGradientCheck: Sendable {
   let attention: any ShardedProblem
   let scoreRule: (any ReferenceScoreRule)?
-  let bias: @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
+  let bias: MaskFunction
   private let positions: ReferencePositions?
   let team: ThreadTeam
   /// Knows the sampled queries and their exact rows.
@@ -36,7 +36,7 @@ public struct SampledGradientCheck: Sendable {
     of attention: some ShardedProblem, rows: Int = 16,
     scoreRule: (any ReferenceScoreRule)? = nil, positions: ReferencePositions? = nil,
     team: ThreadTeam = ThreadTeam(threads: 1),
-    bias: @escaping @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
+    bias: @escaping MaskFunction
   ) {
     self.attention = attention
     self.scoreRule = scoreRule
@@ -46,6 +46,18 @@ public struct SampledGradientCheck: Sendable {
     forward = SampledCheck(of: attention, rows: rows, scoreRule: scoreRule, team: team, bias: bias)
     keys = SampledToken.choose(
       rows: rows, batch: attention.shape.batch, tokens: attention.keys.tokens)
+  }
+
+  /// The same where all sequences see alike.
+  public init(
+    of attention: some ShardedProblem, rows: Int = 16,
+    scoreRule: (any ReferenceScoreRule)? = nil, positions: ReferencePositions? = nil,
+    team: ThreadTeam = ThreadTeam(threads: 1),
+    bias: @escaping @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
+  ) {
+    self.init(
+      of: attention, rows: rows, scoreRule: scoreRule, positions: positions, team: team,
+      bias: { _, query, key, head in bias(query, key, head) })
   }
 
   /// Compares, called by all ranks together.

@@ -17,7 +17,7 @@ public enum FileFormat: Hashable, Sendable {
 
 extension FileFormat {
   /// How much of a file is looked at.
-  static let headLength = 1024
+  package static let headLength = 1024
 
   /// The error that a file is of another format, if it is clearly none of the format `expected`.
   static func refusal(
@@ -32,7 +32,7 @@ extension FileFormat {
   }
 
   /// What it is, for a sentence.
-  var name: String {
+  package var name: String {
     switch self {
     case .safetensors: "a .safetensors file"
     case .npy: "a NumPy .npy file, of one tensor without a name"
@@ -91,7 +91,7 @@ extension FileFormat {
 
 extension FileFormat {
   /// What a file that begins with these bytes is; nil if they do not tell.
-  init?(head: [UInt8]) {
+  package init?(head: [UInt8]) {
     if let format = Self.tensorFile(head) ?? Self.archive(head) ?? Self.magic(head)
       ?? Self.text(head)
     {

@@ -4,18 +4,21 @@ internal import SystemPackage
 /// A regular file that is open for reading; closed when its last user lets go of it.
 ///
 /// Reads name their offset (`pread`), so any number of threads may share the file.
-final class ReadableFile: Sendable {
-  let path: String
+package final class ReadableFile: Sendable {
+  package let path: String
 
   /// The size in bytes when the file was opened.
-  let byteCount: Int
+  package let byteCount: Int
 
   /// When its contents were last changed before it was opened, in seconds since 1970.
   let modified: String
 
   private let descriptor: FileDescriptor
 
-  init(path: String) throws(TensorFileError) {
+  /// The number that the system knows the open file by.
+  var descriptorNumber: Int32 { descriptor.rawValue }
+
+  package init(path: String) throws(TensorFileError) {
     func refusal(_ problem: String, _ remedy: String) -> TensorFileError {
       TensorFileError(.unreadable, path: path, problem, remedy: remedy)
     }
@@ -93,7 +96,7 @@ final class ReadableFile: Sendable {
   }
 
   /// The `count` bytes from `offset` on.
-  func read(at offset: Int, count: Int) throws(TensorFileError) -> [UInt8] {
+  package func read(at offset: Int, count: Int) throws(TensorFileError) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)
     var span = bytes.mutableSpan
     var raw = unsafe span.mutableBytes

@@ -45,7 +45,9 @@ public struct TensorFileError: Error, Hashable, Sendable {
   /// What to do about it.
   public let remedy: String
 
-  init(_ kind: Kind, path: String, tensor: String? = nil, _ problem: String, remedy: String) {
+  package init(
+    _ kind: Kind, path: String, tensor: String? = nil, _ problem: String, remedy: String
+  ) {
     self.kind = kind
     self.path = path
     self.tensor = tensor

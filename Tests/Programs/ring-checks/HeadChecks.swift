@@ -135,7 +135,8 @@ private struct FirstKeys: AttentionPattern {
   }
 
   func fill(
-    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, head: Int
+    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
+    head: Int
   ) {
     for index in bias.indices {
       bias[index] = keys[index % keys.count] % leaf == 0 ? 0 : -.infinity
