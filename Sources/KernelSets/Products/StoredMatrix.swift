@@ -1,38 +1,31 @@
 import AttentionTypes
 public import Compute
-import Tensors
+public import Tensors
 
 /// A matrix of weights `[outputs, inputs]` that stays as it is stored, in a file that is mapped or in
 /// memory: the weights of a linear layer.
-@safe
-public struct StoredMatrix: @unchecked Sendable {
+public struct StoredMatrix: Sendable {
   /// The form of its weights.
   public let type: WeightType
   /// Rows of weights: columns of a product.
   public let outputs: Int
   /// Weights of a row, which a product sums over.
   public let inputs: Int
-  /// Keeps the memory.
-  private let owner: any AnyObject & Sendable
-  let base: UnsafeRawPointer
+  private let memory: SharedBytes
 
   /// Takes a matrix.
   ///
-  /// - Parameters:
-  ///   - base: `outputs` rows, each a whole number of blocks, one after the other.
-  ///   - owner: keeps that memory, unchanged, for as long as it lives.
-  @unsafe
-  public init(
-    type: WeightType, outputs: Int, inputs: Int, base: UnsafeRawPointer,
-    owner: any AnyObject & Sendable
-  ) {
+  /// - Parameter memory: `outputs` rows, each a whole number of blocks, one after the other.
+  public init(type: WeightType, outputs: Int, inputs: Int, memory: SharedBytes) {
     precondition(outputs >= 0 && inputs >= 0, "a matrix of \(outputs) × \(inputs)")
-    precondition(inputs % type.blockLength == 0, "\(inputs) weights are no whole blocks of \(type)")
+    precondition(
+      inputs % type.blockLength == 0
+        && memory.byteCount == outputs * (inputs / type.blockLength * type.blockBytes),
+      "these are not the bytes of \(outputs) × \(inputs) weights of \(type)")
     self.type = type
     self.outputs = outputs
     self.inputs = inputs
-    unsafe self.base = base
-    self.owner = owner
+    self.memory = memory
   }
 
   /// Bytes of a row.
@@ -44,9 +37,17 @@ public struct StoredMatrix: @unchecked Sendable {
   /// Some of its rows.
   public func rows(_ range: Range<Int>) -> StoredMatrix {
     precondition(range.lowerBound >= 0 && range.upperBound <= outputs, "rows \(range)")
-    return unsafe StoredMatrix(
-      type: type, outputs: range.count, inputs: inputs, base: base + range.lowerBound * rowBytes,
-      owner: owner)
+    return StoredMatrix(
+      type: type, outputs: range.count, inputs: inputs,
+      memory: memory.part(range.lowerBound * rowBytes..<range.upperBound * rowBytes))
+  }
+
+  /// The first byte, for as long as the matrix lives.
+  @unsafe var base: UnsafeRawPointer {
+    unsafe memory.bytes.withUnsafeBytes { bytes in
+      // Of no bytes none is read.
+      unsafe bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 64).unsafelyUnwrapped
+    }
   }
 
   /// Widens one row of weights.
