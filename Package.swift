@@ -105,7 +105,7 @@ let package = Package(
       swiftSettings: settings),
     // Language models: their files, tokenizers and blocks.
     .target(
-      name: "Models", dependencies: ["Reporting", "Tensors"], swiftSettings: settings),
+      name: "Models", dependencies: ["Reporting", "Compute", "Tensors"], swiftSettings: settings),
     .target(
       name: "Attention", dependencies: ["KernelSets", "AttentionTypes", "Compute", "Tensors"],
       swiftSettings: settings),
@@ -233,7 +233,7 @@ let package = Package(
       ],
       swiftSettings: settings),
     .testTarget(
-      name: "ModelsTests", dependencies: ["Models", "Tensors"],
+      name: "ModelsTests", dependencies: ["Models", "Compute", "Tensors"],
       exclude: ["blocks.json", "blocks.py"], swiftSettings: settings),
     .testTarget(
       name: "MPITests", dependencies: ["MPI", "TestSupport", "mpi-checks"],

@@ -1,4 +1,5 @@
 import Foundation
+import Compute
 import Models
 import Tensors
 import Testing
@@ -20,9 +21,9 @@ import Testing
   @Test("each format's blocks are the numbers of gguf.quants, to the bit")
   func decoding() throws {
     let cases = try cases()
-    #expect(Set(cases.map(\.format)) == Set(BlockFormat.allCases.map(\.description)))
+    #expect(Set(cases.map(\.format)) == Set(WeightType.allCases.map(\.description)))
     for block in cases {
-      let format = try #require(BlockFormat.allCases.first { $0.description == block.format })
+      let format = try #require(WeightType.allCases.first { $0.description == block.format })
       let bytes = TestFile.bytes(hexadecimal: block.bytes)
       let expected = TestFile.floats(TestFile.bytes(hexadecimal: block.numbers))
       var numbers = [Float](repeating: -7, count: expected.count)

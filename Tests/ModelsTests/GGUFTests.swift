@@ -165,7 +165,7 @@ import Testing
         refused += 1
         continue
       }
-      for entry in file.tensors where entry.format != nil {
+      for entry in file.tensors where entry.type != nil {
         let tensor = try file.tensor(entry.name)
         #expect(tensor.decoded().count == tensor.shape.elementCount)
       }

@@ -1,6 +1,7 @@
+public import Compute
 public import Tensors
 
-/// A tensor of a model: its shape, its format and its bytes, which stay where they are in the file.
+/// A tensor of a model: its shape, its type and its bytes, which stay where they are in the file.
 ///
 /// A matrix has `rows` × `columns`, row-major, as files have weights: `[outputs, inputs]`, and of
 /// an embedding `[vocabulary, width]`. A vector is one row. Copies share the bytes, and any number
@@ -13,7 +14,7 @@ public struct ModelTensor: Sendable {
   public let shape: Shape
 
   /// How the numbers lie in memory.
-  public let format: BlockFormat
+  public let type: WeightType
 
   /// The numbers of the innermost dimension, which lie side by side.
   public let columns: Int
@@ -35,15 +36,15 @@ public struct ModelTensor: Sendable {
   /// Describes a tensor whose bytes are known to be there.
   ///
   /// - Precondition: Rows are whole blocks, and `memory` is those of all rows.
-  init(name: String, shape: Shape, format: BlockFormat, memory: SharedBytes) {
+  init(name: String, shape: Shape, type: WeightType, memory: SharedBytes) {
     self.name = name
     self.shape = shape
-    self.format = format
+    self.type = type
     self.memory = memory
     columns = shape.dimensions.last ?? 1
     rows = shape.dimensions.dropLast().reduce(1, *)
-    precondition(columns % format.elementsPerBlock == 0, "a row of \(name) ends within a block")
-    rowByteCount = columns / format.elementsPerBlock * format.bytesPerBlock
+    precondition(columns % type.blockLength == 0, "a row of \(name) ends within a block")
+    rowByteCount = columns / type.blockLength * type.blockBytes
     precondition(memory.byteCount == rows * rowByteCount, "these are not the bytes of \(name)")
   }
 
@@ -53,7 +54,7 @@ public struct ModelTensor: Sendable {
   /// - Precondition: `numbers` fills `shape`.
   public init(name: String, shape: Shape, numbers: consuming AlignedBuffer<Float>) {
     precondition(numbers.count == shape.elementCount, "\(numbers.count) numbers in \(shape)")
-    self.init(name: name, shape: shape, format: .f32, memory: SharedBytes(numbers))
+    self.init(name: name, shape: shape, type: .f32, memory: SharedBytes(numbers))
   }
 
   /// The bytes of some rows.
@@ -66,7 +67,7 @@ public struct ModelTensor: Sendable {
       range.lowerBound * rowByteCount..<range.upperBound * rowByteCount)
   }
 
-  /// Turns some rows into numbers, exactly as the format defines them.
+  /// Turns some rows into numbers, exactly as its type defines them.
   ///
   /// - Parameters:
   ///   - range: The rows.
@@ -74,7 +75,7 @@ public struct ModelTensor: Sendable {
   /// - Precondition: `range` lies within the rows, and `numbers.count` is `range.count · columns`.
   /// - Complexity: O(`numbers.count`).
   public func decode(rows range: Range<Int>, into numbers: inout MutableSpan<Float>) {
-    format.decode(rowBytes(range), into: &numbers)
+    type.decode(rowBytes(range), into: &numbers)
   }
 
   /// All numbers, as `Float`.

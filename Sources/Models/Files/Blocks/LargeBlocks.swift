@@ -1,3 +1,4 @@
+import Compute
 import Tensors
 
 // Blocks of 256 numbers: one scale `d`, perhaps one `m` for least numbers, and for each 16 or 32
@@ -5,7 +6,7 @@ import Tensors
 
 /// 16 bytes of factors, the scale's in the lower half; 64 bytes of 2 bits; `d`, `m`.
 enum Q2K: DecodableBlock {
-  static var format: BlockFormat { .q2K }
+  static var weightType: WeightType { .q2_K }
 
   static func decode(
     _ bytes: RawSpan, at start: Int, into numbers: inout MutableSpan<Float>, at index: Int
@@ -27,7 +28,7 @@ enum Q2K: DecodableBlock {
 
 /// 32 bytes of third bits, 64 bytes of 2 bits, 12 bytes of factors; `d`.
 enum Q3K: DecodableBlock {
-  static var format: BlockFormat { .q3K }
+  static var weightType: WeightType { .q3_K }
 
   static func decode(
     _ bytes: RawSpan, at start: Int, into numbers: inout MutableSpan<Float>, at index: Int
@@ -72,7 +73,7 @@ private func factors(_ group: Int, _ bytes: RawSpan, at start: Int) -> (scale: F
 
 /// `d`, `m`; 12 bytes of factors; 128 bytes of which each 32 are 64 numbers, lower halves first.
 enum Q4K: DecodableBlock {
-  static var format: BlockFormat { .q4K }
+  static var weightType: WeightType { .q4_K }
 
   static func decode(
     _ bytes: RawSpan, at start: Int, into numbers: inout MutableSpan<Float>, at index: Int
@@ -94,7 +95,7 @@ enum Q4K: DecodableBlock {
 /// `d`, `m`; 12 bytes of factors; 32 bytes of fifth bits, bit g those of numbers 32g to 32g + 31;
 /// 128 bytes as in Q4_K.
 enum Q5K: DecodableBlock {
-  static var format: BlockFormat { .q5K }
+  static var weightType: WeightType { .q5_K }
 
   static func decode(
     _ bytes: RawSpan, at start: Int, into numbers: inout MutableSpan<Float>, at index: Int
@@ -116,7 +117,7 @@ enum Q5K: DecodableBlock {
 
 /// 128 bytes of lower four bits, 64 bytes of upper two, 16 factors with a sign; `d`.
 enum Q6K: DecodableBlock {
-  static var format: BlockFormat { .q6K }
+  static var weightType: WeightType { .q6_K }
 
   static func decode(
     _ bytes: RawSpan, at start: Int, into numbers: inout MutableSpan<Float>, at index: Int

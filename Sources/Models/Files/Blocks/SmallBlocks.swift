@@ -1,3 +1,4 @@
+import Compute
 import Tensors
 
 // Blocks of 32 numbers with one scale `d`, and perhaps a least number `m`. Of numbers of 4 and 5
@@ -5,7 +6,7 @@ import Tensors
 
 /// `d`; 16 bytes.
 enum Q4_0: DecodableBlock {
-  static var format: BlockFormat { .q4_0 }
+  static var weightType: WeightType { .q4_0 }
 
   static func decode(
     _ bytes: RawSpan, at start: Int, into numbers: inout MutableSpan<Float>, at index: Int
@@ -19,7 +20,7 @@ enum Q4_0: DecodableBlock {
 
 /// `d`, `m`; 16 bytes.
 enum Q4_1: DecodableBlock {
-  static var format: BlockFormat { .q4_1 }
+  static var weightType: WeightType { .q4_1 }
 
   static func decode(
     _ bytes: RawSpan, at start: Int, into numbers: inout MutableSpan<Float>, at index: Int
@@ -53,7 +54,7 @@ private struct FifthBits {
 
 /// `d`; 4 bytes of fifth bits; 16 bytes.
 enum Q5_0: DecodableBlock {
-  static var format: BlockFormat { .q5_0 }
+  static var weightType: WeightType { .q5_0 }
 
   static func decode(
     _ bytes: RawSpan, at start: Int, into numbers: inout MutableSpan<Float>, at index: Int
@@ -68,7 +69,7 @@ enum Q5_0: DecodableBlock {
 
 /// `d`, `m`; 4 bytes of fifth bits; 16 bytes.
 enum Q5_1: DecodableBlock {
-  static var format: BlockFormat { .q5_1 }
+  static var weightType: WeightType { .q5_1 }
 
   static func decode(
     _ bytes: RawSpan, at start: Int, into numbers: inout MutableSpan<Float>, at index: Int
@@ -84,7 +85,7 @@ enum Q5_1: DecodableBlock {
 
 /// `d`; 32 bytes with a sign.
 enum Q8_0: DecodableBlock {
-  static var format: BlockFormat { .q8_0 }
+  static var weightType: WeightType { .q8_0 }
 
   static func decode(
     _ bytes: RawSpan, at start: Int, into numbers: inout MutableSpan<Float>, at index: Int

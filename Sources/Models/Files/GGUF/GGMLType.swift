@@ -1,17 +1,19 @@
-/// The types of tensors that ggml has, of which `BlockFormat` are the ones read here.
+import Compute
+
+/// The types of tensors that ggml has, of which `WeightType` are the ones read here.
 ///
 /// The others are known so that the places of all tensors of a file can be checked.
 struct GGMLType: Hashable {
   let name: String
-  let elementsPerBlock: Int
-  let bytesPerBlock: Int
+  let blockLength: Int
+  let blockBytes: Int
   /// The format that it is read as; nil if it is not read here.
-  let format: BlockFormat?
+  let weightType: WeightType?
 
   /// The type with a number; nil if ggml had none when this was written.
   init?(_ number: UInt32) {
-    if let format = BlockFormat(rawValue: number) {
-      self.init(format.description, format.elementsPerBlock, format.bytesPerBlock, format)
+    if let type = WeightType(ggml: number) {
+      self.init(type.rawValue, type.blockLength, type.blockBytes, type)
     } else if let other = Self.others[number] {
       self = other
     } else {
@@ -20,12 +22,12 @@ struct GGMLType: Hashable {
   }
 
   private init(
-    _ name: String, _ elementsPerBlock: Int, _ bytesPerBlock: Int, _ format: BlockFormat? = nil
+    _ name: String, _ blockLength: Int, _ blockBytes: Int, _ weightType: WeightType? = nil
   ) {
     self.name = name
-    self.elementsPerBlock = elementsPerBlock
-    self.bytesPerBlock = bytesPerBlock
-    self.format = format
+    self.blockLength = blockLength
+    self.blockBytes = blockBytes
+    self.weightType = weightType
   }
 
   private static let others: [UInt32: GGMLType] = [
@@ -44,8 +46,8 @@ struct GGMLType: Hashable {
   ///
   /// - Precondition: `elementCount` is whole blocks.
   func byteCount(_ elementCount: Int) -> Int? {
-    let blocks = elementCount / elementsPerBlock
-    let (bytes, overflow) = blocks.multipliedReportingOverflow(by: bytesPerBlock)
+    let blocks = elementCount / blockLength
+    let (bytes, overflow) = blocks.multipliedReportingOverflow(by: blockBytes)
     return overflow ? nil : bytes
   }
 }

@@ -1,3 +1,4 @@
+import Compute
 public import Tensors
 
 /// An open `.gguf` file whose header has been checked; tensors are read in place.
@@ -89,14 +90,16 @@ public struct GGUFFile: Sendable {
         .missingTensor, path: path, tensor: name, "there is no such tensor in the file",
         remedy: "convert the model again, or name another file")
     }
-    guard let format = entry.format else {
+    guard let type = entry.type else {
       throw TensorFileError(
         .unsupported, path: path, tensor: name,
         "its blocks are of type \(entry.typeName), which is not read here",
-        remedy: "quantise the model to one of \(BlockFormat.listed)")
+        remedy:
+          "quantise the model to one of \(WeightType.allCases.map(\.rawValue).joined(separator: ", "))"
+      )
     }
     return ModelTensor(
-      name: name, shape: entry.shape, format: format,
+      name: name, shape: entry.shape, type: type,
       memory: contents.part(entry.byteOffset..<entry.byteOffset + entry.byteCount))
   }
 }

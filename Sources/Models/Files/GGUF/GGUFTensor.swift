@@ -1,3 +1,4 @@
+public import Compute
 public import Tensors
 
 /// A tensor as the header of a `.gguf` file describes it.
@@ -11,8 +12,8 @@ public struct GGUFTensor: Hashable, Sendable {
   /// The name of the type, for example `Q4_1`.
   public let typeName: String
 
-  /// How the numbers lie in memory; nil if tensors of its type are not read here.
-  public let format: BlockFormat?
+  /// The type, or nil if tensors of it are not read here.
+  public let type: WeightType?
 
   /// The place of the first byte in the file.
   public let byteOffset: Int
@@ -49,10 +50,10 @@ extension GGUFTensor {
       throw cursor.problem("\(what) is of type \(number), which is not known here", at: start)
     }
     let columns = shape.dimensions.last ?? 1
-    guard columns % type.elementsPerBlock == 0 else {
+    guard columns % type.blockLength == 0 else {
       throw cursor.problem(
         "\(what) has rows of \(columns), which are no whole blocks of"
-          + " \(type.elementsPerBlock) as \(type.name) has them", at: start)
+          + " \(type.blockLength) as \(type.name) has them", at: start)
     }
     guard let byteCount = type.byteCount(shape.elementCount) else {
       throw cursor.problem("\(what) is larger than memory can be", at: start)
@@ -64,7 +65,7 @@ extension GGUFTensor {
         "\(what) begins at \(place), which is no multiple of the alignment \(alignment)", at: start)
     }
     return GGUFTensor(
-      name: name, shape: shape, typeName: type.name, format: type.format, byteOffset: offset,
+      name: name, shape: shape, typeName: type.name, type: type.weightType, byteOffset: offset,
       byteCount: byteCount)
   }
 
@@ -74,7 +75,7 @@ extension GGUFTensor {
     let (_, endOverflow) = offset.addingReportingOverflow(byteCount)
     guard !overflow, !endOverflow else { return nil }
     return GGUFTensor(
-      name: name, shape: shape, typeName: typeName, format: format, byteOffset: offset,
+      name: name, shape: shape, typeName: typeName, type: type, byteOffset: offset,
       byteCount: byteCount)
   }
 }

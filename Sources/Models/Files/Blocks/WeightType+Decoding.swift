@@ -1,8 +1,9 @@
+package import Compute
 import Tensors
 
 /// A format of blocks, as code: how one block becomes numbers.
 protocol DecodableBlock {
-  static var format: BlockFormat { get }
+  static var weightType: WeightType { get }
 
   /// Writes the numbers of the block that begins at byte `start`, from `index` on.
   ///
@@ -11,7 +12,7 @@ protocol DecodableBlock {
     _ bytes: RawSpan, at start: Int, into numbers: inout MutableSpan<Float>, at index: Int)
 }
 
-extension BlockFormat {
+extension WeightType {
   /// Turns whole blocks into numbers.
   ///
   /// - Parameters:
@@ -19,10 +20,10 @@ extension BlockFormat {
   ///   - numbers: Where the numbers go.
   /// - Precondition: `numbers.count` is what whole blocks hold, and `bytes` is those blocks.
   /// - Complexity: O(`numbers.count`).
-  public func decode(_ bytes: RawSpan, into numbers: inout MutableSpan<Float>) {
+  package func decode(_ bytes: RawSpan, into numbers: inout MutableSpan<Float>) {
     precondition(
-      numbers.count % elementsPerBlock == 0
-        && bytes.byteCount == numbers.count / elementsPerBlock * bytesPerBlock,
+      numbers.count % blockLength == 0
+        && bytes.byteCount == numbers.count / blockLength * blockBytes,
       "\(bytes.byteCount) bytes are not \(numbers.count) numbers in blocks of \(self)")
     switch self {
     case .f32: ElementType.f32.decode(bytes, into: &numbers)
@@ -33,18 +34,18 @@ extension BlockFormat {
     case .q5_0: Self.decode(Q5_0.self, bytes, into: &numbers)
     case .q5_1: Self.decode(Q5_1.self, bytes, into: &numbers)
     case .q8_0: Self.decode(Q8_0.self, bytes, into: &numbers)
-    case .q2K: Self.decode(Q2K.self, bytes, into: &numbers)
-    case .q3K: Self.decode(Q3K.self, bytes, into: &numbers)
-    case .q4K: Self.decode(Q4K.self, bytes, into: &numbers)
-    case .q5K: Self.decode(Q5K.self, bytes, into: &numbers)
-    case .q6K: Self.decode(Q6K.self, bytes, into: &numbers)
+    case .q2_K: Self.decode(Q2K.self, bytes, into: &numbers)
+    case .q3_K: Self.decode(Q3K.self, bytes, into: &numbers)
+    case .q4_K: Self.decode(Q4K.self, bytes, into: &numbers)
+    case .q5_K: Self.decode(Q5K.self, bytes, into: &numbers)
+    case .q6_K: Self.decode(Q6K.self, bytes, into: &numbers)
     }
   }
 
   private static func decode<Block: DecodableBlock>(
     _ block: Block.Type, _ bytes: RawSpan, into numbers: inout MutableSpan<Float>
   ) {
-    let (width, count) = (Block.format.bytesPerBlock, Block.format.elementsPerBlock)
+    let (width, count) = (Block.weightType.blockBytes, Block.weightType.blockLength)
     var index = 0
     for start in stride(from: 0, to: bytes.byteCount, by: width) {
       Block.decode(bytes, at: start, into: &numbers, at: index)

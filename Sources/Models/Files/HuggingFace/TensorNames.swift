@@ -1,0 +1,76 @@
+/// What Hugging Face's models call the tensors that GGUF has other names for.
+struct TensorNames {
+  /// The architecture, as GGUF calls it.
+  let architecture: String
+
+  /// The architecture of a `model_type`, as GGUF calls it; the type itself where GGUF has none.
+  static func architecture(ofType type: String) -> String {
+    switch type {
+    case "mistral", "smollm": "llama"
+    case "gemma3_text": "gemma3"
+    case "gpt_oss": "gpt-oss"
+    default: type
+    }
+  }
+
+  /// The name of a tensor by GGUF's conventions; nil for buffers that are no weights.
+  ///
+  /// Names that are not known stay as they are.
+  func name(_ name: String) -> String? {
+    var parts = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+    while let first = parts.first, ["model", "transformer", "language_model"].contains(first) {
+      parts.removeFirst()
+    }
+    guard parts.count > 1 else { return name }
+    var ending = parts.removeLast()
+    if architecture == "gpt-oss", ending == "sinks" {
+      parts.append(ending)
+      ending = "weight"
+    }
+    if let layers = parts.first, layers == "layers" || layers == "h", parts.count > 2,
+      Int(parts[1]) != nil
+    {
+      let path = parts[2...].joined(separator: ".")
+      // Tables that some programs save with the weights.
+      if ending == "inv_freq" || path == "attn" && ["bias", "masked_bias"].contains(ending) {
+        return nil
+      }
+      guard let inLayer = inLayer(path) else { return name }
+      return "blk.\(parts[1]).\(inLayer).\(ending)"
+    }
+    return Self.outside[parts.joined(separator: ".")].map { "\($0).\(ending)" } ?? name
+  }
+
+  /// Whether a matrix is `[inputs, outputs]`, as those of GPT-2 are, and not `[outputs, inputs]`.
+  func isTransposed(_ name: String) -> Bool {
+    architecture == "gpt2"
+      && ["attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "ffn_down.weight"]
+        .contains { name.hasSuffix(".\($0)") }
+  }
+
+  private static let outside = [
+    "embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "output",
+    "wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm",
+  ]
+
+  /// A part of a layer by GGUF's name.
+  private func inLayer(_ path: String) -> String? {
+    let hasFourNorms = architecture.hasPrefix("gemma") && architecture != "gemma"
+    switch path {
+    case "post_attention_layernorm" where hasFourNorms || architecture == "gpt-oss":
+      return "post_attention_norm"
+    default: return Self.inLayer[path]
+    }
+  }
+
+  private static let inLayer = [
+    "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+    "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
+    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm", "self_attn.sinks": "attn_sinks",
+    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+    "ln_1": "attn_norm", "ln_2": "ffn_norm", "attn.c_attn": "attn_qkv",
+    "attn.c_proj": "attn_output", "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down",
+  ]
+}
