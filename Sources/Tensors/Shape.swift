@@ -61,7 +61,12 @@ public struct Shape: Hashable, Sendable {
 
   /// The size in bytes of a tensor of this shape, or nil if it is not an `Int`.
   public func byteCount(_ elementType: ElementType) -> Int? {
-    let (bytes, overflow) = elementCount.multipliedReportingOverflow(by: elementType.byteWidth)
+    byteCount(elementWidth: elementType.byteWidth)
+  }
+
+  /// The size in bytes of a tensor of elements of so many bytes, or nil if it is not an `Int`.
+  func byteCount(elementWidth: Int) -> Int? {
+    let (bytes, overflow) = elementCount.multipliedReportingOverflow(by: elementWidth)
     return overflow ? nil : bytes
   }
 }

@@ -2,14 +2,14 @@
 ///
 /// Versions 1.0, 2.0 and 3.0 of the format are read, in row-major (C) and column-major (Fortran)
 /// order, with elements of any type that NumPy takes for its float32 or float16, in either byte
-/// order, or bfloat16.
+/// order, or bfloat16; and of whole numbers, which are an ``IntegerSource``.
 ///
 /// Format: NumPy Enhancement Proposal 1 and `numpy.lib.format`.
 public struct NpyFile: Sendable {
   /// The tensor; its name is that of the file, without folders.
   public let entry: TensorEntry
 
-  private let file: ReadableFile
+  let file: ReadableFile
 
   /// The file, as its path was given.
   public var path: String { file.path }

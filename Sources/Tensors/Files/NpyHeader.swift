@@ -73,7 +73,7 @@ struct NpyHeader {
     }
     let type = try NpyType(of: fields.typeName, refusal)
     guard let shape = Shape(validating: fields.dimensions),
-      let byteCount = shape.byteCount(type.elementType)
+      let byteCount = shape.byteCount(elementWidth: type.byteWidth)
     else { throw refusal(.malformed, "its shape has more elements than can be counted") }
     let present = file.byteCount - dataStart
     guard byteCount <= present else {

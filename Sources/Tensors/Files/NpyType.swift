@@ -5,7 +5,10 @@
 /// calls `<V2`. NumPy's own two-byte raw type is `|V2`, with the sign for "no byte order", and no
 /// other type of `ml_dtypes` has two bytes and kind V, so `<V2` is bfloat16 and `|V2` is refused.
 struct NpyType {
-  let elementType: ElementType
+  /// Nil for whole numbers.
+  let elementType: ElementType?
+  /// Nil for others.
+  let integerType: IntegerType?
   let isBigEndian: Bool
 
   /// - Parameter refusal: Makes an error of a problem and its remedy.
@@ -14,7 +17,9 @@ struct NpyType {
   ) throws(TensorFileError) {
     let order = name.first.flatMap { "<>=|".contains($0) ? $0 : nil }
     let code = order == nil ? name : String(name.dropFirst())
+    integerType = IntegerType(fileName: name)
     switch (code, order) {
+    case _ where integerType != nil: elementType = nil
     case ("f4", _), ("f", _), ("float32", nil), ("single", nil): elementType = .f32
     case ("f2", _), ("e", _), ("float16", nil), ("half", nil): elementType = .f16
     case ("V2", "<"), ("bfloat16", nil): elementType = .bf16
@@ -30,9 +35,13 @@ struct NpyType {
     default:
       throw refusal(
         .unsupported,
-        "its elements are of type \(quoted(name)) instead of float32, float16 or bfloat16",
+        "its elements are of type \(quoted(name)) instead of float32, float16, bfloat16 "
+          + "or whole numbers of one, four or eight bytes",
         "save it with .astype('<f4')")
     }
     isBigEndian = order == ">"
   }
+
+  /// The size of an element in bytes.
+  var byteWidth: Int { elementType?.byteWidth ?? integerType?.byteWidth ?? 0 }
 }

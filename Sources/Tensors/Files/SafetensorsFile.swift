@@ -15,7 +15,7 @@ public struct SafetensorsFile: Sendable {
   /// The strings under `__metadata__`.
   public let metadata: [String: String]
 
-  private let file: ReadableFile
+  let file: ReadableFile
 
   /// The file, as its path was given.
   public var path: String { file.path }
