@@ -1,5 +1,5 @@
-// The part of JSON (RFC 8259) that a safetensors header consists of: objects whose keys are known
-// or are names, strings, and lists of whole numbers.
+// The part of JSON (RFC 8259) that headers and tokenizers consist of: objects whose keys are known or
+// are names, strings, numbers and lists.
 //
 // It is written for this purpose because duplicate keys have to be seen: the parsers of Foundation
 // keep one of them and say nothing, and a file that different programs read differently is no file.
@@ -10,7 +10,7 @@ extension HeaderText {
   /// Keys are compared byte by byte in UTF-8.
   ///
   /// - Parameter allowingRepeats: Whether a key may come again, which `readValue` then judges.
-  mutating func readObject(
+  package mutating func readObject(
     _ purpose: String, allowingRepeats: Bool = false,
     _ readValue: (inout HeaderText, String) throws(HeaderTextError) -> Void
   ) throws(HeaderTextError) {
@@ -37,24 +37,44 @@ extension HeaderText {
 
   /// Reads a list of whole numbers of at least 0.
   mutating func readWholeNumbers(_ purpose: String) throws(HeaderTextError) -> [Int] {
+    var numbers: [Int] = []
+    try readList(purpose) { (text) throws(HeaderTextError) in
+      numbers.append(try text.takeWholeNumber())
+    }
+    return numbers
+  }
+
+  /// Reads a list, each element with `readElement`.
+  package mutating func readList(
+    _ purpose: String, _ readElement: (inout HeaderText) throws(HeaderTextError) -> Void
+  ) throws(HeaderTextError) {
     try expect("[", purpose)
     skipSpace()
-    var numbers: [Int] = []
-    if take("]") { return numbers }
+    if take("]") { return }
     while true {
       skipSpace()
-      numbers.append(try takeWholeNumber())
+      try readElement(&self)
       skipSpace()
-      if take("]") { return numbers }
-      try expect(",", "or ']' in a list of numbers")
+      if take("]") { return }
+      try expect(",", "or ']' in a list")
     }
+  }
+
+  /// Reads a number.
+  package mutating func readNumber() throws(HeaderTextError) -> Double {
+    let start = offset
+    try skipWord()
+    guard let number = Double(String(decoding: text(start..<offset), as: UTF8.self)) else {
+      throw error("a word where a number belongs", at: start)
+    }
+    return number
   }
 
   /// How deep values may nest that are passed over, as in the format's reference implementation.
   private static let greatestDepth = 128
 
   /// Passes over a value of any kind, which belongs to a key that means nothing here.
-  mutating func skipValue() throws(HeaderTextError) {
+  package mutating func skipValue() throws(HeaderTextError) {
     // The brackets that are open, by what closes them.
     var open: [Unicode.Scalar] = []
     while true {
@@ -120,7 +140,7 @@ extension HeaderText {
   }
 
   /// Reads a string in double quotes.
-  mutating func readString(_ purpose: String) throws(HeaderTextError) -> String {
+  package mutating func readString(_ purpose: String) throws(HeaderTextError) -> String {
     let start = offset
     try expect("\"", purpose)
     var utf8: [UInt8] = []

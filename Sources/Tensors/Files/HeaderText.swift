@@ -1,9 +1,9 @@
 /// Why the text of a header is not what its format demands, and where.
-struct HeaderTextError: Error, Hashable {
-  let problem: String
+package struct HeaderTextError: Error, Hashable {
+  package let problem: String
 
   /// The place of the offending byte, counted from the start of the text.
-  let offset: Int
+  package let offset: Int
 }
 
 /// A place in the text of a header, and the steps that the parsers of JSON and of Python's literals
@@ -11,16 +11,16 @@ struct HeaderTextError: Error, Hashable {
 ///
 /// There is no recursion: both formats are read by their fixed nesting, and whatever nests deeper
 /// is an error where it begins.
-struct HeaderText {
+package struct HeaderText {
   private let bytes: [UInt8]
-  private(set) var offset = 0
+  package private(set) var offset = 0
 
-  init(_ bytes: [UInt8]) {
+  package init(_ bytes: [UInt8]) {
     self.bytes = bytes
   }
 
   /// The next byte, or nil at the end.
-  var next: UInt8? { offset < bytes.count ? bytes[offset] : nil }
+  package var next: UInt8? { offset < bytes.count ? bytes[offset] : nil }
 
   /// Takes the next byte, if there is one.
   mutating func take() -> UInt8? {
@@ -30,7 +30,7 @@ struct HeaderText {
   }
 
   /// Takes the next byte if it is `character`.
-  mutating func take(_ character: Unicode.Scalar) -> Bool {
+  package mutating func take(_ character: Unicode.Scalar) -> Bool {
     guard next == UInt8(ascii: character) else { return false }
     offset += 1
     return true
@@ -49,14 +49,14 @@ struct HeaderText {
   }
 
   /// Passes over spaces, tabs and line ends.
-  mutating func skipSpace() {
+  package mutating func skipSpace() {
     while let byte = next, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 {
       offset += 1
     }
   }
 
   /// Takes a whole number of at least 0 in decimal digits, without leading zeros.
-  mutating func takeWholeNumber() throws(HeaderTextError) -> Int {
+  package mutating func takeWholeNumber() throws(HeaderTextError) -> Int {
     let start = offset
     if next == UInt8(ascii: "-") { throw error("a negative number") }
     var value = 0
@@ -77,15 +77,18 @@ struct HeaderText {
     return value
   }
 
+  /// The bytes of a stretch.
+  package func text(_ range: Range<Int>) -> ArraySlice<UInt8> { bytes[range] }
+
   /// The error that something other than `expected` comes next.
-  func unexpected(_ expected: String) -> HeaderTextError {
+  package func unexpected(_ expected: String) -> HeaderTextError {
     guard let next else { return error("the end of the text where \(expected) belongs") }
     let found = next < 0x80 ? quoted(String(Unicode.Scalar(next))) : "a byte beyond ASCII"
     return error("\(found) where \(expected) belongs")
   }
 
   /// The error that `problem` is found here, or at another place.
-  func error(_ problem: String, at offset: Int? = nil) -> HeaderTextError {
+  package func error(_ problem: String, at offset: Int? = nil) -> HeaderTextError {
     HeaderTextError(problem: problem, offset: offset ?? self.offset)
   }
 }

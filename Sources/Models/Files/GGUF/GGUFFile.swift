@@ -91,12 +91,11 @@ public struct GGUFFile: Sendable {
         remedy: "convert the model again, or name another file")
     }
     guard let type = entry.type else {
+      let known = WeightType.allCases.map(\.rawValue).joined(separator: ", ")
       throw TensorFileError(
         .unsupported, path: path, tensor: name,
         "its blocks are of type \(entry.typeName), which is not read here",
-        remedy:
-          "quantise the model to one of \(WeightType.allCases.map(\.rawValue).joined(separator: ", "))"
-      )
+        remedy: "quantise the model to one of \(known)")
     }
     return ModelTensor(
       name: name, shape: entry.shape, type: type,
