@@ -1,16 +1,21 @@
 import Glibc
 
-/// `s − m_h |query + offset − key|`.
+/// `s − m_h |p_query − p_key|`.
 public struct ReferenceAlibi: ReferenceScoreRule {
   /// Of each query head, m.
   public let slopes: [Double]
-  /// How far past its own position a query stands among the keys.
-  public let offset: Int
+  /// Where queries and keys stand.
+  public let positions: ReferenceTokenPositions
 
   /// Creates the rule.
   public init(slopes: [Double], offset: Int = 0) {
+    self.init(slopes: slopes, positions: ReferenceTokenPositions(offset: offset))
+  }
+
+  /// Creates the rule for tokens that stand anywhere.
+  public init(slopes: [Double], positions: ReferenceTokenPositions) {
     self.slopes = slopes
-    self.offset = offset
+    self.positions = positions
   }
 
   /// `2^(−8 (h + 1) / c)` for the largest power of two c up to the heads, and for the heads past
@@ -23,9 +28,9 @@ public struct ReferenceAlibi: ReferenceScoreRule {
     }
   }
 
-  /// `s − m_h |query + offset − key|`.
+  /// `s − m_h |p_query − p_key|`.
   public func score(_ s: Double, batch: Int, query: Int, key: Int, head: Int) -> Double {
-    s - slopes[head] * Double(abs(query + offset - key))
+    s - slopes[head] * abs(positions.query(batch, query) - positions.key(batch, key))
   }
 
   /// 1.

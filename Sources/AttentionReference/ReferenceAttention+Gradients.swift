@@ -58,6 +58,37 @@ extension ReferenceAttention {
     return (dq, dk, dv)
   }
 
+  /// The gradients of the sinks, a sink being one more key: its value is 0, and so with z the sinks
+  /// `dz_h = Σ_i exp(z_h − lse_i) (do_i · 0 − Δ_i)`.
+  ///
+  /// - Returns: `[queryHeads]`; nothing if there are no sinks.
+  public func sinkGradients(
+    q: [Double], k: [Double], v: [Double], outputGradient: [Double],
+    bias: (_ b: Int, _ i: Int, _ j: Int, _ h: Int) -> Double
+  ) -> [Double] {
+    let (o, lse) = self(q: q, k: k, v: v, bias: bias)
+    return (sinks ?? []).enumerated().map { h, sink in
+      var sum = 0.0
+      for b in 0..<batch {
+        for i in 0..<tokens {
+          let first = ((b * tokens + i) * queryHeads + h) * valueHeadDim
+          let delta = (first..<first + valueHeadDim).reduce(0) { $0 + outputGradient[$1] * o[$1] }
+          sum += exp(sink - lse[(b * queryHeads + h) * tokens + i]) * -delta
+        }
+      }
+      return sum
+    }
+  }
+
+  /// The same where sequences have the same added to their scores.
+  public func sinkGradients(
+    q: [Double], k: [Double], v: [Double], outputGradient: [Double],
+    bias: (_ i: Int, _ j: Int, _ h: Int) -> Double
+  ) -> [Double] {
+    sinkGradients(
+      q: q, k: k, v: v, outputGradient: outputGradient, bias: { _, i, j, h in bias(i, j, h) })
+  }
+
   /// The same where sequences have the same added to their scores.
   public func gradients(
     q: [Double], k: [Double], v: [Double], outputGradient: [Double],

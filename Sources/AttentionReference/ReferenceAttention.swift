@@ -23,6 +23,8 @@ public struct ReferenceAttention: Sendable {
   public var scale: Double
   /// f; nil if scores stay as they are.
   public var scoreRule: (any ReferenceScoreRule)?
+  /// One more score in each row of a head, of a key whose value is 0; nil if there is none.
+  public var sinks: [Double]?
 
   /// Creates a problem with one sequence and one head, which the properties can widen.
   public init(tokens: Int, keyTokens: Int, headDim: Int, valueHeadDim: Int, scale: Double) {
@@ -69,6 +71,9 @@ public struct ReferenceAttention: Sendable {
             let score =
               scoreRule?.score(scale * dot, batch: b, query: i, key: j, head: h) ?? scale * dot
             row.add(score: score + added, value: v[value..<value + valueHeadDim])
+          }
+          if let sinks {
+            row.add(score: sinks[h], value: [Double](repeating: 0, count: valueHeadDim)[...])
           }
           let result = row.result
           let first = ((b * tokens + i) * queryHeads + h) * valueHeadDim

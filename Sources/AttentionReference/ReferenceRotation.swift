@@ -17,13 +17,13 @@ public struct ReferenceRotation: Sendable {
   }
 
   /// The columns of a head, turned.
-  public func callAsFunction(_ row: [Double], position: Int) -> [Double] {
-    product(row, position: Double(position))
+  public func callAsFunction(_ row: [Double], position: Double) -> [Double] {
+    product(row, position: position)
   }
 
   /// The transpose of what is done to a row, on its gradient.
-  public func transposed(_ row: [Double], position: Int) -> [Double] {
-    product(row, position: -Double(position))
+  public func transposed(_ row: [Double], position: Double) -> [Double] {
+    product(row, position: -position)
   }
 
   private func product(_ row: [Double], position: Double) -> [Double] {

@@ -1,5 +1,6 @@
 import Attention
 import AttentionReference
+import Tensors
 import Testing
 
 @Suite("ALiBi")
@@ -45,6 +46,52 @@ struct AlibiTests {
       #expect(relativeError(computed.dk, gradients.dk) < 1e-4)
       #expect(relativeError(computed.dv, gradients.dv) < 1e-4)
     }
+  }
+
+  @Test(
+    "positions come from tables, a row for each sequence: of any sign, repeated, past 2^24",
+    arguments: [0, 1 << 40, -(1 << 33)])
+  func tables(start: Int) throws {
+    var problem = Problem(
+      batch: 2, tokens: 61, keyTokens: 275, queryHeads: 6, kvHeads: 2, headDim: 20)
+    // Documents of 50 tokens that begin at places of their own, and one token far away.
+    func table(_ tokens: Int) -> [[Int]] {
+      (0..<2).map { batch in
+        (0..<tokens).map { $0 == 7 ? start + 1 << 25 : start - 9 * batch + $0 % 50 + $0 / 50 * 31 }
+      }
+    }
+    let (queries, keys) = (table(61), table(275))
+    problem.scoreRule = Alibi(
+      slopes: Alibi.slopes(heads: 6),
+      queries: try #require(TokenPositions(Array(queries.joined()), batch: 2)),
+      keys: try #require(TokenPositions(Array(keys.joined()), batch: 2)))
+    problem.referenceRule = ReferenceAlibi(
+      slopes: ReferenceAlibi.slopes(heads: 6),
+      positions: ReferenceTokenPositions(queries: queries, keys: keys))
+    let expected = problem.expected { _, _, _ in 0 }
+    let blocks = [
+      [PositionRange(start: 0, stride: 2, count: 138)],
+      [
+        PositionRange(start: 1, stride: 4, count: 69),
+        PositionRange(start: 3, stride: 4, count: 68),
+      ],
+    ]
+    let actual = problem.computed(pattern: FullPattern(), blocks: blocks)
+    #expect(relativeError(actual.o, expected.o) < 1e-5)
+    #expect(relativeError(actual.lse, expected.lse) < 1e-5)
+    let gradients = problem.expectedGradients { _, _, _ in 0 }
+    let computed = problem.computedGradients(pattern: FullPattern())
+    #expect(relativeError(computed.dq, gradients.dq) < 1e-4)
+    #expect(relativeError(computed.dk, gradients.dk) < 1e-4)
+  }
+
+  @Test("a table spans less than 2^31; positions by index may stay where they have come to")
+  func positions() {
+    #expect(TokenPositions([0, 1 << 31 - 1], batch: 1) != nil)
+    #expect(TokenPositions([0, 1 << 31], batch: 1) == nil)
+    #expect(TokenPositions([.min, .max], batch: 1) == nil)
+    let late = TokenPositions(offset: 5, last: 9)
+    #expect((0..<7).map { late[3, $0] } == [5, 6, 7, 8, 9, 9, 9])
   }
 
   @Test("rules in a row give the same as rules that are compiled into one")

@@ -43,7 +43,7 @@ struct RotaryPositionTests {
     let twin = ReferenceRotation(
       frequencies: positions.frequencies, magnitude: 1, isInterleaved: pairing == .interleaved)
     func exact(_ numbers: [Double]) -> [Double] {
-      (0..<6).flatMap { twin(Array(numbers[4 * $0..<4 * $0 + 4]), position: $0) }
+      (0..<6).flatMap { twin(Array(numbers[4 * $0..<4 * $0 + 4]), position: Double($0)) }
     }
     let other = oracle(q: exact(q), k: exact(k), v: v) { i, j, _ in j <= i ? 0 : -.infinity }
     for (a, e) in zip(other.o[20...], expected) { #expect(abs(a - e) < 6e-9) }
@@ -87,7 +87,7 @@ struct RotaryPositionTests {
         isInterleaved: pairing == .interleaved)
       for row in 0..<6 {
         let head = Array(rows[row * 13..<row * 13 + 13]).map(Double.init)
-        for (column, expected) in twin(head, position: range[row / 2]).enumerated() {
+        for (column, expected) in twin(head, position: Double(range[row / 2])).enumerated() {
           #expect(abs(Double(there[row * 13 + column]) - expected) < 1e-6)
         }
         for column in 0..<13 {

@@ -47,11 +47,12 @@ public struct RotaryPositions: Hashable, Sendable {
   ///
   /// - Parameters:
   ///   - rows: `[positions.count, heads, headDim]`.
+  ///   - positions: of the rows, in their order.
   ///   - backwards: by the negative angles, which is what turns the gradients of turned rows into
   ///     those of the rows as they were.
   public func turn(
-    _ rows: inout MutableSpan<Float>, heads: Int, headDim: Int, positions: PositionRange,
-    backwards: Bool = false
+    _ rows: inout MutableSpan<Float>, heads: Int, headDim: Int,
+    positions: some Collection<Int>, backwards: Bool = false
   ) {
     precondition(rows.count == positions.count * heads * headDim, "rows of another shape")
     precondition(2 * frequencies.count <= headDim, "more columns to turn than there are")
@@ -83,31 +84,46 @@ public struct RotaryPositions: Hashable, Sendable {
     }
   }
 
+  /// The same pairs and frequencies with rows as long as they were: what turns rows further.
+  public var turningAlone: RotaryPositions {
+    RotaryPositions(pairing: pairing, frequencies: frequencies, magnitude: 1)
+  }
+
+  private init(pairing: Pairing, frequencies: [Double], magnitude: Double) {
+    (self.pairing, self.frequencies, self.magnitude) = (pairing, frequencies, magnitude)
+  }
+
   /// Turns the rows of a shard by their positions.
   ///
   /// - Parameters:
   ///   - tensor: `[batch, tokens of the shard, heads, headDim]`.
-  ///   - runs: their positions.
-  ///   - offset: is added to them: `keyTokens − tokens` for queries.
+  ///   - runs: their indices.
+  ///   - positions: of the tokens of the sequences.
   ///   - backwards: as in ``turn(_:heads:headDim:positions:backwards:)``.
   public func turn(
-    _ tensor: inout Tensor<Float>, runs: [PositionRange], offset: Int = 0,
-    backwards: Bool = false
+    _ tensor: inout Tensor<Float>, runs: [PositionRange],
+    positions: TokenPositions = TokenPositions(), backwards: Bool = false
+  ) {
+    turn(&tensor, runs: runs, backwards: backwards) { positions[$0, $1] }
+  }
+
+  /// The same by positions that are any function of sequence and index.
+  public func turn(
+    _ tensor: inout Tensor<Float>, runs: [PositionRange], backwards: Bool = false,
+    position: (_ batch: Int, _ token: Int) -> Int
   ) {
     let (batch, heads, headDim) = (tensor.shape[0], tensor.shape[2], tensor.shape[3])
     precondition(
       tensor.shape[1] == runs.reduce(0) { $0 + $1.count }, "rows of other positions")
     var start = 0
     var numbers = tensor.mutableSpan
-    for _ in 0..<batch {
+    for sequence in 0..<batch {
       for run in runs {
         let end = start + run.count * heads * headDim
         var part = numbers.part(start..<end)
         turn(
           &part, heads: heads, headDim: headDim,
-          positions: PositionRange(
-            start: run.start + offset, stride: run.stride, count: run.count),
-          backwards: backwards)
+          positions: run.map { position(sequence, $0) }, backwards: backwards)
         start = end
       }
     }

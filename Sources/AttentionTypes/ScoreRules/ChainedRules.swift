@@ -14,6 +14,9 @@ public struct ChainedRules<First: ScoreRule, Second: ScoreRule>: ScoreRule {
     self.second = second
   }
 
+  /// Whether both are.
+  public var isShift: Bool { first.isShift && second.isShift }
+
   /// Asks both.
   @inlinable @inline(__always)
   public func change(

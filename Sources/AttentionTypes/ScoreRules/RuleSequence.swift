@@ -19,6 +19,17 @@ public struct RuleSequence: ScoreRule {
     return rules.count > 1 ? RuleSequence(rules) : rules.first
   }
 
+  /// Whether all are.
+  public var isShift: Bool { rules.allSatisfy(\.isShift) }
+
+  /// Whether one does.
+  public var takesGradients: Bool { rules.contains { $0.takesGradients } }
+
+  /// Gives them to those that take them.
+  public func takeGradients(_ tile: ScoreTile) {
+    for rule in rules where rule.takesGradients { rule.takeGradients(tile) }
+  }
+
   /// Asks each in turn; the derivatives are multiplied.
   public func change(
     _ scores: Vector, at place: ScorePlace

@@ -27,8 +27,33 @@ public protocol ScoreRule: Sendable {
 
   /// Changes all scores of a tile in place.
   ///
-  /// There is an implementation for all rules, compiled anew for each; nobody needs another.
+  /// There is an implementation for all rules, compiled anew for each; few need another.
   func apply(to tile: ScoreTile)
+
+  /// Whether `f′ = 1` everywhere, as for what is only added to scores: derivatives are then neither
+  /// asked for nor multiplied.
+  var isShift: Bool { get }
+
+  /// Whether the rule has parameters whose gradients are those of the scores that it gives.
+  ///
+  /// Such a rule is a shift, and so are those after it.
+  var takesGradients: Bool { get }
+
+  /// Takes the gradients of the scores of a tile, each once a backward pass.
+  ///
+  /// It is called by all threads at once, for different tiles.
+  func takeGradients(_ tile: ScoreTile)
+}
+
+extension ScoreRule {
+  /// It is not, as far as anybody knows.
+  public var isShift: Bool { false }
+
+  /// It has none.
+  public var takesGradients: Bool { false }
+
+  /// Does nothing.
+  public func takeGradients(_ tile: ScoreTile) {}
 }
 
 /// Whose scores a vector holds.

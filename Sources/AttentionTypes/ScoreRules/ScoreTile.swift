@@ -34,6 +34,16 @@ public struct ScoreTile {
   }
 }
 
+extension ScoreTile {
+  /// Says that the derivatives of a first rule are 1, if they are wanted.
+  func fillSlopes() {
+    guard let slopes = unsafe slopes, !hasSlopes else { return }
+    for row in 0..<rows {
+      for key in 0..<first.count { unsafe slopes[row * slopeStride + key] = 1 }
+    }
+  }
+}
+
 extension ScoreRule {
   /// Goes through the vectors of the tile.
   @inlinable

@@ -31,6 +31,14 @@ extension Vector {
     unsafe (Self(loading: pointer, at: offset) + self).store(to: pointer, at: offset)
   }
 
+  /// The lanes without their signs.
+  @inlinable @inline(__always)
+  public var magnitude: Self {
+    let bits =
+      unsafe unsafeBitCast(self, to: SIMD8<UInt32>.self) & SIMD8<UInt32>(repeating: 0x7FFF_FFFF)
+    return unsafe unsafeBitCast(bits, to: Self.self)
+  }
+
   /// One fused multiply–add, `self += a · b`.
   @inlinable @inline(__always)
   public mutating func addProduct(_ a: Self, _ b: Self) {

@@ -17,12 +17,14 @@ extension BackwardTile {
         groupCoverage[group] = mask.coverage(keys: 0..<keys, queries: rows(of: group))
       }
     }
+    let hasSlopes = rule.map { !$0.isShift } ?? false
+    let taker = rule.flatMap { $0.takesGradients ? $0 : nil }
     for panel in 0..<panels {
       for group in 0..<groups {
         guard let mask else {
           unsafe computeScores(panel: panel, group: group)
-          if let rule { unsafe change(panel: panel, group: group, by: rule) }
-          unsafe computeGradients(panel: panel, group: group, hasSlopes: rule != nil)
+          if let rule { unsafe change(panel: panel, group: group, by: rule, hasSlopes) }
+          unsafe computeGradients(panel: panel, group: group, taker, hasSlopes)
           continue
         }
         let coverage =
@@ -36,14 +38,14 @@ extension BackwardTile {
         visiblePanels[group] = extended(visiblePanels[group], by: panel)
         visibleGroups[panel] = extended(visibleGroups[panel], by: group)
         unsafe computeScores(panel: panel, group: group)
-        if let rule { unsafe change(panel: panel, group: group, by: rule) }
+        if let rule { unsafe change(panel: panel, group: group, by: rule, hasSlopes) }
         if coverage == .some || mask.pattern.hasBias {
           unsafe mask.addBias(
             to: scores.unsafeBaseAddress, stride: Self.width,
             keys: mask.keys.slice(columns(of: panel)), queries: mask.queries.slice(rows(of: group)),
             scratch: edge)
         }
-        unsafe computeGradients(panel: panel, group: group, hasSlopes: rule != nil)
+        unsafe computeGradients(panel: panel, group: group, taker, hasSlopes)
       }
     }
     unsafe collect(
@@ -80,8 +82,10 @@ extension BackwardTile {
 
   /// Weights and gradients of the scores of one register tile: `p = 2^(s − lse)` and
   /// `ds = p ∘ (do vᵀ − Δ)`, times the derivatives kept last where scores have been changed.
+  ///
+  /// A rule that takes gradients gets them before.
   @unsafe
-  private func computeGradients(panel: Int, group: Int, hasSlopes: Bool) {
+  private func computeGradients(panel: Int, group: Int, _ taker: TileRule?, _ hasSlopes: Bool) {
     let product =
       Self.sharesFactors
       ? unsafe rowsTimesPanel(
@@ -89,6 +93,7 @@ extension BackwardTile {
       : unsafe rowsTimesPanel(
         outputGradientRows, valueHeadDim, group: group, valuesAcross, panel: panel)
     unsafe product.store(to: weightGradients.unsafeBaseAddress, stride: Self.width)
+    if let taker { unsafe handGradients(panel: panel, group: group, to: taker) }
     let first = place(panel: panel, group: group)
     for step in 0..<Self.height / Element.depth {
       let row = step * Element.depth
@@ -115,6 +120,19 @@ extension BackwardTile {
         (nextLeft.gradient, nextRight.gradient), to: rows + Self.rowStride)
     }
     if keys % Element.depth != 0, panel == panels - 1 { unsafe clearPastLastKey(group: group) }
+  }
+
+  /// Gives `p ∘ (do vᵀ − Δ)` of a register tile away, by way of memory for edges.
+  @unsafe
+  private func handGradients(panel: Int, group: Int, to rule: TileRule) {
+    let tile = unsafe edge.unsafeBaseAddress
+    for row in 0..<Self.height {
+      let (left, right) = unsafe gradients(row, group: group, false)
+      unsafe left.gradient.store(to: tile, at: row * Self.width)
+      unsafe right.gradient.store(to: tile, at: row * Self.width + Vector.width)
+    }
+    unsafe rule.takeGradients(
+      tile, stride: Self.width, keys: columns(of: panel), queries: rows(of: group))
   }
 
   /// The weights of half a row of a register tile, and the gradients of their scores.
@@ -174,12 +192,12 @@ extension BackwardTile {
     }
   }
 
-  /// Changes the scores of one register tile, and keeps the derivatives.
+  /// Changes the scores of one register tile, and keeps the derivatives unless they are 1.
   @unsafe
-  private func change(panel: Int, group: Int, by rule: TileRule) {
+  private func change(panel: Int, group: Int, by rule: TileRule, _ hasSlopes: Bool) {
     unsafe rule.apply(
       to: scores.unsafeBaseAddress, stride: Self.width, keys: columns(of: panel),
-      queries: rows(of: group), slopes: slopes.unsafeBaseAddress)
+      queries: rows(of: group), slopes: hasSlopes ? slopes.unsafeBaseAddress : nil)
   }
 
   /// Six rows times one panel of W keys, a panel of rows at a time.

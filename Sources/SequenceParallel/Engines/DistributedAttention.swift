@@ -28,6 +28,8 @@ public struct DistributedAttention: ~Copyable {
   let rank: Int
   private let engine: any AttentionEngine
   let team: ThreadTeam
+  /// Where gradients of learned sinks are added up; nil if there are none.
+  private let reduction: Communicator?
 
   /// How a computation runs, apart from what it computes.
   public struct Options {
@@ -77,6 +79,7 @@ public struct DistributedAttention: ~Copyable {
     let planner = RoutePlanner(problem, topology: topology)
     let decision = planner.backwardDecision(options.backwardRoute, after: route)
     let grid = try route.grid(ranks: world.size)
+    let reduction: Communicator? = try problem.sinks == nil ? nil : world.duplicate()
     engine =
       grid.columns == 1
       ? try RoutedAttention(
@@ -84,6 +87,7 @@ public struct DistributedAttention: ~Copyable {
       : try HeadExchange(
         planner, grid: grid, forward: route, backward: decision.route, options: options, on: world)
     team = options.team
+    self.reduction = reduction
     self.problem = problem
     self.route = route
     rank = world.rank
@@ -142,7 +146,10 @@ public struct DistributedAttention: ~Copyable {
   public mutating func forward(
     _ queries: borrowing QueryShard, progress: (_ scores: Int) -> Void = { _ in }
   ) throws(MPIError) -> AttentionOutput {
-    try engine.forward(queries, progress: progress)
+    let output = try engine.forward(queries, progress: progress)
+    guard let sinks = problem.sinks else { return output }
+    // Once a row, over all blocks, whatever has travelled.
+    return sinks.applied(to: output, team: team)
   }
 
   /// The backward pass of the same queries, keys and values, called by all ranks together.
@@ -163,7 +170,16 @@ public struct DistributedAttention: ~Copyable {
     _ queries: borrowing QueryShard, output: borrowing AttentionOutput,
     outputGradient: borrowing Tensor<Float>, progress: (_ scores: Int) -> Void = { _ in }
   ) throws(MPIError) -> AttentionGradients {
-    try engine.backward(
+    var gradients = try engine.backward(
       queries, output: output, outputGradient: outputGradient, progress: progress)
+    if let sinks = problem.sinks {
+      let own = sinks.gradientSums(
+        output, outputGradient: outputGradient, runs: queries.runs, team: team)
+      switch reduction {
+      case .some(let ranks): gradients.dsinks = sinks.gradient(merging: try ranks.allGather(own))
+      case .none: preconditionFailure("there are sinks, and so there is a way to add them up")
+      }
+    }
+    return gradients
   }
 }

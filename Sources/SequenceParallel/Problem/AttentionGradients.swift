@@ -11,7 +11,9 @@ public struct AttentionGradients: ~Copyable {
   /// `[batch, keys, kvHeads, headDim]`, keys in the order of the shard's runs.
   public var dk: Tensor<Float>
   /// `[batch, keys, kvHeads, valueHeadDim]`.
-  public let dv: Tensor<Float>
+  public var dv: Tensor<Float>
+  /// Those of learned sinks, of all ranks together, `[queryHeads]`; nil if there are none.
+  public var dsinks: [Float]?
 
   /// Takes the three tensors.
   public init(
@@ -25,15 +27,14 @@ public struct AttentionGradients: ~Copyable {
   /// Makes gradients of turned queries and keys those of queries and keys as they were.
   ///
   /// - Parameters:
-  ///   - positions: what has turned them.
-  ///   - queries: the positions of the rank's queries.
-  ///   - keys: those of its keys.
-  ///   - offset: `keyTokens − tokens`.
+  ///   - rotation: what has turned them.
+  ///   - queries: the indices of the rank's queries, and where queries stand.
+  ///   - keys: the same of keys.
   public mutating func turnBack(
-    by positions: RotaryPositions, queries: [PositionRange], keys: [PositionRange],
-    offset: Int = 0
+    by rotation: RotaryPositions, queries: (runs: [PositionRange], positions: TokenPositions),
+    keys: (runs: [PositionRange], positions: TokenPositions)
   ) {
-    positions.turn(&dq, runs: queries, offset: offset, backwards: true)
-    positions.turn(&dk, runs: keys, backwards: true)
+    rotation.turn(&dq, runs: queries.runs, positions: queries.positions, backwards: true)
+    rotation.turn(&dk, runs: keys.runs, positions: keys.positions, backwards: true)
   }
 }

@@ -17,6 +17,8 @@ public struct ShardedAttention: ShardedProblem {
   public let pattern: any AttentionPattern
   /// What becomes of scaled scores, f; nil if they stay as they are.
   public let scoreRule: (any ScoreRule)?
+  /// One more logit in the softmax of each row; nil if there is none.
+  public let sinks: LearnedSinks?
   /// Multiplies `q·k`.
   public let scale: Double
   /// The type in which keys and values travel.
@@ -30,6 +32,7 @@ public struct ShardedAttention: ShardedProblem {
   ///
   /// - Parameters:
   ///   - scoreRule: what becomes of scaled scores; nil if they stay as they are.
+  ///   - sinks: one more logit in the softmax of each row; nil if there is none.
   ///   - scale: multiplies `q·k`; nil is 1/√headDim.
   ///   - wire: the type in which keys and values travel and are held; queries, scores, accumulators
   ///     and gradients are `Float` always.
@@ -39,8 +42,8 @@ public struct ShardedAttention: ShardedProblem {
   ///     that is not lost in the arithmetic.
   public init(
     shape: AttentionShape, queries: Sharding, keys: Sharding, pattern: any AttentionPattern,
-    scoreRule: (any ScoreRule)? = nil, scale: Double? = nil, wire: WireType = .f32,
-    accumulation: Accumulation = .fast, arithmetic: Arithmetic = .f32
+    scoreRule: (any ScoreRule)? = nil, sinks: LearnedSinks? = nil, scale: Double? = nil,
+    wire: WireType = .f32, accumulation: Accumulation = .fast, arithmetic: Arithmetic = .f32
   ) {
     precondition(queries.ranks == keys.ranks, "queries and keys are sharded among the same ranks")
     precondition(
@@ -50,14 +53,18 @@ public struct ShardedAttention: ShardedProblem {
     self.queries = queries
     self.keys = keys
     self.pattern = pattern
+    precondition(
+      sinks == nil || sinks?.logits.count == shape.queryHeads, "a sink for each query head")
     self.scoreRule = scoreRule
+    self.sinks = sinks
     self.scale = scale ?? 1 / Double(shape.headDim).squareRoot()
     self.wire = wire
     self.accumulation = accumulation
     self.arithmetic = arithmetic
   }
 
-  /// The same with other shards, and perhaps of fewer heads.
+  /// The same with other shards, and perhaps of fewer heads: what engines compute, which know
+  /// nothing of sinks.
   func with(
     queries: Sharding, keys: Sharding, shape: AttentionShape? = nil
   ) -> ShardedAttention {
@@ -65,5 +72,12 @@ public struct ShardedAttention: ShardedProblem {
       shape: shape ?? self.shape, queries: queries, keys: keys, pattern: pattern,
       scoreRule: scoreRule, scale: scale, wire: wire, accumulation: accumulation,
       arithmetic: arithmetic)
+  }
+
+  /// The same with another score rule, which shifts scores as well.
+  public func with(scoreRule: (any ScoreRule)?) -> ShardedAttention {
+    ShardedAttention(
+      shape: shape, queries: queries, keys: keys, pattern: pattern, scoreRule: scoreRule,
+      sinks: sinks, scale: scale, wire: wire, accumulation: accumulation, arithmetic: arithmetic)
   }
 }

@@ -17,6 +17,8 @@ public protocol ShardedProblem: Sendable {
   var scale: Double { get }
   /// What happens to a scaled score before the softmax; nil if nothing does.
   var scoreRule: (any ScoreRule)? { get }
+  /// One more logit in the softmax of each row; nil if there is none.
+  var sinks: LearnedSinks? { get }
   /// The type in which keys and values travel.
   var wire: WireType { get }
   /// How results are added up.
@@ -28,6 +30,9 @@ public protocol ShardedProblem: Sendable {
 extension ShardedProblem {
   /// Scores stay as they are.
   public var scoreRule: (any ScoreRule)? { nil }
+
+  /// None.
+  public var sinks: LearnedSinks? { nil }
 
   /// `Float`.
   public var arithmetic: Arithmetic { .f32 }

@@ -4,16 +4,21 @@ public import Tensors
 /// Queries or keys of a source, turned by their positions as they are read.
 public struct TurnedRows: TokenRows {
   private let source: any TokenRows
-  private let positions: RotaryPositions
-  private let offset: Int
+  private let rotation: RotaryPositions
+  private let positions: TokenPositions
 
   /// Describes the rows.
   ///
-  /// - Parameter offset: how far past its own index a row stands: `keyTokens − tokens` for queries.
-  public init(_ source: any TokenRows, by positions: RotaryPositions, offset: Int = 0) {
+  /// - Parameters:
+  ///   - rotation: turns them.
+  ///   - positions: where tokens stand.
+  public init(
+    _ source: any TokenRows, by rotation: RotaryPositions,
+    at positions: TokenPositions = TokenPositions()
+  ) {
     self.source = source
+    self.rotation = rotation
     self.positions = positions
-    self.offset = offset
   }
 
   /// That of the source.
@@ -24,9 +29,8 @@ public struct TurnedRows: TokenRows {
     batch: Int, tokens: PositionRange, into numbers: inout MutableSpan<Float>
   ) throws {
     try source.read(batch: batch, tokens: tokens, into: &numbers)
-    positions.turn(
+    rotation.turn(
       &numbers, heads: shape[2], headDim: shape[3],
-      positions: PositionRange(
-        start: tokens.start + offset, stride: tokens.stride, count: tokens.count))
+      positions: tokens.lazy.map { positions[batch, $0] })
   }
 }

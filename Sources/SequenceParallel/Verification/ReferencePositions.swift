@@ -4,40 +4,66 @@ import Tensors
 /// The twin of rotary positions, for checks.
 public struct ReferencePositions: Sendable {
   let rotation: ReferenceRotation
-  private let queryOffset: Int
+  private let positions: ReferenceTokenPositions
+  /// Where queries stand for the first keys, and how many those are.
+  private let atSinks: (@Sendable (_ batch: Int, _ token: Int) -> Double)?
+  let sinkCount: Int
 
   /// Describes them.
   ///
-  /// - Parameter queryOffset: how far past its own index a query stands among the keys.
-  public init(_ rotation: ReferenceRotation, queryOffset: Int = 0) {
+  /// - Parameters:
+  ///   - positions: where queries and keys stand.
+  ///   - sinks: how many of the first keys there are for which queries stand elsewhere, and where.
+  public init(
+    _ rotation: ReferenceRotation, at positions: ReferenceTokenPositions = .init(),
+    sinks: (count: Int, query: @Sendable (_ batch: Int, _ token: Int) -> Double)? = nil
+  ) {
     self.rotation = rotation
-    self.queryOffset = queryOffset
+    self.positions = positions
+    atSinks = sinks?.query
+    sinkCount = sinks?.count ?? 0
   }
 
   /// Queries, turned as they are read.
   func queries(_ source: any TokenRows) -> any TokenRows {
-    Rows(source: source, rotation: rotation, offset: queryOffset)
+    Rows(source: source, rotation: rotation, position: positions.query)
+  }
+
+  /// Queries as they are for sinks, likewise; nil if they are no others there.
+  func queriesAtSinks(_ source: any TokenRows) -> (any TokenRows)? {
+    atSinks.map { Rows(source: source, rotation: rotation, position: $0) }
   }
 
   /// Keys, likewise.
   func keys(_ source: any TokenRows) -> any TokenRows {
-    Rows(source: source, rotation: rotation, offset: 0)
+    Rows(source: source, rotation: rotation, position: positions.key)
   }
 
   /// The gradient of a query's heads as they were before.
   ///
   /// - Parameter row: `[heads · headDim]`.
-  func turnedBack(query row: ArraySlice<Double>, headDim: Int, at position: Int) -> [Double] {
-    backwards(row, headDim: headDim, position: position + queryOffset)
+  func turnedBack(
+    query row: ArraySlice<Double>, headDim: Int, batch: Int, at index: Int
+  ) -> [Double] {
+    backwards(row, headDim: headDim, position: positions.query(batch, index))
+  }
+
+  /// That of a query's heads as they are for sinks.
+  func turnedBack(
+    queryAtSinks row: ArraySlice<Double>, headDim: Int, batch: Int, at index: Int
+  ) -> [Double] {
+    backwards(row, headDim: headDim, position: atSinks?(batch, index) ?? 0)
   }
 
   /// That of a key's heads.
-  func turnedBack(key row: ArraySlice<Double>, headDim: Int, at position: Int) -> [Double] {
-    backwards(row, headDim: headDim, position: position)
+  func turnedBack(
+    key row: ArraySlice<Double>, headDim: Int, batch: Int, at index: Int
+  ) -> [Double] {
+    backwards(row, headDim: headDim, position: positions.key(batch, index))
   }
 
   private func backwards(
-    _ row: ArraySlice<Double>, headDim: Int, position: Int
+    _ row: ArraySlice<Double>, headDim: Int, position: Double
   ) -> [Double] {
     stride(from: row.startIndex, to: row.endIndex, by: headDim).flatMap {
       rotation.transposed(Array(row[$0..<$0 + headDim]), position: position)
@@ -47,7 +73,7 @@ public struct ReferencePositions: Sendable {
   private struct Rows: TokenRows {
     let source: any TokenRows
     let rotation: ReferenceRotation
-    let offset: Int
+    let position: @Sendable (_ batch: Int, _ token: Int) -> Double
 
     var shape: Shape { source.shape }
 
@@ -59,7 +85,7 @@ public struct ReferencePositions: Sendable {
       for token in tokens {
         for _ in 0..<shape[2] {
           let row = (start..<start + shape[3]).map { Double(numbers[$0]) }
-          for (column, value) in rotation(row, position: token + offset).enumerated() {
+          for (column, value) in rotation(row, position: position(batch, token)).enumerated() {
             numbers[start + column] = Float(value)
           }
           start += shape[3]

@@ -33,6 +33,7 @@ public struct SampledCheck: Sendable {
 
   private let attention: any ShardedProblem
   private let scoreRule: (any ReferenceScoreRule)?
+  private let sinks: [Double]?
   private let positions: ReferencePositions?
   private let bias: MaskFunction
   private let team: ThreadTeam
@@ -44,12 +45,14 @@ public struct SampledCheck: Sendable {
   ///   - attention: the problem that was solved.
   ///   - rows: the most rows to check.
   ///   - scoreRule: the twin of the problem's score rule; nil if it has none.
+  ///   - sinks: one more score in each row of a head; nil if there is none.
   ///   - positions: what turns queries and keys of the sources; nil if nothing does.
   ///   - team: computes this rank's part.
   ///   - bias: the mask as a plain function, added to the score: 0, a bias, or −∞.
   public init(
     of attention: some ShardedProblem, rows: Int = 32,
-    scoreRule: (any ReferenceScoreRule)? = nil, positions: ReferencePositions? = nil,
+    scoreRule: (any ReferenceScoreRule)? = nil, sinks: [Double]? = nil,
+    positions: ReferencePositions? = nil,
     team: ThreadTeam = ThreadTeam(threads: 1),
     bias: @escaping MaskFunction
   ) {
@@ -57,6 +60,7 @@ public struct SampledCheck: Sendable {
       (scoreRule == nil) == (attention.scoreRule == nil), "the oracle has another score rule")
     self.attention = attention
     self.scoreRule = scoreRule
+    self.sinks = sinks
     self.positions = positions
     self.bias = bias
     self.team = team
@@ -67,12 +71,14 @@ public struct SampledCheck: Sendable {
   /// The same where all sequences see alike.
   public init(
     of attention: some ShardedProblem, rows: Int = 32,
-    scoreRule: (any ReferenceScoreRule)? = nil, positions: ReferencePositions? = nil,
+    scoreRule: (any ReferenceScoreRule)? = nil, sinks: [Double]? = nil,
+    positions: ReferencePositions? = nil,
     team: ThreadTeam = ThreadTeam(threads: 1),
     bias: @escaping @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
   ) {
     self.init(
-      of: attention, rows: rows, scoreRule: scoreRule, positions: positions, team: team,
+      of: attention, rows: rows, scoreRule: scoreRule, sinks: sinks, positions: positions,
+      team: team,
       bias: { _, query, key, head in bias(query, key, head) })
   }
 
@@ -90,15 +96,17 @@ public struct SampledCheck: Sendable {
     _ output: borrowing AttentionOutput, q: some TokenRows, k: some TokenRows, v: some TokenRows,
     on world: borrowing Communicator
   ) throws -> Finding {
-    let (q, k) = (positions?.queries(q) ?? q, positions?.keys(k) ?? k)
+    let k: any TokenRows = positions?.keys(k) ?? k
     var (o, lse) = (RelativeError(), RelativeError())
     var (wireO, wireLSE) = (RelativeError(), RelativeError())
     let rounding = attention.inputRounding
     var (largestScore, largestValue) = (0.0, 0.0)
+    let turning = positions
     for batch in 0..<attention.shape.batch {
       let positions = samples.positions(batch: batch)
       if positions.isEmpty { continue }
-      let queries = try attention.queries.share(q, batch: batch, positions: positions, on: world)
+      let queries = try SampledQueries(
+        of: attention.queries, q, turnedBy: turning, batch: batch, positions: positions, on: world)
       func rows(_ rounding: InputRounding) throws -> ExactRows {
         try exactRows(
           queries, batch: batch, positions: positions, k: k, v: v, rounding, on: world)
@@ -156,7 +164,7 @@ public struct SampledCheck: Sendable {
   ///
   /// Called by all ranks together; the same on all.
   func exactRows(
-    _ queries: [[Double]], batch: Int, positions: [Int], k: some TokenRows, v: some TokenRows,
+    _ queries: SampledQueries, batch: Int, positions: [Int], k: some TokenRows, v: some TokenRows,
     _ rounding: InputRounding, on world: borrowing Communicator
   ) throws -> ExactRows {
     let parts = try world.allGather(
@@ -189,7 +197,7 @@ public struct SampledCheck: Sendable {
 
   /// The sampled rows over this rank's keys, `[positions][queryHeads][partLength]`.
   private func ownPart(
-    _ queries: [[Double]], batch: Int, positions: [Int], k: some TokenRows, v: some TokenRows,
+    _ queries: SampledQueries, batch: Int, positions: [Int], k: some TokenRows, v: some TokenRows,
     _ rounding: InputRounding, rank: Int
   ) throws -> [Double] {
     let (shape, scale) = (attention.shape, attention.scale)
@@ -207,13 +215,13 @@ public struct SampledCheck: Sendable {
         try v.rows(batch: batch, tokens: tokens), columns: shape.valueHeadDim)
       for (row, position) in positions.enumerated() {
         for head in 0..<shape.queryHeads {
-          let query = queries[row].vector(head, count: shape.headDim)
           var reference = ReferenceRow(valueHeadDim: shape.valueHeadDim)
           let index = row * shape.queryHeads + head
           for (token, key) in tokens.enumerated() {
             let added = bias(batch, position, key, head)
             if added == -.infinity { continue }
             let kvRow = token * shape.kvHeads + head * shape.kvHeads / shape.queryHeads
+            let query = queries.row(row, for: key).vector(head, count: shape.headDim)
             let plain = scale * dot(query, keys.vector(kvRow, count: shape.headDim))
             let score =
               added
@@ -245,10 +253,15 @@ public struct SampledCheck: Sendable {
   private func combined(_ parts: [[Double]], row: Int) -> ReferenceRow.Result {
     let columns = attention.shape.valueHeadDim
     let start = row * partLength
-    return ReferenceRow.combine(
-      parts.map {
-        ReferenceRow.Result(
-          output: Array($0[start..<start + columns]), logSumExp: $0[start + columns])
-      })
+    let ofKeys = parts.map {
+      ReferenceRow.Result(
+        output: Array($0[start..<start + columns]), logSumExp: $0[start + columns])
+    }
+    let ofSink = sinks.map {
+      ReferenceRow.Result(
+        output: [Double](repeating: 0, count: columns),
+        logSumExp: $0[row % attention.shape.queryHeads])
+    }
+    return ReferenceRow.combine(ofKeys + (ofSink.map { [$0] } ?? []))
   }
 }

@@ -1,6 +1,7 @@
 import Attention
 import AttentionReference
 import Glibc
+import MPI
 import Sharding
 import Tensors
 
@@ -11,14 +12,16 @@ extension SampledGradientCheck {
   /// The gradients of sampled queries over this rank's keys, `[positions][queryHeads][headDim]`,
   /// and the sums of the magnitudes of what they are the sums of.
   ///
+  /// Those of first keys, which may meet other queries, are apart.
+  ///
   /// - Parameters:
   ///   - queries: `[positions][queryHeads · headDim]`.
   ///   - rowGradients: `do`, `[positions][queryHeads · valueHeadDim]`.
   ///   - rows: the exact rows over all keys, `[positions][queryHeads]`.
   func ownPartOfQueryGradients(
-    _ queries: [[Double]], _ rowGradients: [[Double]], _ rows: [ReferenceRow.Result], batch: Int,
-    positions: [Int], k: some TokenRows, v: some TokenRows, rank: Int
-  ) throws -> (dq: [Double], sizes: [Double]) {
+    _ queries: SampledQueries, _ rowGradients: [[Double]], _ rows: [ReferenceRow.Result],
+    batch: Int, positions: [Int], k: some TokenRows, v: some TokenRows, rank: Int
+  ) throws -> (dq: [Double], dqOfSinks: [Double], sizes: [Double]) {
     let (shape, scale) = (attention.shape, attention.scale)
     let rounding = attention.inputRounding
     let pieces = attention.keys.pieces(of: rank, rowLength: max(k.rowLength, v.rowLength))
@@ -26,6 +29,7 @@ extension SampledGradientCheck {
     let parts = try team.map(pieces.count) { piece in
       let tokens = pieces[piece].tokens
       var dq = [Double](repeating: 0, count: rows.count * shape.headDim)
+      var dqOfSinks = dq
       var sizes = dq
       let keys = rounding.keys(
         try k.rows(batch: batch, tokens: tokens), columns: shape.headDim)
@@ -33,7 +37,6 @@ extension SampledGradientCheck {
         try v.rows(batch: batch, tokens: tokens), columns: shape.valueHeadDim)
       for (index, row) in rows.enumerated() {
         let (sample, head) = index.quotientAndRemainder(dividingBy: shape.queryHeads)
-        let query = queries[sample].vector(head, count: shape.headDim)
         let rowGradient = rowGradients[sample].vector(head, count: shape.valueHeadDim)
         let delta = dot(rowGradient, row.output[...])
         for (token, position) in tokens.enumerated() {
@@ -42,26 +45,33 @@ extension SampledGradientCheck {
           let kvRow = token * shape.kvHeads + head * shape.kvHeads / shape.queryHeads
           let key = keys.vector(kvRow, count: shape.headDim)
           let value = values.vector(kvRow, count: shape.valueHeadDim)
+          let query = queries.row(sample, for: position).vector(head, count: shape.headDim)
           let (score, slope) = changed(
             scale * dot(query, key), batch, positions[sample], position, head)
           let weight = exp(score + added - row.logSumExp)
           let scoreGradient = scale * slope * weight * (dot(rowGradient, value) - delta)
-          dq.add(scoreGradient, times: key, to: index)
+          if position < queries.sinkCount {
+            dqOfSinks.add(scoreGradient, times: key, to: index)
+          } else {
+            dq.add(scoreGradient, times: key, to: index)
+          }
           if rounding.factorError == 0 { continue }
           let size = productSize(rowGradient, value) + productSize(rowGradient, row.output[...])
           sizes.add(
             scale * abs(slope) * weight * size, times: key.magnitudes, to: index)
         }
       }
-      return (dq: dq, sizes: sizes)
+      return (dq: dq, dqOfSinks: dqOfSinks, sizes: sizes)
     }
     var dq = [Double](repeating: 0, count: rows.count * shape.headDim)
+    var dqOfSinks = dq
     var sizes = dq
     for part in parts {
       dq.add(1, times: part.dq[...], to: 0)
+      dqOfSinks.add(1, times: part.dqOfSinks[...], to: 0)
       sizes.add(1, times: part.sizes[...], to: 0)
     }
-    return (dq, sizes)
+    return (dq, dqOfSinks, sizes)
   }
 
   /// What is found out about sampled keys.
@@ -71,6 +81,14 @@ extension SampledGradientCheck {
     /// The sums of the magnitudes of what they are the sums of.
     var sizes: (dk: [Double], dv: [Double])
     var largestScore: Double
+
+    /// Adds up what all ranks have found, called by them together.
+    mutating func addUp(on world: borrowing Communicator) throws(MPIError) {
+      try world.allReduce(&dk, with: .sum)
+      try world.allReduce(&dv, with: .sum)
+      try world.allReduce(&sizes.dk, with: .sum)
+      try world.allReduce(&sizes.dv, with: .sum)
+    }
   }
 
   /// The gradients of sampled keys and values over this rank's queries,
@@ -99,7 +117,7 @@ extension SampledGradientCheck {
     let pieces = attention.queries.pieces(
       of: rank, rowLength: max(q.rowLength, outputGradient.rowLength))
     for (tokens, localIndex) in pieces {
-      let queries = rounding.rows(try q.rows(batch: batch, tokens: tokens).map(Double.init))
+      let queries = try ownQueries(q, batch: batch, tokens: tokens)
       let rowGradients = rounding.rows(
         try outputGradient.rows(batch: batch, tokens: tokens).map(Double.init))
       let rowStatistics = statistics(
@@ -113,9 +131,10 @@ extension SampledGradientCheck {
           dv: [Double](repeating: 0, count: positions.count * shape.valueHeadDim))
         for (token, position) in tokens.enumerated() {
           let row = token * shape.queryHeads + head
-          let query = queries.vector(row, count: shape.headDim)
           let rowGradient = rowGradients.vector(row, count: shape.valueHeadDim)
           for sample in positions.indices {
+            let query = queries.row(0, for: positions[sample])
+              .vector(row, count: shape.headDim)
             let added = bias(batch, position, positions[sample], head)
             if added == -.infinity { continue }
             let key = keys[sample].vector(kvHead, count: shape.headDim)
@@ -140,6 +159,45 @@ extension SampledGradientCheck {
       }
       for (head, part) in parts.enumerated() {
         add(part, of: head, samples: positions.count, to: &sums)
+      }
+    }
+    return sums
+  }
+
+  /// Some of a rank's queries, as one row of rows each.
+  private func ownQueries(
+    _ source: some TokenRows, batch: Int, tokens: PositionRange
+  ) throws -> SampledQueries {
+    func rows(_ source: any TokenRows) throws -> [Double] {
+      attention.inputRounding.rows(
+        try source.rows(batch: batch, tokens: tokens).map(Double.init))
+    }
+    return SampledQueries(
+      rows: [try rows(positions?.queries(source) ?? source)],
+      atSinks: try positions?.queriesAtSinks(source).map { [try rows($0)] },
+      sinkCount: positions?.sinkCount ?? 0)
+  }
+
+  /// The gradients of sinks over this rank's queries, `−Σ_i exp(z_h − lse_i) Δ_i`.
+  ///
+  /// - Parameter sinks: z, `[queryHeads]`.
+  func ownPartOfSinkGradients(
+    _ sinks: [Double], _ output: borrowing AttentionOutput, outputGradient: some TokenRows,
+    rank: Int
+  ) throws -> [Double] {
+    var sums = [Double](repeating: 0, count: sinks.count)
+    let ownTokens = attention.queries.tokenCount(of: rank)
+    let pieces = attention.queries.pieces(of: rank, rowLength: outputGradient.rowLength)
+    for batch in 0..<attention.shape.batch {
+      for (tokens, localIndex) in pieces {
+        let rowGradients = try outputGradient.rows(batch: batch, tokens: tokens).map(Double.init)
+        let rows = statistics(
+          of: output, rowGradients, batch: batch, tokens: localIndex..<localIndex + tokens.count,
+          of: ownTokens)
+        for (index, row) in rows.enumerated() {
+          let head = index % sinks.count
+          sums[head] -= exp(sinks[head] - row.lse) * row.delta
+        }
       }
     }
     return sums

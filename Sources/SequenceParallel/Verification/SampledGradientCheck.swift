@@ -16,8 +16,9 @@ import Tensors
 public struct SampledGradientCheck: Sendable {
   let attention: any ShardedProblem
   let scoreRule: (any ReferenceScoreRule)?
+  let sinks: [Double]?
   let bias: MaskFunction
-  private let positions: ReferencePositions?
+  let positions: ReferencePositions?
   let team: ThreadTeam
   /// Knows the sampled queries and their exact rows.
   private let forward: SampledCheck
@@ -29,21 +30,25 @@ public struct SampledGradientCheck: Sendable {
   ///   - attention: the problem that was solved.
   ///   - rows: the most queries to check, and the most keys.
   ///   - scoreRule: the twin of the problem's score rule; nil if it has none.
+  ///   - sinks: one more score in each row of a head; nil if there is none.
   ///   - positions: what turns queries and keys of the sources; nil if nothing does.
   ///   - team: computes this rank's part.
   ///   - bias: the mask as a plain function, added to the score: 0, a bias, or −∞.
   public init(
     of attention: some ShardedProblem, rows: Int = 16,
-    scoreRule: (any ReferenceScoreRule)? = nil, positions: ReferencePositions? = nil,
+    scoreRule: (any ReferenceScoreRule)? = nil, sinks: [Double]? = nil,
+    positions: ReferencePositions? = nil,
     team: ThreadTeam = ThreadTeam(threads: 1),
     bias: @escaping MaskFunction
   ) {
     self.attention = attention
     self.scoreRule = scoreRule
+    self.sinks = sinks
     self.bias = bias
     self.positions = positions
     self.team = team
-    forward = SampledCheck(of: attention, rows: rows, scoreRule: scoreRule, team: team, bias: bias)
+    forward = SampledCheck(
+      of: attention, rows: rows, scoreRule: scoreRule, sinks: sinks, team: team, bias: bias)
     keys = SampledToken.choose(
       rows: rows, batch: attention.shape.batch, tokens: attention.keys.tokens)
   }
@@ -51,12 +56,14 @@ public struct SampledGradientCheck: Sendable {
   /// The same where all sequences see alike.
   public init(
     of attention: some ShardedProblem, rows: Int = 16,
-    scoreRule: (any ReferenceScoreRule)? = nil, positions: ReferencePositions? = nil,
+    scoreRule: (any ReferenceScoreRule)? = nil, sinks: [Double]? = nil,
+    positions: ReferencePositions? = nil,
     team: ThreadTeam = ThreadTeam(threads: 1),
     bias: @escaping @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double
   ) {
     self.init(
-      of: attention, rows: rows, scoreRule: scoreRule, positions: positions, team: team,
+      of: attention, rows: rows, scoreRule: scoreRule, sinks: sinks, positions: positions,
+      team: team,
       bias: { _, query, key, head in bias(query, key, head) })
   }
 
@@ -81,7 +88,7 @@ public struct SampledGradientCheck: Sendable {
     q: some TokenRows, k: some TokenRows, v: some TokenRows, outputGradient: some TokenRows,
     on world: borrowing Communicator
   ) throws -> SampledCheck.Finding {
-    let (q, k) = (positions?.queries(q) ?? q, positions?.keys(k) ?? k)
+    let k: any TokenRows = positions?.keys(k) ?? k
     var (dq, dk, dv) = (RelativeError(), RelativeError(), RelativeError())
     var largestScore = 0.0
     var sizes = (dq: 0.0, dk: 0.0, dv: 0.0)
@@ -101,10 +108,7 @@ public struct SampledGradientCheck: Sendable {
             keys, values, batch: batch, positions: keyPositions, output, q: q,
             outputGradient: outputGradient, rank: world.rank)
         }
-        try world.allReduce(&expected.dk, with: .sum)
-        try world.allReduce(&expected.dv, with: .sum)
-        try world.allReduce(&expected.sizes.dk, with: .sum)
-        try world.allReduce(&expected.sizes.dv, with: .sum)
+        try expected.addUp(on: world)
         sizes.dk = max(sizes.dk, expected.sizes.dk.max() ?? 0)
         sizes.dv = max(sizes.dv, expected.sizes.dv.max() ?? 0)
         largestScore = max(largestScore, expected.largestScore)
@@ -116,14 +120,17 @@ public struct SampledGradientCheck: Sendable {
             dv: expected.dv.vector(row, count: v.rowLength)
           )
           let ofKey = positions.map {
-            $0.turnedBack(key: row.dk, headDim: attention.shape.headDim, at: position)[...]
+            $0.turnedBack(
+              key: row.dk, headDim: attention.shape.headDim, batch: batch, at: position)[...]
           }
           compare(gradients.dk, ofKey ?? row.dk, &dk, batch: batch, token: token)
           compare(gradients.dv, row.dv, &dv, batch: batch, token: token)
         }
       }
     }
-    let worst = max(dq.value, dk.value, dv.value)
+    let dsinks = try compareSinkGradients(
+      gradients, output, outputGradient: outputGradient, on: world)
+    let worst = max(dq.value, dk.value, dv.value, dsinks.value)
     // Each term of a sum is off by as much of it, twice: its two factors are rounded.
     let ofTerms =
       2 * attention.inputRounding.factorError
@@ -147,7 +154,9 @@ public struct SampledGradientCheck: Sendable {
   ) throws -> (largestScore: Double, size: Double) {
     let positions = forward.samples.positions(batch: batch)
     if positions.isEmpty { return (0, 0) }
-    let queries = try attention.queries.share(q, batch: batch, positions: positions, on: world)
+    let queries = try SampledQueries(
+      of: attention.queries, q, turnedBy: self.positions, batch: batch, positions: positions,
+      on: world)
     let rowGradients = try attention.queries.share(
       outputGradient, batch: batch, positions: positions, on: world)
     let rows = try forward.exactRows(
@@ -159,18 +168,45 @@ public struct SampledGradientCheck: Sendable {
         rank: world.rank)
     }
     try world.allReduce(&expected.dq, with: .sum)
+    try world.allReduce(&expected.dqOfSinks, with: .sum)
     try world.allReduce(&expected.sizes, with: .sum)
     for (row, position) in positions.enumerated() {
       let owner = attention.queries.owner(of: position)
+      let ofSinks = expected.dqOfSinks.vector(row, count: q.rowLength)
       let row = expected.dq.vector(row, count: q.rowLength)
       let ofQuery = self.positions.map {
-        $0.turnedBack(query: row, headDim: attention.shape.headDim, at: position)[...]
+        let headDim = attention.shape.headDim
+        let later = $0.turnedBack(query: row, headDim: headDim, batch: batch, at: position)
+        let first = $0.turnedBack(
+          queryAtSinks: ofSinks, headDim: headDim, batch: batch, at: position)
+        return zip(later, first).map { $0 + $1 }[...]
       }
       compare(
         gradients.dq, ofQuery ?? row, &dq, batch: batch,
         token: owner.rank == world.rank ? owner.localIndex : nil)
     }
     return (rows.largestScore, expected.sizes.max() ?? 0)
+  }
+
+  /// Compares the gradients of sinks, called by all ranks together.
+  ///
+  /// They are summed over all rows of the result, of which ``SampledCheck`` vouches for some.
+  private func compareSinkGradients(
+    _ gradients: borrowing AttentionGradients, _ output: borrowing AttentionOutput,
+    outputGradient: some TokenRows, on world: borrowing Communicator
+  ) throws -> RelativeError {
+    var error = RelativeError()
+    guard let sinks else { return error }
+    var expected = try world.agree {
+      try ownPartOfSinkGradients(sinks, output, outputGradient: outputGradient, rank: world.rank)
+    }
+    try world.allReduce(&expected, with: .sum)
+    for (head, value) in expected.enumerated() {
+      error.expect(value)
+      let actual = gradients.dsinks.map { Double($0[head]) } ?? .nan
+      error.compare(actual, value.isFinite ? value : .nan)
+    }
+    return error
   }
 
   /// What is left of a row of keys or values that has travelled.

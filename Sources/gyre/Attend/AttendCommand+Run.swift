@@ -1,4 +1,5 @@
 import Attention
+import AttentionReference
 import Doctor
 import Glibc
 import Hosts
@@ -32,7 +33,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
       try self.positions.positions(headDim: input.shape.headDim, keyTokens: input.keyTokens)
     }
     try requireSamePositions(positions, on: world)
-    let result = try compute(plan, input.turned(by: positions), team, on: world)
+    let result = try compute(plan, input.turned(by: positions), positions, team, on: world)
       .turnedBack(by: positions, input, problem, rank: world.rank)
     let computed = ContinuousClock.now
     try world.agreed { try checkOverflow(of: result, problem, team, rank: world.rank) }
@@ -103,7 +104,9 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     let topology = try topology(of: world)
     // What fits nowhere cannot even be planned.
     try checkMemory(problem.leastBytes(rank: world.rank), on: world)
-    let planner = RoutePlanner(problem, topology: topology)
+    let sinks = cachedSinks(input)
+    let planner = RoutePlanner(
+      sinks.map { problem.later(than: $0.count) } ?? problem, topology: topology)
     let choice = try choose(planner, team, on: world)
     try world.agreed {
       try choice.route.check(
@@ -112,19 +115,28 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     let backward = requestedBackwardRoute.map {
       planner.backwardDecision($0, after: choice.route)
     }
+    // Beside sinks there are queries and outputs once more.
+    let ofSinks = sinks == nil ? 0 : problem.leastBytes(rank: world.rank)
     try checkMemory(
-      planner.residentBytes(on: choice.route, backward: backward?.route)[world.rank], on: world)
+      planner.residentBytes(on: choice.route, backward: backward?.route)[world.rank] + ofSinks,
+      on: world)
     return .dense(problem, choice, backward)
   }
 
   /// Loads this rank's shard and runs the passes.
   private func compute(
-    _ plan: AttendPlan, _ input: AttentionInput, _ team: ThreadTeam,
-    on world: borrowing Communicator
+    _ plan: AttendPlan, _ input: AttentionInput, _ positions: RotaryPositions?,
+    _ team: ThreadTeam, on world: borrowing Communicator
   ) throws -> PassResult {
     let timeline = trace.map { _ in Timeline() }
     switch plan {
     case .dense(let problem, let choice, _):
+      if let sinks = cachedSinks(input) {
+        return try compute(input, of: problem, team, timeline, on: world) {
+          try connect(
+            problem, describe(sinks, input, positions), choice.route, team, timeline, on: world)
+        }
+      }
       return try compute(input, of: problem, team, timeline, on: world) {
         try connect(problem, choice.route, team, timeline, on: world)
       }
@@ -139,11 +151,21 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     _ result: borrowing PassResult, _ problem: some ShardedProblem, _ input: AttentionInput,
     _ positions: RotaryPositions?, _ team: ThreadTeam, on world: borrowing Communicator
   ) throws -> Findings {
-    let positions = positions?.reference(queryOffset: input.offset)
-    let reference = scoreRule.reference(
-      heads: input.shape.queryHeads, slopes: input.alibiSlopes, offset: input.offset)
+    let places = input.places.reference
+    let cached = cachedSinks(input)
+    let positions = positions?.reference(at: places, sinks: cached)
+    func rule(_ places: ReferenceTokenPositions) -> (any ReferenceScoreRule)? {
+      scoreRule.reference(
+        heads: input.shape.queryHeads, slopes: input.alibiSlopes, positions: places)
+    }
+    var reference = rule(places)
+    if let cached, let later = reference, let ofSinks = rule(cached.reference) {
+      reference = CachedSinks.ReferenceRule(count: cached.count, sinks: ofSinks, later: later)
+    }
+    let sinks = input.sinks?.map(Double.init)
     let output = try SampledCheck(
-      of: problem, scoreRule: reference, positions: positions, team: team, bias: bias(input)
+      of: problem, scoreRule: reference, sinks: sinks, positions: positions, team: team,
+      bias: bias(input)
     ).run(result.output, q: input.q, k: input.k, v: input.v, on: world)
     let gradients: SampledCheck.Finding? =
       switch result.gradients {
@@ -151,7 +173,8 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
       case .some(let gradients):
         try input.outputGradient.map {
           try SampledGradientCheck(
-            of: problem, scoreRule: reference, positions: positions, team: team, bias: bias(input)
+            of: problem, scoreRule: reference, sinks: sinks, positions: positions, team: team,
+            bias: bias(input)
           ).run(
             gradients, result.output, q: input.q, k: input.k, v: input.v, outputGradient: $0,
             on: world)
@@ -163,7 +186,9 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
 
   private func openInput() throws -> AttentionInput {
     if let random {
-      return AttentionInput(random: random, queries: queries, seed: seed, gradients: gradients)
+      return AttentionInput(
+        random: random, queries: queries, seed: seed, gradients: gradients,
+        hasSinks: scoreRule.learnedSinks)
     }
     if let q, let k, let v {
       return try AttentionInput(
@@ -171,7 +196,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     }
     guard let input else { throw UserError("There is no input.") }
     return try AttentionInput(
-      safetensors: input, gradients: gradients, options: files, hasSlopes: scoreRule.alibi)
+      safetensors: input, gradients: gradients, options: files, rule: scoreRule)
   }
 
   private func describe(_ input: AttentionInput, ranks: Int) throws -> ShardedAttention {
@@ -186,8 +211,10 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
       keys: try sharding(tokens: input.keyTokens, ranks: ranks).strided(by: step),
       pattern: pattern,
       scoreRule: scoreRule.rule(
-        heads: input.shape.queryHeads, slopes: input.alibiSlopes, offset: input.offset),
-      scale: scale, wire: wire ?? (arithmetic == .bf16 ? .bf16 : WireType(input.keyValueType)),
+        heads: input.shape.queryHeads, slopes: input.alibiSlopes,
+        queries: input.places.queries, keys: input.places.keys),
+      sinks: input.sinks.map(LearnedSinks.init), scale: scale,
+      wire: wire ?? (arithmetic == .bf16 ? .bf16 : WireType(input.keyValueType)),
       accumulation: accumulation, arithmetic: arithmetic)
   }
 

@@ -11,18 +11,42 @@ extension AttendCommand {
     _ attention: ShardedAttention, _ route: Route, _ team: ThreadTeam, _ timeline: Timeline?,
     on world: borrowing Communicator
   ) throws -> DistributedAttention {
+    let options = try options(team, timeline, on: world)
+    do {
+      return try DistributedAttention(attention, route: route, options: options, on: world)
+    } catch let error as MPIError where error.errorClass == .sharedMemory {
+      throw withoutSharedMemory(error, rank: world.rank)
+    }
+  }
+
+  /// The same with sinks apart.
+  func connect(
+    _ attention: ShardedAttention, _ sinks: CachedSinkAttention.Sinks, _ route: Route,
+    _ team: ThreadTeam, _ timeline: Timeline?, on world: borrowing Communicator
+  ) throws -> CachedSinkAttention {
+    let options = try options(team, timeline, on: world)
+    do {
+      return try CachedSinkAttention(
+        attention, sinks: sinks, route: route, options: options, on: world)
+    } catch let error as MPIError where error.errorClass == .sharedMemory {
+      throw withoutSharedMemory(error, rank: world.rank)
+    }
+  }
+
+  private func options(
+    _ team: ThreadTeam, _ timeline: Timeline?, on world: borrowing Communicator
+  ) throws -> DistributedAttention.Options {
     var options = DistributedAttention.Options()
     options.team = team
     options.topology = try topology(of: world)
     options.overlaps = overlap
     options.backwardRoute = requestedBackwardRoute ?? .automatic
     options.timeline = timeline
-    do {
-      return try DistributedAttention(attention, route: route, options: options, on: world)
-    } catch let error as MPIError where error.errorClass == .sharedMemory {
-      throw AgreedFailure(
-        message: world.rank == 0 ? "gyre: \(error); or use --transport ring." : nil)
-    }
+    return options
+  }
+
+  private func withoutSharedMemory(_ error: MPIError, rank: Int) -> AgreedFailure {
+    AgreedFailure(message: rank == 0 ? "gyre: \(error); or use --transport ring." : nil)
   }
 
   /// What is asked of the backward pass; nil if there is none.

@@ -302,6 +302,12 @@ struct AttendCommand: ParsableCommand {
     guard npyOptions.isEmpty || (outputGradient != nil) == gradients else {
       throw ValidationError("--do and --gradients belong together for .npy files; give both.")
     }
+    if scoreRule.learnedSinks, !npyOptions.isEmpty {
+      throw ValidationError(
+        "--learned-sinks needs sinks [queryHeads], which .npy files have no place for; give a "
+          + ".safetensors file with q, k, v and sinks.")
+    }
+    try checkSinkPositions()
     try files.check(isRandom: random != nil, isNpy: !npyOptions.isEmpty)
   }
 

@@ -10,8 +10,8 @@ extension AttentionInput {
   func turned(by positions: RotaryPositions?) -> AttentionInput {
     guard let positions else { return self }
     var turned = self
-    turned.q = TurnedRows(q, by: positions, offset: offset)
-    turned.k = TurnedRows(k, by: positions)
+    turned.q = TurnedRows(q, by: positions, at: places.queries)
+    turned.k = TurnedRows(k, by: positions, at: places.keys)
     return turned
   }
 }
@@ -24,8 +24,8 @@ extension PassResult {
   ) -> PassResult {
     if let positions {
       gradients?.turnBack(
-        by: positions, queries: problem.queries.shards[rank], keys: problem.keys.shards[rank],
-        offset: input.offset)
+        by: positions, queries: (problem.queries.shards[rank], input.places.queries),
+        keys: (problem.keys.shards[rank], input.places.keys))
     }
     return self
   }

@@ -19,6 +19,12 @@ struct AttentionInput {
   /// One for each query head, where `--alibi` asks for them and the input has them.
   private(set) var alibiSlopes: [Float]?
 
+  /// The logits of learned sinks, one for each query head, where they are asked for.
+  private(set) var sinks: [Float]?
+
+  /// Where tokens stand: by their indices, unless the input has positions of its own.
+  private(set) var places: TokenPlaces
+
   /// How far past its own position a query stands among the keys.
   var offset: Int { keyTokens - tokens }
   /// Queries of a sequence.
@@ -28,8 +34,13 @@ struct AttentionInput {
 
   /// Describes random tensors.
   ///
-  /// - Parameter queries: queries of a sequence, its last; nil is as many as there are tokens.
-  init(random: RandomProblem, queries: Int? = nil, seed: UInt64, gradients: Bool) {
+  /// - Parameters:
+  ///   - queries: queries of a sequence, its last; nil is as many as there are tokens.
+  ///   - hasSinks: whether there are random sinks as well.
+  init(
+    random: RandomProblem, queries: Int? = nil, seed: UInt64, gradients: Bool,
+    hasSinks: Bool = false
+  ) {
     let queries = queries ?? random.tokens
     func rows(_ tensor: UInt64, _ tokens: Int, _ heads: Int, _ columns: Int) -> RandomRows {
       RandomRows(shape: [random.batch, tokens, heads, columns], seed: seed, tensor: tensor)
@@ -43,13 +54,22 @@ struct AttentionInput {
     shape = AttentionShape(
       batch: random.batch, queryHeads: random.queryHeads, kvHeads: random.kvHeads,
       headDim: random.headDim, valueHeadDim: random.valueHeadDim)
+    places = TokenPlaces(offset: random.tokens - queries)
+    if hasSinks {
+      var logits = [Float](repeating: 0, count: random.queryHeads)
+      var span = logits.mutableSpan
+      RandomNormal(seed: seed, tensor: 4).fill(&span, from: 0)
+      sinks = logits
+    }
   }
 
   /// Opens a `.safetensors` file with `q`, `k`, `v` and, for gradients, `do`.
   ///
-  /// - Parameter hasSlopes: whether `alibi_slopes` of the file are of use.
+  /// - Parameters:
+  ///   - rule: says which other tensors of the file are of use.
   init(
-    safetensors path: String, gradients: Bool, options: FileOptions, hasSlopes: Bool = false
+    safetensors path: String, gradients: Bool, options: FileOptions,
+    rule: ScoreRuleOptions? = nil
   ) throws {
     let file = try Self.openSafetensors(path)
     let roles: [TensorNames.Role] = [.q, .k, .v] + (gradients ? [.outputGradient] : [])
@@ -58,22 +78,35 @@ struct AttentionInput {
       preconditionFailure("what is not found is an error")
     }
     try self.init(q: q, k: k, v: v, outputGradient: found[.outputGradient], options)
-    if hasSlopes { alibiSlopes = try Self.slopes(in: file, heads: shape.queryHeads) }
+    if rule?.alibi == true, file.entry("alibi_slopes") != nil {
+      alibiSlopes = try numbers(
+        "alibi_slopes", in: file, what: "a slope for each, or leave it out for the published ones")
+    }
+    if rule?.learnedSinks == true {
+      guard file.entry("sinks") != nil else {
+        throw UserError(
+          "'\(path)': --learned-sinks needs a tensor sinks [queryHeads], a logit for each query "
+            + "head, and there is none in the file; add it, or leave the option out.")
+      }
+      sinks = try numbers("sinks", in: file, what: "a logit for each")
+    }
   }
 
-  /// Reads `alibi_slopes`; nil if there are none.
-  private static func slopes(in file: SafetensorsFile, heads: Int) throws -> [Float]? {
-    guard let entry = file.entry("alibi_slopes") else { return nil }
-    guard entry.shape == [heads] else {
+  /// Reads a tensor `[queryHeads]`.
+  private func numbers(
+    _ name: String, in file: SafetensorsFile, what: String
+  ) throws -> [Float] {
+    let heads = shape.queryHeads
+    let source = try file.source(name)
+    guard source.shape == [heads] else {
       throw UserError(
-        "'\(file.path)': alibi_slopes is \(entry.shape), and there are \(heads) query heads; give "
-          + "[\(heads)], a slope for each, or leave it out for the published ones.")
+        "'\(file.path)': \(name) is \(source.shape), and there are \(heads) query heads; give "
+          + "[\(heads)], \(what).")
     }
-    let source = try file.source("alibi_slopes", rank: 1)
-    var slopes = [Float](repeating: 0, count: heads)
-    var span = slopes.mutableSpan
+    var numbers = [Float](repeating: 0, count: heads)
+    var span = numbers.mutableSpan
     try source.read(RowSlice(PositionRange(0..<heads), axis: 0), into: &span)
-    return slopes
+    return numbers
   }
 
   /// Opens `.npy` files.
@@ -120,5 +153,6 @@ struct AttentionInput {
     self.outputGradient = outputGradient.map(options.layout.view)
     keyValueType = k.elementType == v.elementType ? k.elementType : .f32
     isLayoutAssumed = options.inputLayout == nil
+    places = TokenPlaces(offset: self.k.shape[1] - self.q.shape[1])
   }
 }

@@ -33,7 +33,9 @@ struct OutputFile: ~Copyable {
             TensorDescription("dq", .f32, order.fileShape(problem.queryShape)),
             TensorDescription("dk", .f32, order.fileShape(problem.keyShape)),
             TensorDescription("dv", .f32, order.fileShape(problem.valueShape)),
-          ] : []))
+          ] : [])
+        + (gradients && problem.sinks != nil
+          ? [TensorDescription("dsinks", .f32, [problem.shape.queryHeads])] : []))
     let token = String(try world.broadcast(Int.random(in: 0..<1 << 40), from: 0), radix: 36)
     var created: SafetensorsWriter? = try world.agreed {
       guard world.rank == 0 else { return nil }
@@ -65,6 +67,10 @@ struct OutputFile: ~Copyable {
         try writeRows(of: gradients.dq, as: "dq", runs: queries)
         try writeRows(of: gradients.dk, as: "dk", runs: keys)
         try writeRows(of: gradients.dv, as: "dv", runs: keys)
+        if let dsinks = gradients.dsinks, world.rank == 0 {
+          try writer.write(
+            RowSlice(PositionRange(0..<dsinks.count), axis: 0), of: "dsinks", from: dsinks.span)
+        }
       case .none: break
       }
       try writer.synchronize()

@@ -36,6 +36,14 @@ struct PositionOptions: ParsableArguments {
     transform: RopeScalingArgument.init(parsing:))
   var ropeScaling: RopeScalingArgument?
 
+  @Option(
+    help: """
+      Where sinks stand for --rope and --alibi, under --window W and --sinks S. original: where \
+      they are in the sequence. cache: next to the window, as in a cache of S sinks and W keys \
+      (StreamingLLM): the query at t stands at min(t, S + W − 1) for them.
+      """)
+  var sinkPositions = SinkPositions.original
+
   func validate() throws {
     guard rope == nil else {
       if let ropeTheta, !(ropeTheta > 1 && ropeTheta.isFinite) {
@@ -81,13 +89,20 @@ struct PositionOptions: ParsableArguments {
 
 extension RotaryPositions.Pairing: ExpressibleByArgument {}
 
+/// `--sink-positions`.
+enum SinkPositions: String, CaseIterable, ExpressibleByArgument {
+  case original, cache
+}
+
 extension RotaryPositions {
   /// The twin, which shares no code with what turns rows; that frequencies are right is a matter of
   /// published tables.
-  func reference(queryOffset: Int) -> ReferencePositions {
+  func reference(
+    at positions: ReferenceTokenPositions, sinks: CachedSinks?
+  ) -> ReferencePositions {
     ReferencePositions(
       ReferenceRotation(
         frequencies: frequencies, magnitude: magnitude, isInterleaved: pairing == .interleaved),
-      queryOffset: queryOffset)
+      at: positions, sinks: sinks.map { ($0.count, $0.reference.query) })
   }
 }

@@ -50,8 +50,11 @@ struct RunReport: Encodable {
   /// The limit of scores; null if they stay as they are.
   let softcap: Nullable<Double>
   let alibi: Bool
+  let learnedSinks: Bool
   let rope: Nullable<String>
   let ropeScaling: Nullable<String>
+  /// Where sinks stand: original or cache.
+  let sinkPositions: String
   let layout: String
   let wire: String
   /// What products were computed of.

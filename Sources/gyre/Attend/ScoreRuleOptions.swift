@@ -3,7 +3,7 @@ import Attention
 import AttentionReference
 
 /// What becomes of scores before the softmax, for the kernels and for the oracle: a soft cap first,
-/// then biases.
+/// then biases, and learned sinks beside them all.
 struct ScoreRuleOptions: ParsableArguments {
   @Option(
     parsing: .unconditional,
@@ -19,6 +19,13 @@ struct ScoreRuleOptions: ParsableArguments {
       """)
   var alibi = false
 
+  @Flag(
+    help: """
+      One more logit in the softmax of each row, which has no value: sinks [queryHeads] of the \
+      input, as gpt-oss has them. It counts in lse; with --gradients OUTPUT gets dsinks.
+      """)
+  var learnedSinks = false
+
   func validate() throws {
     guard let softcap else { return }
     let limit = Float(softcap)
@@ -31,6 +38,7 @@ struct ScoreRuleOptions: ParsableArguments {
   /// The options that are given, in the order in which scores meet them.
   var given: [String] {
     (softcap == nil ? [] : ["--softcap"]) + (alibi ? ["--alibi"] : [])
+      + (learnedSinks ? ["--learned-sinks"] : [])
   }
 
   /// For the kernels; nil if scores stay as they are.
@@ -38,23 +46,29 @@ struct ScoreRuleOptions: ParsableArguments {
   /// - Parameters:
   ///   - heads: query heads.
   ///   - slopes: of the input, one for each of them; nil is the published ones.
-  ///   - offset: how far past its own position a query stands among the keys.
-  func rule(heads: Int, slopes: [Float]? = nil, offset: Int = 0) -> (any ScoreRule)? {
+  ///   - queries: where queries stand.
+  ///   - keys: where keys stand.
+  func rule(
+    heads: Int, slopes: [Float]? = nil, queries: TokenPositions = TokenPositions(),
+    keys: TokenPositions = TokenPositions()
+  ) -> (any ScoreRule)? {
     RuleSequence.joining([
       softcap.map { SoftCap(limit: Float($0)) },
-      alibi ? Alibi(slopes: slopes ?? Alibi.slopes(heads: heads), offset: offset) : nil,
+      alibi
+        ? Alibi(slopes: slopes ?? Alibi.slopes(heads: heads), queries: queries, keys: keys) : nil,
     ])
   }
 
   /// The same for the oracle, which shares no code with it.
   func reference(
-    heads: Int, slopes: [Float]? = nil, offset: Int = 0
+    heads: Int, slopes: [Float]? = nil,
+    positions: ReferenceTokenPositions = ReferenceTokenPositions()
   ) -> (any ReferenceScoreRule)? {
     var rules: [any ReferenceScoreRule] = []
     if let softcap { rules.append(ReferenceSoftCap(limit: Double(Float(softcap)))) }
     if alibi {
       let slopes = slopes.map { $0.map(Double.init) } ?? ReferenceAlibi.slopes(heads: heads)
-      rules.append(ReferenceAlibi(slopes: slopes, offset: offset))
+      rules.append(ReferenceAlibi(slopes: slopes, positions: positions))
     }
     return rules.count > 1 ? ReferenceRuleSequence(rules) : rules.first
   }

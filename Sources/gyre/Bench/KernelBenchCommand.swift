@@ -110,6 +110,11 @@ struct KernelBenchCommand: ComputingCommand {
         "--value-head-dim is \(valueHeadDim); give a number from 1 to "
           + "\(AttentionShape.largestHeadDim).")
     }
+    if scoreRule.learnedSinks {
+      throw ValidationError(
+        "--learned-sinks is not for this benchmark: sinks come in once a row, after the kernels; "
+          + "leave it out.")
+    }
     guard (1...1000).contains(repeats) else {
       throw ValidationError("--repeats is \(repeats); give a number from 1 to 1000.")
     }

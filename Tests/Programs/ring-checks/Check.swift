@@ -32,6 +32,7 @@ struct Check: Sendable {
         Check("route-refusal", checkRouteRefusal),
         Check("bits", checkBits),
         Check("score-rule", checkScoreRule),
+        Check("cached-sinks", checkCachedSinks),
         Check("arithmetic", checkArithmetic),
         Check("head-traffic", checkHeadTraffic),
         Check("several-layers", checkSeveralLayers),

@@ -10,6 +10,8 @@ struct Expected {
   let dq: [Double]
   let dk: [Double]
   let dv: [Double]
+  /// Of learned sinks; empty if there are none.
+  var dsinks: [Double] = []
 
   /// The largest magnitude of a log-sum-exp, which is about that of the scores.
   var largestScore: Double { lse.reduce(0) { $1.isFinite ? max($0, abs($1)) : $0 } }
@@ -24,6 +26,7 @@ extension Problem {
     oracle.batch = shape.batch
     oracle.queryHeads = shape.queryHeads
     oracle.kvHeads = shape.kvHeads
+    oracle.sinks = sinks?.map(Double.init)
     oracle.scoreRule = referenceRule.map { RuleOfSome(rule: $0, positions: positions) }
     return oracle
   }
@@ -55,6 +58,11 @@ extension Problem {
     var sums = [
       spread(output.o, own, rowLength: valueRow), [Double](repeating: 0, count: lseCount),
       spread(gradients.dq, own, rowLength: row), gradients.dk, gradients.dv,
+      sinks == nil
+        ? []
+        : oracle.sinkGradients(
+          q: q, k: k, v: v, outputGradient: rows(outputGradient, own),
+          bias: ownBias),
     ]
     for sequence in 0..<shape.batch * shape.queryHeads {
       for (local, position) in own.enumerated() {
@@ -62,7 +70,8 @@ extension Problem {
       }
     }
     for index in sums.indices { try world.allReduce(&sums[index], with: .sum) }
-    return Expected(o: sums[0], lse: sums[1], dq: sums[2], dk: sums[3], dv: sums[4])
+    return Expected(
+      o: sums[0], lse: sums[1], dq: sums[2], dk: sums[3], dv: sums[4], dsinks: sums[5])
   }
 
   private var lseCount: Int { shape.batch * shape.queryHeads * tokens }

@@ -18,6 +18,8 @@ struct Problem {
   /// What becomes of scores, for the kernels and for the oracle.
   let scoreRule: (any ScoreRule)?
   let referenceRule: (any ReferenceScoreRule)?
+  /// Learned sinks, of each query head.
+  var sinks: [Float]?
 
   init(
     shape: AttentionShape, tokens: Int, keyTokens: Int, logits: Float, seed: UInt64,
@@ -56,7 +58,8 @@ struct Problem {
   ) -> ShardedAttention {
     ShardedAttention(
       shape: shape, queries: queries, keys: keys, pattern: pattern, scoreRule: scoreRule,
-      wire: wire, accumulation: accumulation, arithmetic: arithmetic)
+      sinks: sinks.map(LearnedSinks.init), wire: wire, accumulation: accumulation,
+      arithmetic: arithmetic)
   }
 
   /// Runs both passes on this rank's shard.
@@ -101,6 +104,13 @@ struct Problem {
     try check(
       passes.gradients.dv, "dv", expected.dv, positions: keys, tokens: keyTokens,
       gradientTolerance, name)
+    let dsinks = passes.gradients.dsinks ?? []
+    try require(dsinks.count == expected.dsinks.count, "\(name): \(dsinks.count) sinks")
+    for (actual, wanted) in zip(dsinks, expected.dsinks) {
+      try require(
+        abs(Double(actual) - wanted) <= gradientTolerance * (1 + largest(expected.dsinks)),
+        "\(name): the gradient of a sink is \(actual), not \(wanted)")
+    }
     try require(
       passes.output.lse.shape == [shape.batch, shape.queryHeads, queries.count],
       "\(name): the shape of lse is \(passes.output.lse.shape)")
@@ -189,7 +199,7 @@ struct Passes: ~Copyable {
   /// All that they gave.
   var bits: [UInt32] {
     bits(output.o) + bits(output.lse) + bits(gradients.dq) + bits(gradients.dk)
-      + bits(gradients.dv)
+      + bits(gradients.dv) + (gradients.dsinks ?? []).map(\.bitPattern)
   }
 
   private func bits(_ tensor: borrowing Tensor<Float>) -> [UInt32] {

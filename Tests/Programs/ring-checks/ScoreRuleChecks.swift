@@ -5,7 +5,7 @@ import SequenceParallel
 import Sharding
 import Tensors
 
-/// A soft cap on all ways, wires, layouts and masks, in both kinds of sums.
+/// A soft cap and learned sinks on all ways, wires, layouts and masks, in both kinds of sums.
 func checkScoreRule(_ world: borrowing Communicator) throws {
   try checkAgainstOracle(world)
   try checkSamples(world)
@@ -13,6 +13,9 @@ func checkScoreRule(_ world: borrowing Communicator) throws {
 }
 
 private let limit: Float = 1.5
+
+/// About as large as the scores.
+private func sinks(_ heads: Int) -> [Float] { (0..<heads).map { 1.5 - Float($0) } }
 
 /// Outputs to 1e-5 and gradients to 1e-4 of the oracle, the ways in turn.
 private func checkAgainstOracle(_ world: borrowing Communicator) throws {
@@ -23,9 +26,10 @@ private func checkAgainstOracle(_ world: borrowing Communicator) throws {
     let (queryHeads, kvHeads) = [(3, 3), (4, 2), (6, 1)][index % 3]
     let shape = AttentionShape(
       batch: 2, queryHeads: queryHeads, kvHeads: kvHeads, headDim: 20, valueHeadDim: 16)
-    let problem = Problem(
+    var problem = Problem(
       shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: 700 + UInt64(index),
       scoreRule: SoftCap(limit: limit), referenceRule: ReferenceSoftCap(limit: Double(limit)))
+    problem.sinks = sinks(queryHeads)
     // Masks take turns as well.
     for (turn, mask) in MaskCase.all(tokens: tokens, keyTokens: tokens).enumerated()
     where (turn + index) % 2 == 0 {
@@ -50,9 +54,11 @@ private func checkSamples(_ world: borrowing Communicator) throws {
   let shape = AttentionShape(
     batch: 1, queryHeads: 4, kvHeads: 2, headDim: 24, valueHeadDim: 24)
   let twin = ReferenceSoftCap(limit: Double(limit))
-  let problem = Problem(
+  var problem = Problem(
     shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: 800,
     scoreRule: SoftCap(limit: limit), referenceRule: twin)
+  problem.sinks = sinks(4)
+  let exactSinks = sinks(4).map(Double.init)
   @Sendable func bias(_ query: Int, _ key: Int, _ head: Int) -> Double {
     key <= query ? 0 : -.infinity
   }
@@ -60,11 +66,16 @@ private func checkSamples(_ world: borrowing Communicator) throws {
     let attention = problem.attention(
       CausalPattern(), layout: .zigzag, ranks: world.size, wire: wire)
     let passes = try problem.run(attention, on: world)
-    for (reference, holds) in [(twin, true), (ReferenceSoftCap(limit: 1.6), false)] {
-      let finding = try SampledCheck(of: attention, rows: 8, scoreRule: reference, bias: bias)
-        .run(passes.output, q: problem.q, k: problem.k, v: problem.v, on: world)
+    for (reference, sinks, holds) in [
+      (twin, exactSinks, true), (ReferenceSoftCap(limit: 1.6), exactSinks, false),
+      (twin, [1.5, 0.5, -0.5, -1.4], false),
+    ] {
+      let finding = try SampledCheck(
+        of: attention, rows: 8, scoreRule: reference, sinks: sinks, bias: bias
+      )
+      .run(passes.output, q: problem.q, k: problem.k, v: problem.v, on: world)
       let gradients = try SampledGradientCheck(
-        of: attention, rows: 4, scoreRule: reference, bias: bias
+        of: attention, rows: 4, scoreRule: reference, sinks: sinks, bias: bias
       ).run(
         passes.gradients, passes.output, q: problem.q, k: problem.k, v: problem.v,
         outputGradient: problem.outputGradient, on: world)
@@ -79,9 +90,10 @@ private func checkSamples(_ world: borrowing Communicator) throws {
 private func checkReproducibly(_ world: borrowing Communicator) throws {
   let tokens = Accumulation.reproducible.granularity + 50
   let shape = AttentionShape(batch: 1, queryHeads: 2, kvHeads: 1, headDim: 8, valueHeadDim: 8)
-  let problem = Problem(
+  var problem = Problem(
     shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: 900,
     scoreRule: SoftCap(limit: limit), referenceRule: ReferenceSoftCap(limit: Double(limit)))
+  problem.sinks = sinks(2)
   let attention = problem.attention(
     CausalPattern(), layout: .zigzag, ranks: world.size, accumulation: .reproducible)
   let first = try problem.run(attention, on: world).bits
