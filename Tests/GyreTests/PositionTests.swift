@@ -22,6 +22,22 @@ struct PositionTests {
         "yarn:4,200"
       ),
       (2, ["--queries", "101", "--alibi", "--softcap", "2", "--rope", "half"], "rope", "half"),
+      (
+        3,
+        [
+          "--causal", "--window", "40", "--sinks", "3", "--sink-positions", "cache", "--rope",
+          "half", "--alibi", "--queries", "333", "--learned-sinks",
+        ], "sinkPositions", "cache"
+      ),
+      (
+        4, ["--bias", "--softcap", "2", "--learned-sinks", "--alibi", "--transport", "mesh:2x2"],
+        "sinkPositions", "original"
+      ),
+      (
+        3, ["--bias", "--transport", "query", "--backward-route", "kv", "--layout", "striped"],
+        "sinkPositions", "original"
+      ),
+      (2, ["--xpos", "--causal", "--bias", "--wire", "f16"], "rope", "interleaved"),
       (3, ["--rope", "half", "--wire", "bf16", "--layout", "striped"], "wire", "bf16"),
       (2, ["--rope", "half", "--causal", "--dilated", "64:1,256:4"], "rope", "half"),
     ])
@@ -134,6 +150,26 @@ struct PositionTests {
       (["--rope", "half", "--rope-scaling", "yarm:4,8192"], "do you mean 'yarn'?"),
       (["--rope", "half", "--rope-scaling", "longrope"], "give longrope:FILE"),
       (["--alibi", "--dilated", "16:1"], "--alibi cannot be used with --dilated"),
+      (["--bias", "--dilated", "16:1"], "--bias cannot be used with --dilated"),
+      (["--xpos"], "later ones more and more; give --causal"),
+      (["--position-ids", "--alibi"], "which only a .safetensors input has"),
+      (["--sink-positions", "cache", "--alibi"], "give --causal, --window and --sinks with it"),
+      (
+        ["--sink-positions", "cache", "--causal", "--window", "9", "--sinks", "2"],
+        "give --rope or --alibi with it"
+      ),
+      (
+        [
+          "--sink-positions", "cache", "--causal", "--window", "9", "--sinks", "2", "--alibi",
+          "--bias",
+        ], "computes sinks apart"
+      ),
+      (
+        [
+          "--sink-positions", "cache", "--causal", "--window", "9", "--sinks", "2", "--alibi",
+          "--window-dilation", "3",
+        ], "a window without gaps"
+      ),
     ])
   func refused(options: [String], words: String) async throws {
     let result = try await MPIJob.runAlone(

@@ -20,6 +20,7 @@ public final class BiasPart: @unchecked Sendable {
   /// Whether gradients are kept.
   public let collectsGradients: Bool
 
+  private let shape: Shape
   private let sharesHeads: Bool
   /// Sequences and query heads that are computed.
   private let computed: (batch: Int, heads: Range<Int>)
@@ -40,6 +41,7 @@ public final class BiasPart: @unchecked Sendable {
     of shape: Shape, batch: Int, heads: Range<Int>, queries: [PositionRange],
     keys: [PositionRange], collectsGradients: Bool
   ) {
+    self.shape = shape
     self.batch = shape[0]
     sharesHeads = shape[1] == 1
     self.heads = shape[1] == 1 ? 0..<1 : heads
@@ -64,6 +66,11 @@ public final class BiasPart: @unchecked Sendable {
       Double(shape[0]) * Double(shape[1] == 1 ? 1 : heads.count)
       + (collectsGradients ? Double(batch * heads.count) : 0)
     return 4 * matrices * count(queries) * count(keys)
+  }
+
+  /// The number of a row among all rows of the whole tensor.
+  public func matrixRow(_ batch: Int, _ head: Int, _ query: Int) -> Int {
+    (batch * shape[1] + head) * shape[2] + query
   }
 
   // MARK: Filling and reading

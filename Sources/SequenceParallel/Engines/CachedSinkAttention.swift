@@ -68,7 +68,8 @@ public struct CachedSinkAttention: ~Copyable, AttentionOperator {
     let (shape, count) = (problem.shape, min(sinks.count, problem.keys.tokens))
     let own = try world.duplicate()
     let later = try DistributedAttention(
-      problem.later(than: sinks.count), route: route, options: options, on: world)
+      problem.seeing(sinks.count..<max(sinks.count, problem.keys.tokens)), route: route,
+      options: options, on: world)
     self.problem = problem
     self.sinks = sinks
     self.later = later
@@ -274,16 +275,5 @@ private func read(
     let first = (batch * tokens + sink) * width
     var row = numbers.part(first..<first + width)
     try source.read(batch: batch, tokens: PositionRange(sink..<sink + 1), into: &row)
-  }
-}
-
-extension ShardedAttention {
-  /// The same over the keys from `first` on, and without learned sinks: what is planned and sent
-  /// where earlier keys are attended to apart.
-  public func later(than first: Int) -> ShardedAttention {
-    ShardedAttention(
-      shape: shape, queries: queries, keys: keys,
-      pattern: IntersectedPattern([pattern, LaterKeysPattern(from: first)]), scoreRule: scoreRule,
-      scale: scale, wire: wire, accumulation: accumulation, arithmetic: arithmetic)
   }
 }

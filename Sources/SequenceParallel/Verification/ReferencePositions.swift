@@ -8,21 +8,29 @@ public struct ReferencePositions: Sendable {
   /// Where queries stand for the first keys, and how many those are.
   private let atSinks: (@Sendable (_ batch: Int, _ token: Int) -> Double)?
   let sinkCount: Int
+  /// What multiplies columns beside; nil if nothing does.
+  let decay: ReferenceDecay?
 
   /// Describes them.
   ///
   /// - Parameters:
   ///   - positions: where queries and keys stand.
+  ///   - decay: what multiplies columns beside; nil if nothing does.
   ///   - sinks: how many of the first keys there are for which queries stand elsewhere, and where.
   public init(
     _ rotation: ReferenceRotation, at positions: ReferenceTokenPositions = .init(),
-    sinks: (count: Int, query: @Sendable (_ batch: Int, _ token: Int) -> Double)? = nil
+    sinks: (count: Int, query: @Sendable (_ batch: Int, _ token: Int) -> Double)? = nil,
+    decay: ReferenceDecay? = nil
   ) {
+    self.decay = decay
     self.rotation = rotation
     self.positions = positions
     atSinks = sinks?.query
     sinkCount = sinks?.count ?? 0
   }
+
+  /// Where a query stands.
+  func position(ofQuery query: Int, _ batch: Int) -> Double { positions.query(batch, query) }
 
   /// Queries, turned as they are read.
   func queries(_ source: any TokenRows) -> any TokenRows {
@@ -36,7 +44,7 @@ public struct ReferencePositions: Sendable {
 
   /// Keys, likewise.
   func keys(_ source: any TokenRows) -> any TokenRows {
-    Rows(source: source, rotation: rotation, position: positions.key)
+    Rows(source: source, rotation: rotation, position: positions.key, decay: decay)
   }
 
   /// The gradient of a query's heads as they were before.
@@ -74,6 +82,7 @@ public struct ReferencePositions: Sendable {
     let source: any TokenRows
     let rotation: ReferenceRotation
     let position: @Sendable (_ batch: Int, _ token: Int) -> Double
+    var decay: ReferenceDecay?
 
     var shape: Shape { source.shape }
 
@@ -83,10 +92,11 @@ public struct ReferencePositions: Sendable {
       try source.read(batch: batch, tokens: tokens, into: &numbers)
       var start = 0
       for token in tokens {
+        let factors = decay?.ofKey(token, columns: shape[3])
         for _ in 0..<shape[2] {
           let row = (start..<start + shape[3]).map { Double(numbers[$0]) }
           for (column, value) in rotation(row, position: position(batch, token)).enumerated() {
-            numbers[start + column] = Float(value)
+            numbers[start + column] = Float(value * (factors?[column] ?? 1))
           }
           start += shape[3]
         }

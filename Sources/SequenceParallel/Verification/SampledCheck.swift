@@ -221,7 +221,8 @@ public struct SampledCheck: Sendable {
             let added = bias(batch, position, key, head)
             if added == -.infinity { continue }
             let kvRow = token * shape.kvHeads + head * shape.kvHeads / shape.queryHeads
-            let query = queries.row(row, for: key).vector(head, count: shape.headDim)
+            let query = queries.vector(
+              row, head, columns: shape.headDim, batch: batch, query: position, meeting: key)
             let plain = scale * dot(query, keys.vector(kvRow, count: shape.headDim))
             let score =
               added

@@ -22,7 +22,7 @@ extension SampledGradientCheck {
     _ queries: SampledQueries, _ rowGradients: [[Double]], _ rows: [ReferenceRow.Result],
     batch: Int, positions: [Int], k: some TokenRows, v: some TokenRows, rank: Int
   ) throws -> (dq: [Double], dqOfSinks: [Double], sizes: [Double]) {
-    let (shape, scale) = (attention.shape, attention.scale)
+    let (shape, scale, turning) = (attention.shape, attention.scale, self.positions)
     let rounding = attention.inputRounding
     let pieces = attention.keys.pieces(of: rank, rowLength: max(k.rowLength, v.rowLength))
     // Each piece of keys is read and gone through by one thread.
@@ -45,15 +45,19 @@ extension SampledGradientCheck {
           let kvRow = token * shape.kvHeads + head * shape.kvHeads / shape.queryHeads
           let key = keys.vector(kvRow, count: shape.headDim)
           let value = values.vector(kvRow, count: shape.valueHeadDim)
-          let query = queries.row(sample, for: position).vector(head, count: shape.headDim)
+          let query = queries.vector(
+            sample, head, columns: shape.headDim, batch: batch, query: positions[sample],
+            meeting: position)
           let (score, slope) = changed(
             scale * dot(query, key), batch, positions[sample], position, head)
           let weight = exp(score + added - row.logSumExp)
           let scoreGradient = scale * slope * weight * (dot(rowGradient, value) - delta)
-          if position < queries.sinkCount {
-            dqOfSinks.add(scoreGradient, times: key, to: index)
+          let met = turning.undecayed(
+            query: key, batch: batch, query: positions[sample], key: position)
+          if queries.isSink(position) {
+            dqOfSinks.add(scoreGradient, times: met, to: index)
           } else {
-            dq.add(scoreGradient, times: key, to: index)
+            dq.add(scoreGradient, times: met, to: index)
           }
           if rounding.factorError == 0 { continue }
           let size = productSize(rowGradient, value) + productSize(rowGradient, row.output[...])
@@ -108,7 +112,7 @@ extension SampledGradientCheck {
     _ output: borrowing AttentionOutput, q: some TokenRows, outputGradient: some TokenRows,
     rank: Int
   ) throws -> KeyGradients {
-    let (shape, scale) = (attention.shape, attention.scale)
+    let (shape, scale, turning) = (attention.shape, attention.scale, self.positions)
     let rounding = attention.inputRounding
     let ownTokens = attention.queries.tokenCount(of: rank)
     let dk = [Double](repeating: 0, count: positions.count * shape.kvHeads * shape.headDim)
@@ -126,17 +130,16 @@ extension SampledGradientCheck {
       // Each query head is a unit.
       let parts = try team.map(shape.queryHeads) { head in
         let kvHead = head * shape.kvHeads / shape.queryHeads
-        var part = KeyPart(
-          dk: [Double](repeating: 0, count: positions.count * shape.headDim),
-          dv: [Double](repeating: 0, count: positions.count * shape.valueHeadDim))
+        var part = KeyPart(samples: positions.count, shape)
         for (token, position) in tokens.enumerated() {
           let row = token * shape.queryHeads + head
           let rowGradient = rowGradients.vector(row, count: shape.valueHeadDim)
           for sample in positions.indices {
-            let query = queries.row(0, for: positions[sample])
-              .vector(row, count: shape.headDim)
             let added = bias(batch, position, positions[sample], head)
             if added == -.infinity { continue }
+            let query = queries.vector(
+              0, row, columns: shape.headDim, batch: batch, query: position,
+              meeting: positions[sample])
             let key = keys[sample].vector(kvHead, count: shape.headDim)
             let value = values[sample].vector(kvHead, count: shape.valueHeadDim)
             let (plain, slope) = changed(
@@ -146,7 +149,8 @@ extension SampledGradientCheck {
             let weight = exp(score - rowStatistics[row].lse)
             let scoreGradient =
               scale * slope * weight * (dot(rowGradient, value) - rowStatistics[row].delta)
-            part.dk.add(scoreGradient, times: query, to: sample)
+            part.dk.add(
+              scoreGradient, times: turning.undecayed(key: query, positions[sample]), to: sample)
             part.dv.add(weight, times: rowGradient, to: sample)
             if rounding.factorError == 0 { continue }
             let size = productSize(rowGradient, value) + rowStatistics[row].deltaSize
@@ -168,14 +172,13 @@ extension SampledGradientCheck {
   private func ownQueries(
     _ source: some TokenRows, batch: Int, tokens: PositionRange
   ) throws -> SampledQueries {
-    func rows(_ source: any TokenRows) throws -> [Double] {
-      attention.inputRounding.rows(
-        try source.rows(batch: batch, tokens: tokens).map(Double.init))
+    func rows(_ source: any TokenRows) throws -> [[Double]] {
+      [try source.rows(batch: batch, tokens: tokens).map(Double.init)]
     }
     return SampledQueries(
-      rows: [try rows(positions?.queries(source) ?? source)],
-      atSinks: try positions?.queriesAtSinks(source).map { [try rows($0)] },
-      sinkCount: positions?.sinkCount ?? 0)
+      rows: try rows(positions?.queries(source) ?? source),
+      atSinks: try positions?.queriesAtSinks(source).map(rows), turning: positions
+    ).map(attention.inputRounding.rows)
   }
 
   /// The gradients of sinks over this rank's queries, `−Σ_i exp(z_h − lse_i) Δ_i`.
@@ -229,9 +232,9 @@ extension SampledGradientCheck {
     var dvSizes: [Double]
     var largestScore = 0.0
 
-    init(dk: [Double], dv: [Double]) {
-      self.dk = dk
-      self.dv = dv
+    init(samples: Int, _ shape: AttentionShape) {
+      dk = [Double](repeating: 0, count: samples * shape.headDim)
+      dv = [Double](repeating: 0, count: samples * shape.valueHeadDim)
       dkSizes = dk
       dvSizes = dv
     }
@@ -274,7 +277,7 @@ extension SampledGradientCheck {
   }
 
   /// A scaled score after the rule, and the derivative.
-  private func changed(
+  func changed(
     _ s: Double, _ batch: Int, _ query: Int, _ key: Int, _ head: Int
   ) -> (score: Double, slope: Double) {
     guard let scoreRule else { return (s, 1) }

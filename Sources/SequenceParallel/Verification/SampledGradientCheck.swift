@@ -2,7 +2,7 @@ public import Attention
 public import AttentionReference
 public import MPI
 import Sharding
-import Tensors
+public import Tensors
 
 /// A check of some rows of distributed gradients against sums in `Double`.
 ///
@@ -21,7 +21,7 @@ public struct SampledGradientCheck: Sendable {
   let positions: ReferencePositions?
   let team: ThreadTeam
   /// Knows the sampled queries and their exact rows.
-  private let forward: SampledCheck
+  let forward: SampledCheck
   private let keys: [SampledToken]
 
   /// Chooses the queries and the keys to check as ``SampledCheck`` does.
@@ -48,7 +48,8 @@ public struct SampledGradientCheck: Sendable {
     self.positions = positions
     self.team = team
     forward = SampledCheck(
-      of: attention, rows: rows, scoreRule: scoreRule, sinks: sinks, team: team, bias: bias)
+      of: attention, rows: rows, scoreRule: scoreRule, sinks: sinks, positions: positions,
+      team: team, bias: bias)
     keys = SampledToken.choose(
       rows: rows, batch: attention.shape.batch, tokens: attention.keys.tokens)
   }
@@ -76,6 +77,7 @@ public struct SampledGradientCheck: Sendable {
   ///   - k: the source of the keys.
   ///   - v: the source of the values.
   ///   - outputGradient: the source of `do`, `[batch, tokens, queryHeads, valueHeadDim]`.
+  ///   - biasGradients: those of a bias tensor, and its shape; nil if there are none.
   ///   - world: the communicator of the ranks.
   /// - Returns: the queries and keys that were compared, together, and the largest difference in
   ///   `dq`, `dk` or `dv`, each relative to `1 + max|oracle|` over the sampled rows; infinite where
@@ -86,7 +88,7 @@ public struct SampledGradientCheck: Sendable {
   public func run(
     _ gradients: borrowing AttentionGradients, _ output: borrowing AttentionOutput,
     q: some TokenRows, k: some TokenRows, v: some TokenRows, outputGradient: some TokenRows,
-    on world: borrowing Communicator
+    biasGradients: (part: BiasPart, shape: Shape)? = nil, on world: borrowing Communicator
   ) throws -> SampledCheck.Finding {
     let k: any TokenRows = positions?.keys(k) ?? k
     var (dq, dk, dv) = (RelativeError(), RelativeError(), RelativeError())
@@ -99,10 +101,8 @@ public struct SampledGradientCheck: Sendable {
       sizes.dq = max(sizes.dq, found.size)
       let keyPositions = keys.positions(batch: batch)
       if !keyPositions.isEmpty {
-        let keys = try attention.keys.share(k, batch: batch, positions: keyPositions, on: world)
-          .map { rounded($0, columns: attention.shape.headDim) }
-        let values = try attention.keys.share(v, batch: batch, positions: keyPositions, on: world)
-          .map { rounded($0, columns: attention.shape.valueHeadDim) }
+        let keys = try rounded(k, batch: batch, positions: keyPositions, on: world)
+        let values = try rounded(v, batch: batch, positions: keyPositions, on: world)
         var expected = try world.agree {
           try ownPartOfKeyGradients(
             keys, values, batch: batch, positions: keyPositions, output, q: q,
@@ -128,9 +128,12 @@ public struct SampledGradientCheck: Sendable {
         }
       }
     }
-    let dsinks = try compareSinkGradients(
-      gradients, output, outputGradient: outputGradient, on: world)
-    let worst = max(dq.value, dk.value, dv.value, dsinks.value)
+    let dbias = try biasGradients.map {
+      try compareBiasGradients(
+        $0.part, shape: $0.shape, q: q, k: k, v: v, outputGradient: outputGradient, on: world)
+    }
+    let dsinks = try sinkError(gradients, output, outputGradient: outputGradient, on: world)
+    let worst = max(dq.value, dk.value, dv.value, dbias?.value ?? 0, dsinks)
     // Each term of a sum is off by as much of it, twice: its two factors are rounded.
     let ofTerms =
       2 * attention.inputRounding.factorError
@@ -191,12 +194,12 @@ public struct SampledGradientCheck: Sendable {
   /// Compares the gradients of sinks, called by all ranks together.
   ///
   /// They are summed over all rows of the result, of which ``SampledCheck`` vouches for some.
-  private func compareSinkGradients(
+  private func sinkError(
     _ gradients: borrowing AttentionGradients, _ output: borrowing AttentionOutput,
     outputGradient: some TokenRows, on world: borrowing Communicator
-  ) throws -> RelativeError {
+  ) throws -> Double {
     var error = RelativeError()
-    guard let sinks else { return error }
+    guard let sinks else { return 0 }
     var expected = try world.agree {
       try ownPartOfSinkGradients(sinks, output, outputGradient: outputGradient, rank: world.rank)
     }
@@ -206,12 +209,16 @@ public struct SampledGradientCheck: Sendable {
       let actual = gradients.dsinks.map { Double($0[head]) } ?? .nan
       error.compare(actual, value.isFinite ? value : .nan)
     }
-    return error
+    return error.value
   }
 
-  /// What is left of a row of keys or values that has travelled.
-  private func rounded(_ row: [Double], columns: Int) -> [Double] {
-    attention.inputRounding.keys(row.map { Float($0) }, columns: columns)
+  /// What is left of sampled rows of keys or values that have travelled, on every rank.
+  private func rounded(
+    _ source: some TokenRows, batch: Int, positions: [Int], on world: borrowing Communicator
+  ) throws -> [[Double]] {
+    try attention.keys.share(source, batch: batch, positions: positions, on: world).map { row in
+      attention.inputRounding.keys(row.map { Float($0) }, columns: source.shape[3])
+    }
   }
 
   /// Compares the row of a token, if this rank has it, of a tensor

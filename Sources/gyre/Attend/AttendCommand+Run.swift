@@ -26,7 +26,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     let writer = try output.map {
       try OutputFile(
         path: $0, existing: overwriting.existing, problem: problem, gradients: gradients,
-        layout: files.layout, on: world)
+        bias: input.bias?.shape, layout: files.layout, on: world)
     }
 
     let positions = try world.agreed {
@@ -106,7 +106,8 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     try checkMemory(problem.leastBytes(rank: world.rank), on: world)
     let sinks = cachedSinks(input)
     let planner = RoutePlanner(
-      sinks.map { problem.later(than: $0.count) } ?? problem, topology: topology)
+      sinks.map { problem.seeing($0.count..<max($0.count, input.keyTokens)) } ?? problem,
+      topology: topology)
     let choice = try choose(planner, team, on: world)
     try world.agreed {
       try choice.route.check(
@@ -115,10 +116,20 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     let backward = requestedBackwardRoute.map {
       planner.backwardDecision($0, after: choice.route)
     }
-    // Beside sinks there are queries and outputs once more.
-    let ofSinks = sinks == nil ? 0 : problem.leastBytes(rank: world.rank)
+    let ofBias = try world.agreed {
+      try biasExtents(input, problem, choice.route, backward, rank: world.rank).reduce(0) {
+        $0
+          + $1.extent.byteCount(
+            of: input.bias?.shape ?? [1, 1, 0, 0], batch: input.shape.batch,
+            collectsGradients: $1.collectsGradients)
+      }
+    }
+    // Sinks that are apart, and a decay, take a rank's tensors once more.
+    let ofSinks =
+      sinks == nil && !self.positions.xpos ? 0 : 2 * problem.leastBytes(rank: world.rank)
     try checkMemory(
-      planner.residentBytes(on: choice.route, backward: backward?.route)[world.rank] + ofSinks,
+      planner.residentBytes(on: choice.route, backward: backward?.route)[world.rank] + ofSinks
+        + ofBias,
       on: world)
     return .dense(problem, choice, backward)
   }
@@ -130,16 +141,30 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
   ) throws -> PassResult {
     let timeline = trace.map { _ in Timeline() }
     switch plan {
-    case .dense(let problem, let choice, _):
+    case .dense(var problem, let choice, let backward):
+      let parts = try world.agreed {
+        try loadBias(input, problem, choice.route, backward, rank: world.rank)
+      }
+      problem = problem.with(scoreRule: rule(input, bias: parts))
       if let sinks = cachedSinks(input) {
         return try compute(input, of: problem, team, timeline, on: world) {
           try connect(
             problem, describe(sinks, input, positions), choice.route, team, timeline, on: world)
         }
       }
-      return try compute(input, of: problem, team, timeline, on: world) {
-        try connect(problem, choice.route, team, timeline, on: world)
-      }
+      var result =
+        if let decay = self.positions.decay(headDim: input.shape.headDim) {
+          try compute(input, of: problem, team, timeline, on: world) {
+            try connect(
+              problem, decay, offset: input.offset, choice.route, team, timeline, on: world)
+          }
+        } else {
+          try compute(input, of: problem, team, timeline, on: world) {
+            try connect(problem, choice.route, team, timeline, on: world)
+          }
+        }
+      result.bias = parts.first { $0.collectsGradients }
+      return result
     case .dilated(let problem, let placement, _):
       return try compute(input, of: problem, team, timeline, on: world) {
         try connect(problem, placement, team, timeline, on: world)
@@ -153,10 +178,12 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
   ) throws -> Findings {
     let places = input.places.reference
     let cached = cachedSinks(input)
-    let positions = positions?.reference(at: places, sinks: cached)
+    let positions = positions?.reference(
+      at: places, sinks: cached, decay: referenceDecay(input, problem))
     func rule(_ places: ReferenceTokenPositions) -> (any ReferenceScoreRule)? {
       scoreRule.reference(
-        heads: input.shape.queryHeads, slopes: input.alibiSlopes, positions: places)
+        heads: input.shape.queryHeads, slopes: input.alibiSlopes, positions: places,
+        bias: input.bias)
     }
     var reference = rule(places)
     if let cached, let later = reference, let ofSinks = rule(cached.reference) {
@@ -167,6 +194,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
       of: problem, scoreRule: reference, sinks: sinks, positions: positions, team: team,
       bias: bias(input)
     ).run(result.output, q: input.q, k: input.k, v: input.v, on: world)
+    let biasGradients = result.bias.flatMap { part in input.bias.map { (part, $0.shape) } }
     let gradients: SampledCheck.Finding? =
       switch result.gradients {
       case .some where dilation.isDetached: nil
@@ -177,7 +205,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
             bias: bias(input)
           ).run(
             gradients, result.output, q: input.q, k: input.k, v: input.v, outputGradient: $0,
-            on: world)
+            biasGradients: biasGradients, on: world)
         }
       case .none: nil
       }
@@ -188,7 +216,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     if let random {
       return AttentionInput(
         random: random, queries: queries, seed: seed, gradients: gradients,
-        hasSinks: scoreRule.learnedSinks)
+        rule: scoreRule)
     }
     if let q, let k, let v {
       return try AttentionInput(
@@ -196,7 +224,8 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     }
     guard let input else { throw UserError("There is no input.") }
     return try AttentionInput(
-      safetensors: input, gradients: gradients, options: files, rule: scoreRule)
+      safetensors: input, gradients: gradients, options: files, rule: scoreRule,
+      positions: positions)
   }
 
   private func describe(_ input: AttentionInput, ranks: Int) throws -> ShardedAttention {
@@ -210,9 +239,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
       queries: try sharding(tokens: input.tokens, ranks: ranks).strided(by: step),
       keys: try sharding(tokens: input.keyTokens, ranks: ranks).strided(by: step),
       pattern: pattern,
-      scoreRule: scoreRule.rule(
-        heads: input.shape.queryHeads, slopes: input.alibiSlopes,
-        queries: input.places.queries, keys: input.places.keys),
+      scoreRule: rule(input, bias: []),
       sinks: input.sinks.map(LearnedSinks.init), scale: scale,
       wire: wire ?? (arithmetic == .bf16 ? .bf16 : WireType(input.keyValueType)),
       accumulation: accumulation, arithmetic: arithmetic)

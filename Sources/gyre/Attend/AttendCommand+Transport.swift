@@ -33,6 +33,20 @@ extension AttendCommand {
     }
   }
 
+  /// The same with a decay.
+  func connect(
+    _ attention: ShardedAttention, _ decay: XPosDecay, offset: Int, _ route: Route,
+    _ team: ThreadTeam, _ timeline: Timeline?, on world: borrowing Communicator
+  ) throws -> XPosAttention {
+    let options = try options(team, timeline, on: world)
+    do {
+      return try XPosAttention(
+        attention, decay: decay, offset: offset, route: route, options: options, on: world)
+    } catch let error as MPIError where error.errorClass == .sharedMemory {
+      throw withoutSharedMemory(error, rank: world.rank)
+    }
+  }
+
   private func options(
     _ team: ThreadTeam, _ timeline: Timeline?, on world: borrowing Communicator
   ) throws -> DistributedAttention.Options {

@@ -302,12 +302,26 @@ struct AttendCommand: ParsableCommand {
     guard npyOptions.isEmpty || (outputGradient != nil) == gradients else {
       throw ValidationError("--do and --gradients belong together for .npy files; give both.")
     }
-    if scoreRule.learnedSinks, !npyOptions.isEmpty {
+    if positions.positionIds {
+      guard input != nil else {
+        throw ValidationError(
+          "--position-ids needs position_ids [batch, tokens], which only a .safetensors input has; "
+            + "give one, or leave it out.")
+      }
+      guard positions.pairing != nil || scoreRule.alibi else {
+        throw ValidationError(
+          "--position-ids says where tokens stand, and nothing asks; give --rope or --alibi with "
+            + "it, or leave it out.")
+      }
+    }
+    if !npyOptions.isEmpty, scoreRule.learnedSinks || scoreRule.bias {
+      let option = scoreRule.bias ? "--bias" : "--learned-sinks"
       throw ValidationError(
-        "--learned-sinks needs sinks [queryHeads], which .npy files have no place for; give a "
-          + ".safetensors file with q, k, v and sinks.")
+        "\(option) is a tensor of the input, for which .npy files have no place; give a "
+          + ".safetensors file with q, k, v and \(scoreRule.bias ? "bias" : "sinks").")
     }
     try checkSinkPositions()
+    try checkXPos()
     try files.check(isRandom: random != nil, isNpy: !npyOptions.isEmpty)
   }
 

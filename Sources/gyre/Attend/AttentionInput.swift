@@ -22,6 +22,9 @@ struct AttentionInput {
   /// The logits of learned sinks, one for each query head, where they are asked for.
   private(set) var sinks: [Float]?
 
+  /// A bias for each pair, where one is asked for.
+  private(set) var bias: (any BiasSource)?
+
   /// Where tokens stand: by their indices, unless the input has positions of its own.
   private(set) var places: TokenPlaces
 
@@ -36,10 +39,10 @@ struct AttentionInput {
   ///
   /// - Parameters:
   ///   - queries: queries of a sequence, its last; nil is as many as there are tokens.
-  ///   - hasSinks: whether there are random sinks as well.
+  ///   - rule: says which other tensors there are.
   init(
     random: RandomProblem, queries: Int? = nil, seed: UInt64, gradients: Bool,
-    hasSinks: Bool = false
+    rule: ScoreRuleOptions? = nil
   ) {
     let queries = queries ?? random.tokens
     func rows(_ tensor: UInt64, _ tokens: Int, _ heads: Int, _ columns: Int) -> RandomRows {
@@ -55,7 +58,11 @@ struct AttentionInput {
       batch: random.batch, queryHeads: random.queryHeads, kvHeads: random.kvHeads,
       headDim: random.headDim, valueHeadDim: random.valueHeadDim)
     places = TokenPlaces(offset: random.tokens - queries)
-    if hasSinks {
+    if rule?.bias == true {
+      bias = RandomBias(
+        shape: [1, random.queryHeads, queries, random.tokens], seed: seed, tensor: 5)
+    }
+    if rule?.learnedSinks == true {
       var logits = [Float](repeating: 0, count: random.queryHeads)
       var span = logits.mutableSpan
       RandomNormal(seed: seed, tensor: 4).fill(&span, from: 0)
@@ -67,9 +74,10 @@ struct AttentionInput {
   ///
   /// - Parameters:
   ///   - rule: says which other tensors of the file are of use.
+  ///   - positions: likewise.
   init(
     safetensors path: String, gradients: Bool, options: FileOptions,
-    rule: ScoreRuleOptions? = nil
+    rule: ScoreRuleOptions? = nil, positions: PositionOptions? = nil
   ) throws {
     let file = try Self.openSafetensors(path)
     let roles: [TensorNames.Role] = [.q, .k, .v] + (gradients ? [.outputGradient] : [])
@@ -78,10 +86,15 @@ struct AttentionInput {
       preconditionFailure("what is not found is an error")
     }
     try self.init(q: q, k: k, v: v, outputGradient: found[.outputGradient], options)
+    if positions?.positionIds == true {
+      places = try TokenPlaces(
+        idsIn: file, batch: shape.batch, tokens: tokens, keyTokens: keyTokens)
+    }
     if rule?.alibi == true, file.entry("alibi_slopes") != nil {
       alibiSlopes = try numbers(
         "alibi_slopes", in: file, what: "a slope for each, or leave it out for the published ones")
     }
+    if rule?.bias == true { bias = try bias(in: file) }
     if rule?.learnedSinks == true {
       guard file.entry("sinks") != nil else {
         throw UserError(
@@ -90,6 +103,27 @@ struct AttentionInput {
       }
       sinks = try numbers("sinks", in: file, what: "a logit for each")
     }
+  }
+
+  /// Opens `bias`.
+  private func bias(in file: SafetensorsFile) throws -> TensorSource {
+    let needed = "[1 or \(shape.batch), 1 or \(shape.queryHeads), \(tokens), \(keyTokens)]"
+    guard file.entry("bias") != nil else {
+      throw UserError(
+        "'\(file.path)': --bias needs a tensor bias \(needed), a number for each query and key, "
+          + "and there is none in the file; add it, or leave the option out.")
+    }
+    let source = try file.source("bias")
+    guard source.shape.rank == 4, [1, shape.batch].contains(source.shape[0]),
+      [1, shape.queryHeads].contains(source.shape[1]), source.shape[2] == tokens,
+      source.shape[3] == keyTokens
+    else {
+      throw UserError(
+        "'\(file.path)': bias is \(source.shape), and there are "
+          + "\(counted(shape.batch, "sequence")) of \(tokens) queries and \(keyTokens) keys with "
+          + "\(shape.queryHeads) query heads; give \(needed).")
+    }
+    return source
   }
 
   /// Reads a tensor `[queryHeads]`.

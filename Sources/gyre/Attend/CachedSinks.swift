@@ -53,10 +53,20 @@ extension AttendCommand {
         "--sink-positions cache is for a window without gaps and other keys: such a cache holds "
           + "the last keys and the sinks; leave --window-dilation and --globals out.")
     }
-    guard positions.rope != nil || scoreRule.alibi else {
+    guard !scoreRule.bias else {
+      throw ValidationError(
+        "--sink-positions cache computes sinks apart, and --bias is of all keys; leave one of them "
+          + "out.")
+    }
+    guard positions.pairing != nil || scoreRule.alibi else {
       throw ValidationError(
         "--sink-positions says where sinks stand, and nothing asks; give --rope or --alibi with "
           + "it, or leave it out.")
+    }
+    guard !positions.positionIds else {
+      throw ValidationError(
+        "--sink-positions cache goes by the order of tokens, and --position-ids does not; leave "
+          + "one of them out.")
     }
   }
 

@@ -19,7 +19,7 @@ struct OutputFile: ~Copyable {
   /// Creates the file on rank 0 and opens it on the others.
   init(
     path: String, existing: OutputTarget.Existing, problem: some ShardedProblem, gradients: Bool,
-    layout order: InputLayout, on world: borrowing Communicator
+    bias: Shape?, layout order: InputLayout, on world: borrowing Communicator
   ) throws {
     self.order = order
     let layout = try SafetensorsLayout(
@@ -35,7 +35,8 @@ struct OutputFile: ~Copyable {
             TensorDescription("dv", .f32, order.fileShape(problem.valueShape)),
           ] : [])
         + (gradients && problem.sinks != nil
-          ? [TensorDescription("dsinks", .f32, [problem.shape.queryHeads])] : []))
+          ? [TensorDescription("dsinks", .f32, [problem.shape.queryHeads])] : [])
+        + (gradients ? (bias.map { [TensorDescription("dbias", .f32, $0)] } ?? []) : []))
     let token = String(try world.broadcast(Int.random(in: 0..<1 << 40), from: 0), radix: 36)
     var created: SafetensorsWriter? = try world.agreed {
       guard world.rank == 0 else { return nil }
@@ -73,6 +74,7 @@ struct OutputFile: ~Copyable {
         }
       case .none: break
       }
+      if let bias = result.bias { try writeGradients(of: bias) }
       try writer.synchronize()
     }
     var failure: (any Error)?
@@ -82,6 +84,24 @@ struct OutputFile: ~Copyable {
       UnfinishedFile.forget()
     }
     try world.agreed { if let failure { throw failure } }
+  }
+
+  /// Writes the gradients of a rank's pairs of a bias.
+  private func writeGradients(of bias: BiasPart) throws {
+    for batch in 0..<bias.batch {
+      for head in bias.heads {
+        for (row, query) in bias.queries.joined().enumerated() {
+          let gradients = bias.gradientRow(batch: batch, head: head, row: row)
+          var first = 0
+          for run in bias.keys {
+            try writer.write(
+              RowSlice(run, axis: 3, outerIndex: bias.matrixRow(batch, head, query)),
+              of: "dbias", from: gradients.span.extracting(first..<first + run.count))
+            first += run.count
+          }
+        }
+      }
+    }
   }
 
   /// Writes a tensor `[batch, tokens of the shard, heads, columns]`.

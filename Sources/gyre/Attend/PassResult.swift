@@ -6,6 +6,8 @@ struct PassResult: ~Copyable {
   let output: AttentionOutput
   /// Nil unless gradients were asked for.
   var gradients: AttentionGradients?
+  /// Has the gradients of this rank's part of a bias; nil if there are none.
+  var bias: BiasPart?
   let report: RankReport
   /// Nil unless a trace was asked for.
   let timeline: Timeline?

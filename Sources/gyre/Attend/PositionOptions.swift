@@ -36,6 +36,22 @@ struct PositionOptions: ParsableArguments {
     transform: RopeScalingArgument.init(parsing:))
   var ropeScaling: RopeScalingArgument?
 
+  @Flag(
+    help: """
+      xPos: rotary positions, interleaved unless --rope says half, and pairs of columns that count \
+      less the further query and key are apart. With --causal.
+      """)
+  var xpos = false
+
+  @Flag(
+    name: .customLong("position-ids"),
+    help: """
+      Tokens stand where position_ids [batch, tokens] of the input says, I32 or I64, and \
+      key_position_ids [batch, keyTokens] for keys, if those are not as many. For --rope and \
+      --alibi; masks go by the order of tokens always.
+      """)
+  var positionIds = false
+
   @Option(
     help: """
       Where sinks stand for --rope and --alibi, under --window W and --sinks S. original: where \
@@ -44,8 +60,11 @@ struct PositionOptions: ParsableArguments {
       """)
   var sinkPositions = SinkPositions.original
 
+  /// Which columns are pairs; nil if nothing is turned.
+  var pairing: RotaryPositions.Pairing? { rope ?? (xpos ? .interleaved : nil) }
+
   func validate() throws {
-    guard rope == nil else {
+    guard pairing == nil else {
       if let ropeTheta, !(ropeTheta > 1 && ropeTheta.isFinite) {
         throw ValidationError("--rope-theta is \(ropeTheta); give a number above 1.")
       }
@@ -70,7 +89,7 @@ struct PositionOptions: ParsableArguments {
   ///
   /// - Throws: where they do not fit its heads, or the file of factors cannot be read.
   func positions(headDim: Int, keyTokens: Int) throws -> RotaryPositions? {
-    guard let rope else { return nil }
+    guard let pairing else { return nil }
     let columns = ropeDim ?? headDim
     guard columns <= headDim else {
       throw UserError.usage(
@@ -78,12 +97,21 @@ struct PositionOptions: ParsableArguments {
     }
     guard columns % 2 == 0 else {
       throw UserError.usage(
-        "--rope turns pairs of columns, and the head dim is \(headDim); give --rope-dim with an "
+        "\(rope == nil ? "--xpos" : "--rope") turns pairs of columns, and "
+          + "the head dim is \(headDim); give --rope-dim with an "
           + "even number of them.")
     }
     return RotaryPositions(
-      rope, columns: columns, base: ropeTheta ?? 10_000,
+      pairing, columns: columns, base: ropeTheta ?? 10_000,
       scaling: try ropeScaling?.scaling(pairs: columns / 2) ?? .none, tokens: keyTokens)
+  }
+}
+
+extension PositionOptions {
+  /// What decays, of the columns that are turned; nil if nothing does.
+  func decay(headDim: Int) -> XPosDecay? {
+    guard xpos, let pairing else { return nil }
+    return XPosDecay(pairing, columns: ropeDim ?? headDim)
   }
 }
 
@@ -98,11 +126,11 @@ extension RotaryPositions {
   /// The twin, which shares no code with what turns rows; that frequencies are right is a matter of
   /// published tables.
   func reference(
-    at positions: ReferenceTokenPositions, sinks: CachedSinks?
+    at positions: ReferenceTokenPositions, sinks: CachedSinks?, decay: ReferenceDecay?
   ) -> ReferencePositions {
     ReferencePositions(
       ReferenceRotation(
         frequencies: frequencies, magnitude: magnitude, isInterleaved: pairing == .interleaved),
-      at: positions, sinks: sinks.map { ($0.count, $0.reference.query) })
+      at: positions, sinks: sinks.map { ($0.count, $0.reference.query) }, decay: decay)
   }
 }

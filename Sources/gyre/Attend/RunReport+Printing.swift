@@ -17,8 +17,11 @@ extension RunReport {
       ? "head dim \(headDim)" : "head dim \(headDim), values \(valueHeadDim)"
     let cap = softcap.value.map { ", scores capped at ±\($0)" } ?? ""
     let scaling = ropeScaling.value.map { " scaled by \($0)" } ?? ""
-    let positions = rope.value == nil ? "" : ", rotary positions\(scaling)"
-    let biases = (alibi ? ", linear biases" : "") + (learnedSinks ? ", learned sinks" : "")
+    let positions =
+      rope.value == nil ? "" : ", rotary positions\(scaling)\(xpos ? " with decay (xPos)" : "")"
+    let biases =
+      (alibi ? ", linear biases" : "") + (bias ? ", a bias" : "")
+      + (learnedSinks ? ", learned sinks" : "")
     let sequences = batch == 1 ? "" : "\(batch) sequences of "
     let kind = dilated.value == nil ? "attention" : "dilated attention"
     let extent = pattern.isCausal ? "causal " : pattern == .full ? "full " : ""

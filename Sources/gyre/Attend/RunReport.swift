@@ -50,9 +50,14 @@ struct RunReport: Encodable {
   /// The limit of scores; null if they stay as they are.
   let softcap: Nullable<Double>
   let alibi: Bool
+  /// Whether a tensor was added to scores.
+  let bias: Bool
   let learnedSinks: Bool
   let rope: Nullable<String>
   let ropeScaling: Nullable<String>
+  let xpos: Bool
+  /// Whether tokens stand where the input says.
+  let positionIds: Bool
   /// Where sinks stand: original or cache.
   let sinkPositions: String
   let layout: String

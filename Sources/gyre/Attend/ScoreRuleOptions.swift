@@ -1,6 +1,7 @@
 import ArgumentParser
 import Attention
 import AttentionReference
+import SequenceParallel
 
 /// What becomes of scores before the softmax, for the kernels and for the oracle: a soft cap first,
 /// then biases, and learned sinks beside them all.
@@ -21,6 +22,13 @@ struct ScoreRuleOptions: ParsableArguments {
 
   @Flag(
     help: """
+      Add bias [1 or batch, 1 or queryHeads, tokens, keyTokens] of the input, F32, F16 or BF16, to \
+      scores; each rank reads its own part. With --gradients OUTPUT gets dbias, in the same shape.
+      """)
+  var bias = false
+
+  @Flag(
+    help: """
       One more logit in the softmax of each row, which has no value: sinks [queryHeads] of the \
       input, as gpt-oss has them. It counts in lse; with --gradients OUTPUT gets dsinks.
       """)
@@ -38,7 +46,7 @@ struct ScoreRuleOptions: ParsableArguments {
   /// The options that are given, in the order in which scores meet them.
   var given: [String] {
     (softcap == nil ? [] : ["--softcap"]) + (alibi ? ["--alibi"] : [])
-      + (learnedSinks ? ["--learned-sinks"] : [])
+      + (bias ? ["--bias"] : []) + (learnedSinks ? ["--learned-sinks"] : [])
   }
 
   /// For the kernels; nil if scores stay as they are.
@@ -48,21 +56,24 @@ struct ScoreRuleOptions: ParsableArguments {
   ///   - slopes: of the input, one for each of them; nil is the published ones.
   ///   - queries: where queries stand.
   ///   - keys: where keys stand.
+  ///   - bias: of the input.
   func rule(
     heads: Int, slopes: [Float]? = nil, queries: TokenPositions = TokenPositions(),
-    keys: TokenPositions = TokenPositions()
+    keys: TokenPositions = TokenPositions(), bias: TensorBias? = nil
   ) -> (any ScoreRule)? {
     RuleSequence.joining([
       softcap.map { SoftCap(limit: Float($0)) },
       alibi
         ? Alibi(slopes: slopes ?? Alibi.slopes(heads: heads), queries: queries, keys: keys) : nil,
+      bias,
     ])
   }
 
   /// The same for the oracle, which shares no code with it.
   func reference(
     heads: Int, slopes: [Float]? = nil,
-    positions: ReferenceTokenPositions = ReferenceTokenPositions()
+    positions: ReferenceTokenPositions = ReferenceTokenPositions(),
+    bias: (any BiasSource)? = nil
   ) -> (any ReferenceScoreRule)? {
     var rules: [any ReferenceScoreRule] = []
     if let softcap { rules.append(ReferenceSoftCap(limit: Double(Float(softcap)))) }
@@ -70,6 +81,7 @@ struct ScoreRuleOptions: ParsableArguments {
       let slopes = slopes.map { $0.map(Double.init) } ?? ReferenceAlibi.slopes(heads: heads)
       rules.append(ReferenceAlibi(slopes: slopes, positions: positions))
     }
+    if let bias { rules.append(ReferenceBias(bias)) }
     return rules.count > 1 ? ReferenceRuleSequence(rules) : rules.first
   }
 }

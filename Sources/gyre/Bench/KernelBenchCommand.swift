@@ -110,6 +110,10 @@ struct KernelBenchCommand: ComputingCommand {
         "--value-head-dim is \(valueHeadDim); give a number from 1 to "
           + "\(AttentionShape.largestHeadDim).")
     }
+    if scoreRule.bias {
+      throw ValidationError(
+        "--bias is a tensor of an input, and there is none here; leave it out.")
+    }
     if scoreRule.learnedSinks {
       throw ValidationError(
         "--learned-sinks is not for this benchmark: sinks come in once a row, after the kernels; "

@@ -33,6 +33,8 @@ struct Check: Sendable {
         Check("bits", checkBits),
         Check("score-rule", checkScoreRule),
         Check("cached-sinks", checkCachedSinks),
+        Check("xpos", checkXPos),
+        Check("xpos-long", ranks: [2], checkLongXPos),
         Check("arithmetic", checkArithmetic),
         Check("head-traffic", checkHeadTraffic),
         Check("several-layers", checkSeveralLayers),

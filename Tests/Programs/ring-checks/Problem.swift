@@ -171,6 +171,11 @@ struct MemoryRows: TokenRows {
     }
   }
 
+  /// Takes numbers.
+  init(_ shape: Shape, values: [Float]) {
+    (self.shape, self.values) = (shape, values)
+  }
+
   /// The same with every number rounded to bf16.
   init(rounding rows: MemoryRows) {
     shape = rows.shape
