@@ -233,8 +233,9 @@ let package = Package(
       ],
       swiftSettings: settings),
     .testTarget(
-      name: "ModelsTests", dependencies: ["Models", "Compute", "Tensors"],
-      exclude: ["blocks.json", "blocks.py"], swiftSettings: settings),
+      name: "ModelsTests", dependencies: ["Models", "Reporting", "Compute", "Tensors"],
+      exclude: ["blocks.json", "blocks.py", "tokenizers.json", "tokenizers.py"],
+      swiftSettings: settings),
     .testTarget(
       name: "MPITests", dependencies: ["MPI", "TestSupport", "mpi-checks"],
       swiftSettings: settings),

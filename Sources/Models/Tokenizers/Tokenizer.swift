@@ -81,26 +81,31 @@ extension Tokenizer {
   ) -> [Int] {
     var tokens: [Int] = []
     if addingBeginning ?? addsBeginning, let beginning { tokens.append(beginning) }
-    var bytes = Self.valid(Array(text))
-    var isPrefixed = false
-    if case .marked(let prefixed) = spaces {
-      bytes = Self.unmarked(bytes)
-      isPrefixed = prefixed
-    }
-    for piece in self.special.pieces(of: bytes, control: special) {
-      switch piece {
-      case .token(let token): tokens.append(token)
-      case .text(let range):
-        // A text that follows a token that steers the model begins anew.
-        let isFirst = tokens.last.map(vocabulary.isSpecial) ?? true
-        if isPrefixed, isFirst {
-          encoder.encode(([0x20] + bytes[range])[...], into: &tokens)
-        } else {
-          encoder.encode(bytes[range], into: &tokens)
+    let bytes = Self.valid(Array(text))
+    switch spaces {
+    case .kept: split(bytes, control: special, into: &tokens)
+    case .marked(isPrefixed: false):
+      split(Self.unmarked(bytes), control: special, into: &tokens)
+    case .marked(isPrefixed: true):
+      let unmarked = Self.unmarked(bytes)
+      for piece in self.special.pieces(of: unmarked, own: false, control: special) {
+        switch piece {
+        case .token(let token): tokens.append(token)
+        case .text(let range): split([0x20] + unmarked[range], control: false, into: &tokens)
         }
       }
     }
     return tokens
+  }
+
+  /// Appends the tokens of valid UTF-8 whose spaces are as they should be.
+  private func split(_ bytes: [UInt8], control: Bool, into tokens: inout [Int]) {
+    for piece in special.pieces(of: bytes, control: control) {
+      switch piece {
+      case .token(let token): tokens.append(token)
+      case .text(let range): encoder.encode(bytes[range], into: &tokens)
+      }
+    }
   }
 
   /// The tokens of a text.

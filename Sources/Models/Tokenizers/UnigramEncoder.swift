@@ -2,25 +2,30 @@
 /// (Kudo, arXiv 1804.10959), by Viterbi's algorithm.
 struct UnigramEncoder: TextEncoder {
   private let vocabulary: Vocabulary
-  private let scores: [Double]
+  private let scores: [Float]
   private let unknown: UnknownBytes
   private let longest: Int
 
   /// What a character that is no token costs: 10 more than the least likely token.
-  private let unknownScore: Double
+  private let unknownScore: Float
 
   init(vocabulary: Vocabulary, scores: [Double], unknown: UnknownBytes) {
     self.vocabulary = vocabulary
-    self.scores = scores
     self.unknown = unknown
     longest = (0..<vocabulary.count).map { vocabulary.tokens[$0].count }.max() ?? 0
-    let normal = scores.indices.filter { vocabulary.kinds[$0] == .normal }
-    unknownScore = (normal.map { scores[$0] }.min() ?? 0) - 10
+    let normal = scores.indices.filter { vocabulary.kinds[$0] == .normal }.map { Float(scores[$0]) }
+    unknownScore = (normal.min() ?? 0) - 10
+    let highest = max(normal.max() ?? 0, 0)
+    self.scores = scores.indices.map { token in
+      // A text's own tokens are always worth it, as SentencePiece has it.
+      vocabulary.kinds[token] == .userDefined
+        ? Float(vocabulary.tokens[token].count) * highest - 0.1 : Float(scores[token])
+    }
   }
 
   /// The best way to the end of a prefix of the text.
   private struct Way {
-    var score = -Double.infinity
+    var score = -Float.infinity
     var start = 0
     /// −1 for a character that is no token.
     var token = -1
@@ -67,8 +72,9 @@ struct UnigramEncoder: TextEncoder {
   }
 
   private func offer(
-    _ ways: inout [Way], from start: Int, to end: Int, _ token: Int, _ score: Double
+    _ ways: inout [Way], from start: Int, to end: Int, _ token: Int, _ score: Float
   ) {
+    // Of equal ways the rounding decides: sums are `Float`, as SentencePiece has them.
     let sum = ways[start].score + score
     if sum > ways[end].score { ways[end] = Way(score: sum, start: start, token: token) }
   }

@@ -118,7 +118,8 @@ private struct GGUFTokenizerReader {
         vocabulary: vocabulary,
         rule: ScoredMerges(vocabulary: vocabulary, scores: scores), unknown: unknown)
     return Tokenizer(
-      vocabulary: vocabulary, encoder: encoder, special: parts.special(vocabulary),
+      vocabulary: vocabulary, encoder: encoder,
+      special: parts.special(vocabulary, own: !isUnigram),
       spaces: .marked(isPrefixed: try values.bool("add_space_prefix", default: true)),
       kind: isUnigram ? "unigrams" : "pairs of characters by score", roles: parts.roles)
   }

@@ -1,6 +1,6 @@
 import FoundationEssentials
-import Reporting
-import Tensors
+package import Reporting
+package import Tensors
 
 extension Tokenizer {
   /// Reads `tokenizer.json` of a folder, and who is who from `tokenizer_config.json`.
@@ -8,6 +8,16 @@ extension Tokenizer {
     let path = folder.path + "/tokenizer.json"
     let file = try ReadableFile(path: path)
     let bytes = try file.read(at: 0, count: file.byteCount)
+    var config: JSONValue?
+    let configPath = folder.path + "/tokenizer_config.json"
+    if FileManager.default.fileExists(atPath: configPath) {
+      config = try HuggingFaceFolder.json(configPath)
+    }
+    try self.init(json: bytes, config: config, path: path)
+  }
+
+  /// Reads the bytes of a `tokenizer.json`.
+  package init(json bytes: [UInt8], config: JSONValue?, path: String) throws(TensorFileError) {
     let json: TokenizerJSON
     do throws(HeaderTextError) {
       json = try TokenizerJSON(bytes)
@@ -16,11 +26,7 @@ extension Tokenizer {
         .malformed, path: path, "it has \(error.problem), at byte \(error.offset)",
         remedy: "download or save the model again")
     }
-    var config: [String: JSONValue] = [:]
-    let configPath = folder.path + "/tokenizer_config.json"
-    if FileManager.default.fileExists(atPath: configPath) {
-      config = try HuggingFaceFolder.json(configPath).object ?? [:]
-    }
+    let config = config?.object ?? [:]
     var maker = JSONTokenizerMaker(json: json, config: config, path: path)
     self = try maker.make()
   }

@@ -29,12 +29,14 @@ struct TokenizerParts {
   }
 
   /// The tokens that are found in texts before these are split.
-  func special(_ vocabulary: Vocabulary) -> SpecialTokens {
+  ///
+  /// - Parameter own: Whether those that are a text's own are.
+  func special(_ vocabulary: Vocabulary, own: Bool = true) -> SpecialTokens {
     SpecialTokens(
       (0..<vocabulary.count).compactMap { token in
         switch vocabulary.kinds[token] {
         case .control, .unknown: (token, Array(vocabulary.tokens[token]), true)
-        case .userDefined: (token, Array(vocabulary.tokens[token]), false)
+        case .userDefined: own ? (token, Array(vocabulary.tokens[token]), false) : nil
         case .normal, .unused, .byte: nil
         }
       })

@@ -8,14 +8,14 @@
 /// - `qwen2`: `(?i:A)`, `[^\r\n\p{L}\p{N}]?\p{L}+`, `\p{N}`, ` ?[^\s\p{L}\p{N}]+[\r\n]*`,
 ///   `\s*[\r\n]+`, `\s+(?!\S)`, `\s+`.
 /// - `llama3`: as `qwen2`, with `\p{N}{1,3}`.
-enum PreTokenizer: String, CaseIterable, Sendable {
+package enum PreTokenizer: String, CaseIterable, Sendable {
   case gpt2 = "gpt-2"
   case smollm
   case qwen2
   case llama3 = "llama-bpe"
 
   /// The pre-tokenizer that GGUF files have a name for; nil if it is none of these.
-  init?(ggufName name: String) {
+  package init?(ggufName name: String) {
     switch name {
     case "llama3", "llama-v3": self = .llama3
     case "deepseek-r1-qwen": self = .qwen2
@@ -28,6 +28,14 @@ enum PreTokenizer: String, CaseIterable, Sendable {
 
   /// Whether texts are brought into Unicode's form NFC first.
   var normalizes: Bool { self == .qwen2 }
+
+  /// The words of valid UTF-8.
+  package func words(of text: [UInt8]) -> [[UInt8]] {
+    let classified = ClassifiedText(text[...])
+    var words: [[UInt8]] = []
+    self.words(of: classified) { words.append(Array(classified.bytes($0))) }
+    return words
+  }
 
   /// Calls `visit` with the characters of each word, in order, which are all characters.
   ///

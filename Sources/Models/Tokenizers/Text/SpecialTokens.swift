@@ -31,14 +31,16 @@ struct SpecialTokens: Sendable {
 
   /// Cuts a text at the tokens in it: the leftmost first, and of those the longest.
   ///
-  /// - Parameter control: Whether tokens that steer the model are looked for as well.
+  /// - Parameters:
+  ///   - own: Whether tokens that are a text's own are looked for.
+  ///   - control: Whether those that steer the model are.
   /// - Complexity: O(text), times the different lengths of tokens that begin with a byte of it.
-  func pieces(of text: [UInt8], control: Bool) -> [Piece] {
+  func pieces(of text: [UInt8], own: Bool = true, control: Bool) -> [Piece] {
     var pieces: [Piece] = []
     var start = 0
     var place = 0
     while place < text.count {
-      guard let (token, length) = match(text, at: place, control: control) else {
+      guard let (token, length) = match(text, at: place, own: own, control: control) else {
         place += 1
         continue
       }
@@ -52,11 +54,11 @@ struct SpecialTokens: Sendable {
   }
 
   private func match(
-    _ text: [UInt8], at place: Int, control: Bool
+    _ text: [UInt8], at place: Int, own: Bool, control: Bool
   ) -> (token: Int, length: Int)? {
     for length in lengths[Int(text[place])] where length <= text.count - place {
       guard let number = names.number(text[place..<place + length]),
-        control || !isControl[number]
+        isControl[number] ? control : own
       else { continue }
       return (Int(tokens[number]), length)
     }
