@@ -105,7 +105,12 @@ let package = Package(
       swiftSettings: settings),
     // Language models: their files, tokenizers and blocks.
     .target(
-      name: "Models", dependencies: ["Reporting", "Compute", "Tensors"], swiftSettings: settings),
+      name: "Models",
+      dependencies: [
+        "SequenceParallel", "MPI", "Sharding", "Attention", "KernelSets", "Compute", "Reporting",
+        "Tensors",
+      ],
+      swiftSettings: settings),
     .target(
       name: "Attention", dependencies: ["KernelSets", "AttentionTypes", "Compute", "Tensors"],
       swiftSettings: settings),
@@ -233,7 +238,10 @@ let package = Package(
       ],
       swiftSettings: settings),
     .testTarget(
-      name: "ModelsTests", dependencies: ["Models", "Reporting", "Compute", "Tensors"],
+      name: "ModelsTests",
+      dependencies: [
+        "Models", "Reporting", "Compute", "KernelSets", "Sharding", "Tensors", "TestSupport", "gyre",
+      ],
       exclude: ["blocks.json", "blocks.py", "tokenizers.json", "tokenizers.py"],
       swiftSettings: settings),
     .testTarget(

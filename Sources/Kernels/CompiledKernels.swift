@@ -76,12 +76,7 @@ package enum CompiledKernels: KernelSet {
     }
   }
 
-  @unsafe
-  package static func widen(
-    _ row: UnsafeRawPointer, _ type: WeightType, depth: Int, to target: UnsafeMutablePointer<Float>
-  ) {
-    unsafe type.visit(WeightWidening(row: row, depth: depth, target: target))
-  }
+  package static func widen(_ row: StoredRow) { row.type.visit(WeightWidening(row)) }
 
   package static func multiplyAddPeak(_ arithmetic: Arithmetic) -> Double {
     switch arithmetic {

@@ -6,8 +6,11 @@ package func printError(_ line: String) {
 }
 
 /// Prints a report on standard output, whole or with an error that says why not.
-package func printReport(_ text: String) throws(ReportFailure) {
-  let number = write(text + "\n", to: STDOUT_FILENO)
+package func printReport(_ text: String) throws(ReportFailure) { try printPart(text + "\n") }
+
+/// Prints a part of a line on standard output at once.
+package func printPart(_ text: String) throws(ReportFailure) {
+  let number = write(text, to: STDOUT_FILENO)
   guard number == 0 else { throw ReportFailure(number: number) }
 }
 

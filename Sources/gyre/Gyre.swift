@@ -25,7 +25,8 @@ struct Gyre: ParsableCommand {
     version: version,
     subcommands: [
       AttendCommand.self, StreamCommand.self, BenchCommand.self, CompareCommand.self,
-      PlotCommand.self, PredictCommand.self, DoctorCommand.self,
+      PlotCommand.self, PredictCommand.self, DoctorCommand.self, LogitsCommand.self,
+      PerplexityCommand.self, GenerateCommand.self,
     ])
 
   /// The version, and of what commit it was built.

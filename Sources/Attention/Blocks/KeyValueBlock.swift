@@ -66,6 +66,16 @@ public struct KeyValueBlock: ~Copyable {
       * elementType.bytesPerToken(headDim: shape.headDim, valueHeadDim: shape.valueHeadDim)
   }
 
+  /// A block of the same keys and values, in memory of its own.
+  ///
+  /// - Complexity: O(`byteCount`), at the speed of memory.
+  public func copy() -> KeyValueBlock {
+    let copy = KeyValueBlock(shape: shape, elementType: elementType, runs: runs)
+    unsafe copy.storage.unsafeBaseAddress.update(
+      from: storage.unsafeBaseAddress, count: byteCount)
+    return copy
+  }
+
   /// The packed keys and values of one head in one run.
   ///
   /// Heads are ordered `[run][batch][kvHead]`: blocks of several runs of positions, put one after

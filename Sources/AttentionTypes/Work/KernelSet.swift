@@ -32,12 +32,7 @@ package protocol KernelSet: Sendable {
   static func multiply(_ work: WeightProduct, team: ThreadTeam, poll: (_ work: Int) -> Void)
 
   /// Widens a row of weights.
-  ///
-  /// - Parameters:
-  ///   - depth: its weights.
-  ///   - target: room for as many numbers.
-  @unsafe static func widen(
-    _ row: UnsafeRawPointer, _ type: WeightType, depth: Int, to target: UnsafeMutablePointer<Float>)
+  static func widen(_ row: StoredRow)
 
   /// Makes nothing but multiply–adds for some milliseconds.
   ///

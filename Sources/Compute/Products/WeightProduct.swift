@@ -1,7 +1,8 @@
 /// Products of rows of activations with matrices of weights that stay as they are stored,
 /// `C_m = A · W_mᵀ` or `C_m += A · W_mᵀ` for several matrices `W_m` at once.
 ///
-/// It holds plain addresses: whoever creates it keeps the matrices alive until it has been computed.
+/// It holds plain addresses: whoever creates it keeps the matrices alive until it has been
+/// computed.
 @safe
 package struct WeightProduct: @unchecked Sendable {
   /// One of the matrices, and where its product goes.

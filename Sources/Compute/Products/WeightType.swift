@@ -1,10 +1,10 @@
 /// The form in which the weights of a linear layer are stored: numbers, or blocks of small integers
 /// with a scale.
 ///
-/// A row of a matrix is a whole number of blocks. The forms are those of the GGUF format, whose names
-/// they have: a weight of `Q4_1`, say, is `d · q + m` with a `q` of four bits and a `d` and an `m` of
-/// half precision for each block of 32. Those of K form hold blocks of 256 in parts of 16 or 32 that
-/// have small scales of their own.
+/// A row of a matrix is a whole number of blocks. The forms are those of the GGUF format, whose
+/// names they have: a weight of `Q4_1`, say, is `d · q + m` with a `q` of four bits and a `d` and
+/// an `m` of half precision for each block of 32. Those of K form hold blocks of 256 in parts of 16
+/// or 32 that have small scales of their own.
 ///
 /// Source: the GGUF specification and `ggml-common.h` of ggml.
 public enum WeightType: String, Hashable, Sendable, CaseIterable {
@@ -22,7 +22,8 @@ public enum WeightType: String, Hashable, Sendable, CaseIterable {
   case q5_K = "Q5_K"
   case q6_K = "Q6_K"
 
-  /// The type that ggml, and so a GGUF file, has this number for; nil for one that is not known here.
+  /// The type that ggml, and so a GGUF file, has this number for; nil for one that is not known
+  /// here.
   public init?(ggml: UInt32) {
     guard let type = Self.allCases.first(where: { $0.ggml == ggml }) else { return nil }
     self = type

@@ -2,8 +2,8 @@ import AttentionTypes
 public import Compute
 public import Tensors
 
-/// A matrix of weights `[outputs, inputs]` that stays as it is stored, in a file that is mapped or in
-/// memory: the weights of a linear layer.
+/// A matrix of weights `[outputs, inputs]` that stays as it is stored, in a file that is mapped or
+/// in memory: the weights of a linear layer.
 public struct StoredMatrix: Sendable {
   /// The form of its weights.
   public let type: WeightType
@@ -57,15 +57,16 @@ public struct StoredMatrix: Sendable {
     precondition(row >= 0 && row < outputs && numbers.count == inputs, "row \(row)")
     unsafe numbers.withUnsafeMutableBufferPointer {
       guard let target = $0.baseAddress else { return }
-      unsafe InstructionSet.inUse.kernels.widen(
-        base + row * rowBytes, type, depth: inputs, to: target)
+      InstructionSet.inUse.kernels.widen(
+        unsafe StoredRow(
+          weights: base + row * rowBytes, type: type, depth: inputs, target: target))
     }
   }
 }
 
 /// Multiplies rows of activations by matrices of stored weights, with memory that is kept from
 /// product to product.
-public struct LinearProducts: ~Copyable {
+public final class LinearProducts {
   private let team: ThreadTeam
   private let kernels: any KernelSet.Type
   private var scratch = AlignedBuffer<Float>(zeros: 0)
@@ -83,8 +84,8 @@ public struct LinearProducts: ~Copyable {
 
   /// Computes `C = A · [W₁ᵀ W₂ᵀ …]`, or `C += …`, for matrices of equally long rows.
   ///
-  /// Of a few rows each byte of the weights is read once and widened in registers. Of many, tiles of
-  /// weights are widened once for all rows. Sums are in `Float`, the same bits for any number of
+  /// Of a few rows each byte of the weights is read once and widened in registers. Of many, tiles
+  /// of weights are widened once for all rows. Sums are in `Float`, the same bits for any number of
   /// threads; those of few rows have another order than those of many.
   ///
   /// - Parameters:
@@ -93,8 +94,9 @@ public struct LinearProducts: ~Copyable {
   ///   - c: `[rows, outputs of all matrices]`, those of the first matrix first.
   ///   - adding: whether what is in `c` is kept and added to.
   ///   - poll: as in ``ThreadTeam/run(_:poll:)``, with multiply–adds.
-  /// - Complexity: `2 · rows · inputs · outputs` floating-point operations, shared among the threads.
-  public mutating func multiply(
+  /// - Complexity: `2 · rows · inputs · outputs` floating-point operations, shared among the
+  ///   threads.
+  public func multiply(
     _ a: borrowing Span<Float>, rows: Int, by matrices: [StoredMatrix],
     into c: inout MutableSpan<Float>, adding: Bool = false, poll: (_ work: Int) -> Void = { _ in }
   ) {

@@ -1,16 +1,17 @@
 import Compute
 import Tensors
 
-/// Products of many rows with weights: a tile of them is widened into panels once, and all rows pass
-/// over it.
+/// Products of many rows with weights: a tile of them is widened into panels once, and all rows
+/// pass over it.
 ///
 /// A is packed before, once for all the matrices, `[groups of 6 rows][depth][6]`. A unit is some
-/// panels of one matrix. It takes 256 terms at a time, whose widened weights lie in the second-level
-/// cache, a panel of them in the first.
+/// panels of one matrix. It takes 256 terms at a time, whose widened weights lie in the
+/// second-level cache, a panel of them in the first.
 struct ManyRowsProduct: ThreadedPass {
   /// Terms that are added before they join C: a whole number of blocks of any form.
   private static var steps: Int { 256 }
-  /// Rows that pass over a panel before the next one: what they read lies in the second-level cache.
+  /// Rows that pass over a panel before the next one: what they read lies in the second-level
+  /// cache.
   private static var tileRows: Int { 16 * RegisterTile.height }
   private static var mostPanels: Int { 4 }
 

@@ -2,12 +2,16 @@ import Compute
 
 /// Rows of weights become rows of numbers.
 @safe
-package struct WeightWidening: WeightVisitor {
-  /// One row.
-  let row: UnsafeRawPointer
-  let depth: Int
-  /// Room for `depth` numbers.
-  let target: UnsafeMutablePointer<Float>
+struct WeightWidening: WeightVisitor {
+  private let row: UnsafeRawPointer
+  private let depth: Int
+  private let target: UnsafeMutablePointer<Float>
+
+  init(_ row: StoredRow) {
+    unsafe self.row = row.weights
+    depth = row.depth
+    unsafe target = row.target
+  }
 
   func visit<Form: StoredWeights>(_ form: Form.Type) {
     let weights = unsafe WeightRow<Form>(0, of: row, depth: depth)

@@ -27,7 +27,8 @@ enum Weights3K: StoredWeights {
   }
 
   /// The lower four bits of the first eight are lower halves of the first eight bytes, those of the
-  /// others upper ones; the last four bytes have two bits more of each, those of every fourth in one.
+  /// others upper ones; the last four bytes have two bits more of each, those of every fourth in
+  /// one.
   @unsafe @inline(__always)
   private static func scale(_ number: Int, _ bytes: UnsafeRawPointer) -> Float {
     let low = unsafe bytes.byte(at: number % 8) >> (number < 8 ? 0 : 4) & 15

@@ -1,0 +1,168 @@
+import Attention
+import Compute
+import KernelSets
+import Tensors
+
+/// What all architectures read of a file in the same way.
+struct DecoderReader {
+  let file: ModelFile
+
+  init(_ file: ModelFile) { self.file = file }
+
+  var values: Hyperparameters { file.hyperparameters }
+
+  /// How many layers there are.
+  func layerCount() throws(TensorFileError) -> Int { try values.int("block_count", in: 1...4096) }
+
+  /// The dimensions, by the names that nearly all architectures have for them.
+  func sizes() throws(TensorFileError) -> Decoder.Sizes {
+    let width = try values.int("embedding_length", in: 1...1 << 20)
+    let heads = try values.int("attention.head_count", in: 1...4096)
+    let kvHeads = try values.int("attention.head_count_kv", in: 1...4096, default: heads)
+    let headDim = try values.int(
+      "attention.key_length", in: 1...AttentionShape.largestHeadDim, default: max(1, width / heads))
+    guard heads % kvHeads == 0 else {
+      throw wrong(
+        "attention.head_count_kv", "\(kvHeads) KV heads do not divide \(heads) query heads")
+    }
+    let embedding = try file.tensor("token_embd.weight")
+    return Decoder.Sizes(
+      width: width, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
+      hidden: try values.int("feed_forward_length", in: 1...1 << 24), vocabulary: embedding.rows,
+      trainedLength: try values.int("context_length", in: 1...1 << 40, default: 1 << 20))
+  }
+
+  /// `ε` of root mean square norms.
+  func rootMeanSquare() throws(TensorFileError) -> Normalisation {
+    .rootMeanSquare(
+      epsilon: Float(try values.number("attention.layer_norm_rms_epsilon")))
+  }
+
+  /// A matrix `[outputs, inputs]`.
+  func matrix(
+    _ name: String, outputs: Int, inputs: Int
+  ) throws(TensorFileError) -> StoredMatrix {
+    let tensor = try file.tensor(name, shape: [outputs, inputs])
+    return StoredMatrix(
+      type: tensor.type, outputs: outputs, inputs: inputs, memory: tensor.memory)
+  }
+
+  /// A vector.
+  func vector(_ name: String, count: Int) throws(TensorFileError) -> [Float] {
+    let tensor = try file.tensor(name, shape: [count])
+    var numbers = [Float](repeating: 0, count: count)
+    var span = numbers.mutableSpan
+    tensor.decode(rows: 0..<1, into: &span)
+    return numbers
+  }
+
+  /// A vector that some models of an architecture have; empty for those that do not.
+  func vectorIfAny(_ name: String, count: Int) throws(TensorFileError) -> [Float] {
+    file.has(name) ? try vector(name, count: count) : []
+  }
+
+  /// A norm; its bias where the file has one.
+  func norm(
+    _ name: String, _ kind: Normalisation, count: Int
+  ) throws(TensorFileError) -> Norm {
+    let weights = try vector("\(name).weight", count: count)
+    return Norm(
+      kind, weights: file.normsLackOne ? weights.map { $0 + 1 } : weights,
+      bias: try vectorIfAny("\(name).bias", count: count))
+  }
+
+  /// Rotary positions as the file describes them.
+  func rotation(headDim: Int) throws(TensorFileError) -> Decoder.Rotation {
+    let columns = try values.int("rope.dimension_count", in: 2...headDim, default: headDim)
+    guard columns % 2 == 0 else {
+      throw wrong("rope.dimension_count", "\(columns) columns are not pairs")
+    }
+    return Decoder.Rotation(
+      file.rotaryPairs == .neighbours ? .interleaved : .half, columns: columns,
+      base: try values.number("rope.freq_base", default: 10_000), scaling: try scaling())
+  }
+
+  /// How the model's positions reach further than it was trained for at first.
+  private func scaling() throws(TensorFileError) -> RotaryScaling {
+    let kind = try values.string("rope.scaling.type", default: "none")
+    if kind == "none" || kind == "default" { return .none }
+    let factor = try values.number("rope.scaling.factor")
+    func trained() throws(TensorFileError) -> Double {
+      try values.number("rope.scaling.original_context_length")
+    }
+    switch kind {
+    case "linear": return .linear(factor)
+    case "yarn": return .yarn(factor, trainedLength: try trained())
+    case "llama3":
+      return .llama3(
+        factor, low: try values.number("rope.scaling.low_freq_factor"),
+        high: try values.number("rope.scaling.high_freq_factor"), trainedLength: try trained())
+    default:
+      throw TensorFileError(
+        .unsupported, path: file.path,
+        "its positions are scaled by \(quoted(kind)), which is not known here",
+        remedy: "known are linear, yarn and llama3")
+    }
+  }
+
+  /// A decoder of layers that `layer` reads, given the place of each and what its names begin with.
+  func decoder(
+    _ sizes: Decoder.Sizes, outputNorm kind: Normalisation,
+    layer: (_ number: Int, _ prefix: String) throws(TensorFileError) -> DecoderLayer
+  ) throws(TensorFileError) -> Decoder {
+    var layers: [DecoderLayer] = []
+    for number in 0..<(try layerCount()) {
+      layers.append(try layer(number, "blk.\(number)."))
+    }
+    let embedding = try matrix(
+      "token_embd.weight", outputs: sizes.vocabulary, inputs: sizes.width)
+    let isTied = !file.has("output.weight")
+    var decoder = Decoder(
+      architecture: file.architecture, sizes: sizes, embedding: embedding, layers: layers,
+      outputNorm: try norm("output_norm", kind, count: sizes.width),
+      output: isTied
+        ? embedding
+        : try matrix("output.weight", outputs: sizes.vocabulary, inputs: sizes.width))
+    decoder.isTied = isTied
+    return decoder
+  }
+
+  /// What the descendants of Llama have in common.
+  ///
+  /// A layer with root mean square norms, separate projections and a gated feed-forward part: what
+  /// the descendants of Llama have in common. Biases of projections are taken where they are.
+  func gatedLayer(
+    _ prefix: String, _ sizes: Decoder.Sizes, _ kind: Normalisation, _ activation: Activation
+  ) throws(TensorFileError) -> DecoderLayer {
+    let (width, hidden) = (sizes.width, sizes.hidden)
+    var layer = DecoderLayer(
+      attentionNorm: try norm(prefix + "attn_norm", kind, count: width),
+      projections: [
+        try matrix(prefix + "attn_q.weight", outputs: sizes.queryWidth, inputs: width),
+        try matrix(prefix + "attn_k.weight", outputs: sizes.keyWidth, inputs: width),
+        try matrix(prefix + "attn_v.weight", outputs: sizes.keyWidth, inputs: width),
+      ],
+      output: try matrix(prefix + "attn_output.weight", outputs: width, inputs: sizes.queryWidth),
+      feedForwardNorm: try norm(prefix + "ffn_norm", kind, count: width), activation: activation,
+      gate: try matrix(prefix + "ffn_gate.weight", outputs: hidden, inputs: width),
+      up: try matrix(prefix + "ffn_up.weight", outputs: hidden, inputs: width),
+      down: try matrix(prefix + "ffn_down.weight", outputs: width, inputs: hidden))
+    if file.has(prefix + "attn_q.bias") {
+      layer.projectionBias =
+        try vector(prefix + "attn_q.bias", count: sizes.queryWidth)
+        + vector(prefix + "attn_k.bias", count: sizes.keyWidth)
+        + vector(prefix + "attn_v.bias", count: sizes.keyWidth)
+    }
+    layer.outputBias = try vectorIfAny(prefix + "attn_output.bias", count: width)
+    layer.rotation = try rotation(headDim: sizes.headDim)
+    return layer
+  }
+
+  /// What is wrong with a value of the file.
+  func wrong(_ name: String, _ problem: String) -> TensorFileError {
+    TensorFileError(
+      .malformed, path: file.path,
+      "its value \(quoted(values.nameInFile(name))) does not fit: \(problem)",
+      remedy: "convert the model again, or name another file")
+  }
+}

@@ -1,0 +1,111 @@
+import Compute
+import KernelSets
+import Tensors
+
+/// Memory for one chunk of tokens of a layer, used for all chunks of all layers in turn.
+///
+/// The widest rows of a decoder, queries, keys and values together, or both hidden parts of a
+/// feed-forward layer, are there for a chunk only: what a long sequence takes does not grow with
+/// them.
+///
+/// Source: Liu and Abbeel 2023, Blockwise Parallel Transformer.
+struct BlockRoom {
+  /// The most tokens of a chunk.
+  let chunk: Int
+  /// `[chunk, width]`: the input of a product, normalised; or its result before it is added.
+  let normalised: ReusedNumbers
+  /// `[chunk, widest]`: the result of a product.
+  let projected: ReusedNumbers
+  /// `[chunk, hidden]`: the hidden part; keys, then values, too.
+  let hidden: ReusedNumbers
+  private let products: LinearProducts
+  /// Who shares the products of a single token; nil where every rank computes them.
+  let division: WeightDivision?
+  let team: ThreadTeam
+
+  init(
+    _ sizes: Decoder.Sizes, chunk: Int, team: ThreadTeam, division: WeightDivision? = nil
+  ) {
+    self.division = division
+    self.chunk = chunk
+    self.team = team
+    normalised = ReusedNumbers(count: chunk * sizes.width)
+    projected = ReusedNumbers(count: chunk * Self.widest(sizes))
+    hidden = ReusedNumbers(count: chunk * Self.hiddenWidth(sizes))
+    products = LinearProducts(team: team)
+  }
+
+  private static func widest(_ sizes: Decoder.Sizes) -> Int {
+    max(sizes.queryWidth + 2 * sizes.keyWidth, 2 * sizes.hidden, sizes.width)
+  }
+
+  private static func hiddenWidth(_ sizes: Decoder.Sizes) -> Int {
+    max(sizes.hidden, 2 * sizes.keyWidth)
+  }
+
+  /// The bytes of the room and of the scratch of its products.
+  static func byteCount(_ sizes: Decoder.Sizes, chunk: Int) -> Int {
+    4 * chunk * (sizes.width + widest(sizes) + hiddenWidth(sizes))
+      + LinearProducts.scratchBytes(
+        rows: chunk, inputs: max(sizes.hidden, sizes.width, sizes.queryWidth))
+  }
+
+  /// Multiplies rows, shared among ranks where that is done and there is but one.
+  ///
+  /// - Parameters: as in `LinearProducts`.
+  func multiply(
+    _ a: borrowing Span<Float>, rows: Int, by matrices: [StoredMatrix],
+    into c: inout MutableSpan<Float>, adding: Bool = false
+  ) {
+    if let division, rows == 1 {
+      division.multiply(a, by: matrices, with: products, into: &c, adding: adding)
+    } else {
+      products.multiply(a, rows: rows, by: matrices, into: &c, adding: adding)
+    }
+  }
+
+  /// Normalises rows into ``normalised``.
+  func normalise(_ rows: borrowing Span<Float>, by norm: Norm) {
+    normalised.write(0..<rows.count) { target in
+      norm.kind.apply(
+        rows, weights: norm.weights.span, bias: norm.bias.span, into: &target, team: team)
+    }
+  }
+}
+
+/// Numbers that are written and read again and again; whoever uses them takes them out meanwhile.
+final class ReusedNumbers {
+  private var buffer: AlignedBuffer<Float>?
+
+  init(count: Int) { buffer = AlignedBuffer(zeros: count) }
+
+  /// Lends some of them to be written.
+  func write(_ range: Range<Int>, _ body: (inout MutableSpan<Float>) -> Void) {
+    guard var numbers = buffer.take() else { preconditionFailure("in use") }
+    Self.lend(&numbers, range, body)
+    buffer = consume numbers
+  }
+
+  private static func lend(
+    _ numbers: inout AlignedBuffer<Float>, _ range: Range<Int>,
+    _ body: (inout MutableSpan<Float>) -> Void
+  ) {
+    var all = numbers.mutableSpan
+    var part = all.part(range)
+    body(&part)
+  }
+
+  /// Lends some of them to be read.
+  func read(_ range: Range<Int>, _ body: (borrowing Span<Float>) -> Void) {
+    guard let numbers = buffer.take() else { preconditionFailure("in use") }
+    Self.show(numbers, range, body)
+    buffer = consume numbers
+  }
+
+  private static func show(
+    _ numbers: borrowing AlignedBuffer<Float>, _ range: Range<Int>,
+    _ body: (borrowing Span<Float>) -> Void
+  ) {
+    body(numbers.span.extracting(range))
+  }
+}

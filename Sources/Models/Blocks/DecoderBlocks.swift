@@ -1,0 +1,216 @@
+import Attention
+import Compute
+import KernelSets
+import MPI
+import Tensors
+
+/// What a rank computes of its own tokens, a chunk at a time: all of a decoder but attention.
+struct DecoderBlocks {
+  let decoder: Decoder
+  let team: ThreadTeam
+  private let room: BlockRoom
+  private var sizes: Decoder.Sizes { decoder.sizes }
+
+  /// What ranks that share products have failed with.
+  var failure: MPIError? { room.division?.failure }
+
+  /// The most tokens at a time.
+  var chunk: Int { room.chunk }
+
+  init(_ decoder: Decoder, chunk: Int, team: ThreadTeam, division: WeightDivision? = nil) {
+    self.decoder = decoder
+    self.team = team
+    room = BlockRoom(decoder.sizes, chunk: chunk, team: team, division: division)
+  }
+
+  // MARK: Embedding
+
+  /// The rows of tokens as they enter the first layer.
+  ///
+  /// - Parameters:
+  ///   - tokens: one for each position.
+  ///   - rows: `[tokens.count, width]`.
+  func embed(_ tokens: [Int], positions: [PositionRange], into rows: inout MutableSpan<Float>) {
+    let width = sizes.width
+    let flat = positions.flatMap { Array($0) }
+    precondition(tokens.count == flat.count && rows.count == tokens.count * width, "other tokens")
+    let (decoder, scale) = (decoder, decoder.embeddingScale)
+    // Nothing in it can fail.
+    try? team.forEachPart(of: &rows, rowLength: width) { part, range in
+      var place = [Float](repeating: 0, count: width)
+      for (index, row) in range.enumerated() {
+        var target = part.part(index * width..<(index + 1) * width)
+        decoder.embedding.widen(row: tokens[row], into: &target)
+        if scale != 1 { for column in 0..<width { target[column] *= scale } }
+        if let positionEmbedding = decoder.positionEmbedding {
+          var span = place.mutableSpan
+          positionEmbedding.widen(row: flat[row], into: &span)
+          for column in 0..<width { target[column] += place[column] }
+        }
+      }
+    }
+  }
+
+  // MARK: Attention
+
+  /// Queries, keys and values of some tokens, normalised and turned as attention wants them.
+  ///
+  /// - Parameters:
+  ///   - rows: `[tokens, width]`, as they enter the layer.
+  ///   - runs: the positions of the tokens.
+  ///   - positions: what turns queries and keys; nil if nothing does.
+  ///   - queries: `[tokens, queryHeads, headDim]`.
+  ///   - store: is given keys and values of a stretch of one run, `[count, kvHeads, headDim]` each,
+  ///     which run it is, and where in it the stretch begins.
+  func project(
+    _ rows: borrowing Span<Float>, layer: DecoderLayer, runs: [PositionRange],
+    positions: RotaryPositions?, queries: inout MutableSpan<Float>,
+    store: (
+      _ keys: borrowing Span<Float>, _ values: borrowing Span<Float>, _ run: Int, _ first: Int
+    ) -> Void
+  ) {
+    var start = 0
+    for (number, run) in runs.enumerated() {
+      for first in stride(from: 0, to: run.count, by: room.chunk) {
+        let part = run.slice(first..<min(first + room.chunk, run.count))
+        let tokens = start + first..<start + first + part.count
+        let input = rows.extracting(tokens.scaled(by: sizes.width))
+        var target = queries.part(tokens.scaled(by: sizes.queryWidth))
+        project(input, layer: layer, part, positions, queries: &target)
+        let size = part.count * sizes.keyWidth
+        room.hidden.read(0..<2 * size) { both in
+          store(both.extracting(0..<size), both.extracting(size..<2 * size), number, first)
+        }
+      }
+      start += run.count
+    }
+  }
+
+  /// One chunk; keys and values stay in the room.
+  private func project(
+    _ rows: borrowing Span<Float>, layer: DecoderLayer, _ run: PositionRange,
+    _ positions: RotaryPositions?, queries: inout MutableSpan<Float>
+  ) {
+    let (queryWidth, keyWidth) = (sizes.queryWidth, sizes.keyWidth)
+    let width = queryWidth + 2 * keyWidth
+    let size = run.count * keyWidth
+    multiply(rows, normalisedBy: layer.attentionNorm, by: layer.projections)
+    let turning = Turning(run: run, positions: positions, headDim: sizes.headDim, team: team)
+    func copy(
+      _ columns: Range<Int>, of result: borrowing Span<Float>, to target: inout MutableSpan<Float>
+    ) {
+      let bias = layer.projectionBias.isEmpty ? [] : Array(layer.projectionBias[columns])
+      team.copy(columns: columns, of: result, width: width, bias: bias.span, to: &target)
+    }
+    room.projected.read(0..<run.count * width) { result in
+      copy(0..<queryWidth, of: result, to: &queries)
+      room.hidden.write(0..<size) { keys in
+        copy(queryWidth..<queryWidth + keyWidth, of: result, to: &keys)
+        turning.turn(&keys, norm: layer.keyNorm, heads: sizes.kvHeads)
+      }
+      room.hidden.write(size..<2 * size) { values in
+        copy(queryWidth + keyWidth..<width, of: result, to: &values)
+      }
+    }
+    turning.turn(&queries, norm: layer.queryNorm, heads: sizes.queryHeads)
+  }
+
+  /// Normalises rows and multiplies them; the result is in the room.
+  private func multiply(
+    _ rows: borrowing Span<Float>, normalisedBy norm: Norm, by matrices: [StoredMatrix]
+  ) {
+    let count = rows.count / sizes.width
+    room.normalise(rows, by: norm)
+    room.normalised.read(0..<rows.count) { input in
+      room.projected.write(0..<count * matrices.reduce(0) { $0 + $1.outputs }) { target in
+        room.multiply(input, rows: count, by: matrices, into: &target)
+      }
+    }
+  }
+
+  // MARK: After attention
+
+  /// Adds what attention found and the feed-forward part to the rows of tokens, a chunk at a time.
+  ///
+  /// - Parameters:
+  ///   - outputs: of attention, `[tokens, queryHeads, headDim]`.
+  ///   - rows: `[tokens, width]`: as they entered the layer, and then as they leave it.
+  func finish(
+    _ outputs: borrowing Span<Float>, layer: DecoderLayer, rows: inout MutableSpan<Float>
+  ) {
+    let tokens = rows.count / sizes.width
+    for first in stride(from: 0, to: tokens, by: room.chunk) {
+      let chunk = first..<min(first + room.chunk, tokens)
+      var part = rows.part(chunk.scaled(by: sizes.width))
+      add(
+        outputs.extracting(chunk.scaled(by: sizes.queryWidth)), times: layer.output,
+        bias: layer.outputBias, norm: layer.postAttentionNorm, to: &part)
+      addFeedForward(&part, layer: layer)
+    }
+  }
+
+  private func addFeedForward(_ rows: inout MutableSpan<Float>, layer: DecoderLayer) {
+    let size = rows.count / sizes.width * sizes.hidden
+    multiply(rows.span, normalisedBy: layer.feedForwardNorm, by: layer.expanding)
+    room.hidden.write(0..<size) { hidden in
+      if layer.gate != nil {
+        room.projected.read(0..<2 * size) { both in
+          layer.activation.applyGated(both, width: sizes.hidden, into: &hidden, team: team)
+        }
+      } else {
+        room.projected.read(0..<size) { team.copy($0, to: &hidden) }
+        team.add(bias: layer.upBias.span, to: &hidden)
+        layer.activation.apply(&hidden, team: team)
+      }
+    }
+    room.hidden.read(0..<size) { hidden in
+      add(
+        hidden, times: layer.down, bias: layer.downBias, norm: layer.postFeedForwardNorm,
+        to: &rows)
+    }
+  }
+
+  /// Adds a product, with a bias and normalised if that is done.
+  private func add(
+    _ input: borrowing Span<Float>, times matrix: StoredMatrix, bias: [Float], norm: Norm?,
+    to rows: inout MutableSpan<Float>
+  ) {
+    let (count, size) = (rows.count / sizes.width, rows.count)
+    guard let norm else {
+      room.multiply(input, rows: count, by: [matrix], into: &rows, adding: true)
+      team.add(bias: bias.span, to: &rows)
+      return
+    }
+    room.projected.write(0..<size) { product in
+      room.multiply(input, rows: count, by: [matrix], into: &product)
+      team.add(bias: bias.span, to: &product)
+    }
+    room.projected.read(0..<size) { room.normalise($0, by: norm) }
+    room.normalised.read(0..<size) { team.add($0, to: &rows) }
+  }
+
+  // MARK: Logits
+
+  /// The logits of some tokens of the vocabulary.
+  ///
+  /// - Parameters:
+  ///   - rows: `[tokens, width]` as they leave the last layer, at most a chunk of them.
+  ///   - vocabulary: which tokens; all, unless it is said which.
+  ///   - logits: `[tokens, vocabulary.count]`.
+  func logits(
+    _ rows: borrowing Span<Float>, of vocabulary: Range<Int>? = nil,
+    into logits: inout MutableSpan<Float>
+  ) {
+    room.normalise(rows, by: decoder.outputNorm)
+    let matrix = vocabulary.map { decoder.output.rows($0) } ?? decoder.output
+    room.normalised.read(0..<rows.count) { input in
+      room.multiply(
+        input, rows: rows.count / sizes.width, by: [matrix], into: &logits)
+    }
+  }
+}
+
+extension Range<Int> {
+  /// As many times as far, and as many times as long.
+  func scaled(by factor: Int) -> Range<Int> { lowerBound * factor..<upperBound * factor }
+}

@@ -1,0 +1,186 @@
+import ArgumentParser
+import Attention
+import Glibc
+import Jobs
+import Models
+import MPI
+import Reporting
+import Settings
+
+/// `gyre generate`.
+struct GenerateCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "generate",
+    abstract: "Goes on with a text, as a model thinks that it goes on.",
+    usage: "mpirun -n P gyre generate MODEL --prompt TEXT | --prompt-file FILE [options]",
+    discussion: """
+      The prompt is read by all ranks together, each its part; keys and values stay with the \
+      ranks. Tokens are printed as they come. The most likely ones, without --temperature, do not \
+      depend \
+      on the number of ranks.
+      """)
+
+  @OptionGroup var model: ModelOptions
+
+  @Option(help: ArgumentHelp("The text to go on with.", valueName: "text"))
+  var prompt: String?
+
+  @Option(
+    help: ArgumentHelp("A file with it.", valueName: "file"), completion: .file())
+  var promptFile: String?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("The most tokens that are added.", valueName: "n"))
+  var maxTokens = 128
+
+  @Flag(
+    help: """
+      The prompt is a message to the model, put as it was trained to be spoken to, and what comes \
+      is its answer. Without a prompt messages are read from standard input, a line each.
+      """)
+  var chat = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Ends before this text; may be given several times.", valueName: "text"))
+  var stop: [String] = []
+
+  @OptionGroup(title: "Sampling")
+  var sampling: SamplingOptions
+
+  @Option(help: "What rank 0 prints: the text as it comes, or one JSON object.")
+  var report = ReportFormat.text
+
+  @OptionGroup var instructionOptions: InstructionOptions
+
+  @OptionGroup(title: "Settings")
+  var layers: SettingsOptions
+
+  func validate() throws {
+    guard (prompt != nil) != (promptFile != nil) || (chat && prompt == nil && promptFile == nil)
+    else {
+      throw ValidationError(
+        "Give the prompt by one of --prompt and --prompt-file, or --chat alone to be asked.")
+    }
+    guard maxTokens >= 1 else {
+      throw ValidationError("--max-tokens is \(maxTokens); give at least 1.")
+    }
+    guard !stop.contains("") else { throw ValidationError("--stop is empty; give some text.") }
+  }
+}
+
+extension GenerateCommand: DistributedCommand, ComputingCommand {
+  /// Reads, goes on, reports.
+  func run(on world: borrowing Communicator) throws {
+    try world.agreed {
+      guard world.rank == 0 else { return }
+      var files = RunFiles(settings: layers)
+      try files.read(model.model, as: "the model")
+      try files.read(promptFile, as: "--prompt-file")
+    }
+    let open = try OpenModel(model, on: world)
+    let speaker = try world.agreed {
+      try world.rank == 0 ? Speaker(self, open) : nil
+    }
+    let first = try world.agreed { try speaker?.firstTokens() ?? [] }
+    let tokens = try ModelText.share(first, on: world)
+    guard !tokens.isEmpty else {
+      throw AgreedFailure(
+        message: world.rank == 0 ? "gyre: the prompt is empty; give a text." : nil,
+        code: usageExitCode)
+    }
+    // Room for a conversation, and what scalings of positions go by.
+    let context = tokens.count + (isInteractive ? max(4096, maxTokens) : maxTokens)
+    let (options, memory) = try open.options(tokens: tokens.count, context: context, on: world)
+    var progress = ModelProgress(
+      open, tokens: tokens.count, withLogits: false, isQuiet: report == .json, on: world)
+    let start = ContinuousClock.now
+    let generation = try Generation(
+      open.decoder, prompt: tokens, context: context, options: options, on: world
+    ) { progress.advance(by: $0) }
+    progress.clear()
+    let read = ContinuousClock.now
+    var turn = try speak(generation, speaker, on: world)
+    let decoded = turn.tokens
+    let seconds = (ContinuousClock.now - read).inSeconds
+    while let next = try nextTurn(speaker, turn, on: world) {
+      try generation.extend(by: next, on: world)
+      turn = try speak(generation, speaker, on: world)
+    }
+    let result = GenerationReport(
+      command: self, open, prompt: tokens.count, generated: decoded, text: turn.text,
+      ended: turn.ending, prefillSeconds: (read - start).inSeconds, decodeSeconds: seconds,
+      cacheBytes: try world.allReduce(generation.cacheBytes, with: .max), memory: memory,
+      ranks: world.size)
+    if report == .json { try world.printReport(try jsonLine(result)) }
+    if report == .text, world.rank == 0, !isInteractive {
+      printError(result.summary)
+    }
+  }
+
+  /// Whether messages come from standard input.
+  private var isInteractive: Bool { chat && prompt == nil && promptFile == nil }
+
+  /// What was said in a turn.
+  private struct Turn {
+    var tokens: [Int]
+    var text: String
+    var ending: Ending
+  }
+
+  /// Draws tokens until the end, and prints them as they come.
+  private func speak(
+    _ generation: Generation, _ speaker: Speaker?, on world: borrowing Communicator
+  ) throws -> Turn {
+    var sampler = Sampler(sampling.sampling)
+    var said: [Int] = []
+    var output = speaker?.output(isQuiet: report == .json)
+    while true {
+      // One rank draws, so that all have the same whatever rounding does.
+      let own =
+        world.rank == 0 ? sampler.next(generation.logits, after: generation.tokens) : 0
+      let token = try world.broadcast(own, from: 0)
+      said.append(token)
+      let ending = try world.agreed { try output?.take(token) } ?? .none
+      let agreed =
+        Ending(
+          rawValue: try world.broadcast(ending.rawValue, from: 0)) ?? .none
+      let isLast = said.count == maxTokens
+      if agreed != .none || isLast {
+        try world.agreed { try output?.finish() }
+        return Turn(
+          tokens: said, text: output?.text ?? "", ending: agreed == .none ? .length : agreed)
+      }
+      try generation.extend(by: [token], on: world)
+    }
+  }
+
+  /// The tokens of the next message of a conversation, on all ranks; nil if there is none.
+  private func nextTurn(
+    _ speaker: Speaker?, _ turn: Turn, on world: borrowing Communicator
+  ) throws -> [Int]? {
+    guard isInteractive else { return nil }
+    let own = try world.agreed {
+      // What was said last has not been taken in.
+      try speaker?.nextTokens().map { (turn.tokens.last.map { [$0] } ?? []) + $0 } ?? []
+    }
+    let tokens = try ModelText.share(own, on: world)
+    return tokens.isEmpty ? nil : tokens
+  }
+}
+
+/// Why a text ends.
+enum Ending: Int, Encodable {
+  case none, length, endOfText, stop
+
+  /// As reports have it.
+  var name: String {
+    switch self {
+    case .none: "none"
+    case .length: "length"
+    case .endOfText: "end"
+    case .stop: "stop"
+    }
+  }
+}

@@ -1,0 +1,200 @@
+import ArgumentParser
+import Attention
+import Hosts
+import Jobs
+import Models
+import MPI
+import Reporting
+import SequenceParallel
+import Sharding
+import Tensors
+
+/// The options of every command that runs a model.
+struct ModelOptions: ParsableArguments {
+  @Argument(
+    help: ArgumentHelp(
+      "A .gguf file, or a folder of Hugging Face with config.json.", valueName: "model"),
+    completion: .file(extensions: ["gguf"]))
+  var model: String
+
+  @OptionGroup var threading: ThreadOptions
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      """
+      The most tokens of a rank for which the widest rows of a layer are there at a time: memory \
+      falls with it.
+      """, valueName: "n"))
+  var chunk = 512
+
+  @Option(
+    help: """
+      The type in which keys and values travel and are kept: f32 loses nothing, f16 and bf16 take \
+      half the memory, int8 a quarter.
+      """)
+  var cacheType = WireType.f32
+
+  @Option(
+    help: """
+      Who multiplies by the weights for a token that is generated: each rank by all (replicated), \
+      or by some columns of all (divided). (default: divided within a host)
+      """)
+  var weights: WeightsArgument?
+
+  @Option(
+    help: """
+      How blocks travel, as in gyre attend. auto: the cheapest that there is room for.
+      """)
+  var transport = TransportArgument.auto
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      """
+      How positions reach further than the model was trained for, instead of what it says itself: \
+      none, linear:S, ntk:S, dynamic-ntk:S,L, yarn:S,L, llama3:S,LOW,HIGH,L or longrope:FILE. \
+      Layers with windows of their own keep theirs. (default: what the model says)
+      """, valueName: "name:…"),
+    transform: RopeScalingArgument.init(parsing:))
+  var ropeScaling: RopeScalingArgument?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "A token sees the W keys up to its own, in all layers. (default: what the model says)",
+      valueName: "W"))
+  var window: Int?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "The first S keys are seen whatever the window hides. (default: none)", valueName: "S"))
+  var sinks: Int?
+
+  func validate() throws {
+    guard (1...1 << 20).contains(chunk) else {
+      throw ValidationError("--chunk is \(chunk); give a number from 1 to 1048576.")
+    }
+    if let window, window < 1 {
+      throw ValidationError(
+        "--window is \(window), and a token sees at least itself; give at least 1, or leave it out."
+      )
+    }
+    if let sinks {
+      guard window != nil else {
+        throw ValidationError(
+          "--sinks says something about a window, and there is none; give --window with it, or "
+            + "leave it out.")
+      }
+      guard sinks >= 1 else {
+        throw ValidationError("--sinks is \(sinks); give at least 1, or leave it out for none.")
+      }
+    }
+  }
+}
+
+/// `--weights replicated|divided`.
+enum WeightsArgument: String, CaseIterable, ExpressibleByArgument {
+  case replicated, divided
+}
+
+/// A model that is open on all ranks, and how it runs on them.
+struct OpenModel {
+  let file: ModelFile
+  let decoder: Decoder
+  let topology: Topology
+  let team: ThreadTeam
+  private let asked: ModelOptions
+
+  /// Opens a model, called by all ranks together.
+  init(_ asked: ModelOptions, on world: borrowing Communicator) throws {
+    self.asked = asked
+    let (file, decoder) = try world.agreed {
+      let file = try ModelFile(asked.model)
+      return (file, try Decoder(file))
+    }
+    let facts = "\(decoder.sizes) \(decoder.weightBytes) \(decoder.layers.count)"
+    if let other = try world.lowestDifferingRank(facts) {
+      throw AgreedFailure(
+        message: world.rank == 0
+          ? "gyre: '\(asked.model)' is another model on rank \(other) than on rank 0; give all "
+            + "hosts the same file." : nil)
+    }
+    self.file = file
+    self.decoder = decoder
+    topology = try Topology(of: world)
+    team = ThreadTeam(threads: try asked.threading.count(on: world))
+  }
+
+  /// How it runs on a sequence, if there is memory for it; called by all ranks together.
+  ///
+  /// - Parameters:
+  ///   - tokens: of the prefill.
+  ///   - context: the most tokens that there will be; nil if no keys and values are kept.
+  func options(
+    tokens: Int, context: Int?, on world: borrowing Communicator
+  ) throws -> (RunOptions, RunMemory) {
+    var options = RunOptions()
+    options.team = team
+    options.chunk = asked.chunk
+    options.keyValueType = asked.cacheType
+    options.window = asked.window
+    options.sinks = asked.sinks ?? 0
+    // Four exchanges a layer pay within a host.
+    options.dividesWeights = asked.weights.map { $0 == .divided } ?? (topology.nodes.count == 1)
+    options.scaling = try world.agreed {
+      try asked.ropeScaling.map { argument in
+        guard let rotation = decoder.layers.first?.rotation else {
+          throw UserError.usage(
+            "--rope-scaling says something about rotary positions, and a model of "
+              + "\(decoder.architecture) has none; leave it out.")
+        }
+        return try argument.scaling(pairs: rotation.columns / 2)
+      }
+    }
+    if let most = decoder.mostPositions, max(tokens, context ?? 0) > most {
+      throw AgreedFailure(
+        message: world.rank == 0
+          ? "gyre: the model has \(grouped(most)) positions, and the sequence would have "
+            + "\(grouped(max(tokens, context ?? 0))) tokens; use a shorter one." : nil,
+        code: usageExitCode)
+    }
+    options.route = try route(options, tokens: tokens, on: world)
+    let memory = RunMemory(
+      decoder, prompt: tokens, context: context, options: options, topology: topology,
+      rank: world.rank)
+    try check(memory, on: world)
+    return (options, memory)
+  }
+
+  private func route(
+    _ options: RunOptions, tokens: Int, on world: borrowing Communicator
+  ) throws -> Route {
+    if let route = try asked.transport.with(nil, nil).resolved(
+      topology, shape: decoder.attentionShape)?.route
+    {
+      try world.agreed { try route.check(ranks: world.size, topology: topology, backward: nil) }
+      return route
+    }
+    if world.size == 1 { return .ring }
+    let sharding = Sharding(.zigzag, tokens: tokens, ranks: world.size)
+    let problem = ShardedAttention(
+      shape: decoder.attentionShape, queries: sharding, keys: sharding, pattern: CausalPattern(),
+      wire: options.keyValueType)
+    return try ChosenTransport(
+      cheapestBy: RoutePlanner(problem, topology: topology), backward: nil, team: team, on: world
+    ).route
+  }
+
+  /// Refuses what the hosts cannot hold before anything is taken.
+  private func check(_ memory: RunMemory, on world: borrowing Communicator) throws {
+    let node = try world.splitByNode()
+    let needed = try node.allReduce(memory.ownBytes, with: .sum) + memory.weights
+    try world.agreed {
+      try HostMemory.current.require(
+        Double(needed), for: node.size == 1 ? "the model and its rows" : "\(node.size) ranks",
+        remedy: "use more hosts, a shorter sequence, a smaller --chunk or a narrower --cache-type")
+    }
+  }
+}

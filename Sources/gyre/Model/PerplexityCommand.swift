@@ -1,0 +1,168 @@
+import ArgumentParser
+import Glibc
+import Jobs
+import Models
+import MPI
+import Reporting
+import Settings
+
+/// `gyre perplexity`.
+struct PerplexityCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "perplexity",
+    abstract: "How well a model foretells a text, at each distance from its beginning.",
+    usage: "mpirun -n P gyre perplexity MODEL --text FILE [options]",
+    discussion: """
+      The perplexity is e to the mean of −ln p over the tokens that are foretold, each from all \
+      before it in its context. With --context the text is cut into contexts that begin --stride \
+      tokens after each other, and of each but the first only the last --stride tokens count.
+      """)
+
+  @OptionGroup var model: ModelOptions
+
+  @Option(help: ArgumentHelp("A file with the text.", valueName: "file"), completion: .file())
+  var text: String
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Tokens of the text, from its beginning. (default: all)", valueName: "n"))
+  var tokens: Int?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Tokens of a context. (default: all in one)", valueName: "n"))
+  var context: Int?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "From the beginning of a context to that of the next. (default: a context)", valueName: "n"))
+  var stride: Int?
+
+  @Option(help: "What rank 0 prints: a table or one JSON object.")
+  var report = ReportFormat.text
+
+  @OptionGroup var instructionOptions: InstructionOptions
+
+  @OptionGroup(title: "Settings")
+  var layers: SettingsOptions
+
+  func validate() throws {
+    if let tokens, tokens < 2 {
+      throw ValidationError("--tokens is \(tokens); give at least 2, of which one is foretold.")
+    }
+    if let context, context < 2 {
+      throw ValidationError("--context is \(context); give at least 2, of which one is foretold.")
+    }
+    guard let stride else { return }
+    guard let context else {
+      throw ValidationError("--stride is of contexts; give --context with it, or leave it out.")
+    }
+    guard (1...context).contains(stride) else {
+      throw ValidationError(
+        "--stride is \(stride); give a number from 1 to the \(context) tokens of a context.")
+    }
+  }
+}
+
+extension PerplexityCommand: DistributedCommand, ComputingCommand {
+  /// Reads, runs context by context, reports.
+  func run(on world: borrowing Communicator) throws {
+    try world.agreed {
+      guard world.rank == 0 else { return }
+      var files = RunFiles(settings: layers)
+      try files.read(model.model, as: "the model")
+      try files.read(text, as: "--text")
+    }
+    let open = try OpenModel(model, on: world)
+    let all = try ModelText(open.file).tokens(
+      vocabulary: open.decoder.sizes.vocabulary, on: world
+    ) { tokenizer in
+      tokenizer.encode(
+        try ModelText.bytes(of: text, option: "--text"), addingBeginning: tokenizer.addsBeginning)
+    }
+    guard all.count >= max(2, tokens ?? 2) else {
+      throw AgreedFailure(
+        message: world.rank == 0
+          ? "gyre: '\(text)' has \(counted(all.count, "token")), and \(max(2, tokens ?? 2)) are "
+            + "asked for; give a longer text, or fewer --tokens." : nil, code: usageExitCode)
+    }
+    let ids = Array(all.prefix(tokens ?? all.count))
+    var sums = PositionSums()
+    let start = ContinuousClock.now
+    var computed = 0
+    var sent = 0
+    var memory: RunMemory?
+    for range in contexts(tokens: ids.count) {
+      let (options, needed) = try open.options(
+        tokens: range.tokens.count, context: nil, on: world)
+      memory = memory ?? needed
+      let part = Array(ids[range.tokens])
+      let prefill = try Prefill(open.decoder, tokens: part.count, options: options, on: world)
+      var progress = ModelProgress(open, tokens: part.count, withLogits: true, on: world)
+      let scores = try prefill.scores(part, on: world) { progress.advance(by: $0) }
+      progress.clear()
+      sent += prefill.bytesSent
+      try prefill.close()
+      computed += part.count
+      for position in max(1, range.firstCounted)..<part.count {
+        sums.add(scores[position], at: position)
+      }
+    }
+    let seconds = (ContinuousClock.now - start).inSeconds
+    let result = PerplexityReport(
+      model: open, sums: sums, tokens: ids.count, computedTokens: computed, seconds: seconds,
+      bytesSent: try world.allReduce(sent, with: .sum), options: self, ranks: world.size,
+      memory: memory)
+    try world.printReport(report == .json ? try jsonLine(result) : result.text)
+  }
+
+  /// The contexts, and from which of its positions on each counts.
+  private func contexts(tokens: Int) -> [(tokens: Range<Int>, firstCounted: Int)] {
+    let length = min(context ?? tokens, tokens)
+    let step = stride ?? length
+    var contexts = [(tokens: 0..<length, firstCounted: 1)]
+    var end = length
+    while end < tokens {
+      let next = min(end + step, tokens)
+      let first = max(0, next - length)
+      // With steps of a whole context nothing but the first token of each is not foretold.
+      contexts.append((first..<next, end - first))
+      end = next
+    }
+    return contexts
+  }
+}
+
+/// Sums of −ln p, by how far from the beginning of its context a token is.
+struct PositionSums {
+  private(set) var total = 0.0
+  private(set) var count = 0
+  private var buckets: [(sum: Double, count: Int)] = []
+
+  /// Where buckets end: at 64 and then at powers of two.
+  static func end(ofBucket bucket: Int) -> Int { 64 << bucket }
+
+  mutating func add(_ score: Double, at position: Int) {
+    total += score
+    count += 1
+    var bucket = 0
+    while position >= Self.end(ofBucket: bucket) { bucket += 1 }
+    while buckets.count <= bucket { buckets.append((0, 0)) }
+    buckets[bucket].sum += score
+    buckets[bucket].count += 1
+  }
+
+  /// The mean of all.
+  var mean: Double { total / Double(count) }
+
+  /// Those that have tokens.
+  var byPosition: [PerplexityReport.Bucket] {
+    buckets.enumerated().filter { $0.element.count > 0 }.map { number, bucket in
+      PerplexityReport.Bucket(
+        first: number == 0 ? 0 : Self.end(ofBucket: number - 1),
+        end: Self.end(ofBucket: number), tokens: bucket.count,
+        nll: bucket.sum / Double(bucket.count))
+    }
+  }
+}
