@@ -7,6 +7,7 @@ where xllamacpp is installed; where llama.cpp differs it is said, since it leave
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -126,6 +127,8 @@ def sentence_piece(reader):
 def llama_cpp(path, text, special):
     import xllamacpp
 
+    # It says much on standard error, from threads that outlive this function.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     parameters = xllamacpp.CommonParams()
     parameters.model.path = path
     parameters.n_ctx = 256
@@ -194,7 +197,9 @@ def main():
                 failures += problem is not None and counts
                 print(f"{Path(path).name}: {name}, {len(content):,} bytes, {len(found):,} tokens in {seconds:.2f} s: "
                       f"{'equal to' if problem is None else 'unlike'} {peer}{'' if problem is None else ': ' + problem}")
-    sys.exit(failures > 0)
+    sys.stdout.flush()
+    # Not by way of llama.cpp's threads, which would take their time to end.
+    os._exit(failures > 0)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ struct EnvironmentSettings {
   /// Variables that the build and the scripts in Launch and Tests read or set: never options.
   private static let scriptVariables: Set<String> = [
     "GYRE_BINARY", "GYRE_COMMAND", "GYRE_CORES", "GYRE_DATA", "GYRE_HOME", "GYRE_LINK_RATE",
-    "GYRE_PROGRESS", "GYRE_REQUEUE", "GYRE_SSH",
+    "GYRE_MODELS", "GYRE_PROGRESS", "GYRE_REQUEUE", "GYRE_SSH",
   ]
 
   /// Names the settings file.

@@ -26,7 +26,7 @@ struct Gyre: ParsableCommand {
     subcommands: [
       AttendCommand.self, StreamCommand.self, BenchCommand.self, CompareCommand.self,
       PlotCommand.self, PredictCommand.self, DoctorCommand.self, LogitsCommand.self,
-      PerplexityCommand.self, GenerateCommand.self,
+      PerplexityCommand.self, GenerateCommand.self, TokenizeCommand.self, InspectCommand.self,
     ])
 
   /// The version, and of what commit it was built.

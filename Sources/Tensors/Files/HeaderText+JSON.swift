@@ -1,5 +1,5 @@
-// The part of JSON (RFC 8259) that headers and tokenizers consist of: objects whose keys are known or
-// are names, strings, numbers and lists.
+// The part of JSON (RFC 8259) that headers and tokenizers consist of: objects whose keys are known
+// or are names, strings, numbers and lists.
 //
 // It is written for this purpose because duplicate keys have to be seen: the parsers of Foundation
 // keep one of them and say nothing, and a file that different programs read differently is no file.

@@ -48,7 +48,8 @@ struct GenerationReport: Encodable {
   /// One line.
   var summary: String {
     "gyre: \(counted(promptTokens, "token")) read at \(threeDigits(prefillTokensPerSecond)) a "
-      + "second, \(counted(generatedTokens, "token")) written at \(threeDigits(decodeTokensPerSecond)); "
+      + "second, \(counted(generatedTokens, "token")) written at "
+      + "\(threeDigits(decodeTokensPerSecond)); "
       + "\(counted(ranks, "rank")) of \(counted(threads, "thread")), a rank with "
       + "\(formatBytes(Double(cacheBytes))) of keys and values, "
       + "\(formatBytes(Double(weightBytes))) of weights."

@@ -22,7 +22,8 @@ struct Speaker {
     guard tokenizer.count <= model.decoder.sizes.vocabulary else {
       throw UserError(
         "the tokenizer of '\(model.file.path)' has \(grouped(tokenizer.count)) tokens and the "
-          + "model \(grouped(model.decoder.sizes.vocabulary)); convert the model again, or name another."
+          + "model \(grouped(model.decoder.sizes.vocabulary)); convert the model again, or "
+          + "name another."
       )
     }
   }

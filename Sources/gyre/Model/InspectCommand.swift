@@ -1,0 +1,87 @@
+import ArgumentParser
+import Attention
+import Hosts
+import Models
+import Reporting
+import SequenceParallel
+import Settings
+
+/// `gyre inspect`: what a model's file holds, and what running it takes.
+struct InspectCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "inspect",
+    abstract: "What is in a model's file, and what memory ranks would need to run it.",
+    usage: "gyre inspect MODEL [options]",
+    discussion: """
+      Weights are counted once for a host, whose ranks share their pages; the rest is of each \
+      rank, when blocks go round the ring and the whole context is the prompt. The longest \
+      context is what fits this host's memory, with as many of the ranks on it as \
+      --ranks-per-host says.
+      """)
+
+  @Argument(
+    help: ArgumentHelp(
+      "A .gguf file, or a folder of Hugging Face with config.json.", valueName: "model"),
+    completion: .file(extensions: ["gguf"]))
+  var model: String
+
+  @Option(
+    help: ArgumentHelp(
+      "Tokens of prompt and answer together, as 8192 or 8K. (default: as many as the model was "
+        + "trained with)", valueName: "n"),
+    transform: { try parseTokens($0) })
+  var context: Int?
+
+  @Option(parsing: .unconditional, help: ArgumentHelp("Ranks.", valueName: "n"))
+  var ranks = 1
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Ranks of a host. (default: all)", valueName: "n"))
+  var ranksPerHost: Int?
+
+  @Option(help: "The type in which keys and values travel and are kept.")
+  var cacheType = WireType.f32
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "The most tokens of a rank for which the widest rows of a layer are there at a time.",
+      valueName: "n"))
+  var chunk = 512
+
+  @Flag(help: "Also list all tensors.")
+  var tensors = false
+
+  @Option(help: "Text for people, or one JSON object.")
+  var report = ReportFormat.text
+
+  @OptionGroup(title: "Settings")
+  var layers: SettingsOptions
+
+  func validate() throws {
+    guard (1...1024).contains(ranks) else {
+      throw ValidationError("--ranks is \(ranks); give a number from 1 to 1024.")
+    }
+    if let ranksPerHost, !(1...ranks).contains(ranksPerHost) {
+      throw ValidationError(
+        "--ranks-per-host is \(ranksPerHost); give a number from 1 to \(ranks), that of --ranks.")
+    }
+    guard (1...1 << 20).contains(chunk) else {
+      throw ValidationError("--chunk is \(chunk); give a number from 1 to 1048576.")
+    }
+  }
+
+  func run() throws {
+    var files = RunFiles(settings: layers)
+    try files.read(model, as: "the model")
+    let file = try ModelFile(model)
+    var options = RunOptions()
+    options.chunk = chunk
+    options.keyValueType = cacheType
+    let result = InspectReport(
+      file, options: options, context: context, ranks: ranks, ranksPerHost: ranksPerHost ?? ranks,
+      listsTensors: tensors, hostBytes: HostMemory.current.usableBytes)
+    try printReport(report == .json ? try jsonLine(result) : result.text)
+  }
+}
