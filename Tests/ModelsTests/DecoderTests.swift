@@ -1,0 +1,166 @@
+import Foundation
+import TestSupport
+import Tensors
+import Testing
+
+/// Small random models, computed by `gyre` on ranks and by the oracle.
+@Suite("gyre logits, perplexity and generate")
+struct DecoderTests {
+  /// All that architectures and forms of weights can differ in, each in some case.
+  static let models: [TinyModel] = [
+    TinyModel(),
+    TinyModel(architecture: "llama", heads: 4, kvHeads: 4, type: 3, isTied: false),
+    TinyModel(architecture: "qwen2", type: 8), TinyModel(architecture: "qwen3", type: 1),
+    TinyModel(architecture: "gemma3", layers: 7),
+    TinyModel(architecture: "gpt2", width: 96, kvHeads: 6),
+  ]
+
+  private static let tokens = (0..<41).map { ($0 * 37 + $0 * $0 * 11) % TinyModel.vocabulary }
+
+  private func gyre(_ arguments: [String], ranks: Int) async throws -> CommandResult {
+    try await MPIJob.run(program: "gyre", arguments: arguments, ranks: ranks)
+  }
+
+  private func json(_ result: CommandResult) throws -> [String: Any] {
+    try #require(result.isSuccess, "\(result)")
+    let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+    return try #require(object as? [String: Any])
+  }
+
+  @Test("logits are those of the oracle, whatever the ranks", arguments: models.indices)
+  func logits(_ index: Int) async throws {
+    let model = Self.models[index]
+    let folder = try TemporaryFolder()
+    let path = try model.write(to: folder)
+    let expected = try PlainDecoder(model, path: path).logits(Self.tokens)
+    let largest = expected.flatMap { $0 }.map(abs).reduce(0, max)
+    let ids = Self.tokens.map(String.init).joined(separator: ",")
+    // Several chunks a rank, of many rows and of few.
+    for (ranks, chunk) in [(1, "512"), (3, "7"), (5, "20")][..<(index < 2 ? 3 : 2)] {
+      let output = "\(folder.path)/logits-\(ranks).safetensors"
+      let result = try await gyre(
+        ["logits", path, "--ids", ids, "--chunk", chunk, "--output", output], ranks: ranks)
+      try #require(result.isSuccess, "\(result)")
+      let logits = try SafetensorsFile.open(output).source("logits").readAll()
+      var error = 0.0
+      for (token, row) in expected.enumerated() {
+        for (column, value) in row.enumerated() {
+          error = max(error, abs(value - Double(logits[token, column])))
+        }
+      }
+      #expect(error < 2e-5 * largest, "\(model.architecture) on \(ranks) ranks: \(error / largest)")
+    }
+  }
+
+  @Test("perplexity is that of the oracle, by position and in contexts")
+  func perplexity() async throws {
+    let model = TinyModel(architecture: "qwen2")
+    let folder = try TemporaryFolder()
+    let path = try model.write(to: folder)
+    let text = Array("A text of some length, which nobody has learned to foretell. ".utf8)
+    let file = try folder.file("text.txt", Array((text + text + text).prefix(150)))
+    let tokens = (text + text + text).prefix(150).map(Int.init)
+    let oracle = try PlainDecoder(model, path: path)
+    func scores(_ tokens: [Int], from first: Int) throws -> [Double] {
+      let logits = try oracle.logits(tokens)
+      return (first..<tokens.count).map { position in
+        let row = logits[position - 1]
+        return log(row.reduce(0) { $0 + exp($1) }) - row[tokens[position]]
+      }
+    }
+    let whole = try scores(tokens, from: 1)
+    let mean = whole.reduce(0, +) / Double(whole.count)
+    for ranks in [1, 2, 7] {
+      let report = try json(
+        try await gyre(
+          ["perplexity", path, "--text", file, "--report", "json", "--chunk", "16"], ranks: ranks))
+      #expect(abs((report["nll"] as? Double ?? 0) - mean) < 1e-5)
+      #expect(abs((report["perplexity"] as? Double ?? 0) / exp(mean) - 1) < 1e-5)
+      let buckets = try #require(report["byPosition"] as? [[String: Any]])
+      #expect(buckets.map { $0["tokens"] as? Int } == [63, 64, 22])
+      let last = whole[127...].reduce(0, +) / 22
+      #expect(abs((buckets[2]["nll"] as? Double ?? 0) - last) < 1e-5)
+    }
+    // Contexts of 60, 25 after each other: 0..<60, 25..<85, 50..<110, 75..<135, 90..<150.
+    var parts = try scores(Array(tokens[0..<60]), from: 1)
+    for (first, end, new) in [(25, 85, 25), (50, 110, 25), (75, 135, 25), (90, 150, 15)] {
+      parts += try scores(Array(tokens[first..<end]), from: 60 - new)
+    }
+    let report = try json(
+      try await gyre(
+        [
+          "perplexity", path, "--text", file, "--report", "json", "--context", "60", "--stride",
+          "25",
+        ], ranks: 2))
+    #expect(report["countedTokens"] as? Int == 149)
+    #expect(
+      abs((report["nll"] as? Double ?? 0) - parts.reduce(0, +) / Double(parts.count)) < 1e-5)
+  }
+
+  @Test("text goes on as the oracle says, whatever the ranks and the pages of the cache")
+  func generation() async throws {
+    for model in [TinyModel(type: 3), TinyModel(architecture: "gemma3", layers: 6)] {
+      let folder = try TemporaryFolder()
+      let path = try model.write(to: folder)
+      let oracle = try PlainDecoder(model, path: path)
+      let prompt = "Once upon a time"
+      var tokens = prompt.utf8.map(Int.init)
+      for _ in 0..<12 {
+        let row = try oracle.logits(tokens)[tokens.count - 1]
+        tokens.append(row.indices.max { row[$0] < row[$1] } ?? 0)
+        if tokens.last == 256 { break }
+      }
+      let arguments = [
+        "generate", path, "--prompt", prompt, "--max-tokens", "12", "--report", "json",
+      ]
+      for ranks in [1, 2, 3, 5] {
+        let report = try json(try await gyre(arguments, ranks: ranks))
+        #expect(
+          report["tokens"] as? [Int] == Array(tokens.dropFirst(prompt.utf8.count)),
+          "\(model.architecture) on \(ranks) ranks")
+      }
+    }
+  }
+
+  @Test("what is drawn goes by the seed, and a text ends where it is told to")
+  func sampling() async throws {
+    let folder = try TemporaryFolder()
+    let path = try TinyModel().write(to: folder)
+    let arguments = [
+      "generate", path, "--prompt", "abc", "--max-tokens", "20", "--report", "json",
+    ]
+    func tokens(_ more: [String], ranks: Int = 1) async throws -> [Int] {
+      try json(try await gyre(arguments + more, ranks: ranks))["tokens"] as? [Int] ?? []
+    }
+    let drawn = ["--temperature", "1.5", "--top-p", "0.95", "--min-p", "0.001", "--seed"]
+    let first = try await tokens(drawn + ["7"])
+    #expect(try await tokens(drawn + ["7"], ranks: 3) == first)
+    #expect(try await tokens(drawn + ["8"]) != first)
+    let likely = try await tokens([])
+    #expect(try await tokens(["--temperature", "3", "--top-k", "1"]) == likely)
+  }
+
+  @Test("a model that does not fit is refused by name, on all ranks")
+  func refusals() async throws {
+    let folder = try TemporaryFolder()
+    var model = TinyModel()
+    model.without = ["blk.1.ffn_up.weight"]
+    let missing = try model.write(to: folder, "missing.gguf")
+    let unknown = try TinyModel(architecture: "mamba").write(to: folder, "unknown.gguf")
+    let right = try TinyModel().write(to: folder)
+    let output = ["--output", folder.path + "/l.safetensors"]
+    for (arguments, words) in [
+      (["logits", missing, "--ids", "1"] + output, "blk.1.ffn_up.weight"),
+      (["logits", unknown, "--ids", "1"] + output, "mamba"),
+      (["logits", right, "--ids", "1,257"] + output, "257"),
+      (["logits", folder.path + "/none.gguf", "--ids", "1"] + output, "none.gguf"),
+      (["generate", right, "--prompt", ""], "empty"),
+    ] {
+      let result = try await gyre(arguments, ranks: 2)
+      #expect(!result.isSuccess && result.standardError.contains(words), "\(result)")
+      #expect(
+        result.standardError.split(separator: "\n").filter { $0.hasPrefix("gyre:") }.count == 1)
+    }
+    #expect(!folder.names.contains("l.safetensors"))
+  }
+}

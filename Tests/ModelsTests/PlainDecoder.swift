@@ -1,0 +1,169 @@
+import Foundation
+import Models
+import Tensors
+
+/// The oracle: a decoder as the papers write it down, token by token and in `Double`, of weights
+/// that are widened by the portable decoders of files.
+struct PlainDecoder {
+  private let model: TinyModel
+  private let file: ModelFile
+
+  init(_ model: TinyModel, path: String) throws {
+    self.model = model
+    file = try ModelFile(path)
+  }
+
+  private typealias Rows = [[Double]]
+
+  private func matrix(_ name: String) throws -> Rows {
+    let tensor = try file.tensor(name)
+    let numbers = tensor.decoded()
+    return (0..<tensor.rows).map { row in
+      (0..<tensor.columns).map { Double(numbers[row * tensor.columns + $0]) }
+    }
+  }
+
+  private func vector(_ name: String) throws -> [Double] { try matrix(name)[0] }
+
+  private func times(_ weights: Rows, _ x: [Double]) -> [Double] {
+    weights.map { row in zip(row, x).reduce(0) { $0 + $1.0 * $1.1 } }
+  }
+
+  private func plus(_ a: [Double], _ b: [Double]) -> [Double] { zip(a, b).map { $0 + $1 } }
+
+  private func normalised(_ x: [Double], _ name: String) throws -> [Double] {
+    let weights = try vector(name + ".weight")
+    let count = Double(x.count)
+    if model.isGPT2 {
+      let mean = x.reduce(0, +) / count
+      let variance = x.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / count
+      let bias = try vector(name + ".bias")
+      return x.indices.map {
+        (x[$0] - mean) / (variance + Double(TinyModel.epsilon)).squareRoot() * weights[$0]
+          + bias[$0]
+      }
+    }
+    return rootMeanSquare(x, weights)
+  }
+
+  private func rootMeanSquare(_ x: [Double], _ weights: [Double]) -> [Double] {
+    let mean = x.reduce(0) { $0 + $1 * $1 } / Double(x.count)
+    return x.indices.map {
+      x[$0] / (mean + Double(TinyModel.epsilon)).squareRoot() * weights[$0]
+    }
+  }
+
+  /// Heads, normalised if that is done, and turned.
+  private func heads(
+    _ x: [Double], norm: String, position: Int, base: Double
+  ) throws -> Rows {
+    let dim = model.headDim
+    let weights = file.has(norm) ? try vector(norm) : nil
+    return (0..<x.count / dim).map { head in
+      var row = Array(x[head * dim..<(head + 1) * dim])
+      if let weights { row = rootMeanSquare(row, weights) }
+      if model.isGPT2 { return row }
+      var turned = row
+      for pair in 0..<dim / 2 {
+        let angle = Double(position) * pow(base, -2 * Double(pair) / Double(dim))
+        let (a, b) =
+          model.architecture == "llama" ? (2 * pair, 2 * pair + 1) : (pair, pair + dim / 2)
+        turned[a] = row[a] * cos(angle) - row[b] * sin(angle)
+        turned[b] = row[b] * cos(angle) + row[a] * sin(angle)
+      }
+      return turned
+    }
+  }
+
+  private func gelu(_ x: Double) -> Double {
+    0.5 * x * (1 + tanh((2 / Double.pi).squareRoot() * (x + 0.044715 * x * x * x)))
+  }
+
+  /// The logits after each token.
+  func logits(_ tokens: [Int]) throws -> [[Double]] {
+    let embedding = try matrix("token_embd.weight")
+    let scale = model.isGemma ? Double(model.width).squareRoot() : 1
+    var rows = tokens.map { embedding[$0].map { $0 * scale } }
+    if model.isGPT2 {
+      let positions = try matrix("position_embd.weight")
+      rows = rows.enumerated().map { plus($1, positions[$0]) }
+    }
+    for layer in 0..<model.layers { rows = try self.layer(layer, rows) }
+    let output = file.has("output.weight") ? try matrix("output.weight") : embedding
+    return try rows.map { times(output, try normalised($0, "output_norm")) }
+  }
+
+  private func layer(_ number: Int, _ rows: Rows) throws -> Rows {
+    let p = "blk.\(number)."
+    let (q, k) = (model.heads * model.headDim, model.kvHeads * model.headDim)
+    let isLocal = model.isGemma && (number + 1) % 6 != 0
+    let base = isLocal ? 10_000 : Double(model.base)
+    let weights =
+      model.isGPT2
+      ? try matrix(p + "attn_qkv.weight")
+      : try matrix(p + "attn_q.weight") + matrix(p + "attn_k.weight")
+        + matrix(p + "attn_v.weight")
+    var bias = [Double](repeating: 0, count: weights.count)
+    if model.isGPT2 { bias = try vector(p + "attn_qkv.bias") }
+    if model.architecture == "qwen2" {
+      bias =
+        try vector(p + "attn_q.bias") + vector(p + "attn_k.bias") + vector(p + "attn_v.bias")
+    }
+    var (queries, keys, values): ([Rows], [Rows], [Rows]) = ([], [], [])
+    for (position, row) in rows.enumerated() {
+      let all = plus(times(weights, try normalised(row, p + "attn_norm")), bias)
+      queries.append(
+        try heads(
+          Array(all[..<q]), norm: p + "attn_q_norm.weight", position: position, base: base))
+      keys.append(
+        try heads(
+          Array(all[q..<q + k]), norm: p + "attn_k_norm.weight", position: position, base: base))
+      values.append(
+        (0..<model.kvHeads).map {
+          Array(all[q + k + $0 * model.headDim..<q + k + ($0 + 1) * model.headDim])
+        })
+    }
+    let output = try matrix(p + "attn_output.weight")
+    return try rows.enumerated().map { position, row in
+      let first = isLocal ? max(0, position - model.window + 1) : 0
+      var found: [Double] = []
+      for head in 0..<model.heads {
+        let kv = head / (model.heads / model.kvHeads)
+        let scores = (first...position).map { key in
+          zip(queries[position][head], keys[key][kv]).reduce(0) { $0 + $1.0 * $1.1 }
+            / Double(model.headDim).squareRoot()
+        }
+        let most = scores.reduce(-.infinity, max)
+        let weights = scores.map { exp($0 - most) }
+        let sum = weights.reduce(0, +)
+        found += (0..<model.headDim).map { column in
+          weights.enumerated().reduce(0) { $0 + $1.element * values[first + $1.offset][kv][column] }
+            / sum
+        }
+      }
+      var change = times(output, found)
+      if model.isGPT2 { change = plus(change, try vector(p + "attn_output.bias")) }
+      if model.isGemma {
+        change = rootMeanSquare(change, try vector(p + "post_attention_norm.weight"))
+      }
+      return try feedForward(plus(row, change), p)
+    }
+  }
+
+  private func feedForward(_ row: [Double], _ p: String) throws -> [Double] {
+    let x = try normalised(row, p + "ffn_norm")
+    var up = times(try matrix(p + "ffn_up.weight"), x)
+    if model.isGPT2 {
+      up = plus(up, try vector(p + "ffn_up.bias")).map(gelu)
+    } else {
+      let gate = times(try matrix(p + "ffn_gate.weight"), x)
+      up = zip(gate, up).map { (model.isGemma ? gelu($0) : $0 / (1 + exp(-$0))) * $1 }
+    }
+    var change = times(try matrix(p + "ffn_down.weight"), up)
+    if model.isGPT2 { change = plus(change, try vector(p + "ffn_down.bias")) }
+    if model.isGemma {
+      change = rootMeanSquare(change, try vector(p + "post_ffw_norm.weight"))
+    }
+    return plus(row, change)
+  }
+}
