@@ -32,7 +32,10 @@ public struct DenseProblem: Hashable, Sendable {
     let sharding = Sharding(layout, tokens: tokens, ranks: ranks)
     return ShardedAttention(
       shape: shape, queries: sharding, keys: sharding,
-      pattern: pattern.pattern(tokens: tokens, keyTokens: tokens), wire: wire)
+      pattern: pattern.pattern(
+        pattern.drawnInputs(
+          batch: shape.batch, queryHeads: shape.queryHeads, tokens: tokens, keyTokens: tokens)),
+      wire: wire)
   }
 
   /// Visible pairs of all heads and sequences.

@@ -29,20 +29,22 @@ struct TestTensor {
 
   /// The bytes of a `.npy` file, F32 or F16.
   var npy: [UInt8] {
-    let dimensions = shape.dimensions.map { "\($0), " }.joined()
-    let type = elementType == .f32 ? "<f4" : "<f2"
-    var header = "{'descr': '\(type)', 'fortran_order': False, 'shape': (\(dimensions)), }"
-    header += String(repeating: " ", count: (64 - (10 + header.utf8.count + 1) % 64) % 64) + "\n"
-    var bytes: [UInt8] = [0x93] + Array("NUMPY".utf8) + [1, 0]
-    bytes += [UInt8(header.utf8.count & 0xFF), UInt8(header.utf8.count >> 8)]
-    bytes += Array(header.utf8)
-    for value in values {
+    let data = values.flatMap { value in
       let (bits, width) =
         elementType == .f32
         ? (value.bitPattern, 4) : (UInt32(Float16(value).bitPattern), 2)
-      bytes += (0..<width).map { UInt8(truncatingIfNeeded: bits >> (8 * $0)) }
+      return (0..<width).map { UInt8(truncatingIfNeeded: bits >> (8 * $0)) }
     }
-    return bytes
+    return Self.npy(elementType == .f32 ? "<f4" : "<f2", shape.dimensions, data)
+  }
+
+  /// The bytes of a `.npy` file of a type by its name there.
+  static func npy(_ type: String, _ dimensions: [Int], _ data: [UInt8]) -> [UInt8] {
+    let shape = dimensions.map { "\($0), " }.joined()
+    var header = "{'descr': '\(type)', 'fortran_order': False, 'shape': (\(shape)), }"
+    header += String(repeating: " ", count: (64 - (10 + header.utf8.count + 1) % 64) % 64) + "\n"
+    let length = [UInt8(header.utf8.count & 0xFF), UInt8(header.utf8.count >> 8)]
+    return [0x93] + Array("NUMPY".utf8) + [1, 0] + length + Array(header.utf8) + data
   }
 }
 

@@ -96,6 +96,52 @@ struct CutTests {
     }
   }
 
+  @Test("documents that fit a shard are sent nowhere, those across an edge no further")
+  func documents() {
+    // 64 documents of 1,024 tokens, 8 a rank; then such that 924 of one end a shard and its other
+    // 100 begin the next.
+    for moved in [0, 924] {
+      let labels = (0..<65_536).map { (token: Int) -> Int32 in
+        Int32((token + moved) / 1024 * 7919 % 4096)
+      }
+      let documents = SegmentPattern(queries: [labels])
+      let causal = planner(IntersectedPattern([documents, CausalPattern()]))
+      let full = planner(documents)
+      func sent(_ planner: RoutePlanner, _ route: Route, _ pass: AttentionPass) -> [Double] {
+        planner.traffic(on: route, pass).bytesSent.map { $0 / keyBytes }
+      }
+      for route in [Route.ring, .allgather, .query] where moved == 0 {
+        for pass in [AttentionPass.forward, .backward] {
+          #expect(sent(causal, route, pass).allSatisfy { $0 == 0 })
+          #expect(sent(full, route, pass).allSatisfy { $0 == 0 })
+        }
+      }
+      if moved == 0 { continue }
+      let forth = [Double](repeating: 924, count: 7) + [0]
+      #expect(sent(causal, .ring, .forward) == forth)
+      #expect(sent(causal, .allgather, .forward) == forth)
+      #expect(
+        sent(full, .allgather, .forward) == [924] + [Double](repeating: 1024, count: 6) + [100])
+    }
+  }
+
+  @Test("padding is sent nowhere, unless it is real in another sequence")
+  func padding() {
+    let tokens = 65_536
+    func real(_ count: Int) -> [Bool] { (0..<tokens).map { $0 < count } }
+    // Of 8 shards of 8,192, the last three are padding in both sequences and half of the fifth.
+    let pattern = PaddingPattern(isReal: [real(36_864), real(20_000)])
+    let shape = AttentionShape(
+      batch: 2, queryHeads: 2, kvHeads: 2, headDim: 64, valueHeadDim: 64)
+    let sharding = Sharding(.contiguous, tokens: tokens, ranks: 8)
+    let planner = RoutePlanner(
+      ShardedAttention(shape: shape, queries: sharding, keys: sharding, pattern: pattern),
+      topology: Topology(ranks: 8, ranksPerNode: 1))
+    let sent = planner.traffic(on: .allgather, .forward).bytesSent
+    let whole = 7 * 8192 * 2 * keyBytes
+    #expect(sent == [Double](repeating: whole, count: 4) + [whole / 2, 0, 0, 0])
+  }
+
   /// Keys of some stretches are visible to all, others to nobody.
   private struct Stretches: AttentionPattern {
     let visible: [Range<Int>]

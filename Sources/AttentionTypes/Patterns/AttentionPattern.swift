@@ -37,6 +37,9 @@ public protocol AttentionPattern: Sendable {
   /// Whether query heads may see differently, so that pairs are counted for each.
   var dependsOnHead: Bool { get }
 
+  /// The memory of what the pattern knows of each token, in bytes, on every rank.
+  var byteCount: Int { get }
+
   /// How much of `queries × keys` is visible in every sequence of the batch and for every head.
   ///
   /// The answer must hold for the rectangle as a whole, whatever the sequence and the head: `none`
@@ -57,6 +60,16 @@ public protocol AttentionPattern: Sendable {
   func coverage(
     keys: PositionRange, queries: PositionRange, batch: Int, head: Int
   ) -> Coverage
+
+  /// Which of some keys one query sees, if these are neighbours among them: a pure mask that knows
+  /// is not asked to write each element of a tile.
+  ///
+  /// - Returns: indices of `keys`; nil if they are no neighbours, or if the pattern does not know,
+  ///   which is the default. Where ``hasBias`` it is not asked.
+  /// - Complexity: should be O(1); it is asked for each row of a register tile on an edge.
+  func visibleKeys(
+    of query: Int, in keys: PositionRange, batch: Int, head: Int
+  ) -> Range<Int>?
 
   /// Writes what is added to the scores of one tile: 0, a bias in natural-log units, or −∞ where
   /// the query does not see the key.
@@ -79,11 +92,19 @@ extension AttentionPattern {
   /// Neighbours see alike.
   public var period: Int { 1 }
 
+  /// Nothing.
+  public var byteCount: Int { 0 }
+
   /// All sequences see alike.
   public var dependsOnBatch: Bool { false }
 
   /// All heads see alike.
   public var dependsOnHead: Bool { false }
+
+  /// It does not know.
+  public func visibleKeys(
+    of query: Int, in keys: PositionRange, batch: Int, head: Int
+  ) -> Range<Int>? { nil }
 
   /// What holds for all sequences and heads.
   public func coverage(

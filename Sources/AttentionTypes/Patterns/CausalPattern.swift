@@ -24,6 +24,13 @@ public struct CausalPattern: AttentionPattern {
     return .some
   }
 
+  /// Those up to the diagonal.
+  public func visibleKeys(
+    of query: Int, in keys: PositionRange, batch: Int, head: Int
+  ) -> Range<Int>? {
+    keys.indices(in: min(keys.start, query + offset + 1)..<query + offset + 1)
+  }
+
   /// Writes 0 up to the diagonal and −∞ past it.
   public func fill(
     _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
@@ -55,13 +62,13 @@ public struct CausalMask: Mask {
   public var words: String { Self.name }
 
   /// Aligned at the bottom right.
-  public func pattern(tokens: Int, keyTokens: Int) -> any AttentionPattern {
-    CausalPattern(offset: keyTokens - tokens)
+  public func pattern(_ inputs: MaskInputs) -> any AttentionPattern {
+    CausalPattern(offset: inputs.offset)
   }
 
   /// `key ≤ query + keyTokens − tokens`.
-  public func allows(query: Int, key: Int, tokens: Int, keyTokens: Int) -> Bool {
-    key <= query + (keyTokens - tokens)
+  public func allows(query: Int, key: Int, batch: Int, head: Int, _ inputs: MaskInputs) -> Bool {
+    key <= query + inputs.offset
   }
 
   /// A triangle with its diagonal.

@@ -10,6 +10,11 @@ public struct FullPattern: AttentionPattern {
     keys.isEmpty || queries.isEmpty ? .none : .all
   }
 
+  /// All.
+  public func visibleKeys(
+    of query: Int, in keys: PositionRange, batch: Int, head: Int
+  ) -> Range<Int>? { 0..<keys.count }
+
   /// Writes zeros.
   public func fill(
     _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,

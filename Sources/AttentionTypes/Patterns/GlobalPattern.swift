@@ -131,13 +131,13 @@ public struct GlobalMask: Mask {
   }
 
   /// What a window does not hide.
-  public func pattern(tokens: Int, keyTokens: Int) -> any AttentionPattern {
-    GlobalPattern(tokens: self.tokens, offset: keyTokens - tokens)
+  public func pattern(_ inputs: MaskInputs) -> any AttentionPattern {
+    GlobalPattern(tokens: self.tokens, offset: inputs.offset)
   }
 
   /// The key's token, or the query's, is one of them.
-  public func allows(query: Int, key: Int, tokens: Int, keyTokens: Int) -> Bool {
-    self.tokens.contains { $0.contains(key) || $0.contains(query + keyTokens - tokens) }
+  public func allows(query: Int, key: Int, batch: Int, head: Int, _ inputs: MaskInputs) -> Bool {
+    self.tokens.contains { $0.contains(key) || $0.contains(query + inputs.offset) }
   }
 
   /// The description.

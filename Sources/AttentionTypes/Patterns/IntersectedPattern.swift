@@ -16,6 +16,9 @@ public struct IntersectedPattern: AttentionPattern {
   /// The longest of the patterns' periods.
   public var period: Int { patterns.period }
 
+  /// That of all.
+  public var byteCount: Int { patterns.reduce(0) { $0 + $1.byteCount } }
+
   /// Whether one of the patterns does.
   public var dependsOnBatch: Bool { patterns.contains { $0.dependsOnBatch } }
 
@@ -47,6 +50,20 @@ public struct IntersectedPattern: AttentionPattern {
       }
     }
     return result
+  }
+
+  /// Those that all of them show.
+  public func visibleKeys(
+    of query: Int, in keys: PositionRange, batch: Int, head: Int
+  ) -> Range<Int>? {
+    var common = 0..<keys.count
+    for pattern in patterns {
+      guard
+        let seen = pattern.visibleKeys(of: query, in: keys, batch: batch, head: head)
+      else { return nil }
+      common = common.clamped(to: seen)
+    }
+    return common
   }
 
   /// Asks those that have something to say of the tile, as a rule one.

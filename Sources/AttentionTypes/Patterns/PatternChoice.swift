@@ -4,13 +4,14 @@ import Tensors
 /// predictor, the check and the reports hand on to each other.
 ///
 /// It is a list of masks, all of which must allow a pair; without any it is full attention. It
-/// knows no numbers of tokens: ``pattern(tokens:keyTokens:)`` makes of it what kernels ask.
+/// knows no numbers of tokens: ``pattern(_:)`` makes of it what kernels ask.
 public struct PatternChoice: Hashable, Sendable {
   /// All masks that there are, in the order of reports.
   ///
   /// A new one has its file, its line here, and its option in `PatternOptions` of the command.
   package static let kinds: [any Mask.Type] = [
-    CausalMask.self, WindowMask.self, SinkMask.self, GlobalMask.self,
+    CausalMask.self, WindowMask.self, SinkMask.self, GlobalMask.self, SegmentMask.self,
+    PaddingMask.self, BlockMask.self, ParallelWindowMask.self, StarMask.self,
   ]
 
   /// Every query sees every key.
@@ -36,14 +37,46 @@ public struct PatternChoice: Hashable, Sendable {
     }
   }
 
-  /// What kernels ask.
+  /// The tensors of whole numbers that the masks read from the input.
+  public var tensors: [MaskTensor] { masks.flatMap(\.tensors) }
+
+  /// Refuses whole numbers that the masks cannot be made of.
+  ///
+  /// - Throws: a ``MaskError``.
+  public func check(_ inputs: MaskInputs) throws {
+    for mask in masks { try mask.check(inputs) }
+  }
+
+  /// The inputs of a problem of these sizes that has no files: numbers are drawn from a seed.
+  public func drawnInputs(
+    batch: Int = 1, queryHeads: Int = 1, tokens: Int, keyTokens: Int, seed: UInt64 = 0
+  ) -> MaskInputs {
+    var inputs = MaskInputs(
+      batch: batch, queryHeads: queryHeads, tokens: tokens, keyTokens: keyTokens)
+    for mask in masks {
+      var random = MaskRandom(seed: seed)
+      for (name, table) in mask.drawn(for: inputs, from: &random) {
+        inputs.add(table, as: name)
+      }
+    }
+    return inputs
+  }
+
+  /// What kernels ask of a problem without an input; see ``pattern(_:)``.
   ///
   /// - Parameters:
   ///   - tokens: queries of a sequence; where they are fewer than the keys, its last.
   ///   - keyTokens: its keys.
   public func pattern(tokens: Int, keyTokens: Int) -> any AttentionPattern {
+    pattern(drawnInputs(tokens: tokens, keyTokens: keyTokens))
+  }
+
+  /// What kernels ask.
+  ///
+  /// - Parameter inputs: the sizes of the problem, and all ``tensors``.
+  public func pattern(_ inputs: MaskInputs) -> any AttentionPattern {
     let patterns = rules.map { masks -> any AttentionPattern in
-      let patterns = masks.map { $0.pattern(tokens: tokens, keyTokens: keyTokens) }
+      let patterns = masks.map { $0.pattern(inputs) }
       return patterns.count == 1 ? patterns[0] : UnitedPattern(patterns)
     }
     return switch patterns.count {
@@ -53,21 +86,26 @@ public struct PatternChoice: Hashable, Sendable {
     }
   }
 
+  /// What becomes of the scores that the masks show; nil if they stay as they are.
+  public func scoreRule(_ inputs: MaskInputs) -> (any ScoreRule)? {
+    RuleSequence.joining(masks.map { $0.scoreRule(inputs) })
+  }
+
   /// What a check adds to a score by the definitions of the masks: 0 where query `i` sees key `j`,
   /// −∞ where it does not.
   public func bias(
-    tokens: Int, keyTokens: Int
-  ) -> @Sendable (_ query: Int, _ key: Int, _ head: Int) -> Double {
+    _ inputs: MaskInputs
+  ) -> @Sendable (_ batch: Int, _ query: Int, _ key: Int, _ head: Int) -> Double {
     let rules = rules
-    return { query, key, _ in
+    return { batch, query, key, head in
       rules.allSatisfy { masks in
-        masks.contains { $0.allows(query: query, key: key, tokens: tokens, keyTokens: keyTokens) }
+        masks.contains { $0.allows(query: query, key: key, batch: batch, head: head, inputs) }
       } ? 0 : -.infinity
     }
   }
 
   /// The visible pairs of one head where a sequence attends to itself, in floating point since they
-  /// may exceed an integer.
+  /// may exceed an integer; those of the first head and sequence where they differ.
   ///
   /// - Complexity: O(1) for no mask and for one that has a closed form, alone or with the causal
   ///   one; else they are counted.

@@ -22,6 +22,11 @@ public struct SinkPattern: AttentionPattern {
     return last < count ? .all : .some
   }
 
+  /// The sinks among them.
+  public func visibleKeys(
+    of query: Int, in keys: PositionRange, batch: Int, head: Int
+  ) -> Range<Int>? { keys.indices(in: 0..<max(0, count)) }
+
   /// Writes 0 for sinks and −∞ for other keys.
   public func fill(
     _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
@@ -58,12 +63,14 @@ public struct SinkMask: Mask {
   public var words: String { "\(count) \(count == 1 ? "sink" : "sinks")" }
 
   /// What a window does not hide.
-  public func pattern(tokens: Int, keyTokens: Int) -> any AttentionPattern {
+  public func pattern(_ inputs: MaskInputs) -> any AttentionPattern {
     SinkPattern(count: count)
   }
 
   /// `key < count`.
-  public func allows(query: Int, key: Int, tokens: Int, keyTokens: Int) -> Bool { key < count }
+  public func allows(query: Int, key: Int, batch: Int, head: Int, _ inputs: MaskInputs) -> Bool {
+    key < count
+  }
 
   /// The number of keys.
   public func encode(to encoder: any Encoder) throws {

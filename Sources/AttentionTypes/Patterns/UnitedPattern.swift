@@ -13,6 +13,9 @@ public struct UnitedPattern: AttentionPattern {
   /// The longest of the patterns' periods.
   public var period: Int { patterns.period }
 
+  /// That of all.
+  public var byteCount: Int { patterns.reduce(0) { $0 + $1.byteCount } }
+
   /// Whether one of the patterns does.
   public var dependsOnBatch: Bool { patterns.contains { $0.dependsOnBatch } }
 
@@ -44,6 +47,28 @@ public struct UnitedPattern: AttentionPattern {
       }
     }
     return result
+  }
+
+  /// Those that any of them shows, if they touch each other.
+  public func visibleKeys(
+    of query: Int, in keys: PositionRange, batch: Int, head: Int
+  ) -> Range<Int>? {
+    var joined = 0..<0
+    for pattern in patterns {
+      guard
+        let seen = pattern.visibleKeys(of: query, in: keys, batch: batch, head: head)
+      else { return nil }
+      if seen.isEmpty { continue }
+      if joined.isEmpty {
+        joined = seen
+      } else if seen.lowerBound <= joined.upperBound, joined.lowerBound <= seen.upperBound {
+        joined =
+          min(seen.lowerBound, joined.lowerBound)..<max(seen.upperBound, joined.upperBound)
+      } else {
+        return nil
+      }
+    }
+    return joined
   }
 
   /// Asks those that show some of the tile, as a rule one.

@@ -56,6 +56,15 @@ public struct WindowPattern: AttentionPattern {
     return largest < span && least > -span ? .all : .some
   }
 
+  /// Those around its own; nil with a dilation.
+  public func visibleKeys(
+    of query: Int, in keys: PositionRange, batch: Int, head: Int
+  ) -> Range<Int>? {
+    guard dilation == 1 else { return nil }
+    let middle = query + offset
+    return keys.indices(in: middle - span + 1..<middle + span)
+  }
+
   /// Writes 0 inside the window and −∞ outside of it.
   public func fill(
     _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
@@ -99,18 +108,18 @@ public struct WindowMask: Mask {
   public var description: String { dilation == 1 ? "\(width)" : "\(width)x\(dilation)" }
 
   /// Aligned at the bottom right.
-  public func pattern(tokens: Int, keyTokens: Int) -> any AttentionPattern {
+  public func pattern(_ inputs: MaskInputs) -> any AttentionPattern {
     // What is wider than the sequence hides nothing, and may leave the integers.
-    let most = max(1, tokens + keyTokens)
+    let most = max(1, inputs.tokens + inputs.keyTokens)
     let dilation = min(dilation, most)
     return WindowPattern(
-      width: min(width, most / dilation + 1), dilation: dilation, offset: keyTokens - tokens)
+      width: min(width, most / dilation + 1), dilation: dilation, offset: inputs.offset)
   }
 
   /// `|t − key| < width · dilation` and `(t − key) mod dilation = 0` for
   /// `t = query + keyTokens − tokens`.
-  public func allows(query: Int, key: Int, tokens: Int, keyTokens: Int) -> Bool {
-    let steps = (query + keyTokens - tokens - key).quotientAndRemainder(dividingBy: dilation)
+  public func allows(query: Int, key: Int, batch: Int, head: Int, _ inputs: MaskInputs) -> Bool {
+    let steps = (query + inputs.offset - key).quotientAndRemainder(dividingBy: dilation)
     return steps.remainder == 0 && steps.quotient < width && steps.quotient > -width
   }
 

@@ -47,7 +47,11 @@ extension ScoreTile {
 extension ScoreRule {
   /// Goes through the vectors of the tile.
   @inlinable
-  public func apply(to tile: ScoreTile) {
+  public func apply(to tile: ScoreTile) { changeVectors(of: tile) }
+
+  /// Goes through the vectors of the tile, for rules that do more or less than that.
+  @inlinable
+  public func changeVectors(of tile: ScoreTile) {
     if let slopes = unsafe tile.slopes {
       unsafe forEachVector(of: tile) { rule, scores, row, column, place in
         var (score, slope) = rule.change(scores, at: place)

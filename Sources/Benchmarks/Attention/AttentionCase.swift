@@ -38,11 +38,13 @@ package struct AttentionCase {
 
   /// What is computed.
   package func problem(tokens: Int, ranks: Int) -> ShardedAttention {
-    let pattern = pattern.pattern(tokens: tokens, keyTokens: tokens)
+    let inputs = self.pattern.drawnInputs(
+      batch: shape.batch, queryHeads: shape.queryHeads, tokens: tokens, keyTokens: tokens)
+    let pattern = self.pattern.pattern(inputs)
     let sharding = Sharding(layout, tokens: tokens, ranks: ranks).strided(by: pattern.period)
     return ShardedAttention(
       shape: shape, queries: sharding, keys: sharding,
-      pattern: pattern, wire: wire,
+      pattern: pattern, scoreRule: self.pattern.scoreRule(inputs), wire: wire,
       arithmetic: arithmetic)
   }
   /// Useful floating-point operations of a pass over a whole sequence.
@@ -52,7 +54,11 @@ package struct AttentionCase {
 
   /// Refuses so many pairs that no integer counts them.
   func requireCountable(tokens: Int) throws {
-    guard pattern.pairs(tokens: tokens) * Double(shape.queryHeads) < 0x1p61 else {
+    // Masks of numbers are not drawn for that.
+    let pairs =
+      pattern.tensors.isEmpty
+      ? pattern.pairs(tokens: tokens) : Double(tokens) * Double(tokens)
+    guard pairs * Double(shape.queryHeads) < 0x1p61 else {
       throw UserError.usage(
         "\(grouped(tokens)) tokens of \(counted(shape.queryHeads, "head")) are more pairs than "
           + "can be counted; give fewer --tokens or --heads.")

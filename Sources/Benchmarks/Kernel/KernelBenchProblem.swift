@@ -37,18 +37,23 @@ package struct KernelBenchProblem {
     self.softcap = softcap
     self.copies = copies
     self.alibi = alibi
+    let inputs = choice.drawnInputs(
+      batch: shape.batch, queryHeads: shape.queryHeads, tokens: queries, keyTokens: tokens)
+    pattern = choice.pattern(inputs)
+    weights = choice.scoreRule(inputs)
   }
 
   private var keyRun: PositionRange { PositionRange(0..<tokens) }
   private var queryRun: PositionRange { PositionRange(0..<queries) }
-  private var pattern: any AttentionPattern {
-    choice.pattern(tokens: queries, keyTokens: tokens)
-  }
+  private let pattern: any AttentionPattern
+  /// What the masks make of scores.
+  private let weights: (any ScoreRule)?
   private var scoreRule: (any ScoreRule)? {
     RuleSequence.joining([
       softcap.map { SoftCap(limit: $0) },
       alibi
         ? Alibi(slopes: Alibi.slopes(heads: shape.queryHeads), offset: tokens - queries) : nil,
+      weights,
     ])
   }
   private var scale: Double { 1 / Double(shape.headDim).squareRoot() }

@@ -28,6 +28,7 @@ struct TileMask {
     to scores: UnsafeMutablePointer<Float>, stride: Int, keys: PositionRange,
     queries: PositionRange, scratch: borrowing AlignedBuffer<Float>
   ) {
+    if unsafe !pattern.hasBias && hide(scores, stride, keys, queries) { return }
     let bias = unsafe scratch.unsafeBaseAddress
     var span = unsafe MutableSpan(_unsafeStart: bias, count: keys.count * queries.count)
     pattern.fill(&span, keys: keys, queries: queries, batch: batch, head: head)
@@ -36,6 +37,25 @@ struct TileMask {
         unsafe scores[row * stride + key] += bias[row * keys.count + key] * log2OfE
       }
     }
+  }
+
+  /// Hides what rows do not see, if what they see of the keys are neighbours.
+  ///
+  /// - Returns: whether all is hidden that is to be.
+  @unsafe
+  private func hide(
+    _ scores: UnsafeMutablePointer<Float>, _ stride: Int, _ keys: PositionRange,
+    _ queries: PositionRange
+  ) -> Bool {
+    for row in 0..<queries.count {
+      guard
+        let seen = pattern.visibleKeys(of: queries[row], in: keys, batch: batch, head: head)
+      else { return false }
+      let scoreRow = unsafe scores + row * stride
+      for key in 0..<seen.lowerBound { unsafe scoreRow[key] = -.infinity }
+      for key in seen.upperBound..<keys.count { unsafe scoreRow[key] = -.infinity }
+    }
+    return true
   }
 }
 

@@ -8,9 +8,12 @@ extension AttendCommand {
   ///
   /// - Parameter bias: what is here of a bias; nothing before it is loaded.
   func rule(_ input: AttentionInput, bias: [BiasPart]) -> (any ScoreRule)? {
-    scoreRule.rule(
-      heads: input.shape.queryHeads, slopes: input.alibiSlopes, queries: input.places.queries,
-      keys: input.places.keys, bias: input.bias == nil ? nil : TensorBias(bias))
+    RuleSequence.joining([
+      scoreRule.rule(
+        heads: input.shape.queryHeads, slopes: input.alibiSlopes, queries: input.places.queries,
+        keys: input.places.keys, bias: input.bias == nil ? nil : TensorBias(bias)),
+      masks.choice.scoreRule(input.maskInputs),
+    ])
   }
 
   /// What a rank has to hold of a bias, and of which part it finds the gradients.

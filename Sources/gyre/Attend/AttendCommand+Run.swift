@@ -16,8 +16,13 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
 
   /// Opens, loads, computes, checks, writes and reports.
   func run(on world: borrowing Communicator) throws {
-    let input = try world.agreed { try openInput() }
+    let input = try world.agreed {
+      var input = try openInput()
+      try input.readMasks(masks.choice, seed: seed)
+      return input
+    }
     try input.requireSameFiles(on: world)
+    try input.requireSameMasks(on: world)
     let traceTarget = try world.agreed { try world.rank == 0 ? claimFiles() : nil }
     if world.rank == 0, let note = input.layoutNote { printError("gyre: \(note)") }
     let team = ThreadTeam(threads: try threading.count(on: world))
@@ -75,6 +80,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     var files = RunFiles(settings: layers)
     try files.read(input, as: "the input")
     try files.read(positions.ropeScaling?.path, as: "the file of --rope-scaling")
+    try files.read(masks.blocks.blockMask, as: "--block-mask")
     for (path, option) in [(q, "--q"), (k, "--k"), (v, "--v"), (outputGradient, "--do")] {
       try files.read(path, as: option)
     }
@@ -129,8 +135,8 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
       sinks == nil && !self.positions.xpos ? 0 : 2 * problem.leastBytes(rank: world.rank)
     try checkMemory(
       planner.residentBytes(on: choice.route, backward: backward?.route)[world.rank] + ofSinks
-        + ofBias,
-      on: world)
+        + ofBias + Double(input.maskInputs.byteCount + problem.pattern.byteCount)
+        + Double(input.places.queries.byteCount + input.places.keys.byteCount), on: world)
     return .dense(problem, choice, backward)
   }
 
@@ -181,9 +187,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     let positions = positions?.reference(
       at: places, sinks: cached, decay: referenceDecay(input, problem))
     func rule(_ places: ReferenceTokenPositions) -> (any ReferenceScoreRule)? {
-      scoreRule.reference(
-        heads: input.shape.queryHeads, slopes: input.alibiSlopes, positions: places,
-        bias: input.bias)
+      referenceRule(input, at: places)
     }
     var reference = rule(places)
     if let cached, let later = reference, let ofSinks = rule(cached.reference) {
@@ -212,6 +216,19 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     return Findings(output: output, gradients: gradients)
   }
 
+  /// The twin of the score rule.
+  private func referenceRule(
+    _ input: AttentionInput, at places: ReferenceTokenPositions
+  ) -> (any ReferenceScoreRule)? {
+    let rules = [
+      scoreRule.reference(
+        heads: input.shape.queryHeads, slopes: input.alibiSlopes, positions: places,
+        bias: input.bias),
+      input.ownKeyWeight(under: masks.choice),
+    ].compactMap { $0 }
+    return rules.count > 1 ? ReferenceRuleSequence(rules) : rules.first
+  }
+
   private func openInput() throws -> AttentionInput {
     if let random {
       return AttentionInput(
@@ -231,7 +248,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
   private func describe(_ input: AttentionInput, ranks: Int) throws -> ShardedAttention {
     try requireCountable(input)
     try masks.window.check(keyTokens: input.keyTokens)
-    let pattern = masks.choice.pattern(tokens: input.tokens, keyTokens: input.keyTokens)
+    let pattern = masks.choice.pattern(input.maskInputs)
     // Runs of positions that see alike; but leaves of reproducible sums are of neighbours.
     let step = reproducible ? 1 : pattern.period
     return ShardedAttention(
@@ -278,9 +295,9 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
   }
 
   /// The mask for the oracle, written out apart from the kernels' pattern.
-  private func bias(_ input: AttentionInput) -> @Sendable (Int, Int, Int) -> Double {
-    dilatedBias(input)
-      ?? masks.choice.bias(tokens: input.tokens, keyTokens: input.keyTokens)
+  private func bias(_ input: AttentionInput) -> MaskFunction {
+    if let bias = dilatedBias(input) { return { _, query, key, head in bias(query, key, head) } }
+    return masks.choice.bias(input.maskInputs)
   }
 
   /// Refuses to pass on a result in which finite inputs have overflowed single precision.

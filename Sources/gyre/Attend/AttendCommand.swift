@@ -303,6 +303,10 @@ struct AttendCommand: ParsableCommand {
       throw ValidationError("--do and --gradients belong together for .npy files; give both.")
     }
     if positions.positionIds {
+      guard !masks.ofInput.parallelWindows, !masks.ofInput.structured else {
+        throw ValidationError(
+          "--position-ids and context windows both say where tokens stand; leave one of them out.")
+      }
       guard input != nil else {
         throw ValidationError(
           "--position-ids needs position_ids [batch, tokens], which only a .safetensors input has; "

@@ -16,6 +16,15 @@ struct AttentionInput {
   /// Whether the tensors come from files and nobody has said in which order their dimensions are.
   let isLayoutAssumed: Bool
 
+  /// The file that has them all; nil if there are several, or none.
+  let file: SafetensorsFile?
+  /// Whether the tensors are random numbers.
+  let isRandom: Bool
+  /// The whole numbers of masks, by the names of their tensors.
+  var maskTables: [String: MaskTable] = [:]
+  /// The path of the file that has them all.
+  var path: String? { file?.path }
+
   /// One for each query head, where `--alibi` asks for them and the input has them.
   private(set) var alibiSlopes: [Float]?
 
@@ -26,7 +35,7 @@ struct AttentionInput {
   private(set) var bias: (any BiasSource)?
 
   /// Where tokens stand: by their indices, unless the input has positions of its own.
-  private(set) var places: TokenPlaces
+  var places: TokenPlaces
 
   /// How far past its own position a query stands among the keys.
   var offset: Int { keyTokens - tokens }
@@ -54,6 +63,8 @@ struct AttentionInput {
     outputGradient = gradients ? rows(3, queries, random.queryHeads, random.valueHeadDim) : nil
     keyValueType = .f32
     isLayoutAssumed = false
+    file = nil
+    isRandom = true
     shape = AttentionShape(
       batch: random.batch, queryHeads: random.queryHeads, kvHeads: random.kvHeads,
       headDim: random.headDim, valueHeadDim: random.valueHeadDim)
@@ -85,7 +96,7 @@ struct AttentionInput {
     guard let q = found[.q], let k = found[.k], let v = found[.v] else {
       preconditionFailure("what is not found is an error")
     }
-    try self.init(q: q, k: k, v: v, outputGradient: found[.outputGradient], options)
+    try self.init(q: q, k: k, v: v, outputGradient: found[.outputGradient], options, file: file)
     if positions?.positionIds == true {
       places = try TokenPlaces(
         idsIn: file, batch: shape.batch, tokens: tokens, keyTokens: keyTokens)
@@ -176,8 +187,10 @@ struct AttentionInput {
   /// Takes the tensors of files as they are there.
   private init(
     q: TensorSource, k: TensorSource, v: TensorSource, outputGradient: TensorSource?,
-    _ options: FileOptions
+    _ options: FileOptions, file: SafetensorsFile? = nil
   ) throws {
+    self.file = file
+    isRandom = false
     let checks = ShapeChecks(
       q: q, k: k, v: v, outputGradient: outputGradient, layout: options.layout)
     shape = try checks.shape()

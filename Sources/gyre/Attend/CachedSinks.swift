@@ -58,6 +58,11 @@ extension AttendCommand {
         "--sink-positions cache computes sinks apart, and --bias is of all keys; leave one of them "
           + "out.")
     }
+    guard !masks.ofInput.parallelWindows, !masks.ofInput.structured else {
+      throw ValidationError(
+        "--sink-positions cache and context windows both say where tokens stand; leave one of them "
+          + "out.")
+    }
     guard positions.pairing != nil || scoreRule.alibi else {
       throw ValidationError(
         "--sink-positions says where sinks stand, and nothing asks; give --rope or --alibi with "

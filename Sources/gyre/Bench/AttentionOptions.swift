@@ -30,6 +30,7 @@ struct AttentionOptions: ParsableArguments {
 
   @OptionGroup var masks: PatternListOptions
   @OptionGroup var window: WindowOptions
+  @OptionGroup var ofInput: InputMaskOptions
 
   @Option(
     name: .customLong("layout"),
@@ -90,7 +91,7 @@ struct AttentionOptions: ParsableArguments {
     let transports = transports ?? [transport]
     var cases: [AttentionCase] = []
     for headDim in headDims {
-      for pattern in masks.choices(usual: .yes, with: window.masks) {
+      for pattern in masks.choices(usual: .yes, with: window.masks + ofInput.masks) {
         for layout in layouts ?? [pattern.usualLayout] {
           for transport in transports {
             for arithmetic in arithmetics {

@@ -51,6 +51,7 @@ struct KernelBenchCommand: ComputingCommand {
 
   @OptionGroup(title: "Masks") var masks: PatternListOptions
   @OptionGroup(title: "Masks") var window: WindowOptions
+  @OptionGroup(title: "Masks") var ofInput: InputMaskOptions
 
   @Option(
     name: .customLong("dtype"),
@@ -154,7 +155,7 @@ struct KernelBenchCommand: ComputingCommand {
     for pass in passes {
       for headDim in headDims {
         for tokens in tokens {
-          for pattern in masks.choices(usual: .both, with: window.masks) {
+          for pattern in masks.choices(usual: .both, with: window.masks + ofInput.masks) {
             for (arithmetic, dtype) in types {
               for threads in threads.map(\.alone) {
                 for copies in copies {

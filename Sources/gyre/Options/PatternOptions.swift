@@ -19,13 +19,20 @@ struct CausalOption: ParsableArguments {
 struct PatternOptions: ParsableArguments {
   @OptionGroup var causal: CausalOption
   @OptionGroup var window: WindowOptions
+  @OptionGroup var ofInput: InputMaskOptions
+  @OptionGroup var blocks: BlockMaskOption
 
   /// What they come to.
-  var choice: PatternChoice { PatternChoice(causal.choice.masks + window.masks) }
+  var choice: PatternChoice {
+    PatternChoice(causal.choice.masks + others)
+  }
+
+  /// All but the causal one.
+  private var others: [any Mask] { window.masks + ofInput.masks + blocks.masks }
 
   /// Refuses masks that dilated attention, whose pattern is its own, does not have.
   func requireDilatable() throws {
-    guard let mask = window.masks.first else { return }
+    guard let mask = others.first else { return }
     throw ValidationError(
       "--\(type(of: mask).name) cannot be used with --dilated, which has a pattern of its own; "
         + "leave one of them out.")

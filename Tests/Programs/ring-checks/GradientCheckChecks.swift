@@ -101,8 +101,8 @@ extension Problem {
     _ gradients: borrowing AttentionGradients, _ output: borrowing AttentionOutput,
     _ attention: ShardedAttention, _ mask: MaskCase, rows: Int, on world: borrowing Communicator
   ) throws -> SampledCheck.Finding {
-    try SampledGradientCheck(of: attention, rows: rows) { i, j, _ in
-      mask.sees(i, j) ? 0 : -.infinity
+    try SampledGradientCheck(of: attention, rows: rows) { b, i, j, h in
+      mask.sees(b, i, j, h) ? 0 : -.infinity
     }.run(gradients, output, q: q, k: k, v: v, outputGradient: outputGradient, on: world)
   }
 }

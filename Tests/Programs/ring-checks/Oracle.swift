@@ -33,7 +33,7 @@ extension Problem {
 
   /// The oracle's answer for the whole sequence, called by all ranks together.
   func expected(_ mask: MaskCase, on world: borrowing Communicator) throws -> Expected {
-    try expected(on: world) { i, j, _ in mask.sees(i, j) ? 0 : -Double.infinity }
+    try expected(on: world) { b, i, j, h in mask.sees(b, i, j, h) ? 0 : -Double.infinity }
   }
 
   /// The oracle's answer if something is added to every score, called by all ranks together.
@@ -41,14 +41,15 @@ extension Problem {
   /// Each rank asks it about some of the queries: on a machine of few cores the oracle would take
   /// most of the time of a check if all ranks asked about everything.
   func expected(
-    on world: borrowing Communicator, _ bias: (_ i: Int, _ j: Int, _ h: Int) -> Double
+    on world: borrowing Communicator,
+    _ bias: (_ b: Int, _ i: Int, _ j: Int, _ h: Int) -> Double
   ) throws -> Expected {
     let own = Array(stride(from: world.rank, to: tokens, by: world.size))
     let oracle = oracle(queries: own)
     let q = rows(q, own)
     let k = k.values.map(Double.init)
     let v = v.values.map(Double.init)
-    let ownBias = { (i: Int, j: Int, h: Int) in bias(own[i], j, h) }
+    let ownBias = { (b: Int, i: Int, j: Int, h: Int) in bias(b, own[i], j, h) }
     let output = oracle(q: q, k: k, v: v, bias: ownBias)
     let gradients = oracle.gradients(
       q: q, k: k, v: v, outputGradient: rows(outputGradient, own), bias: ownBias)
@@ -72,6 +73,13 @@ extension Problem {
     for index in sums.indices { try world.allReduce(&sums[index], with: .sum) }
     return Expected(
       o: sums[0], lse: sums[1], dq: sums[2], dk: sums[3], dv: sums[4], dsinks: sums[5])
+  }
+
+  /// The same where all sequences have the same added to their scores.
+  func expected(
+    on world: borrowing Communicator, _ bias: (_ i: Int, _ j: Int, _ h: Int) -> Double
+  ) throws -> Expected {
+    try expected(on: world) { _, i, j, h in bias(i, j, h) }
   }
 
   private var lseCount: Int { shape.batch * shape.queryHeads * tokens }

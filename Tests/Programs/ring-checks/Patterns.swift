@@ -47,12 +47,10 @@ struct SinkWindow {
 struct MaskCase {
   let name: String
   let pattern: any AttentionPattern
-  let sees: @Sendable (_ query: Int, _ key: Int) -> Bool
+  let sees: @Sendable (_ batch: Int, _ query: Int, _ key: Int, _ head: Int) -> Bool
 
   init(_ name: String, _ sees: @escaping @Sendable (_ query: Int, _ key: Int) -> Bool) {
-    self.name = name
-    self.sees = sees
-    pattern = PredicateMask(name: name, sees: sees)
+    self.init(name, PredicateMask(name: name, sees: sees), sees)
   }
 
   init(
@@ -60,23 +58,47 @@ struct MaskCase {
     _ sees: @escaping @Sendable (_ query: Int, _ key: Int) -> Bool
   ) {
     self.name = name
-    self.sees = sees
     self.pattern = pattern
+    self.sees = { _, query, key, _ in sees(query, key) }
+  }
+
+  /// Masks that differ from sequence to sequence or from head to head, of numbers that are drawn.
+  init(_ choice: PatternChoice, _ inputs: MaskInputs) {
+    name = "\(choice)"
+    pattern = choice.pattern(inputs)
+    let bias = choice.bias(inputs)
+    sees = { bias($0, $1, $2, $3) == 0 }
   }
 
   /// - Parameter turn: windows, and masks of positions alone, take turns.
   static func all(tokens: Int, keyTokens: Int, turn: UInt64 = 0) -> [MaskCase] {
     let offset = keyTokens - tokens
-    let valid = (3 * keyTokens + 3) / 4
     return [
       MaskCase("full", FullPattern()) { _, _ in true },
       MaskCase("causal", CausalPattern(offset: offset)) { $1 <= $0 + offset },
       MaskCase("dead rows") { i, j in i % 3 != 1 && j <= i + offset },
-      turn % 2 == 0
-        ? MaskCase("padded") { _, j in j < valid }
-        : MaskCase("packed") { i, j in i / 10 == j / 10 && j <= i },
+      ofInput(tokens: tokens, keyTokens: keyTokens, turn: turn),
       windows(tokens: tokens, keyTokens: keyTokens)[Int(turn % 4)],
     ]
+  }
+
+  /// Masks of the input, for two sequences and twelve heads at most.
+  private static func ofInput(tokens: Int, keyTokens: Int, turn: UInt64) -> MaskCase {
+    let kinds: [[any Mask]] = [
+      [PaddingMask()], [SegmentMask(), CausalMask()], [ParallelWindowMask(), PaddingMask()],
+      [BlockMask(path: "")], [SegmentMask(), PaddingMask()],
+      tokens == keyTokens ? [StarMask(), CausalMask()] : [BlockMask(path: ""), PaddingMask()],
+    ]
+    let choice = PatternChoice(kinds[Int(turn % 6)])
+    var inputs = choice.drawnInputs(
+      batch: 2, queryHeads: 12, tokens: tokens, keyTokens: keyTokens, seed: turn)
+    // Blocks of 7 queries and 9 keys, other ones for each head.
+    let blocks = [12, max(1, (tokens + 6) / 7), max(1, (keyTokens + 8) / 9)]
+    let isSet = (0..<blocks.reduce(1, *)).map { (block: Int) -> Int32 in
+      block * 31 % 7 < 3 ? 1 : 0
+    }
+    inputs.add(MaskTable(shape: blocks, numbers: isSet), as: "block_mask")
+    return MaskCase(choice, inputs)
   }
 
   /// Windows as they are asked for, with what is seen in spite of them.
