@@ -90,20 +90,22 @@ struct AbsurdNumberTests {
     ])
   }
 
-  /// Runs command lines one after the other, and expects of each an exit code of its own and, where
+  /// Runs command lines two at a time, and expects of each an exit code of its own and, where
   /// it has not served the number, a sentence.
   private func expectNoTrap(_ lines: [String], refused: Bool = false) async throws {
     let folder = try TemporaryFolder()
     let list = try folder.file("lines", Array(lines.joined(separator: "\n").utf8) + [10])
     let script = """
-      while read -r line; do
-        timeout 20 "$0" $line >"$2/out" 2>"$2/err" </dev/null
-        echo "$? $(grep -c '^gyre: ' "$2/err") $line"
-      done <"$1"
+      timeout 20 "$0" $2 >/dev/null 2>"$1/err.$$" </dev/null
+      echo "$? $(grep -c '^gyre: ' "$1/err.$$") $2"
       """
     let result = try await Command.run(
-      "sh", arguments: ["-c", script, BuiltProducts.executable("gyre"), list, folder.path],
-      timeoutSeconds: 300)
+      "xargs",
+      arguments: [
+        "--arg-file", list, "--delimiter", "\\n", "--max-args", "1", "--max-procs", "2", "sh", "-c",
+        script, BuiltProducts.executable("gyre"), folder.path,
+      ],
+      environment: QuickStart.alone, timeoutSeconds: 300)
     let answers = result.standardOutput.split(separator: "\n")
     #expect(answers.count == lines.count, "\(result)")
     for answer in answers {

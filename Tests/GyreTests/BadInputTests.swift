@@ -13,10 +13,12 @@ struct BadInputTests {
 
   /// Runs alone, and on some ranks, and expects a refusal with all of `words` in its only sentence.
   ///
-  /// - Parameter isAlsoOnRanks: false only alone, where others of its kind are tried on ranks.
+  /// - Parameters:
+  ///   - isAlsoOnRanks: false only alone, where others of its kind are tried on ranks.
+  ///   - isLate: whether the output may have been begun, by ranks that do not all fail.
   private func expectRefusal(
     _ arguments: [String], in folder: TemporaryFolder, words: [String], isAlsoOnRanks: Bool = true,
-    sourceLocation: SourceLocation = #_sourceLocation
+    isLate: Bool = false, sourceLocation: SourceLocation = #_sourceLocation
   ) async throws {
     let before = folder.names
     for isAlone in isAlsoOnRanks ? [true, false] : [true] {
@@ -25,7 +27,7 @@ struct BadInputTests {
         isAlone
         ? try await MPIJob.runAlone(program: "gyre", arguments: command, timeoutSeconds: 20)
         : try await MPIJob.run(
-          program: "gyre", arguments: command, ranks: 3, timeoutSeconds: 20)
+          program: "gyre", arguments: command, ranks: 3, cleansUp: isLate, timeoutSeconds: 20)
       #expect(
         !result.isSuccess && result.ending != .timedOut, "\(result)", sourceLocation: sourceLocation
       )
@@ -46,11 +48,11 @@ struct BadInputTests {
 
   private func expectRefusal(
     file: String, in folder: TemporaryFolder, words: [String], isAlsoOnRanks: Bool = true,
-    sourceLocation: SourceLocation = #_sourceLocation
+    isLate: Bool = false, sourceLocation: SourceLocation = #_sourceLocation
   ) async throws {
     try await expectRefusal(
       [file, "--output", folder.path + "/out.safetensors"], in: folder, words: words,
-      isAlsoOnRanks: isAlsoOnRanks, sourceLocation: sourceLocation)
+      isAlsoOnRanks: isAlsoOnRanks, isLate: isLate, sourceLocation: sourceLocation)
   }
 
   @Test func filesThatCannotBeRead() async throws {
@@ -207,14 +209,14 @@ struct BadInputTests {
         words: [
           "bad-\(name).safetensors", "'\(name)'",
           name == "q" ? "[0, 5, 3, 2]" : "[0, 6, 0, 4]",
-        ])
+        ], isLate: true)
     }
     var tensors = Self.good
     tensors[1].values[7] = 70_000
     let input = try folder.safetensors(tensors, name: "large.safetensors")
     try await expectRefusal(
       [input, "--wire", "f16", "--output", folder.path + "/out.safetensors"], in: folder,
-      words: ["k[0, 0, 0, 7]", "--wire bf16"])
+      words: ["k[0, 0, 0, 7]", "--wire bf16"], isLate: true)
   }
 
   @Test("finite inputs that overflow do not become an output of NaN")
@@ -226,7 +228,7 @@ struct BadInputTests {
     let input = try folder.safetensors(tensors)
     try await expectRefusal(
       [input, "--output", folder.path + "/out.safetensors"], in: folder,
-      words: ["o[0, 5, 3, 0]", "too large"])
+      words: ["o[0, 5, 3, 0]", "too large"], isLate: true)
   }
 
   @Test("the rank that finds a bad number is named")

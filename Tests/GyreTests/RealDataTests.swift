@@ -8,13 +8,15 @@ import Testing
 @Suite("gyre attend on real tensors", .enabled(if: SharedData.exists))
 struct RealDataTests {
   @Test(
-    "equals the expected output for every number of ranks and layout",
-    arguments: [1, 2, 3, 4, 5, 7, 8], ["contiguous", "zigzag", "striped"])
-  func agrees(ranks: Int, layout: String) async throws {
+    "equals the expected output for every number of ranks, in every layout",
+    arguments: [
+      (1, "contiguous", true), (2, "striped", false), (3, "contiguous", false),
+      (3, "zigzag", true), (3, "striped", false), (4, "zigzag", false), (5, "striped", true),
+      (7, "contiguous", true), (8, "zigzag", false), (8, "striped", false),
+    ])
+  func agrees(ranks: Int, layout: String, isAlsoFull: Bool) async throws {
     let folder = try TemporaryFolder()
-    // Full attention in the layouts in turn: there they differ in nothing but who holds what.
-    let isTurn = ["contiguous", "zigzag", "striped"][ranks % 3] == layout
-    for (kind, flags) in [("causal", ["--causal"])] + (isTurn ? [("full", [])] : []) {
+    for (kind, flags) in [("causal", ["--causal"])] + (isAlsoFull ? [("full", [])] : []) {
       let output = folder.path + "/\(kind).safetensors"
       let result = try await MPIJob.run(
         program: "gyre",
@@ -30,7 +32,7 @@ struct RealDataTests {
         #expect(relativeError(actual.values, expected.values) <= 1e-5)
       }
     }
-    #expect(folder.names == ["causal.safetensors"] + (isTurn ? ["full.safetensors"] : []))
+    #expect(folder.names == ["causal.safetensors"] + (isAlsoFull ? ["full.safetensors"] : []))
   }
 
   @Test("reproducible: the same bytes, gradients included, for any ranks, layout and threads")

@@ -9,7 +9,8 @@ struct StreamTests {
     _ arguments: [String], ranks: Int, wrapper: [String] = []
   ) async throws -> CommandResult {
     try await MPIJob.run(
-      program: "gyre", arguments: ["stream"] + arguments, ranks: ranks, wrapper: wrapper)
+      program: "gyre", arguments: ["stream"] + arguments, ranks: ranks, wrapper: wrapper,
+      cleansUp: !wrapper.isEmpty)
   }
 
   private func json(_ result: CommandResult) throws -> [String: Any] {
@@ -76,19 +77,22 @@ struct StreamTests {
   func resume() async throws {
     let folder = try TemporaryFolder()
     let arguments = [
-      "--random", "1x4000000x1x1x8", "--dilated", "geometric:2048,2,12", "--causal", "--verify",
+      "--random", "1x1600000x1x1x8", "--dilated", "geometric:2048,2,12", "--causal", "--verify",
       "--window", "16384", "--report", "json",
     ]
     let whole = try json(try await stream(arguments, ranks: 2))
     let checkpoint = ["--checkpoint", folder.path + "/run"]
     var interruptions = 0
+    // Far too short for all of it, and then longer, so that a busy machine comes to an end as well.
+    var seconds = 0.6
     var result: CommandResult
     repeat {
       // In turn a signal that can be heard and one that cannot.
       let signal = interruptions % 2 == 0 ? "TERM" : "KILL"
       result = try await stream(
         arguments + checkpoint, ranks: 2,
-        wrapper: ["timeout", "--foreground", "-s", signal, "2"])
+        wrapper: ["timeout", "--foreground", "-s", signal, "\(seconds)"])
+      seconds *= 1.3
       if !result.isSuccess { interruptions += 1 }
     } while !result.isSuccess && interruptions < 50
     #expect(interruptions >= 1)
@@ -99,7 +103,7 @@ struct StreamTests {
     }
     // All is done, and is only reported again.
     let again = try json(try await stream(arguments + checkpoint, ranks: 2))
-    #expect(again["resumedWindows"] as? Int == 245 && again["windows"] as? Int == 245)
+    #expect(again["resumedWindows"] as? Int == 98 && again["windows"] as? Int == 98)
     #expect(again["outputDigest"] as? String == whole["outputDigest"] as? String)
     #expect(folder.names == ["run.0", "run.1"])
   }
@@ -108,11 +112,11 @@ struct StreamTests {
   func memory() async throws {
     let result = try await stream(
       [
-        "--random", "1x4000000x1x1x8", "--dilated", "geometric:64,4,10", "--window", "65536",
+        "--random", "1x1600000x1x1x8", "--dilated", "geometric:64,4,10", "--window", "65536",
         "--report", "json",
       ], ranks: 2)
     let peak = try #require(try json(result)["peakResidentBytes"] as? Int)
-    // q, k, v and o of all tokens would be 512 MB.
+    // q, k, v and o of all tokens would be 205 MB.
     #expect(peak < 96 << 20, "\(peak) bytes")
   }
 

@@ -29,7 +29,7 @@ enum Script {
     _ executable: String, _ arguments: [String], environment: [String: String] = [:],
     directory: URL = root
   ) throws -> Outcome {
-    var variables = ProcessInfo.processInfo.environment
+    var variables = ProcessInfo.processInfo.environment.merging(QuickStart.variables) { $1 }
     variables["GYRE_BINARY"] = nil
     variables["GYRE_CORES"] = nil
     variables["GYRE_THREADS"] = nil

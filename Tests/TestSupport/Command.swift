@@ -11,7 +11,7 @@ public enum Command {
   /// - Parameters:
   ///   - executable: a path, or a name to be found in PATH.
   ///   - arguments: its arguments.
-  ///   - environment: variables added to those of the tests.
+  ///   - environment: variables added to those of the tests and of ``QuickStart``.
   ///   - standardInput: what it reads.
   ///   - timeoutSeconds: after how long it is killed.
   /// - Returns: how it ended, and what it wrote.
@@ -22,7 +22,8 @@ public enum Command {
   ) async throws -> CommandResult {
     var options = PlatformOptions()
     options.createSession = true
-    let changes = environment.compactMap { name, value in
+    let variables = QuickStart.variables.merging(environment) { $1 }
+    let changes = variables.compactMap { name, value in
       Environment.Key(rawValue: name).map { ($0, Optional(value)) }
     }
     let clock = ContinuousClock()

@@ -15,16 +15,21 @@ public enum MPIJob {
   ///     ranks.
   ///   - wrapper: a command with arguments that runs mpirun, which follows as its last arguments.
   ///   - rankWrapper: the same for each rank.
+  ///   - cleansUp: whether ranks that mpirun ends, since another has failed, have to clean up.
+  ///     mpirun gives them two seconds for it, which it often takes where all have ended.
   ///   - timeoutSeconds: after how long the whole job is killed.
   /// - Returns: how mpirun ended, and what all ranks wrote.
   /// - Throws: where mpirun cannot be started.
   public static func run(
     program: String, arguments: [String] = [], ranks: Int, environment: [String: String] = [:],
-    wrapper: [String] = [], rankWrapper: [String] = [], timeoutSeconds: Double = 60
+    wrapper: [String] = [], rankWrapper: [String] = [], cleansUp: Bool = false,
+    timeoutSeconds: Double = 60
   ) async throws -> CommandResult {
     // Ranks that wait inside MPI give their cores away, as they do where there are more of them
     // than cores: a machine that does other work too has fewer cores than it says.
-    let environment = ["OMPI_MCA_mpi_yield_when_idle": "1"].merging(environment) { $1 }
+    var variables = ["OMPI_MCA_mpi_yield_when_idle": "1"]
+    if !cleansUp { variables["OMPI_MCA_odls_base_sigkill_timeout"] = "0" }
+    let environment = variables.merging(environment) { $1 }
     var options = ["-n", "\(ranks)", "--oversubscribe", "--bind-to", "none"]
     // Containers build as root, which mpirun refuses unless told.
     if geteuid() == 0 { options.append("--allow-run-as-root") }
@@ -51,6 +56,7 @@ public enum MPIJob {
     timeoutSeconds: Double = 60
   ) async throws -> CommandResult {
     let path = BuiltProducts.executable(program)
+    let environment = QuickStart.alone.merging(environment) { $1 }
     return try await JobQueue.shared.run {
       try await Command.run(
         path, arguments: arguments, environment: environment, timeoutSeconds: timeoutSeconds)

@@ -62,15 +62,17 @@ func checkTransports(_ world: borrowing Communicator) throws {
         batch: 2, queryHeads: queryHeads, kvHeads: kvHeads, headDim: 20, valueHeadDim: 16)
       let problem = Problem(
         shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: seed)
-      for mask in MaskCase.all(tokens: tokens, keyTokens: tokens).prefix(3) {
+      let masks = MaskCase.all(tokens: tokens, keyTokens: tokens).prefix(3)
+      for (maskTurn, mask) in masks.enumerated() {
         let expected = try problem.expected(mask, on: world)
         for (turn, layout) in Layout.allCases.enumerated() {
           let attention = problem.attention(mask.pattern, layout: layout, ranks: ranks)
-          // A fifth of the ways in each layout, so that each way has problems of every kind. Heads
-          // that two ranks read in part are of interest only where ranks share heads.
+          // A part of the ways for each problem, so that each way meets every mask, every layout,
+          // every length and three of the four divisions into heads. Heads that two ranks read in
+          // part are of interest only where ranks share heads.
           let ways = queryHeads < 6 ? ways(ranks: ranks) : meshes(ranks: ranks)
           for (index, (route, backward)) in ways.enumerated()
-          where (index + turn + Int(seed)) % 5 == 0 {
+          where (index + 7 * turn + 6 * maskTurn + 5 * Int(seed)) % 11 == 0 {
             let groupings = [[1, 3], [2, ranks]][Int(seed) % 2]
             for ranksPerNode in route.grouping == .hosts ? groupings : [ranks] {
               for overlaps in layout == .zigzag && mask.name == "causal" ? [true, false] : [true] {

@@ -15,7 +15,7 @@ func checkRouteTraffic(_ world: borrowing Communicator) throws {
     for (maskTurn, mask) in MaskCase.all(tokens: tokens, keyTokens: keyTokens).enumerated() {
       for (turn, layout) in Layout.allCases.enumerated() {
         for (index, (route, backward)) in ways(ranks: ranks).enumerated()
-        where (index + turn + maskTurn + tokens) % 8 == 0 {
+        where (index + 5 * turn + 3 * maskTurn + tokens) % 13 == 0 {
           let accumulation: Accumulation = index % 3 == 0 ? .reproducible : .fast
           let attention = problem.attention(
             mask.pattern, layout: layout, ranks: ranks, wire: WireType.allCases[index % 4],
