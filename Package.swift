@@ -177,6 +177,11 @@ let package = Package(
       ],
       path: "Examples/LinearBias", swiftSettings: settings),
 
+    // Docs/Extend-Route.md.
+    .target(
+      name: "PairwiseRoute", dependencies: ["Attention", "MPI", "SequenceParallel"],
+      path: "Examples/PairwiseRoute", swiftSettings: settings),
+
     // Tests. Distributed ones start programs of their own under mpirun.
     .target(
       name: "TestSupport",
@@ -193,8 +198,7 @@ let package = Package(
       name: "ring-checks",
       dependencies: [
         "Compute", "MPI", "Sharding", "Tensors", "Attention", "AttentionReference",
-        "SequenceParallel",
-        "LongNet",
+        "SequenceParallel", "LongNet", "PairwiseRoute",
       ],
       path: "Tests/Programs/ring-checks", swiftSettings: settings),
     .testTarget(

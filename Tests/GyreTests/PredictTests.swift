@@ -33,7 +33,8 @@ struct PredictTests {
       #expect(abs(seconds * ranks * 1e11 / flops - 1) < 1e-9, "\(row)")
       #expect(row["limit"] as? String == "none")
     }
-    #expect(rows.last?["bytesSentPerRank"] as? Double == Double(7 * 8192 * 4 * 128 * 4))
+    let bytes: Double = 7 * 8192 * 4 * 128 * 4
+    #expect(rows.last?["bytesSentPerRank"] as? Double == bytes)
   }
 
   @Test("assumptions are said with the answer")
@@ -229,7 +230,8 @@ struct PredictTests {
     let names = { (rows: [[String: Any]]) in Set(rows.compactMap { $0["transport"] as? String }) }
     #expect(names(all) == ["ring", "shared", "query", "heads", "hierarchical", "mesh:4xB"])
     // One host has shared memory too.
-    #expect(all.count == 6 + 5 + 5)
+    let count = 6 + 5 + 5
+    #expect(all.count == count)
     let auto = try rows(
       try await predict(problem + ["--transport", "auto", "--format", "json"]))
     #expect(auto.count == 3)

@@ -33,10 +33,9 @@ import Testing
     #expect(page.contains("```\n\(result.standardOutput)```"))
     for (page, examples, count) in [
       ("Library", ["TrainingStep", "SlidingWindow"], 3), ("Extend-Pattern", ["SlidingWindow"], 1),
-      ("Extend-ScoreRule", ["LinearBias"], 4),
+      ("Extend-ScoreRule", ["LinearBias"], 4), ("Extend-Route", ["PairwiseRoute"], 2),
     ] {
-      let example = Set(
-        try examples.flatMap { lines(try text("Examples/\($0)/main.swift")) })
+      let example = Set(try examples.flatMap { lines(try source($0)) })
       let fences = try text("Docs/\(page).md").components(separatedBy: "```")
       let excerpts = fences.filter { $0.hasPrefix("swift\n") && !$0.contains(".package(") }
       #expect(excerpts.count >= count)
@@ -45,6 +44,14 @@ import Testing
         #expect(isThere, "\(page): not in the example: \(line)")
       }
     }
+  }
+
+  /// All files of an example.
+  private func source(_ example: String) throws -> String {
+    let folder = "Examples/\(example)"
+    return try FileManager.default.contentsOfDirectory(
+      atPath: Script.root.appending(path: folder).path
+    ).map { try text("\(folder)/\($0)") }.joined()
   }
 
   private func text(_ path: String) throws -> String {

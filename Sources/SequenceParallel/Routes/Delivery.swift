@@ -1,4 +1,4 @@
-import MPI
+package import MPI
 
 /// How blocks get from group to group: a value for each way.
 public struct Delivery: Hashable, Sendable {
@@ -10,7 +10,8 @@ public struct Delivery: Hashable, Sendable {
   /// What does it, and knows what it costs.
   let kind: any BlockDelivery
 
-  init(_ kind: any BlockDelivery) { self.kind = kind }
+  /// A way of its own.
+  package init(_ kind: any BlockDelivery) { self.kind = kind }
 
   /// A word for it; no two have the same.
   public var name: String { kind.name }
@@ -26,7 +27,7 @@ public struct Delivery: Hashable, Sendable {
 /// does it.
 ///
 /// All that is to be known of a way is in the file of its type.
-protocol BlockDelivery: Sendable {
+package protocol BlockDelivery: Sendable {
   /// A word for it; no two have the same.
   var name: String { get }
 
@@ -51,9 +52,9 @@ protocol BlockDelivery: Sendable {
 }
 
 /// How streams run, whatever they deliver.
-struct StreamSettings {
+package struct StreamSettings {
   /// False ends all transfers before computing, which shows what overlap is worth.
-  let overlaps: Bool
+  package let overlaps: Bool
   /// Where spans are noted.
-  let timeline: Timeline?
+  package let timeline: Timeline?
 }

@@ -1,21 +1,21 @@
 import MPI
 
 /// What the blocks of one pass cost every rank on their way: an entry for each rank.
-struct StreamTraffic {
+package struct StreamTraffic {
   private let hosts: [Int]
   /// What a rank sends.
   private(set) var sent: [Message]
   /// The bytes of it that go to other hosts.
   private(set) var bytesToOtherHosts: [Double]
   /// Messages that have to follow one another.
-  var steps = 0
+  package var steps = 0
   /// The memory of blocks, the rank's own included.
-  var blockBytes: [Double]
+  package var blockBytes: [Double]
   /// The memory of results, the rank's own included; that of blocks without results is 0.
-  var resultBytes: [Double]
+  package var resultBytes: [Double]
 
   /// - Parameter hosts: for each rank, the number of its host.
-  init(hosts: [Int]) {
+  package init(hosts: [Int]) {
     self.hosts = hosts
     sent = [Message](repeating: Message(), count: hosts.count)
     bytesToOtherHosts = [Double](repeating: 0, count: hosts.count)
@@ -24,7 +24,7 @@ struct StreamTraffic {
   }
 
   /// Counts what one rank sends to another.
-  mutating func send(_ message: Message, from rank: Int, to other: Int) {
+  package mutating func send(_ message: Message, from rank: Int, to other: Int) {
     sent[rank] += message
     if hosts[rank] != hosts[other] { bytesToOtherHosts[rank] += message.bytes }
   }
@@ -46,7 +46,7 @@ struct StreamTraffic {
 ///
 /// Bytes are numbers with fractions so that they can be asked for of problems that fit nowhere; up
 /// to 2⁵³ they are exact.
-struct Message: Hashable, Sendable {
+package struct Message: Hashable, Sendable {
   var bytes = 0.0
   var messages = 0
 
@@ -62,7 +62,7 @@ struct Message: Hashable, Sendable {
   }
 
   /// The transfer of some tokens.
-  init(tokens: Int, bytesPerToken: Int) {
+  package init(tokens: Int, bytesPerToken: Int) {
     self.init(of: Double(tokens) * Double(bytesPerToken))
   }
 

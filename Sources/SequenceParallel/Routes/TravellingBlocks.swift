@@ -2,20 +2,20 @@ import Attention
 import Sharding
 
 /// What passes by the ranks in one pass, and what goes home.
-struct TravellingBlocks {
+package struct TravellingBlocks {
   /// For each owner, the tokens of the runs of its block.
-  let runTokens: [[Int]]
+  package let runTokens: [[Int]]
   /// For each owner, the tokens of its block.
-  let tokens: [Int]
+  package let tokens: [Int]
   /// Bytes of a token.
-  let bytes: TravellingBytes
+  package let bytes: TravellingBytes
   /// Which rank has work to do on the block of which owner.
-  let meetings: Meetings
+  package let meetings: Meetings
   /// Whether blocks go from each rank to the one before.
   ///
   /// Under a causal mask keys are of use to later ranks and queries to earlier ones, where the
   /// layout is contiguous; that way round each goes no further than it must.
-  let isReversed: Bool
+  package let isReversed: Bool
 
   init(_ sharding: Sharding, bytes: TravellingBytes, meetings: Meetings, isReversed: Bool) {
     runTokens = sharding.runSizes(bytesPerToken: 1)
@@ -26,7 +26,7 @@ struct TravellingBlocks {
   }
 
   /// For each owner, the bytes of each run of its block.
-  var sizes: [[Int]] { runTokens.map { $0.map { $0 * bytes.block } } }
+  package var sizes: [[Int]] { runTokens.map { $0.map { $0 * bytes.block } } }
 
   /// The tokens of some neighbouring parcels of an owner's block.
   func tokens(of owner: Int, _ parcels: [Parcel], _ stretch: Range<Int>) -> Int {

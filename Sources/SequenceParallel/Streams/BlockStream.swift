@@ -55,6 +55,14 @@ package struct Visit {
   package let block: Piece
   /// What is known about the parcel, to be added to; nothing in a run without results.
   package let result: Piece
+
+  package init(owner: Int, runs: Range<Int>, part: BlockPart, block: Piece, result: Piece) {
+    self.owner = owner
+    self.runs = runs
+    self.part = part
+    self.block = block
+    self.result = result
+  }
 }
 
 /// What is done with the results of parcels, given as memory.

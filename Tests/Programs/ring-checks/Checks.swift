@@ -1,5 +1,6 @@
 import Attention
 import MPI
+import PairwiseRoute
 import SequenceParallel
 import Sharding
 import Tensors
@@ -107,6 +108,8 @@ func ways(ranks: Int) -> [(Route, BackwardRoute)] {
     // Passes that have nothing in common.
     (.allgather, .route(.hierarchical)), (.hierarchical, .route(.query)),
     (.query, .route(.allgather)),
+    // The example of Docs/Extend-Route.md.
+    (.pairwise, .keys), (.pairwise.with(.queries), .queries),
   ] + meshes(ranks: ranks)
 }
 
@@ -118,6 +121,7 @@ func meshes(ranks: Int) -> [(Route, BackwardRoute)] {
   let columns: [(Route, BackwardRoute)] = [
     (.ring, .keys), (.allgather, .keys), (.hierarchical, .queries), (.query, .queries),
     (.hierarchical.with(.queries), .keys), (.ring, .queries), (.allgather.with(.queries), .queries),
+    (.pairwise, .queries),
   ]
   return [(.heads, .keys)]
     + grids.flatMap { heads in
