@@ -62,11 +62,14 @@ extension Cluster {
     let seconds = outcome.ends.reduce(0, max) + exchange + startUp
     let count = Double(pure.count)
     let mean = pure.reduce(0, +) / count * schedule.meanShare
-    let flops = problem.pairs * problem.shape.flopsPerPair(pass)
+    let shape = problem.shape
+    let pairs = schedule.pairs.map { $0 * Double(shape.queryHeads * shape.batch) } ?? problem.pairs
+    let flops = pairs * shape.flopsPerPair(pass)
     let alone =
       flops
       / (kernel.flopsPerSecond(
-        tokens: Double(problem.tokens), pass, isMasked: problem.pattern.isCausal) * Double(threads))
+        tokens: schedule.pairs.map { 2 * $0 / Double(problem.tokens) } ?? Double(problem.tokens),
+        pass, isMasked: problem.pattern != .full) * Double(threads))
     let efficiency = alone / (Double(ranks) * seconds)
     return Prediction(
       ranks: ranks, hosts: hosts(ranks: ranks), seconds: seconds, computeSeconds: mean,
@@ -88,11 +91,10 @@ extension Cluster {
   ) -> Prediction.Limit {
     if ideal > 0.98 * seconds { return .none }
     let ring = schedule.ring
-    let turns = Double(ring.groups.count - 1)
-    let bytes = ring.blockSeconds.reduce(0, max) + ring.resultSeconds.reduce(0, max)
-    let delay = ring.latency.reduce(0, max)
+    let turns = Double(ring.reach.reduce(0, max))
+    let delay = ring.ways.reduce(0) { max($0, $1.latency) }
     let waiting = max(0, seconds - most - exchange)
-    let sending = bytes * turns
+    let sending = ring.longestSending
     let delays = delay * turns
     let network = sending + delays
     let share = network > 0 ? sending / network : 1

@@ -10,7 +10,7 @@ public struct DenseProblem: Hashable, Sendable {
   public let tokens: Int
   /// Which rank holds which.
   public let layout: Layout
-  /// Which keys a query sees: all, or none after itself.
+  /// Which keys a query sees.
   public let pattern: PatternChoice
   /// The type in which keys and values travel.
   public let wire: WireType
@@ -29,13 +29,16 @@ public struct DenseProblem: Hashable, Sendable {
 
   /// What the operator itself would be given.
   public func sharded(ranks: Int) -> ShardedAttention {
-    let sharding = Sharding(layout, tokens: tokens, ranks: ranks)
+    let pattern = pattern.pattern(
+      pattern.drawnInputs(
+        batch: shape.batch, queryHeads: shape.queryHeads, tokens: tokens, keyTokens: tokens))
+    let planner = LayoutPlanner(
+      pattern, shape: shape, tokens: tokens, keyTokens: tokens, ranks: ranks)
+    guard let sharding = planner.decide(layout)?.queries.strided(by: pattern.period) else {
+      preconditionFailure("every layout goes without weights")
+    }
     return ShardedAttention(
-      shape: shape, queries: sharding, keys: sharding,
-      pattern: pattern.pattern(
-        pattern.drawnInputs(
-          batch: shape.batch, queryHeads: shape.queryHeads, tokens: tokens, keyTokens: tokens)),
-      wire: wire)
+      shape: shape, queries: sharding, keys: sharding, pattern: pattern, wire: wire)
   }
 
   /// Visible pairs of all heads and sequences.

@@ -76,30 +76,31 @@ public struct Replay {
   }
 
   private static func ring(_ schedule: Schedule, ranks: Int) -> [String] {
-    let groups = schedule.ring.groups
+    let ring = schedule.ring
+    let groups = ring.groups
     let count = groups.count
     var computing = (0..<ranks).map(Actions.init)
     var moving = (ranks..<2 * ranks).map(Actions.init)
     for (group, members) in groups.enumerated() {
       let next = groups[(group + 1) % count]
       let previous = groups[(group + count - 1) % count]
+      let before = (group + count - 1) % count
       for turn in 0..<count {
-        let isHeld = !schedule.ring.isCut || group >= turn
-        let isSent = turn + 1 < count && (!schedule.ring.isCut || isHeld && group + 1 < count)
-        let isReceived =
-          turn + 1 < count && (!schedule.ring.isCut || group >= turn + 1)
-        let owners = groups[(group - turn + count) % count]
+        let isHeld = ring.holds(turn, group)
+        let isSent = ring.travels(turn, from: group)
+        let isReceived = ring.travels(turn, from: before)
+        let owners = groups[ring.origin(of: group, turn)]
         for (member, rank) in members.enumerated() {
           if isHeld {
             for other in members { computing[rank].await(ranks + other) }
             let seconds = owners.reduce(0.0) {
-              $0 + schedule.ring.visit.seconds(rank: rank, owner: $1)
+              $0 + ring.visit.seconds(rank: rank, owner: $1)
             }
             computing[rank].add("compute \(seconds * speed)")
           }
           // The place of the block after next is that of the one before.
-          let visits = turn + 2 < count && turn >= 1 && (!schedule.ring.isCut || group >= turn + 2)
-          if isHeld, visits {
+          let isNextReceived = turn + 1 < count && ring.travels(turn + 1, from: before)
+          if turn >= 1, isNextReceived {
             for other in members { computing[rank].signal(ranks + other) }
           }
           if isHeld { for other in members { moving[rank].signal(other) } }
@@ -107,11 +108,12 @@ public struct Replay {
             if turn >= 2 { for other in members { moving[rank].await(other) } }
             let from = previous[member % previous.count]
             let owners = groups[(group - 1 - turn + 2 * count) % count]
-            let bytes = Int(schedule.blockBytes[owners[member % previous.count]])
+            let bytes = Int(
+              schedule.blockBytes(of: owners[member % previous.count], beyond: turn))
             moving[rank].add("irecv \(ranks + from) 0 \(bytes)")
           }
           if isSent {
-            let bytes = Int(schedule.blockBytes[owners[member % owners.count]])
+            let bytes = Int(schedule.blockBytes(of: owners[member % owners.count], beyond: turn))
             moving[rank].add("isend \(ranks + next[member % next.count]) 0 \(bytes)")
           }
           if isSent || isReceived { moving[rank].add("waitall") }

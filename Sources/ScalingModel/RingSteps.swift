@@ -17,20 +17,37 @@ import Attention
 struct RingSteps {
   /// Of each group, its members.
   let groups: [[Int]]
-  /// Of each group, the seconds of its blocks to the next group, without the latency.
-  let blockSeconds: [Double]
-  /// Of each group, the same of results; empty if there are none.
-  let resultSeconds: [Double]
-  /// Of each group, the latency of its way to the next.
-  let latency: [Double]
-  /// Of each rank, the processor time of a turn's transfers.
-  let transferWork: [Double]
-  /// Whether no block goes past the last group.
-  let isCut: Bool
+  /// Of each group, how far the blocks of its members go.
+  private let journeys: [GroupJourney]
+  /// Of each group, how far the farthest of them go.
+  let reach: [Int]
+  /// Of each group, the tokens of them that go anywhere.
+  private let sent: [Double]
+  /// Whether all of a group's blocks that go anywhere go as far.
+  private let areWhole: Bool
+  /// Of each group, the way to the next.
+  let ways: [GroupWay]
+  /// Whether results follow the blocks.
+  let hasResults: Bool
   /// Seconds that each rank computes on the block of an owner.
   let visit: VisitSeconds
   /// The standard deviation of a visit's time over its mean.
   let noise: Double
+
+  init(
+    groups: [[Int]], journeys: [GroupJourney], ways: [GroupWay], hasResults: Bool,
+    visit: VisitSeconds, noise: Double
+  ) {
+    self.groups = groups
+    self.journeys = journeys
+    reach = journeys.map(\.reach)
+    sent = journeys.map { $0.tokens(beyond: 0) }
+    areWhole = journeys.allSatisfy(\.isWhole)
+    self.ways = ways
+    self.hasResults = hasResults
+    self.visit = visit
+    self.noise = noise
+  }
 
   /// How it went.
   struct Outcome {
@@ -42,15 +59,14 @@ struct RingSteps {
     let computing: [Double]
   }
 
-  private var hasResults: Bool { !resultSeconds.isEmpty }
-
   /// Steps through all turns from time 0.
   ///
   /// - Parameter slowdown: how many times as long everything takes that needs a core.
   /// - Complexity: O(groups · ranks) time, O(ranks) memory.
   func run(slowdown: Double, progress: (_ share: Double) -> Void = { _ in }) -> Outcome {
     let count = groups.count
-    let ranks = transferWork.count
+    let ranks = groups.reduce(0) { $0 + $1.count }
+    let turns = 1 + reach.reduce(0, max)
     var noise = Noise(deviation: noise)
     // When a group's turn begins, its members have computed on it, and its link is free.
     var begins = [Double](repeating: 0, count: count)
@@ -64,17 +80,14 @@ struct RingSteps {
     var computing = [Double](repeating: 0, count: ranks)
     var busy = [Double](repeating: 0, count: ranks)
 
-    for turn in 0..<count {
-      let isLast = turn + 1 == count
+    for turn in 0..<turns {
       // Blocks of this turn on their way to the next group.
-      if !isLast {
-        for group in 0..<count where travels(turn, from: group) {
-          let next = group + 1 == count ? 0 : group + 1
-          var start = max(begins[group], begins[next], free[group])
-          if turn >= 2 { start = max(start, groupComputed[next]) }
-          free[group] = start + blockSeconds[group]
-          arrives[group] = free[group] + latency[group]
-        }
+      for group in 0..<count where travels(turn, from: group) {
+        let next = group + 1 == count ? 0 : group + 1
+        var start = max(begins[group], begins[next], free[group])
+        if turn >= 2 { start = max(start, groupComputed[next]) }
+        free[group] = start + tokens(leaving: group, turn) * ways[group].secondsPerBlockToken
+        arrives[group] = free[group] + ways[group].latency
       }
       // Computing on them.
       let half = hasResults && turn == 0 && count > 1 ? 0.5 : 1
@@ -83,11 +96,11 @@ struct RingSteps {
         if origin < 0 { origin += count }
         let start = begins[group]
         var latest = 0.0
+        let transfers = transferWork(of: group, turn) * slowdown
         for rank in groups[group] {
           var work = 0.0
           for owner in groups[origin] { work += visit.seconds(rank: rank, owner: owner) }
           work *= half * noise.next(visits: groups[origin].count) * slowdown
-          let transfers = transferWork[rank] * slowdown
           computing[rank] += work
           busy[rank] += work + transfers
           computed[rank] = max(computed[rank], start) + work + transfers
@@ -102,26 +115,27 @@ struct RingSteps {
         for group in 0..<count where holds(turn, group) {
           let previous = group == 0 ? count - 1 : group - 1
           posted[group] = max(groupComputed[group], turn > 1 ? incoming[previous] : 0)
-          free[group] = max(free[group], posted[group]) + resultSeconds[group]
-          delivered[group] = free[group] + latency[group]
+          let results = tokens(of: origin(of: group, turn), beyond: turn - 1)
+          free[group] =
+            max(free[group], posted[group]) + results * ways[group].secondsPerResultToken
+          delivered[group] = free[group] + ways[group].latency
         }
       }
-      if !isLast {
-        for group in 0..<count {
-          let previous = group == 0 ? count - 1 : group - 1
-          if travels(turn, from: group) { begins[group] = max(begins[group], arrives[group]) }
-          if travels(turn, from: previous) {
-            begins[group] = max(begins[group], arrives[previous])
-          }
-          if hasResults, turn > 1 { begins[group] = max(begins[group], before[group]) }
+      for group in 0..<count {
+        let previous = group == 0 ? count - 1 : group - 1
+        if travels(turn, from: group) { begins[group] = max(begins[group], arrives[group]) }
+        if travels(turn, from: previous) {
+          begins[group] = max(begins[group], arrives[previous])
         }
+        if hasResults, turn > 1 { begins[group] = max(begins[group], before[group]) }
       }
-      if turn % 256 == 255 { progress(Double(turn + 1) / Double(count)) }
+      if turn % 256 == 255 { progress(Double(turn + 1) / Double(turns)) }
     }
 
     var ends = computed
     for group in 0..<count {
-      let previous = group == 0 ? count - 1 : group - 1
+      // Where its results come home from, the last of them.
+      let reach = reach[group]
       for rank in groups[group] {
         if hasResults, count > 1 {
           // The second half of its own block.
@@ -130,7 +144,8 @@ struct RingSteps {
           work *= 0.5 * noise.next(visits: groups[group].count) * slowdown
           computing[rank] += work
           busy[rank] += work
-          ends[rank] = max(ends[rank] + work, isCut ? delivered[count - 1] : delivered[previous])
+          ends[rank] = max(
+            ends[rank] + work, reach > 0 ? delivered[(group + reach) % count] : 0)
         }
         if count > 1 { ends[rank] = max(ends[rank], free[group]) }
       }
@@ -138,26 +153,104 @@ struct RingSteps {
     return Outcome(ends: ends, busy: busy, computing: computing)
   }
 
+  /// The seconds for which links are busy with a group's blocks on all their way, at most.
+  var longestSending: Double {
+    let slowest = ways.reduce(0) { max($0, $1.secondsPerBlockToken + $1.secondsPerResultToken) }
+    return slowest * journeys.reduce(0) { max($0, $1.tokenHops) }
+  }
+
+  /// Whose blocks a group has at a turn, if they come so far.
+  @inline(__always)
+  func origin(of group: Int, _ turn: Int) -> Int {
+    let origin = group - turn
+    return origin < 0 ? origin + groups.count : origin
+  }
+
   /// Whether a group holds blocks at a turn.
   @inline(__always)
-  private func holds(_ turn: Int, _ group: Int) -> Bool { !isCut || group >= turn }
+  func holds(_ turn: Int, _ group: Int) -> Bool { turn <= reach[origin(of: group, turn)] }
 
   /// Whether a group sends the blocks of a turn on.
   @inline(__always)
-  private func travels(_ turn: Int, from group: Int) -> Bool {
-    !isCut || (group >= turn && group + 1 < groups.count)
+  func travels(_ turn: Int, from group: Int) -> Bool {
+    turn < reach[origin(of: group, turn)]
   }
+
+  /// The tokens of blocks that a group sends on at a turn.
+  @inline(__always)
+  private func tokens(leaving group: Int, _ turn: Int) -> Double {
+    tokens(of: origin(of: group, turn), beyond: turn)
+  }
+
+  /// The tokens of a group's blocks that are sent further than so many groups.
+  @inline(__always)
+  private func tokens(of group: Int, beyond turn: Int) -> Double {
+    if turn >= reach[group] { return 0 }
+    return areWhole ? sent[group] : journeys[group].tokens(beyond: turn)
+  }
+
+  /// The processor time that the transfers of a turn take of each member of a group: what it sends
+  /// on and what it takes in, or took in last.
+  private func transferWork(of group: Int, _ turn: Int) -> Double {
+    let count = groups.count
+    if count == 1 { return 0 }
+    let turn = min(turn, count - 2)
+    let previous = group == 0 ? count - 1 : group - 1
+    let sent = tokens(leaving: group, turn) * ways[group].workPerToken
+    let received = tokens(leaving: previous, turn) * ways[previous].workPerToken
+    return (sent + received) / Double(groups[group].count)
+  }
+}
+
+/// How far the blocks of a group's ranks go.
+struct GroupJourney {
+  /// Tokens that are sent further than so many groups, by ascending numbers of groups.
+  private let steps: [(hops: Int, tokens: Double)]
+  /// How far the farthest go.
+  let reach: Int
+  /// Tokens times how far they go.
+  let tokenHops: Double
+  /// Whether all that are sent go as far.
+  var isWhole: Bool { steps.count <= 1 }
+
+  /// - Parameter parts: tokens and how many groups on they are sent.
+  init(_ parts: [(tokens: Int, hops: Int)]) {
+    let hops = Set(parts.map(\.hops).filter { $0 > 0 }).sorted()
+    steps = hops.map { end in
+      (end, parts.reduce(0.0) { $0 + ($1.hops >= end ? Double($1.tokens) : 0) })
+    }
+    reach = hops.last ?? 0
+    tokenHops = parts.reduce(0.0) { $0 + Double($1.tokens) * Double($1.hops) }
+  }
+
+  /// The tokens that are sent further than so many groups.
+  @inline(__always)
+  func tokens(beyond turn: Int) -> Double {
+    for step in steps where step.hops > turn { return step.tokens }
+    return 0
+  }
+}
+
+/// The link from a group to the next.
+struct GroupWay {
+  let latency: Double
+  let secondsPerBlockToken: Double
+  let secondsPerResultToken: Double
+  /// Processor time of sending a token and what comes of it, and as much of taking it in.
+  let workPerToken: Double
 }
 
 /// How long ranks compute on blocks.
 struct VisitSeconds {
-  let work: VisitWork
+  private let work: VisitWork
   /// Of each rank, seconds of a pair of one head, and all its heads and sequences.
-  let secondsPerPair: [Double]
+  private let secondsPerPair: [Double]
   /// Of each rank, seconds on its own block.
-  let own: [Double]
+  private let own: [Double]
+  /// Seconds of visits whose pairs are not known in closed form.
+  private let table: VisitTable?
   /// Seconds of a visit besides.
-  let overhead: Double
+  private let overhead: Double
 
   /// - Parameters:
   ///   - shape: of what a rank computes.
@@ -173,27 +266,31 @@ struct VisitSeconds {
           * Double(cluster.threads))
     }
     let mean = Double(problem.tokens) / Double(counts.count)
-    self.init(
-      work: work,
-      secondsPerPair: counts.map {
-        secondsOfPair(
-          tokens: (Double($0) * mean).squareRoot(), isMasked: work.isMaskedEverywhere)
-      },
-      own: counts.indices.map {
-        work.pairs(rank: $0, owner: $0)
-          * secondsOfPair(tokens: Double(counts[$0]), isMasked: problem.pattern.isCausal)
-      }, overhead: cluster.visitSeconds)
-  }
-
-  init(work: VisitWork, secondsPerPair: [Double], own: [Double], overhead: Double) {
     self.work = work
-    self.secondsPerPair = secondsPerPair
-    self.own = own
-    self.overhead = overhead
+    overhead = cluster.visitSeconds
+    table = work.table?.map { rank, owner, pairs in
+      let (n, m) = (Double(counts[rank]), Double(counts[owner]))
+      // Edges of a mask cost as much as the diagonal of a causal square whose rows see as many keys
+      // on average.
+      return pairs >= n * m
+        ? pairs * secondsOfPair(tokens: (n * m).squareRoot(), isMasked: false)
+        : pairs * secondsOfPair(tokens: 2 * pairs / n, isMasked: true)
+    }
+    secondsPerPair = counts.map {
+      secondsOfPair(tokens: (Double($0) * mean).squareRoot(), isMasked: work.isMaskedEverywhere)
+    }
+    own = counts.indices.map {
+      work.pairs(rank: $0, owner: $0)
+        * secondsOfPair(tokens: Double(counts[$0]), isMasked: problem.pattern != .full)
+    }
   }
 
   @inline(__always)
   func seconds(rank: Int, owner: Int) -> Double {
+    if let table {
+      let seconds = work.value(of: table, rank: rank, owner: owner)
+      return seconds == 0 ? 0 : seconds + overhead
+    }
     if rank == owner { return own[rank] + overhead }
     let pairs = work.pairs(rank: rank, owner: owner)
     return pairs == 0 ? 0 : pairs * secondsPerPair[rank] + overhead

@@ -1,8 +1,11 @@
 import Attention
+package import SequenceParallel
 package import Sharding
 
-/// The visible pairs of one head between the queries of one rank and the keys of another, in closed
-/// form, so that 10¹⁰ of them can be asked for.
+/// The visible pairs of one head between the rows of one rank and the block of another.
+///
+/// For all keys, and for a causal mask in a regular layout, they are known in closed form, so that
+/// 10¹⁰ of them can be asked for. For any other mask or layout the pattern is asked.
 ///
 /// With shards of n tokens, under a causal mask a rank sees of another in the zigzag layout n²/2,
 /// all of it of half the keys or by half the queries; in the striped layout a triangle with its
@@ -10,30 +13,53 @@ package import Sharding
 package struct VisitWork {
   private let counts: [Double]
   private let kind: Kind
+  /// Whether what visits are queries, and a rank's own rows are keys.
+  private let isSwapped: Bool
+  /// Pairs of queries by keys, where they are not known in closed form.
+  let table: VisitTable?
 
   private enum Kind {
-    case full, contiguous, zigzag, striped
+    case full, contiguous, zigzag, striped, asked
   }
 
-  /// - Parameter counts: the tokens of each rank.
-  package init(counts: [Int], layout: Layout, isCausal: Bool) {
-    self.counts = counts.map(Double.init)
+  /// - Parameters:
+  ///   - queries: which rank holds which.
+  ///   - keys: which rank holds which.
+  ///   - travelling: what blocks are made of.
+  package init(
+    _ problem: DenseProblem, queries: Sharding, keys: Sharding, travelling: Travelling = .keys
+  ) {
+    counts = keys.shards.indices.map { Double(keys.tokenCount(of: $0)) }
     kind =
-      switch layout {
-      case _ where !isCausal: .full
-      case .contiguous: .contiguous
-      case .zigzag: .zigzag
-      case .striped: .striped
+      switch (problem.layout, problem.pattern) {
+      case (_, .full): .full
+      case (.contiguous, .causal): .contiguous
+      case (.zigzag, .causal): .zigzag
+      case (.striped, .causal): .striped
+      default: .asked
       }
+    isSwapped = travelling == .queries
+    table =
+      kind == .asked
+      ? VisitTable(
+        problem.pattern.pattern(tokens: problem.tokens, keyTokens: problem.tokens),
+        queries: queries, keys: keys) : nil
   }
 
   /// The pairs of one head.
   @inline(__always)
   package func pairs(rank: Int, owner: Int) -> Double {
+    isSwapped ? pairs(of: owner, with: rank) : pairs(of: rank, with: owner)
+  }
+
+  /// What the queries of one rank see of the keys of another.
+  @inline(__always)
+  private func pairs(of rank: Int, with owner: Int) -> Double {
+    if let table { return table[rank, owner] }
     let (n, m) = (counts[rank], counts[owner])
     if rank == owner, kind != .full { return n * (n + 1) / 2 }
     switch kind {
-    case .full: return n * m
+    case .full, .asked: return n * m
     case .contiguous: return owner < rank ? n * m : 0
     case .zigzag:
       // The outer of the two holds whole halves; only the innermost rank can have an odd token.
@@ -46,8 +72,11 @@ package struct VisitWork {
     }
   }
 
-  /// Whether a block passes over some ranks: those before its owner see none of it.
-  var isCut: Bool { kind == .contiguous }
+  /// Numbers of visits that are not known in closed form, of a rank's own rows by owners of blocks.
+  @inline(__always)
+  func value(of table: VisitTable, rank: Int, owner: Int) -> Double {
+    isSwapped ? table[owner, rank] : table[rank, owner]
+  }
 
   /// Whether the mask runs through every visit, and not only through those of own blocks.
   var isMaskedEverywhere: Bool { kind == .striped }

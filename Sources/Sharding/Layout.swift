@@ -12,4 +12,12 @@ public enum Layout: String, Hashable, Sendable, CaseIterable {
   /// Rank `r` holds the positions equal to `r` modulo the number of ranks. Under a causal mask the
   /// ranks' work differs by at most one key a token.
   case striped
+
+  /// Every rank holds the same cost: whole pieces of the sequence, of as few runs as that takes.
+  ///
+  /// It needs to know what tokens cost: ``Sharding/init(balancing:tokens:ranks:granularity:weights:)``.
+  case balanced
+
+  /// Those that follow from the numbers of tokens and ranks alone.
+  public static let regular: [Layout] = [.contiguous, .zigzag, .striped]
 }

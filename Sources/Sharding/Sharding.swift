@@ -21,7 +21,8 @@ public struct Sharding: Hashable, Sendable {
   ///
   /// - Parameter granularity: tokens of a unit, which is never divided; only the last unit of the
   ///   sequence may be short.
-  /// - Precondition: `tokens ≥ 0`, `ranks ≥ 1` and `granularity ≥ 1`.
+  /// - Precondition: the layout is one of ``Layout/regular``, `tokens ≥ 0`, `ranks ≥ 1` and
+  ///   `granularity ≥ 1`.
   public init(_ layout: Layout, tokens: Int, ranks: Int, granularity: Int = 1) {
     precondition(ranks >= 1, "a sequence needs a rank to hold it")
     self.layout = layout
@@ -35,6 +36,8 @@ public struct Sharding: Hashable, Sendable {
         Self.mirrored(sizes: Self.evenSizes(of: units / 2, ranks: ranks), units: units)
       case .striped:
         Self.striped(units: units, ranks: ranks)
+      case .balanced:
+        preconditionFailure("a balanced layout needs the costs of tokens")
       }
     self.shards = shards.map { Self.tokens($0, of: tokens, granularity: granularity) }
   }
@@ -62,6 +65,8 @@ public struct Sharding: Hashable, Sendable {
       shards = Self.mirrored(sizes: Self.sizes(of: units / 2, weights: weights), units: units)
     case .striped:
       return nil
+    case .balanced:
+      preconditionFailure("a balanced layout needs the costs of tokens")
     }
     self.shards = shards.map { Self.tokens($0, of: tokens, granularity: granularity) }
   }
@@ -131,7 +136,7 @@ public struct Sharding: Hashable, Sendable {
 
   // MARK: Units
 
-  private static func units(of tokens: Int, granularity: Int) -> Int {
+  static func units(of tokens: Int, granularity: Int) -> Int {
     precondition(tokens >= 0, "a sequence cannot have \(tokens) tokens")
     precondition(granularity >= 1, "a unit needs a token")
     return tokens / granularity + (tokens % granularity == 0 ? 0 : 1)
@@ -154,7 +159,7 @@ public struct Sharding: Hashable, Sendable {
   // MARK: Dividing
 
   /// Sizes that differ by at most one, larger ones first.
-  private static func evenSizes(of total: Int, ranks: Int) -> [Int] {
+  static func evenSizes(of total: Int, ranks: Int) -> [Int] {
     (0..<ranks).map { total / ranks + ($0 < total % ranks ? 1 : 0) }
   }
 

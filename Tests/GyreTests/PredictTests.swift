@@ -37,6 +37,53 @@ struct PredictTests {
     #expect(rows.last?["bytesSentPerRank"] as? Double == bytes)
   }
 
+  @Test("windows cost what they see and send what others see of blocks")
+  func window() async throws {
+    let rows = try rows(
+      try await predict(
+        machines + [
+          "--tokens-per-rank", "4096", "--heads", "4", "--ranks", "2,1024", "--causal", "--window",
+          "513", "--sinks", "4", "--format", "json",
+        ]))
+    #expect(rows.map { $0["layout"] as? String } == ["contiguous", "contiguous"])
+    // Of each token 4 heads of a key and a value; sinks go further, from rank 0.
+    let bytes = rows.compactMap { $0["bytesSentPerRank"] as? Double }
+    #expect(bytes.last == Double((512 + 4) * 4 * 128 * 4), "\(bytes)")
+    let flops = try #require(rows.last?["flops"] as? Double)
+    let pairs = 4096.0 * 1024 * 517
+    #expect(abs(flops / (4 * 64 * 4 * pairs) - 1) < 0.001, "\(flops)")
+    for (arguments, words) in [
+      (
+        ["--ranks", "5000", "--tokens", "1M", "--window", "9"], "up to 4,096 ranks; leave 5,000 out"
+      ),
+      (["--ranks", "2", "--tokens", "9", "--window", "9", "--globals", "9"], "names token 9"),
+      (["--ranks", "2", "--tokens", "64", "--window", "9", "--dilated", "8:1"], "cannot be used"),
+    ] {
+      let refused = try await predict(machines + arguments)
+      #expect(refused.ending == .exited(64), "\(refused)")
+      #expect(refused.standardError.contains(words), "\(refused)")
+    }
+  }
+
+  @Test("runs under a window are compared too, in whatever layout")
+  func checkWindow() async throws {
+    let folder = try TemporaryFolder()
+    let path = folder.path + "/strong.json"
+    let measured = try await MPIJob.run(
+      program: "gyre",
+      arguments: [
+        "bench", "strong", "--tokens", "301", "--heads", "2", "--head-dim", "16", "--causal",
+        "true",
+        "--window", "32", "--layout", "balanced", "--transport", "ring", "--repeats", "1",
+        "--format",
+        "json",
+      ], ranks: 2)
+    #expect(measured.isSuccess, "\(measured)")
+    try Data(measured.standardOutput.utf8).write(to: URL(filePath: path))
+    let rows = try rows(try await predict(machines + ["--check", path, "--format", "json"]))
+    #expect(rows.count == 4 && rows.allSatisfy { $0["window"] as? Int == 32 }, "\(rows)")
+  }
+
   @Test("assumptions are said with the answer")
   func assumptions() async throws {
     let result = try await predict(

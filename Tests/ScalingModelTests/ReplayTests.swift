@@ -31,6 +31,23 @@ struct ReplayTests {
     let replayed = try replayer.run()
     #expect(abs(replayed / predicted - 1) < 0.01, "replayed \(replayed), predicted \(predicted)")
   }
+
+  @Test("so it does under a window", arguments: [1e6, 1e9])
+  func window(bytesPerSecond: Double) throws {
+    let problem = DenseProblem(
+      shape: AttentionShape(batch: 1, queryHeads: 4, kvHeads: 4, headDim: 16, valueHeadDim: 16),
+      tokens: 4001, layout: .contiguous,
+      pattern: PatternChoice([CausalMask(), WindowMask(width: 900), SinkMask(count: 80)]))
+    let machines = Cluster(
+      kernel: KernelCurve(flopsPerSecond: 1e9),
+      network: Link(latency: 1e-3, bytesPerSecond: bytesPerSecond),
+      inside: Link(latency: 0, bytesPerSecond: 1e12))
+    let replay = Replay(problem, ranks: 7, route: .ring, on: machines)
+    let predicted = machines.predict(problem, ranks: 7, route: .ring, pass: .forward).seconds
+    var replayer = Replayer(replay.traces, bytesPerSecond: bytesPerSecond, latency: 1e-3)
+    let replayed = try replayer.run()
+    #expect(abs(replayed / predicted - 1) < 0.01, "replayed \(replayed), predicted \(predicted)")
+  }
 }
 
 /// A simulator of traces, action by action: sends of a byte take no time, others the link of their

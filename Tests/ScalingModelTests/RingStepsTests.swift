@@ -83,6 +83,30 @@ struct RingStepsTests {
     #expect(prediction.limit == .imbalance && abs(prediction.efficiency - 4.0 / 7.5) < 0.01)
   }
 
+  @Test("under a window a halo goes one rank on, and time grows with the tokens alone")
+  func window() {
+    func predict(_ ranks: Int, _ machines: Cluster, _ pass: AttentionPass = .forward) -> Prediction
+    {
+      let problem = DenseProblem(
+        shape: shape, tokens: 2000 * ranks, layout: .contiguous,
+        pattern: PatternChoice([CausalMask(), WindowMask(width: 257)]))
+      return machines.predict(problem, ranks: ranks, route: .ring, pass: pass)
+    }
+    // 256 keys and values of two heads.
+    let halo = 256.0 * 2 * 128 * 4
+    let fast = predict(8, cluster(bytesPerSecond: 1e12))
+    #expect(fast.bytesSentPerRank == halo)
+    // All rows but the first see 257 keys.
+    let rank = 2000.0 * 257 * 2 * 256 / 1e9
+    #expect(abs(fast.seconds / rank - 1) < 0.01 && fast.efficiency > 0.97)
+    #expect(abs(predict(64, cluster(bytesPerSecond: 1e12)).seconds / fast.seconds - 1) < 1e-6)
+    // A link so slow that it is all that counts: one halo, and what it brings home.
+    let slow = predict(8, cluster(bytesPerSecond: 1e4))
+    #expect(abs(slow.seconds / (halo / 1e4) - 1) < 0.01 && slow.limit == .bandwidth)
+    let backward = predict(8, cluster(bytesPerSecond: 1e4), .backward)
+    #expect(abs(backward.seconds / (2 * halo / 1e4) - 1) < 0.01)
+  }
+
   @Test("threads that share cores take turns, and only while they want one")
   func sharedCores() {
     var machines = cluster(bytesPerSecond: 1e12)

@@ -16,8 +16,11 @@ struct VisitWorkTests {
       for isCausal in [false, true] {
         let sharding = Sharding(layout, tokens: tokens, ranks: ranks)
         let pattern: any AttentionPattern = isCausal ? CausalPattern() : FullPattern()
-        let work = VisitWork(
-          counts: (0..<ranks).map(sharding.tokenCount), layout: layout, isCausal: isCausal)
+        let problem = DenseProblem(
+          shape: AttentionShape(
+            batch: 1, queryHeads: 1, kvHeads: 1, headDim: 8, valueHeadDim: 8),
+          tokens: tokens, layout: layout, pattern: isCausal ? .causal : .full)
+        let work = VisitWork(problem, queries: sharding, keys: sharding)
         for rank in 0..<ranks {
           for owner in 0..<ranks {
             let counted = pattern.visiblePairs(
@@ -25,6 +28,42 @@ struct VisitWorkTests {
             #expect(
               work.pairs(rank: rank, owner: owner) == Double(counted),
               "\(layout) \(tokens) tokens, \(ranks) ranks, causal \(isCausal): \(rank) of \(owner)")
+          }
+        }
+      }
+    }
+  }
+
+  @Test("other masks and layouts are asked for their pairs", arguments: [1, 2, 3, 5, 8])
+  func askedPairs(ranks: Int) {
+    let shape = AttentionShape(
+      batch: 1, queryHeads: 1, kvHeads: 1, headDim: 8, valueHeadDim: 8)
+    let choices = [
+      PatternChoice([CausalMask(), WindowMask(width: 90), SinkMask(count: 3)]),
+      PatternChoice([WindowMask(width: 9, dilation: 4), GlobalMask(tokens: [5..<9])]), .causal,
+    ]
+    for choice in choices {
+      for layout in Layout.allCases where choice != .causal || layout == .balanced {
+        for tokens in [ranks, 211, 5000 + ranks] {
+          let problem = DenseProblem(
+            shape: shape, tokens: tokens, layout: layout, pattern: choice)
+          let sharded = problem.sharded(ranks: ranks)
+          let (queries, keys) = (sharded.queries, sharded.keys)
+          let work = VisitWork(problem, queries: queries, keys: keys)
+          let swapped = VisitWork(problem, queries: queries, keys: keys, travelling: .queries)
+          for rank in 0..<ranks {
+            for owner in 0..<ranks {
+              let counted = sharded.pattern.visiblePairs(
+                keys: keys.shards[owner], queries: queries.shards[rank])
+              let pairs = work.pairs(rank: rank, owner: owner)
+              // Up to 512 queries of a rank are all asked.
+              let most = Double(queries.tokenCount(of: rank))
+              let allowed = most <= 512 ? 0 : 0.01 * Double(counted) + most
+              #expect(
+                abs(pairs - Double(counted)) <= allowed,
+                "\(choice), \(layout), \(tokens) tokens, \(rank) of \(owner): \(pairs), \(counted)")
+              #expect(swapped.pairs(rank: owner, owner: rank) == pairs)
+            }
           }
         }
       }

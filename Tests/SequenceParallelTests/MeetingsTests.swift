@@ -78,7 +78,7 @@ struct MeetingsTests {
   ]
 
   @Test(
-    "the same as pair by pair", arguments: Layout.allCases, [1, 2, 3, 4, 5, 7, 8, 16, 33])
+    "the same as pair by pair", arguments: Layout.regular, [1, 2, 3, 4, 5, 7, 8, 16, 33])
   func pairs(layout: Layout, ranks: Int) {
     for (tokens, keyTokens) in [
       (0, 5), (1, 1), (ranks, ranks), (3 * ranks + 1, 2 * ranks), (100, 100),
@@ -104,7 +104,7 @@ struct MeetingsTests {
     }
   }
 
-  @Test("questions grow with the ranks, not with their square", arguments: Layout.allCases)
+  @Test("questions grow with the ranks, not with their square", arguments: Layout.regular)
   func questions(layout: Layout) {
     for ranks in [256, 1024, 4096] {
       for granularity in [1, 8] {

@@ -43,7 +43,7 @@ struct RouteChoiceTests {
       keys: Sharding(layout, tokens: keyTokens ?? tokens, ranks: ranks), pattern: pattern)
   }
 
-  @Test("takes few questions, whatever the number of ranks", arguments: Layout.allCases)
+  @Test("takes few questions, whatever the number of ranks", arguments: Layout.regular)
   func cost(layout: Layout) {
     for (ranks, most) in [(1024, 0.1), (10_000, 2.0)] {
       // Of striped shards a pattern that compares ends knows little more narrow than their number.

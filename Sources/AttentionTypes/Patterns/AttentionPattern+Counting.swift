@@ -81,7 +81,7 @@ extension AttentionPattern {
   }
 
   /// Positions that see alike, for a mask with regular gaps; nil if these do, or are few.
-  private func classes(_ range: PositionRange) -> [PositionRange]? {
+  func classes(_ range: PositionRange) -> [PositionRange]? {
     guard range.stride % period != 0, range.count > period else { return nil }
     return range.strided(by: period)
   }

@@ -13,7 +13,8 @@ package struct AttentionCase {
 
   package let shape: AttentionShape
   package let pattern: PatternChoice
-  package let layout: Layout
+  /// Nil for the best of each number of tokens and ranks.
+  package let layout: Layout?
   package let wire: WireType
   package let arithmetic: Arithmetic
   package let threads: Int
@@ -22,7 +23,7 @@ package struct AttentionCase {
   let chooseRoute: Choice
 
   package init(
-    shape: AttentionShape, pattern: PatternChoice, layout: Layout, wire: WireType,
+    shape: AttentionShape, pattern: PatternChoice, layout: Layout?, wire: WireType,
     arithmetic: Arithmetic = .f32, threads: Int,
     transportName: String, chooseRoute: @escaping Choice
   ) {
@@ -41,7 +42,11 @@ package struct AttentionCase {
     let inputs = self.pattern.drawnInputs(
       batch: shape.batch, queryHeads: shape.queryHeads, tokens: tokens, keyTokens: tokens)
     let pattern = self.pattern.pattern(inputs)
-    let sharding = Sharding(layout, tokens: tokens, ranks: ranks).strided(by: pattern.period)
+    let planner = LayoutPlanner(
+      pattern, shape: shape, tokens: tokens, keyTokens: tokens, ranks: ranks)
+    guard let sharding = planner.decide(layout)?.queries.strided(by: pattern.period) else {
+      preconditionFailure("every layout goes without weights")
+    }
     return ShardedAttention(
       shape: shape, queries: sharding, keys: sharding,
       pattern: pattern, scoreRule: self.pattern.scoreRule(inputs), wire: wire,

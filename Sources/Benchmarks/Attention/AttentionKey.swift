@@ -74,7 +74,7 @@ struct AttentionKey: Encodable {
     headDim = attention.shape.headDim
     valueHeadDim = attention.shape.valueHeadDim
     pattern = attention.pattern
-    layout = attention.layout.rawValue
+    layout = problem.queries.layout?.rawValue ?? "explicit"
     transport = attention.transportName
     wire = "\(attention.wire)"
     arithmetic = Nullable(value: attention.arithmetic == .f32 ? nil : "\(attention.arithmetic)")

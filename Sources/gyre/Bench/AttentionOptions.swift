@@ -35,8 +35,8 @@ struct AttentionOptions: ParsableArguments {
   @Option(
     name: .customLong("layout"),
     help: """
-      Layouts, of contiguous, zigzag and striped. (default: as attend; zigzag with a causal mask \
-      and no window, or else contiguous)
+      Layouts, of contiguous, zigzag, striped and balanced. (default: as attend, the best for the \
+      mask and the number of ranks)
       """,
     completion: .list(Layout.allCases.map(\.rawValue)),
     transform: { try parseNames($0, of: Layout.self) })
@@ -92,7 +92,7 @@ struct AttentionOptions: ParsableArguments {
     var cases: [AttentionCase] = []
     for headDim in headDims {
       for pattern in masks.choices(usual: .yes, with: window.masks + ofInput.masks) {
-        for layout in layouts ?? [pattern.usualLayout] {
+        for layout in layouts?.map(Layout?.some) ?? [nil] {
           for transport in transports {
             for arithmetic in arithmetics {
               for wire in wires ?? [arithmetic == .bf16 ? .bf16 : .f32] {
@@ -108,7 +108,7 @@ struct AttentionOptions: ParsableArguments {
   }
 
   private func attention(
-    _ headDim: Int, _ pattern: PatternChoice, _ layout: Layout, _ transport: TransportArgument,
+    _ headDim: Int, _ pattern: PatternChoice, _ layout: Layout?, _ transport: TransportArgument,
     _ wire: WireType, _ arithmetic: Arithmetic, _ threads: Int
   ) -> AttentionCase {
     AttentionCase(

@@ -122,13 +122,22 @@ extension PredictCommand {
       valueHeadDim: valueHeadDim ?? headDim)
   }
 
-  private var chosenLayout: Layout { layout ?? masks.choice.usualLayout }
+  /// The layout asked for, or the best.
+  private func chosenLayout(ranks: Int) -> Layout {
+    if let layout { return layout }
+    let tokens = tokens(ranks: ranks)
+    let planner = LayoutPlanner(
+      masks.choice.pattern(tokens: tokens, keyTokens: tokens), shape: shape, tokens: tokens,
+      keyTokens: tokens, ranks: ranks)
+    return planner.best().layout
+  }
 
-  private func tokens(ranks: Int) -> Int { tokens ?? (tokensPerRank ?? 1) * ranks }
+  func tokens(ranks: Int) -> Int { tokens ?? (tokensPerRank ?? 1) * ranks }
 
   private func denseProblem(ranks: Int) -> DenseProblem {
     DenseProblem(
-      shape: shape, tokens: tokens(ranks: ranks), layout: chosenLayout, pattern: masks.choice,
+      shape: shape, tokens: tokens(ranks: ranks), layout: chosenLayout(ranks: ranks),
+      pattern: masks.choice,
       wire: wire)
   }
 
@@ -159,7 +168,7 @@ extension PredictCommand {
         cluster.predict(
           problem, ranks: ranks, route: route, pass: pass.pass, progress: $0)
       }
-      return result(prediction, pass, by: kind.name, tokens: tokens, chosenLayout)
+      return result(prediction, pass, by: kind.name, tokens: tokens, problem.layout)
     }
   }
 

@@ -78,10 +78,10 @@ struct PredictCommand: ParsableCommand {
   var valueHeadDim: Int?
 
   @OptionGroup(title: "Masks")
-  var masks: CausalOption
+  var masks: PatternOptions
 
   @Option(
-    help: "Which rank holds which tokens. (default: zigzag with --causal, contiguous without)")
+    help: "Which rank holds which tokens. (default: as attend, the best for mask and ranks)")
   var layout: Layout?
 
   @Option(help: "The type in which keys and values travel.")
@@ -183,6 +183,7 @@ struct PredictCommand: ParsableCommand {
     let ranks = counts
     try checkSizes(ranks)
     try checkTransports(ranks)
+    try checkMasks(ranks)
     if let tokens, let most = ranks.max(), tokens < most {
       throw ValidationError(
         "--tokens is \(tokens) and there are \(most) ranks; give each a token.")
@@ -205,6 +206,29 @@ struct PredictCommand: ParsableCommand {
     }
   }
 
+  /// Refuses masks that dilated attention does not have, and more ranks than can be asked about.
+  private func checkMasks(_ ranks: [Int]) throws {
+    guard check.isEmpty else { return }
+    if let fewest = ranks.map(tokens(ranks:)).min() { try masks.window.check(keyTokens: fewest) }
+    if dilated != nil {
+      try masks.requireDilatable()
+      if layout == .balanced {
+        throw ValidationError(
+          "--layout balanced cannot be used with --dilated, whose work --placement divides; use "
+            + "zigzag or contiguous.")
+      }
+      return
+    }
+    let isKnown = masks.choice == .full || masks.choice == .causal && layout != .balanced
+    if !isKnown, let most = ranks.max(), most > Self.mostAskedRanks {
+      throw ValidationError(
+        "what each rank sees of each other is asked of this mask for up to "
+          + "\(grouped(Self.mostAskedRanks)) ranks; leave \(grouped(most)) out.")
+    }
+  }
+
+  /// The most ranks for whose every pair a mask is asked, that is not known in closed form.
+  static let mostAskedRanks = 4096
   /// The most ranks whose every turn is stepped.
   static let mostRanks = 100_000
   /// Far beyond any sequence, and far from where products of positions overflow.

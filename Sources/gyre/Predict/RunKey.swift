@@ -32,7 +32,7 @@ struct RunKey {
       // Files of earlier versions had one head dim.
       let valueHeadDim = row.fields["valueHeadDim"] == nil
         ? headDim : number("valueHeadDim", 1...AttentionShape.largestHeadDim),
-      let pattern = PatternChoice(row), pattern == .full || pattern == .causal,
+      let pattern = PatternChoice(row),
       let layout = row.fields["layout"]?.string.flatMap(Layout.init(rawValue:)),
       let wire = row.fields["wire"]?.string.flatMap(WireType.init(rawValue:)),
       let pass = row.fields["pass"]?.string.flatMap(KernelPass.init(rawValue:)),

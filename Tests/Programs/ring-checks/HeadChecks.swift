@@ -15,7 +15,7 @@ func checkBits(_ world: borrowing Communicator) throws {
       valueHeadDim: 20)
     let problem = Problem(
       shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: UInt64(queryHeads))
-    let layout = Layout.allCases[index]
+    let layout = Layout.regular[index]
     let attention = problem.attention(
       CausalPattern(), layout: layout, ranks: ranks, wire: [.f32, .int8, .f16][index],
       accumulation: .reproducible)

@@ -45,10 +45,12 @@ struct Problem {
     _ pattern: any AttentionPattern, layout: Layout, ranks: Int, wire: WireType = .f32,
     accumulation: Accumulation = .fast, arithmetic: Arithmetic = .f32
   ) -> ShardedAttention {
-    let unit = accumulation.granularity
+    let planner = LayoutPlanner(
+      pattern, shape: shape, tokens: tokens, keyTokens: keyTokens, ranks: ranks,
+      granularity: accumulation.granularity)
+    guard let division = planner.decide(layout) else { preconditionFailure("without weights") }
     return attention(
-      pattern, queries: Sharding(layout, tokens: tokens, ranks: ranks, granularity: unit),
-      keys: Sharding(layout, tokens: keyTokens, ranks: ranks, granularity: unit), wire: wire,
+      pattern, queries: division.queries, keys: division.keys, wire: wire,
       accumulation: accumulation, arithmetic: arithmetic)
   }
 
