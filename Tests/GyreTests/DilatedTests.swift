@@ -39,17 +39,10 @@ struct DilatedTests {
     let input = try folder.safetensors(Self.input)
     let many = folder.path + "/many.safetensors"
     let result = try await attend(
-      [input, "--output", many, "--placement", placement, "--verify", "--explain"] + Self.problem,
+      [input, "--output", many, "--placement", placement, "--verify"] + Self.problem,
       ranks: ranks)
     #expect(
-      result.isSuccess && result.standardOutput.contains("Check of gradients")
-        && result.standardOutput.contains(
-          ": the mean number of pairs a rank over the greatest."),
-      "\(result)")
-    #expect(
-      result.standardOutput.contains(
-        /A segment counts once for each family: .+, [0-9]+ in all branches\./), "\(result)")
-    #expect(result.standardOutput.contains(/pairs in all, [0-9.]+ % of dense/), "\(result)")
+      result.isSuccess && result.standardOutput.contains("Check of gradients"), "\(result)")
     for (name, expected) in zip(Self.names, try await Self.reference.value) {
       let actual = try read(many, name)
       #expect(actual.shape == expected.shape)
@@ -99,16 +92,29 @@ struct DilatedTests {
     }
   }
 
-  @Test("the report says what was placed where, and the explanation keeps out of its way")
+  @Test("a plan says who computes what, and the report what was placed where")
   func report() async throws {
-    let result = try await attend(
-      [
-        "--random", "1x600x2x1x16", "--dilated", "geometric:64,2,3", "--head-offset", "grouped",
-        "--placement", "units", "--explain", "--report", "json",
-      ], ranks: 3)
-    #expect(result.isSuccess && result.standardError.contains("rank   rates"), "\(result)")
-    let report = try #require(
-      try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8)) as? [String: Any])
+    let problem = [
+      "--random", "1x600x2x1x16", "--dilated", "geometric:64,2,3", "--head-offset", "grouped",
+      "--placement", "units",
+    ]
+    func object(_ result: CommandResult) throws -> [String: Any] {
+      #expect(result.isSuccess, "\(result)")
+      return try #require(
+        try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8)) as? [String: Any])
+    }
+    let plan = try await attend(problem + ["--explain"], ranks: 3)
+    let words = plan.standardOutput
+    #expect(plan.isSuccess && words.contains("rank   rates"), "\(plan)")
+    #expect(words.contains(": the mean number of pairs a rank over the greatest."), "\(plan)")
+    #expect(
+      words.contains(/A segment counts once for each family: .+, [0-9]+ in all branches\./),
+      "\(plan)")
+    #expect(words.contains(/pairs in all, [0-9.]+ % of dense/), "\(plan)")
+    let planned = try object(
+      try await attend(problem + ["--explain", "--report", "json"], ranks: 3))
+    #expect((planned["perRank"] as? [Any])?.count == 3 && planned["seconds"] == nil)
+    let report = try object(try await attend(problem + ["--report", "json"], ranks: 3))
     let dilated = try #require(report["dilated"] as? [String: Any])
     #expect(dilated["branches"] as? String == "64:1,128:2,256:4")
     #expect(dilated["headOffset"] as? String == "grouped")
@@ -141,7 +147,8 @@ struct DilatedTests {
         "--dilated has no --backward-route"
       ),
       (["--placement", "rate"], "--placement is about dilated attention"),
-      (["--explain"], "--explain is about dilated attention"),
+      (["--dilated", "64:1", "--layout", "balanced"], "--layout balanced cannot be used with"),
+      (["--dilated", "64:1", "--explain-svg", "a.svg"], "--explain-svg draws a mask"),
       (["--dilated", "64:1", "--placement", "rates"], "'rates' is invalid"),
     ])
   func refusals(arguments: [String], sentence: String) async throws {

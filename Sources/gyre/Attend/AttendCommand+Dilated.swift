@@ -1,6 +1,5 @@
 import Attention
 import AttentionReference
-import Glibc
 import Jobs
 import LongNet
 import MPI
@@ -37,11 +36,11 @@ extension AttendCommand {
     return { reference.bias($0, $1, head: $2) }
   }
 
-  /// Chooses the placement, and explains it if that is asked for.
+  /// Chooses the placement.
   func place(
     _ problem: ShardedDilatedAttention, _ topology: Topology, _ team: ThreadTeam,
     on world: borrowing Communicator
-  ) throws -> (placement: Placement, report: DilatedReport) {
+  ) throws -> PlacementExplanation {
     let choice: (placement: Placement, reason: String)
     let summary: PlacementSummary
     if let placement = dilation.placement?.placement {
@@ -57,27 +56,15 @@ extension AttendCommand {
       summary = cheapest
       choice = (estimates[0].0, "estimates: " + times.joined(separator: ", "))
     }
-    try world.agreed {
-      guard dilation.explain, world.rank == 0 else { return }
-      let explanation = PlacementExplanation(
-        problem: problem, placement: choice.placement, reason: choice.reason,
-        summary: summary, gradients: gradients)
-      // A JSON report is to be the only thing on standard output.
-      if report == .json {
-        write(explanation.text + "\n", to: STDERR_FILENO)
-      } else {
-        try printReport(explanation.text)
-      }
-    }
-    return (
-      choice.placement,
-      DilatedReport(
+    return PlacementExplanation(
+      problem: problem, placement: choice.placement,
+      report: DilatedReport(
         branches: dilation.dilated.map { "\($0)" } ?? "",
         headOffset: "\(problem.pattern.headOffset)",
         placement: "\(choice.placement)", placementReason: choice.reason,
         branchWeightsGradient: dilation.isDetached ? "detached" : "exact",
-        predictedBalance: summary.balance)
-    )
+        predictedBalance: summary.balance),
+      summary: summary, gradients: gradients)
   }
 
   /// Connects the ranks.

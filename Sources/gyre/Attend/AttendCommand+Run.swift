@@ -23,10 +23,12 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     }
     try input.requireSameFiles(on: world)
     try input.requireSameMasks(on: world)
-    let traceTarget = try world.agreed { try world.rank == 0 ? claimFiles() : nil }
+    let targets = try world.agreed { try world.rank == 0 ? claimFiles() : nil }
     if world.rank == 0, let note = input.layoutNote { printError("gyre: \(note)") }
     let team = ThreadTeam(threads: try threading.count(on: world))
     let plan = try plan(input, team, on: world)
+    try explain(plan, into: targets?.picture, on: world)
+    if explaining.explain { return }
     let problem = plan.problem
     let writer = try output.map {
       try OutputFile(
@@ -48,7 +50,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     if findings?.failure == nil {
       if let writer { try writer.write(result, of: problem, on: world) }
       if let timeline = result.timeline {
-        try TraceFile.write(timeline, to: traceTarget, on: world)
+        try TraceFile.write(timeline, to: targets?.trace, on: world)
       }
     }
     // Memory is asked for last, so that it speaks of the whole run.
@@ -75,8 +77,8 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
 
   /// Names the files of the run, of which none may be written over another.
   ///
-  /// - Returns: the place of the timeline.
-  private func claimFiles() throws -> OutputTarget? {
+  /// - Returns: the places of the timeline and of the picture.
+  private func claimFiles() throws -> (trace: OutputTarget?, picture: OutputTarget?) {
     var files = RunFiles(settings: layers)
     try files.read(input, as: "the input")
     try files.read(positions.ropeScaling?.path, as: "the file of --rope-scaling")
@@ -87,9 +89,14 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     if let output {
       _ = try files.write(output, as: "--output", existing: overwriting.existing)
     }
-    return try trace.map {
-      try files.write($0, as: "--trace", existing: overwriting.existing)
-    }
+    return (
+      trace: try trace.map {
+        try files.write($0, as: "--trace", existing: overwriting.existing)
+      },
+      picture: try explaining.picture.map {
+        try files.write($0, as: "--explain-svg", existing: overwriting.existing)
+      }
+    )
   }
 
   /// Finds out how what is asked for is computed, and whether there is room for it, called by all
@@ -103,10 +110,9 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
       }
       try checkMemory(
         problem.residentBytes(rank: world.rank, gradients: gradients), on: world)
-      let (placement, report) = try place(problem, topology(of: world), team, on: world)
-      return .dilated(problem, placement, report)
+      return .dilated(problem, try place(problem, topology(of: world), team, on: world))
     }
-    let problem = try world.agreed { try describe(input, ranks: world.size) }
+    let (problem, layoutReason) = try world.agreed { try describe(input, ranks: world.size) }
     let topology = try topology(of: world)
     // What fits nowhere cannot even be planned.
     try checkMemory(problem.leastBytes(rank: world.rank), on: world)
@@ -137,7 +143,10 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
       planner.residentBytes(on: choice.route, backward: backward?.route)[world.rank] + ofSinks
         + ofBias + Double(input.maskInputs.byteCount + problem.pattern.byteCount)
         + Double(input.places.queries.byteCount + input.places.keys.byteCount), on: world)
-    return .dense(problem, choice, backward)
+    return .dense(
+      DensePlan(
+        problem: problem, layoutReason: layoutReason, planner: planner, transport: choice,
+        backward: backward))
   }
 
   /// Loads this rank's shard and runs the passes.
@@ -147,33 +156,34 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
   ) throws -> PassResult {
     let timeline = trace.map { _ in Timeline() }
     switch plan {
-    case .dense(var problem, let choice, let backward):
+    case .dense(let plan):
+      let route = plan.transport.route
       let parts = try world.agreed {
-        try loadBias(input, problem, choice.route, backward, rank: world.rank)
+        try loadBias(input, plan.problem, route, plan.backward, rank: world.rank)
       }
-      problem = problem.with(scoreRule: rule(input, bias: parts))
+      let problem = plan.problem.with(scoreRule: rule(input, bias: parts))
       if let sinks = cachedSinks(input) {
         return try compute(input, of: problem, team, timeline, on: world) {
           try connect(
-            problem, describe(sinks, input, positions), choice.route, team, timeline, on: world)
+            problem, describe(sinks, input, positions), route, team, timeline, on: world)
         }
       }
       var result =
         if let decay = self.positions.decay(headDim: input.shape.headDim) {
           try compute(input, of: problem, team, timeline, on: world) {
             try connect(
-              problem, decay, offset: input.offset, choice.route, team, timeline, on: world)
+              problem, decay, offset: input.offset, route, team, timeline, on: world)
           }
         } else {
           try compute(input, of: problem, team, timeline, on: world) {
-            try connect(problem, choice.route, team, timeline, on: world)
+            try connect(problem, route, team, timeline, on: world)
           }
         }
       result.bias = parts.first { $0.collectsGradients }
       return result
-    case .dilated(let problem, let placement, _):
+    case .dilated(let problem, let explanation):
       return try compute(input, of: problem, team, timeline, on: world) {
-        try connect(problem, placement, team, timeline, on: world)
+        try connect(problem, explanation.placement, team, timeline, on: world)
       }
     }
   }
@@ -245,21 +255,24 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
       positions: positions)
   }
 
-  private func describe(_ input: AttentionInput, ranks: Int) throws -> ShardedAttention {
+  /// What is computed, and why its tokens are divided as they are.
+  private func describe(
+    _ input: AttentionInput, ranks: Int
+  ) throws -> (problem: ShardedAttention, layoutReason: String) {
     try requireCountable(input)
     try masks.window.check(keyTokens: input.keyTokens)
     let pattern = masks.choice.pattern(input.maskInputs)
     // Runs of positions that see alike; but leaves of reproducible sums are of neighbours.
     let step = reproducible ? 1 : pattern.period
-    return ShardedAttention(
-      shape: input.shape,
-      queries: try sharding(tokens: input.tokens, ranks: ranks).strided(by: step),
-      keys: try sharding(tokens: input.keyTokens, ranks: ranks).strided(by: step),
-      pattern: pattern,
+    let division = try divide(input, under: pattern, ranks: ranks)
+    let problem = ShardedAttention(
+      shape: input.shape, queries: division.queries.strided(by: step),
+      keys: division.keys.strided(by: step), pattern: pattern,
       scoreRule: rule(input, bias: []),
       sinks: input.sinks.map(LearnedSinks.init), scale: scale,
       wire: wire ?? (arithmetic == .bf16 ? .bf16 : WireType(input.keyValueType)),
       accumulation: accumulation, arithmetic: arithmetic)
+    return (problem, division.reason)
   }
 
   /// Refuses so many pairs that no integer counts them, which no machine would compute in years.
@@ -271,27 +284,6 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
           + "can be counted; use a smaller problem\(random == nil ? "" : " with --random").",
         kind: random == nil ? .failure : .usage)
     }
-  }
-
-  private var accumulation: Accumulation { reproducible ? .reproducible : .fast }
-
-  /// Which rank holds which tokens.
-  func sharding(tokens: Int, ranks: Int) throws -> Sharding {
-    guard let weights else {
-      return Sharding(
-        chosenLayout, tokens: tokens, ranks: ranks, granularity: accumulation.granularity)
-    }
-    guard weights.count == ranks else {
-      throw UserError.usage(
-        "--weights has \(weights.count) numbers for \(ranks) ranks; give one for each rank.")
-    }
-    guard
-      let sharding = Sharding(
-        chosenLayout, tokens: tokens, weights: weights, granularity: accumulation.granularity)
-    else {
-      throw UserError.usage("--weights cannot be used with --layout \(chosenLayout).")
-    }
-    return sharding
   }
 
   /// The mask for the oracle, written out apart from the kernels' pattern.

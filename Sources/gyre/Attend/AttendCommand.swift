@@ -94,8 +94,10 @@ struct AttendCommand: ParsableCommand {
 
   @Option(
     help: """
-      Which rank holds which tokens. The default balances the work: zigzag with --causal and no \
-      window, or else contiguous.
+      Which rank holds which tokens. contiguous: neighbours together. zigzag: early and late ones \
+      in pairs. striped: in turn. balanced: pieces that cost as much on every rank, whatever the \
+      mask; a rank holds at most 1.5 times the mean. The default is the one that balances the work \
+      best, and of several the one whose ranks need fewest keys of others; the report says why.
       """)
   var layout: Layout?
 
@@ -186,6 +188,9 @@ struct AttendCommand: ParsableCommand {
     completion: .file(extensions: ["json"]))
   var trace: String?
 
+  @OptionGroup(title: "Plan")
+  var explaining: ExplainOptions
+
   @OptionGroup var overwriting: OverwriteOptions
 
   @OptionGroup(title: "Dilated attention")
@@ -241,12 +246,22 @@ struct AttendCommand: ParsableCommand {
       throw ValidationError("--scale is \(scale); give a finite number.")
     }
     _ = try transport.with(mesh, travel)
-    if weights != nil, chosenLayout == .striped {
+    if weights != nil, layout == .striped {
       throw ValidationError(
-        "--weights cannot be used with --layout striped; use zigzag or contiguous.")
+        "--weights cannot be used with --layout striped; use balanced, zigzag or contiguous.")
     }
     if dilation.dilated != nil {
       try masks.requireDilatable()
+      if layout == .balanced {
+        throw ValidationError(
+          "--layout balanced cannot be used with --dilated, whose work --placement divides; use "
+            + "zigzag or contiguous.")
+      }
+      if explaining.picture != nil {
+        throw ValidationError(
+          "--explain-svg draws a mask, and --dilated has segments for each head; leave one of them "
+            + "out.")
+      }
       if reproducible {
         throw ValidationError(
           "--reproducible cannot be used with --dilated: its results depend on the number of ranks "
@@ -328,9 +343,6 @@ struct AttendCommand: ParsableCommand {
     try checkXPos()
     try files.check(isRandom: random != nil, isNpy: !npyOptions.isEmpty)
   }
-
-  /// The layout asked for, or the one that balances the work.
-  var chosenLayout: Layout { layout ?? masks.choice.usualLayout }
 }
 
 /// Refuses names that promise another format; names without an ending promise none.

@@ -34,9 +34,6 @@ struct DilatedOptions: ParsableArguments {
       """)
   var branchWeightsGradient: BranchWeightsChoice?
 
-  @Flag(help: "Print who computes what of dilated attention, and what it costs, before running.")
-  var explain = false
-
   func validate() throws {
     if dilated != nil { return }
     let orphan =
@@ -44,8 +41,7 @@ struct DilatedOptions: ParsableArguments {
       ? "--head-offset"
       : placement != nil
         ? "--placement"
-        : branchWeightsGradient != nil
-          ? "--branch-weights-gradient" : explain ? "--explain" : nil
+        : branchWeightsGradient != nil ? "--branch-weights-gradient" : nil
     if let orphan {
       throw ValidationError(
         "\(orphan) is about dilated attention; give its branches with --dilated.")

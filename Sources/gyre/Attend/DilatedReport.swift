@@ -16,11 +16,39 @@ struct DilatedReport: Encodable {
   let predictedBalance: Double
 }
 
+/// The same as one JSON object.
+struct PlacementPlanReport: Encodable {
+  let dilated: DilatedReport
+  let ranks: Int
+  let tokens: Int
+  /// Of each rank: visible pairs, segments and bytes.
+  let perRank: [Share]
+
+  struct Share: Encodable {
+    let rank: Int
+    let pairs: Int
+    let segments: Int
+    let bytesSent: Int
+    let backwardBytesSent: Int
+  }
+
+  init(_ explanation: PlacementExplanation) {
+    dilated = explanation.report
+    ranks = explanation.problem.ranks
+    tokens = explanation.problem.sharding.tokens
+    perRank = explanation.summary.shares.enumerated().map { rank, share in
+      Share(
+        rank: rank, pairs: share.pairs, segments: share.segments, bytesSent: share.bytesSent,
+        backwardBytesSent: explanation.gradients ? share.backwardBytesSent : 0)
+    }
+  }
+}
+
 /// What a placement comes to, as `--explain` prints it.
 struct PlacementExplanation {
   let problem: ShardedDilatedAttention
   let placement: Placement
-  let reason: String
+  let report: DilatedReport
   let summary: PlacementSummary
   let gradients: Bool
 
@@ -33,7 +61,7 @@ struct PlacementExplanation {
     let dense = share(total: total)
     let part = dense > 0 && dense < 5e-4 ? "\(scientific(100 * dense)) %" : percent(dense)
     return """
-      Placement \(placement) (\(reason)) of branches \(branches.joined(separator: ", ")):
+      Placement \(placement) (\(report.placementReason)) of branches \(branches.joined(separator: ", ")):
 
       \(table(rows(total: total)))
 

@@ -81,6 +81,7 @@ extension RunReport {
       xpos: options.positions.xpos, positionIds: options.positions.positionIds,
       sinkPositions: options.positions.sinkPositions.rawValue,
       layout: problem.queries.layout?.rawValue ?? "explicit",
+      layoutReason: Nullable(value: plan.layoutReason),
       wire: problem.wire.rawValue, arithmetic: problem.arithmetic.rawValue,
       threads: ranks.map(\.threads).min() ?? 1,
       instructionSet: InstructionSet.names(
@@ -105,7 +106,8 @@ extension RunReport {
       checkedRows: findings?.output.rows ?? 0,
       maxGradientError: Nullable(value: findings?.gradients?.maxError),
       gradientTolerance: Nullable(value: findings?.gradients?.tolerance),
-      dilated: Nullable(value: plan.dilated), perRank: ranks)
+      dilated: Nullable(value: plan.dilated), coverage: Nullable(value: plan.coverage),
+      perRank: ranks)
     return WithPattern(options.masks.choice, report)
   }
 }

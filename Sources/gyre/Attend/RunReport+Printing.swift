@@ -79,6 +79,9 @@ extension RunReport {
       "The busiest rank has \(threeDigits(workImbalance)) times the mean work "
         + "and computes \(threeDigits(imbalance)) times as long as the mean.",
     ]
+    if let reason = layoutReason.value, reason != "asked for", ranks > 1 {
+      lines.append("Layout \(layout): \(reason).")
+    }
     if let remark = unequalThreads(perRank.map(\.threads), remedy: weightsOfThreads) {
       lines.append(remark)
     }

@@ -61,6 +61,8 @@ struct RunReport: Encodable {
   /// Where sinks stand: original or cache.
   let sinkPositions: String
   let layout: String
+  /// Why, where it was chosen; null if attention is dilated.
+  let layoutReason: Nullable<String>
   let wire: String
   /// What products were computed of.
   let arithmetic: String
@@ -112,5 +114,7 @@ struct RunReport: Encodable {
   let gradientTolerance: Nullable<Double>
   /// Null unless attention is dilated.
   let dilated: Nullable<DilatedReport>
+  /// Which ranks see how much of which blocks; null if attention is dilated.
+  let coverage: Nullable<CoverageReport>
   let perRank: [RankReport]
 }

@@ -73,8 +73,6 @@ enum CausalChoice: String, CaseIterable, ExpressibleByArgument {
 }
 
 extension PatternChoice {
-  /// The layout that balances the work, for those who do not name one.
-  ///
-  /// Under a window every query sees as many keys, and they are those next to it.
+  /// The layout of dilated attention, for those who do not name one.
   var usualLayout: Layout { self == .causal ? .zigzag : .contiguous }
 }
