@@ -32,7 +32,7 @@ extension AttentionInput {
       do {
         try mask.check(maskInputs)
       } catch let error as MaskError {
-        let path = mask.tensors.first.flatMap { $0.path ?? path }
+        let path = mask.tensors.first.flatMap { $0.path ?? self.path }
         throw UserError(path.map { "'\($0)': \(error)" } ?? "\(error)")
       }
     }
