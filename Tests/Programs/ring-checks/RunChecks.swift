@@ -165,8 +165,9 @@ private func checkRuns(
     try requireTraffic(
       passes, RoutePlanner(attention, topology: topology), route, backward: backward, world.rank,
       name)
+    // What is known here is what goes round a ring or to all at once.
     guard route.heads == .nobody, route.grouping == .alone, route.travelling == passes.backward,
-      backward == .keys || backward == .queries
+      backward == .keys || backward == .queries, [.rotating, .direct].contains(route.delivery)
     else { continue }
     let needed = ExpectedTraffic(attention, route.travelling, byToken: byToken, sees: mask.sees)
     for (pass, traffic) in [
