@@ -282,12 +282,12 @@ struct LayoutTests {
       GlobalMask(tokens: [200..<203]),
     ])
     let pattern = choice.pattern(tokens: 700, keyTokens: 900)
-    let sees = choice.bias(tokens: 700, keyTokens: 900)
+    let sees = choice.bias(MaskInputs(tokens: 700, keyTokens: 900))
     for query in stride(from: 0, to: 700, by: 23) {
       let parts = pattern.seenKeys(of: query, among: PositionRange(0..<900))
       #expect(parts.allSatisfy { $0.share == 1 })
       let found = parts.flatMap { Array($0.keys) }.sorted()
-      #expect(found == (0..<900).filter { sees(query, $0, 0) == 0 }, "query \(query)")
+      #expect(found == (0..<900).filter { sees(0, query, $0, 0) == 0 }, "query \(query)")
     }
     // With few questions about as many.
     let few = CausalPattern().seenKeys(
