@@ -10,8 +10,8 @@ extension Sharding {
   /// the ends of pieces move between neighbours until their ranks have the same. The fewest pieces
   /// count with which no rank has more than 2 % too much, or else the best.
   ///
-  /// Pieces begin at multiples of 64 tokens where the sequence is long enough, and are not cut
-  /// below 128.
+  /// Pieces begin at multiples of 64 tokens where the sequence is long enough, or of fewer where
+  /// so many cost much, and are not cut below 128 unless they cost more than twice their mean.
   ///
   /// - Parameters:
   ///   - cost: of a range of positions; not negative, and the sum of those of its parts.
@@ -62,6 +62,9 @@ private struct Balancer {
     var unit = granularity
     // As kernels like it, and so fine that 32 fit into the shard of a rank.
     while granularity == 1, unit < 64, tokens / ranks / (2 * unit) >= 32 { unit *= 2 }
+    // And so fine that none costs more than a hundredth of the mean, as far as a look tells.
+    let dear = cost(0..<tokens) / Double(ranks) * 0.01
+    while unit > granularity, Self.costliest(unit, of: tokens, cost) > dear { unit /= 2 }
     self.unit = unit
     let largest = weights?.reduce(0, max) ?? 1
     let normal = weights?.map { $0 / largest } ?? [Double](repeating: 1, count: ranks)
@@ -69,6 +72,17 @@ private struct Balancer {
     shares = normal.map { $0 / mean }
     let even = Double(tokens) / Double(ranks) * Sharding.mostOverMean
     most = shares.map { $0 == 0 ? 0 : Int((even * max(1, $0)).rounded(.up)) + 2 * unit }
+  }
+
+  /// What a unit costs at most, of up to 8,192 at equal distances.
+  private static func costliest(
+    _ unit: Int, of tokens: Int, _ cost: (Range<Int>) -> Double
+  ) -> Double {
+    let count = tokens / unit
+    let step = max(1, count / 8192)
+    return Swift.stride(from: 0, to: count, by: step).reduce(0) {
+      max($0, cost($1 * unit..<($1 + 1) * unit))
+    }
   }
 
   func shards() -> [[PositionRange]] {
@@ -117,21 +131,28 @@ private struct Balancer {
     return cost(0..<above) - wanted <= wanted - cost(0..<below) ? above : below
   }
 
-  /// Pieces of equal length, the costliest first, each to the rank that has least for its weight.
+  /// Pieces of equal length, or shorter where they would cost more than twice the mean; the
+  /// costliest first, each to the rank that has least for its weight.
   private func dealt(_ factor: Int) -> [Piece] {
     let units = Sharding.units(of: tokens, granularity: unit)
     let sizes = Sharding.evenSizes(of: units, ranks: min(units, factor * ranks))
+    let most = 2 * cost(0..<tokens) / Double(max(1, sizes.count))
     var start = 0
-    var pieces = sizes.map { size in
-      let range = start * unit..<min(tokens, (start + size) * unit)
+    var pieces = sizes.flatMap { size in
+      let first = start
       start += size
-      return Piece(range: range, rank: 0)
+      let whole = cost(first * unit..<min(tokens, start * unit))
+      let parts = whole > most ? min(size, Int(whole / most) + 1) : 1
+      return (0..<parts).map { part in
+        let ends = (first + size * part / parts, first + size * (part + 1) / parts)
+        return Piece(range: ends.0 * unit..<min(tokens, ends.1 * unit), rank: 0)
+      }
     }
     let costs = pieces.map { cost($0.range) }
     var queue = RankQueue(shares: shares)
     for index in pieces.indices.sorted(by: { (-costs[$0], $0) < (-costs[$1], $1) }) {
       pieces[index].rank = queue.give(
-        cost: costs[index], tokens: pieces[index].range.count, most: most)
+        cost: costs[index], tokens: pieces[index].range.count, most: self.most)
     }
     return shares.allSatisfy { $0 == 1 } ? inOrder(pieces) : pieces
   }

@@ -79,7 +79,7 @@ struct BalancedShardingTests {
   @Test("neighbours stay together where that can be, and else runs are few")
   func runs() {
     let even = Sharding(balancing: { Double($0.count) }, tokens: 8000, ranks: 8)
-    #expect(even.shards == Sharding(.contiguous, tokens: 8000, ranks: 8, granularity: 8).shards)
+    #expect(even.shards.allSatisfy { $0.count == 1 && abs($0[0].count - 1000) <= 16 })
     // Early tokens of a slope would fill a rank.
     let slope = Costs(16384, Double.init)
     let pairs = Sharding(balancing: slope.cost, tokens: 16384, ranks: 8)
