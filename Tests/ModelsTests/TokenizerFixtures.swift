@@ -8,6 +8,7 @@ struct TokenizerFixtures {
   let texts: [String]
   let words: [JSONValue]
   let bytePairs: [JSONValue]
+  let characters: [JSONValue]
   let sentencePiece: [JSONValue]
   let real: [JSONValue]
 
@@ -21,6 +22,7 @@ struct TokenizerFixtures {
     texts = value["texts"]?.array?.compactMap(\.string) ?? []
     words = value["words"]?.array ?? []
     bytePairs = value["bytePairs"]?.array ?? []
+    characters = value["characters"]?.array ?? []
     sentencePiece = value["sentencePiece"]?.array ?? []
     real = value["real"]?.array ?? []
   }

@@ -56,6 +56,18 @@ import Testing
     }
   }
 
+  @Test("pairs of characters and unigrams from tokenizer.json are those of tokenizers")
+  func characters() throws {
+    #expect(fixtures.characters.count == 3)
+    for value in fixtures.characters {
+      let tokenizer = try TokenizerFixtures.json(value)
+      let type = value["file"]?["model"]?["type"]?.string ?? ""
+      check(
+        tokenizer, TokenizerFixtures.tokens(value, "plain"),
+        "\(type), prefix \(value["prefix"] == .bool(true))")
+    }
+  }
+
   @Test("SentencePiece's pairs and unigrams are its own, with bytes for what no token has")
   func sentencePiece() throws {
     #expect(fixtures.sentencePiece.count == 4)

@@ -101,6 +101,32 @@ def sentence_piece(kind, prefix):
         "plain": [processor.encode(text) for text in TEXTS]}
 
 
+def characters(prefix):
+    """Pairs of characters as Llama 2's and Gemma's tokenizer.json have them, with bytes for the rest."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    steps = [normalizers.Prepend("▁")] if prefix else []
+    tokenizer.normalizer = normalizers.Sequence(steps + [normalizers.Replace(" ", "▁")])
+    names = ["<unk>"] + [f"<0x{byte:02X}>" for byte in range(256)]
+    tokenizer.train_from_iterator(
+        PROSE.splitlines(), trainers.BpeTrainer(vocab_size=400, special_tokens=names, show_progress=False))
+    file = json.loads(tokenizer.to_str())
+    # Bytes are tokens like others there, and not found in texts by their names.
+    file["added_tokens"] = [token for token in file["added_tokens"] if token["content"] == "<unk>"]
+    tokenizer = Tokenizer.from_str(json.dumps(file))
+    return {"prefix": prefix, "file": file, "plain": [tokenizer.encode(text, add_special_tokens=False).ids for text in TEXTS]}
+
+
+def unigrams():
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never", split=False)
+    tokenizer.train_from_iterator(
+        PROSE.splitlines(), trainers.UnigramTrainer(
+            vocab_size=90, special_tokens=["<unk>"], unk_token="<unk>", show_progress=False))
+    return {
+        "prefix": False, "file": json.loads(tokenizer.to_str()),
+        "plain": [tokenizer.encode(text, add_special_tokens=False).ids for text in TEXTS]}
+
+
 def real():
     folder = Path(os.environ.get("GYRE_MODELS", Path.home() / ".cache/gyre/models"))
     result = []
@@ -114,6 +140,7 @@ def real():
 
 contents = {
     "texts": TEXTS, "words": words(), "bytePairs": [byte_pairs(name) for name in ("gpt-2", "smollm", "qwen2", "llama-bpe")],
+    "characters": [characters(False), characters(True), unigrams()],
     "sentencePiece": [sentence_piece(kind, prefix) for kind in ("bpe", "unigram") for prefix in (False, True)],
     "real": real()}
 here.with_name("tokenizers.json").write_text(json.dumps(contents, ensure_ascii=True, separators=(",", ":")) + "\n")
