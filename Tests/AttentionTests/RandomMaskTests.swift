@@ -53,8 +53,8 @@ struct RandomMaskTests {
     }
 
     var description: String {
-      "seed \(seed): \(PatternChoice(masks)), \(batch) x \(tokens) of \(keyTokens), heads \(heads), "
-        + "head dim \(headDim), \(softcap ? "soft cap, " : "")\(alibi ? "alibi, " : "")\(layout), "
+      "seed \(seed): \(PatternChoice(masks)), \(batch) x \(tokens) of \(keyTokens), "
+        + "heads \(heads), head dim \(headDim), \(softcap ? "soft cap, " : "")\(alibi ? "alibi, " : "")\(layout), "
         + "\(ranks) ranks"
     }
 

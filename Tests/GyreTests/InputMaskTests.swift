@@ -78,7 +78,7 @@ struct InputMaskTests {
   @Test("numbers of the input decide who sees whom, and hosts of a block mask too")
   func numbers() async throws {
     let folder = try TemporaryFolder()
-    // Queries 0 to 3 of either sequence see the keys of their number; key 5 is padding in the first.
+    // Queries 0 to 3 see the keys of their number; key 5 of the first sequence is padding.
     let path = try input(
       folder, tokens: 4, keyTokens: 6,
       [
