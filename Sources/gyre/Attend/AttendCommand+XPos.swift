@@ -19,6 +19,11 @@ extension AttendCommand {
       throw ValidationError(
         "--xpos goes by the order of tokens; leave --position-ids and --sink-positions out.")
     }
+    guard !masks.ofInput.parallelWindows, !masks.ofInput.structured else {
+      throw ValidationError(
+        "--xpos goes by the order of tokens, and positions of context windows begin anew; leave one "
+          + "of them out.")
+    }
   }
 
   /// The twin of the decay; nil if there is none.
