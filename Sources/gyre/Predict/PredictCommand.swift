@@ -219,6 +219,17 @@ struct PredictCommand: ParsableCommand {
       }
       return
     }
+    if masks.blocks.blockMask != nil {
+      throw ValidationError(
+        "--block-mask is a table of a file, and predictions read none; leave it out, or use "
+          + "attend.")
+    }
+    let mostTokens = ranks.map(tokens(ranks:)).max() ?? 0
+    guard masks.choice.tensors.isEmpty || mostTokens <= Self.mostDrawnTokens else {
+      throw ValidationError(
+        "numbers of \(masks.choice) are drawn for up to \(grouped(Self.mostDrawnTokens)) tokens; "
+          + "give fewer.")
+    }
     let isKnown = masks.choice == .full || masks.choice == .causal && layout != .balanced
     if !isKnown, let most = ranks.max(), most > Self.mostAskedRanks {
       throw ValidationError(
@@ -229,6 +240,9 @@ struct PredictCommand: ParsableCommand {
 
   /// The most ranks for whose every pair a mask is asked, that is not known in closed form.
   static let mostAskedRanks = 4096
+
+  /// Tokens for which masks of the input are drawn, each with a number of its own.
+  private static let mostDrawnTokens = 1 << 24
   /// The most ranks whose every turn is stepped.
   static let mostRanks = 100_000
   /// Far beyond any sequence, and far from where products of positions overflow.
