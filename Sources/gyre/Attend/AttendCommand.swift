@@ -90,7 +90,7 @@ struct AttendCommand: ParsableCommand {
   var gradients = false
 
   @OptionGroup(title: "Masks")
-  var masks: PatternOptions
+  var masks: FilePatternOptions
 
   @Option(
     help: """

@@ -15,28 +15,46 @@ struct CausalOption: ParsableArguments {
   var choice: PatternChoice { PatternChoice(causal ? [CausalMask()] : []) }
 }
 
-/// The options of a command that computes, or predicts, attention under one choice of masks.
+/// The options of a command that predicts attention under one choice of masks, without an input.
 struct PatternOptions: ParsableArguments {
   @OptionGroup var causal: CausalOption
   @OptionGroup var window: WindowOptions
   @OptionGroup var ofInput: InputMaskOptions
+
+  /// What they come to.
+  var choice: PatternChoice { PatternChoice(causal.choice.masks + others) }
+
+  /// All but the causal one.
+  var others: [any Mask] { window.masks + ofInput.masks }
+
+  /// Refuses masks that dilated attention, whose pattern is its own, does not have.
+  func requireDilatable() throws { try requireNone(of: others) }
+}
+
+/// The options of a command that computes attention under one choice of masks, of which one has a
+/// file of its own.
+struct FilePatternOptions: ParsableArguments {
+  @OptionGroup var pattern: PatternOptions
   @OptionGroup var blocks: BlockMaskOption
 
   /// What they come to.
-  var choice: PatternChoice {
-    PatternChoice(causal.choice.masks + others)
-  }
+  var choice: PatternChoice { PatternChoice(pattern.choice.masks + blocks.masks) }
 
-  /// All but the causal one.
-  private var others: [any Mask] { window.masks + ofInput.masks + blocks.masks }
+  /// What they say of a window.
+  var window: WindowOptions { pattern.window }
+
+  /// What they say of masks that the input has.
+  var ofInput: InputMaskOptions { pattern.ofInput }
 
   /// Refuses masks that dilated attention, whose pattern is its own, does not have.
-  func requireDilatable() throws {
-    guard let mask = others.first else { return }
-    throw ValidationError(
-      "--\(type(of: mask).name) cannot be used with --dilated, which has a pattern of its own; "
-        + "leave one of them out.")
-  }
+  func requireDilatable() throws { try requireNone(of: pattern.others + blocks.masks) }
+}
+
+private func requireNone(of masks: [any Mask]) throws {
+  guard let mask = masks.first else { return }
+  throw ValidationError(
+    "--\(type(of: mask).name) cannot be used with --dilated, which has a pattern of its own; "
+      + "leave one of them out.")
 }
 
 /// The options of a benchmark that measures attention under several choices of masks in turn.
