@@ -42,3 +42,12 @@ struct BenchRows {
     #expect(rows.allSatisfy { row in keys.allSatisfy { row[$0] != nil } })
   }
 }
+
+/// How many columns after one of a CSV header another is: the masks of a row are between them.
+func columns(of header: Substring, from first: String, to last: String) -> Int? {
+  let names = header.split(separator: ",")
+  guard let start = names.firstIndex(where: { $0 == first }),
+    let end = names.firstIndex(where: { $0 == last })
+  else { return nil }
+  return end - start
+}
