@@ -209,7 +209,13 @@ struct PredictCommand: ParsableCommand {
   /// Refuses masks that dilated attention does not have, and more ranks than can be asked about.
   private func checkMasks(_ ranks: [Int]) throws {
     guard check.isEmpty else { return }
-    if let fewest = ranks.map(tokens(ranks:)).min() { try masks.window.check(keyTokens: fewest) }
+    if let fewest = ranks.map(tokens(ranks:)).min() {
+      do {
+        try masks.window.check(keyTokens: fewest)
+      } catch {
+        throw ValidationError("\(error)")
+      }
+    }
     if dilated != nil {
       try masks.requireDilatable()
       if layout == .balanced {
@@ -218,11 +224,6 @@ struct PredictCommand: ParsableCommand {
             + "zigzag or contiguous.")
       }
       return
-    }
-    if masks.blocks.blockMask != nil {
-      throw ValidationError(
-        "--block-mask is a table of a file, and predictions read none; leave it out, or use "
-          + "attend.")
     }
     let mostTokens = ranks.map(tokens(ranks:)).max() ?? 0
     guard masks.choice.tensors.isEmpty || mostTokens <= Self.mostDrawnTokens else {
