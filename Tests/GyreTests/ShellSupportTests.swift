@@ -46,7 +46,8 @@ struct ShellSupportTests {
       try await completions("stream", "--head-offset", "g", script: script) == ["grouped"])
     #expect(try await completions("bench", "kernel", "--dtype", "i", script: script) == ["int8"])
     #expect(
-      try await completions("attend", "--se", script: script) == ["--seed", "--settings"])
+      try await completions("attend", "--se", script: script)
+        == ["--seed", "--segments", "--settings"])
   }
 
   @Test(arguments: ["bash", "zsh", "fish"])
