@@ -19,7 +19,7 @@ struct VisitTable {
   /// Counts the pairs of one head by asking some queries of each rank which keys they see.
   ///
   /// Of up to 512 queries a rank all are asked, if there are not too many ranks for that, and the
-  /// count is exact.
+  /// count is exact. Of more, up to as many are asked besides that see other than their neighbours.
   ///
   /// - Complexity: some fifty questions for each of about 130,000 queries.
   init(_ pattern: any AttentionPattern, queries: Sharding, keys: Sharding) {
@@ -31,12 +31,9 @@ struct VisitTable {
     if owned.areStrided { asked = max(8, min(asked, (1 << 24) / (ranks * ranks))) }
     var pairs = [Double](repeating: 0, count: ranks)
     var touched: [Int] = []
+    let singular = pattern.singularQueries
     for runs in queries.shards {
-      let count = runs.reduce(0) { $0 + $1.count }
-      let rows = min(count, asked)
-      for row in 0..<rows {
-        let query = runs.position(at: (2 * row + 1) * count / (2 * rows))
-        let weight = Double(count) / Double(rows)
+      for (query, weight) in QuerySample(of: runs, besides: singular, most: asked).queries {
         for part in pattern.seenKeys(of: query, among: all, questions: 1024) {
           owned.forEachOwner(of: part.keys) { owner, count in
             if pairs[owner] == 0 { touched.append(owner) }
@@ -77,6 +74,39 @@ struct VisitTable {
       }
     }
     return result
+  }
+}
+
+/// Queries of a rank that stand for all of them.
+private struct QuerySample {
+  /// Positions, and how many queries each stands for.
+  private(set) var queries: [(position: Int, weight: Double)] = []
+
+  /// Takes queries at equal distances, and up to as many of the singular ones.
+  init(of runs: [PositionRange], besides singular: [Range<Int>], most: Int) {
+    let count = runs.reduce(0) { $0 + $1.count }
+    let rows = min(count, most)
+    var usual = (0..<rows).map { runs.position(at: (2 * $0 + 1) * count / (2 * rows)) }
+    var others: [Int] = []
+    if rows < count {
+      for run in runs {
+        for range in singular {
+          guard let common = run.commonIndices(with: PositionRange(range)) else { continue }
+          others += common.own.map { run[$0] }
+        }
+      }
+    }
+    let known = Set(others)
+    usual.removeAll { known.contains($0) }
+    take(usual, for: count - others.count)
+    let chosen = min(others.count, most)
+    take(
+      (0..<chosen).map { others[(2 * $0 + 1) * others.count / (2 * chosen)] }, for: others.count)
+  }
+
+  /// Lets some positions stand for so many.
+  private mutating func take(_ positions: [Int], for count: Int) {
+    queries += positions.map { ($0, Double(count) / Double(positions.count)) }
   }
 }
 

@@ -15,7 +15,8 @@ public enum Layout: String, Hashable, Sendable, CaseIterable {
 
   /// Every rank holds the same cost: whole pieces of the sequence, of as few runs as that takes.
   ///
-  /// It needs to know what tokens cost: ``Sharding/init(balancing:tokens:ranks:granularity:weights:)``.
+  /// It needs to know what tokens cost:
+  /// ``Sharding/init(balancing:tokens:ranks:granularity:weights:)``.
   case balanced
 
   /// Those that follow from the numbers of tokens and ranks alone.

@@ -47,7 +47,7 @@ struct ShellSupportTests {
     #expect(try await completions("bench", "kernel", "--dtype", "i", script: script) == ["int8"])
     #expect(
       try await completions("attend", "--se", script: script)
-        == ["--seed", "--segments", "--settings"])
+        == ["--segments", "--seed", "--settings"])
   }
 
   @Test(arguments: ["bash", "zsh", "fish"])

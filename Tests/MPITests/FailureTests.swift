@@ -114,8 +114,19 @@ struct FailureTests {
       program: "mpi-checks", arguments: ["hangs"], ranks: 3, timeoutSeconds: 2)
     #expect(result.ending == .timedOut, "\(result)")
     #expect(result.seconds < Self.soon, "\(result)")
+    // A killed process is still there until the system has taken it apart.
     let left = try await Command.run(
-      "pgrep", arguments: ["-f", "mpi-checks hangs"], timeoutSeconds: 10)
+      "sh",
+      arguments: [
+        "-c",
+        """
+        for turn in $(seq 50); do
+          pgrep -f 'mpi-checks hang[s]' >/dev/null || exit 0
+          sleep 0.1
+        done
+        pgrep -f 'mpi-checks hang[s]'
+        """,
+      ], timeoutSeconds: 20)
     #expect(left.standardOutput.isEmpty, "these ranks are left: \(left.standardOutput)")
   }
 }

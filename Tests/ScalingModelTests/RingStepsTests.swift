@@ -100,11 +100,14 @@ struct RingStepsTests {
     let rank = 2000.0 * 257 * 2 * 256 / 1e9
     #expect(abs(fast.seconds / rank - 1) < 0.01 && fast.efficiency > 0.97)
     #expect(abs(predict(64, cluster(bytesPerSecond: 1e12)).seconds / fast.seconds - 1) < 1e-6)
-    // A link so slow that it is all that counts: one halo, and what it brings home.
+    // A link so slow that it is all that counts: one halo.
     let slow = predict(8, cluster(bytesPerSecond: 1e4))
     #expect(abs(slow.seconds / (halo / 1e4) - 1) < 0.01 && slow.limit == .bandwidth)
+    // Backward it is queries that travel, since they and their gradients are less.
+    let rows = 256.0 * 2 * ((64 + 64 + 3) * 4 + 64 * 4)
     let backward = predict(8, cluster(bytesPerSecond: 1e4), .backward)
-    #expect(abs(backward.seconds / (2 * halo / 1e4) - 1) < 0.01)
+    #expect(backward.bytesSentPerRank == rows)
+    #expect(abs(backward.seconds / (rows / 1e4) - 1) < 0.01)
   }
 
   @Test("threads that share cores take turns, and only while they want one")

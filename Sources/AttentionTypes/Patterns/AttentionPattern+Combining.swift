@@ -4,6 +4,9 @@ extension [any AttentionPattern] {
   /// The longest of the patterns' periods.
   var period: Int { reduce(1) { Swift.max($0, $1.period) } }
 
+  /// Those of all the patterns.
+  var singularQueries: [Range<Int>] { GlobalPattern.merged(flatMap(\.singularQueries)) }
+
   /// Writes what several patterns say of a tile, put together element by element.
   ///
   /// - Parameters:

@@ -40,6 +40,11 @@ public protocol AttentionPattern: Sendable {
   /// The memory of what the pattern knows of each token, in bytes, on every rank.
   var byteCount: Int { get }
 
+  /// Queries that see much more, or less, than those next to them, by their indices, ascending.
+  ///
+  /// Who counts pairs by asking some queries asks these besides. The default is none.
+  var singularQueries: [Range<Int>] { get }
+
   /// How much of `queries × keys` is visible in every sequence of the batch and for every head.
   ///
   /// The answer must hold for the rectangle as a whole, whatever the sequence and the head: `none`
@@ -91,6 +96,9 @@ extension AttentionPattern {
 
   /// Neighbours see alike.
   public var period: Int { 1 }
+
+  /// Each query sees about as much as its neighbours.
+  public var singularQueries: [Range<Int>] { [] }
 
   /// Nothing.
   public var byteCount: Int { 0 }

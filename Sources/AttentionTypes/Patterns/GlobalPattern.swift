@@ -35,6 +35,14 @@ public struct GlobalPattern: AttentionPattern {
     return merged
   }
 
+  /// Those of the global tokens, which see every key.
+  public var singularQueries: [Range<Int>] {
+    tokens.compactMap { keys in
+      let queries = max(0, keys.lowerBound - offset)..<max(0, keys.upperBound - offset)
+      return queries.isEmpty ? nil : queries
+    }
+  }
+
   /// `all` where all keys, or all queries, are global; sharp wherever positions are neighbours.
   public func coverage(keys: PositionRange, queries: PositionRange) -> Coverage {
     if keys.isEmpty || queries.isEmpty { return .none }

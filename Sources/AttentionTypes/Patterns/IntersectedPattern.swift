@@ -16,6 +16,9 @@ public struct IntersectedPattern: AttentionPattern {
   /// The longest of the patterns' periods.
   public var period: Int { patterns.period }
 
+  /// Those of all the patterns.
+  public var singularQueries: [Range<Int>] { patterns.singularQueries }
+
   /// That of all.
   public var byteCount: Int { patterns.reduce(0) { $0 + $1.byteCount } }
 

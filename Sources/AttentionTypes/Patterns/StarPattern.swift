@@ -15,6 +15,9 @@ public struct StarPattern: AttentionPattern {
   /// Creates the pattern of so many tokens.
   public init(count: Int) { self.count = count }
 
+  /// The hub.
+  public var singularQueries: [Range<Int>] { [0..<1] }
+
   /// `all` for the hub alone, `none` where positions are more than a step apart, the way round the
   /// ring included.
   public func coverage(keys: PositionRange, queries: PositionRange) -> Coverage {

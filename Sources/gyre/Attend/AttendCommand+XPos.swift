@@ -21,8 +21,8 @@ extension AttendCommand {
     }
     guard !masks.ofInput.parallelWindows, !masks.ofInput.structured else {
       throw ValidationError(
-        "--xpos goes by the order of tokens, and positions of context windows begin anew; leave one "
-          + "of them out.")
+        "--xpos goes by the order of tokens, and positions of context windows begin anew; leave "
+          + "one of them out.")
     }
   }
 

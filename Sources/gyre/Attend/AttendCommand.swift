@@ -250,45 +250,7 @@ struct AttendCommand: ParsableCommand {
       throw ValidationError(
         "--weights cannot be used with --layout striped; use balanced, zigzag or contiguous.")
     }
-    if dilation.dilated != nil {
-      try masks.requireDilatable()
-      if layout == .balanced {
-        throw ValidationError(
-          "--layout balanced cannot be used with --dilated, whose work --placement divides; use "
-            + "zigzag or contiguous.")
-      }
-      if explaining.picture != nil {
-        throw ValidationError(
-          "--explain-svg draws a mask, and --dilated has segments for each head; leave one of them "
-            + "out.")
-      }
-      if reproducible {
-        throw ValidationError(
-          "--reproducible cannot be used with --dilated: its results depend on the number of ranks "
-            + "in their last bits; leave one of them out.")
-      }
-      if let option = scoreRule.given.first {
-        throw ValidationError(
-          "\(option) cannot be used with --dilated, whose scores stay as they are; leave one of "
-            + "them out.")
-      }
-      if arithmetic != .f32 {
-        throw ValidationError(
-          "--arithmetic \(arithmetic) cannot be used with --dilated, which computes in f32; leave "
-            + "one of them out.")
-      }
-      if let wire, wire != .f32 {
-        throw ValidationError("--dilated sends rows as f32; leave --wire \(wire) out.")
-      }
-      if !transport.isAuto || ranksPerHost != nil {
-        throw ValidationError(
-          "--dilated has no --transport: rows go where --placement puts the work; leave it out.")
-      }
-      if backwardRoute != nil {
-        throw ValidationError(
-          "--dilated has no --backward-route: gradients go where the rows came from; leave it out.")
-      }
-    }
+    if dilation.dilated != nil { try requireDilatable() }
     if let output { try requireSafetensorsEnding(output) }
   }
 

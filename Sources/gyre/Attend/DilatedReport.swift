@@ -60,8 +60,9 @@ struct PlacementExplanation {
     let total = summary.shares.reduce(0) { $0 + $1.pairs }
     let dense = share(total: total)
     let part = dense > 0 && dense < 5e-4 ? "\(scientific(100 * dense)) %" : percent(dense)
+    let list = branches.joined(separator: ", ")
     return """
-      Placement \(placement) (\(report.placementReason)) of branches \(branches.joined(separator: ", ")):
+      Placement \(placement) (\(report.placementReason)) of branches \(list):
 
       \(table(rows(total: total)))
 

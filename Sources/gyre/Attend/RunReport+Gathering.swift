@@ -65,10 +65,8 @@ extension RunReport {
       let mean = ranks.map(value).reduce(0, +) / Double(ranks.count)
       return mean > 0 ? largest(value) / mean : 1
     }
-    let problem = plan.problem
-    let backward = options.gradients ? plan.backward : nil
-    let seconds = largest(\.seconds)
-    let flops = ranks.map(\.flops).reduce(0, +)
+    let (problem, backward) = (plan.problem, options.gradients ? plan.backward : nil)
+    let (seconds, flops) = (largest(\.seconds), ranks.map(\.flops).reduce(0, +))
     let report = RunReport(
       ranks: ranks.count, batch: problem.shape.batch, tokens: problem.queries.tokens,
       keyTokens: problem.keys.tokens, queryHeads: problem.shape.queryHeads,
