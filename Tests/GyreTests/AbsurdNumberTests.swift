@@ -96,7 +96,8 @@ struct AbsurdNumberTests {
     let folder = try TemporaryFolder()
     let list = try folder.file("lines", Array(lines.joined(separator: "\n").utf8) + [10])
     let script = """
-      timeout 20 "$0" $2 >/dev/null 2>"$1/err.$$" </dev/null
+      mkdir -p "$1/$$"
+      OMPI_MCA_orte_tmpdir_base="$1/$$" timeout 20 "$0" $2 >/dev/null 2>"$1/err.$$" </dev/null
       echo "$? $(grep -c '^gyre: ' "$1/err.$$") $2"
       """
     let result = try await Command.run(

@@ -14,6 +14,21 @@ public enum QuickStart {
 
   /// Variables for a program that is started without mpirun: it starts no daemon.
   ///
-  /// It would need one only to start further processes.
-  public static let alone = ["OMPI_MCA_ess_singleton_isolated": "1"]
+  /// It would need one only to start further processes. All such programs have one folder for their
+  /// sessions, which one would remove while another makes it: each process of tests, in which they
+  /// run one at a time, has its own.
+  public static let alone = [
+    "OMPI_MCA_ess_singleton_isolated": "1", "OMPI_MCA_orte_tmpdir_base": sessions,
+  ]
+
+  private static let sessions: String = {
+    let folder = sessionFolder()
+    try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    atexit { try? FileManager.default.removeItem(atPath: sessionFolder()) }
+    return folder
+  }()
+
+  private static func sessionFolder() -> String {
+    NSTemporaryDirectory() + "gyre-alone-\(getpid())"
+  }
 }
