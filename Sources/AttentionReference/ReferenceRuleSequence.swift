@@ -26,4 +26,11 @@ public struct ReferenceRuleSequence: ReferenceScoreRule {
     }
     return slope
   }
+
+  /// That of the one that knows the query; those after it are shifts.
+  public func queryGradient(batch: Int, query: Int, key: Int, head: Int) -> [Double]? {
+    rules.lazy.compactMap {
+      $0.queryGradient(batch: batch, query: query, key: key, head: head)
+    }.first
+  }
 }

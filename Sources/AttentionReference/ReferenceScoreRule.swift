@@ -5,4 +5,12 @@ public protocol ReferenceScoreRule: Sendable {
 
   /// `f′(s)`.
   func slope(_ s: Double, batch: Int, query: Int, key: Int, head: Int) -> Double
+
+  /// How the score changes with the query beside by way of `s`, `[headDim]`; nil if it does not.
+  func queryGradient(batch: Int, query: Int, key: Int, head: Int) -> [Double]?
+}
+
+extension ReferenceScoreRule {
+  /// It does not.
+  public func queryGradient(batch: Int, query: Int, key: Int, head: Int) -> [Double]? { nil }
 }

@@ -23,6 +23,9 @@ struct InputMaskTests {
         [SegmentMask()], [PaddingMask()], [SegmentMask(), PaddingMask()], [ParallelWindowMask()],
         [BlockMask(path: "")], [BlockMask(path: ""), PaddingMask()],
       ]
+      let first = Int.random(in: 0..<keyTokens, using: &random)
+      let globals = GlobalMask(tokens: [0..<1, first..<min(keyTokens, first + 3)])
+      kinds.append([EtcMask(radius: Int.random(in: 0...9, using: &random), globals: globals)])
       if tokens == keyTokens { kinds += [[SegmentMask(.starts)], [StarMask()]] }
       var masks = kinds.randomElement(using: &random) ?? []
       if Bool.random(using: &random) { masks.append(CausalMask()) }
@@ -188,6 +191,21 @@ struct InputMaskTests {
           == (isHidden ? .none : .some), "\(keys) of \(queries)")
     }
     #expect(hidden > 500)
+    // Numbers that rise and fall again: what is largest may lie anywhere between the ends.
+    let hump = (0..<tokens).map { (token: Int) -> Int32 in
+      let pair = token < 1500 ? token / 8 : (3000 - token) / 8
+      return Int32(2 * pair + token % 2)
+    }
+    let humped = SegmentPattern(queries: [hump])
+    for _ in 0..<400 {
+      let ends = (0..<2).map { _ in Int.random(in: 0...tokens, using: &random) }
+      let keys = PositionRange(min(ends[0], ends[1])..<max(ends[0], ends[1]))
+      let query = Int.random(in: 0..<tokens, using: &random)
+      guard keys.contains(where: { hump[$0] == hump[query] }) else { continue }
+      let row = PositionRange(query..<query + 1)
+      #expect(
+        humped.coverage(keys: keys, queries: row, batch: 0, head: 0) != .none, "\(keys), \(query)")
+    }
     // Eight bytes a stretch, for queries and for keys, and the extremes.
     #expect(pattern.byteCount < 2 * 10 * tokens)
   }

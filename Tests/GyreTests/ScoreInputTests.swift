@@ -149,6 +149,23 @@ struct ScoreInputTests {
         #expect(abs(sum) < 1e-5)
       }
       #expect(gradients.values.contains { abs($0) > 0.01 })
+      if index == 1 {
+        // Of runs of every third key.
+        let striped = try await attend(
+          [
+            input, "--bias", "--causal", "--gradients", "--verify", "--layout", "striped",
+            "--transport", "ring",
+          ], ranks: 3)
+        #expect(striped.isSuccess, "\(striped)")
+        // Sinks that are computed apart, and keys after them.
+        let cached = try await attend(
+          [
+            input, "--bias", "--causal", "--gradients", "--verify", "--window", "9", "--sinks", "2",
+            "--sink-positions", "cache", "--rope", "half", "--transport", "ring",
+            "--backward-route", "kv",
+          ], ranks: 3)
+        #expect(cached.isSuccess, "\(cached)")
+      }
       if index != 0 { continue }
       let alibi = try await output("alibi", ["--alibi"], ranks: 1)
       for name in ["o", "lse", "dq", "dk", "dv"] {
@@ -157,6 +174,12 @@ struct ScoreInputTests {
       let shared = try await attend(
         [input, "--bias", "--gradients", "--transport", "heads"], ranks: 2)
       #expect(shared.standardError.contains("gives heads to different ranks"), "\(shared)")
+      let cached = try await attend(
+        [
+          input, "--bias", "--causal", "--window", "9", "--sinks", "2", "--sink-positions", "cache",
+          "--alibi", "--transport", "query",
+        ], ranks: 2)
+      #expect(cached.standardError.contains("has other parts of the bias"), "\(cached)")
     }
   }
 

@@ -80,7 +80,8 @@ public struct LearnedSinks: Hashable, Sendable {
     nonisolated(unsafe) let gradient = unsafe outputGradient.unsafeBaseAddress
     nonisolated(unsafe) let lse = unsafe output.lse.unsafeBaseAddress
     nonisolated(unsafe) let rest = unsafe output.lseRemainder.unsafeBaseAddress
-    let terms = AlignedBuffer<Float>(zeros: leaves.count * paddedHeads)
+    let heads = logits.count
+    let terms = AlignedBuffer<Float>(zeros: leaves.count * heads)
     nonisolated(unsafe) let places = unsafe terms.unsafeBaseAddress
     team.forEachPart(of: leaves.count, cost: length * logits.count * width) { [leaves] part in
       for leaf in part {
@@ -96,45 +97,23 @@ public struct LearnedSinks: Hashable, Sendable {
             }
             unsafe sum -= exp(Double(logit) - (Double(lse[row]) + Double(rest[row]))) * delta
           }
-          unsafe places[leaf * paddedHeads + head] = Float(sum)
+          unsafe places[leaf * heads + head] = Float(sum)
         }
       }
     }
-    return withSums { sums in
-      for leaf in leaves.indices {
-        unsafe sums.add(
-          places + leaf * paddedHeads, panelWidth: paddedHeads, panelStride: paddedHeads,
-          exponent: 0, to: 0)
-      }
+    let sums = VectorSums(count: heads)
+    for leaf in leaves.indices {
+      sums.add((0..<heads).map { terms.span[leaf * heads + $0] })
     }
+    return sums.words
   }
 
   /// The gradients of the logits.
   ///
   /// - Parameter parts: what ``gradientSums(_:outputGradient:runs:team:)`` gave on each rank.
   public func gradient(merging parts: [[Int64]]) -> [Float] {
-    let words = withSums { sums in
-      for part in parts { withRows(part) { unsafe sums.add(row: 0, of: $0, to: 0) } }
-    }
-    let result = AlignedBuffer<Float>(zeros: paddedHeads)
-    withRows(words) { unsafe $0.write(row: 0, times: 1, to: result.unsafeBaseAddress) }
-    return logits.indices.map { result.span[$0] }
-  }
-
-  /// Columns of the sums, whole vectors of them.
-  private var paddedHeads: Int { (logits.count + Vector.width - 1) / Vector.width * Vector.width }
-
-  /// A row of sums after something has been done to it.
-  private func withSums(_ body: (ReproducibleRows) -> Void) -> [Int64] {
-    let count = ReproducibleRows.wordCount(rows: 1, columns: paddedHeads)
-    let words = AlignedBuffer<Int64>(zeros: count)
-    body(unsafe ReproducibleRows(words.unsafeBaseAddress, rows: 1, columns: paddedHeads))
-    return (0..<count).map { words.span[$0] }
-  }
-
-  /// Lends a row of sums.
-  private func withRows(_ words: [Int64], _ body: (ReproducibleRows) -> Void) {
-    let copy = AlignedBuffer<Int64>(copying: words.span)
-    body(unsafe ReproducibleRows(copy.unsafeBaseAddress, rows: 1, columns: paddedHeads))
+    let sums = VectorSums(count: logits.count)
+    for part in parts { sums.add(VectorSums(count: logits.count, words: part)) }
+    return sums.values
   }
 }

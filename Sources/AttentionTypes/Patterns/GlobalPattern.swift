@@ -93,7 +93,7 @@ public struct GlobalPattern: AttentionPattern {
 
 extension [Range<Int>] {
   /// The first index at which a condition holds that holds from somewhere on.
-  fileprivate func partitioningIndex(where holds: (Range<Int>) -> Bool) -> Int {
+  func partitioningIndex(where holds: (Range<Int>) -> Bool) -> Int {
     var (low, high) = (0, count)
     while low < high {
       let middle = (low + high) / 2
@@ -146,6 +146,28 @@ public struct GlobalMask: Mask {
   /// The key's token, or the query's, is one of them.
   public func allows(query: Int, key: Int, batch: Int, head: Int, _ inputs: MaskInputs) -> Bool {
     self.tokens.contains { $0.contains(key) || $0.contains(query + inputs.offset) }
+  }
+
+  /// The queries that are global, by their indices, and those that are not: ascending, without
+  /// overlap.
+  ///
+  /// - Parameters:
+  ///   - tokens: queries of a sequence.
+  ///   - offset: how far past its own index a query stands among the keys.
+  public func queries(
+    of tokens: Int, offset: Int
+  ) -> (global: [Range<Int>], others: [Range<Int>]) {
+    let global = self.tokens.map {
+      max(0, $0.lowerBound - offset)..<max(0, min(tokens, $0.upperBound - offset))
+    }.filter { !$0.isEmpty }
+    var others: [Range<Int>] = []
+    var start = 0
+    for range in global {
+      others.append(start..<range.lowerBound)
+      start = range.upperBound
+    }
+    others.append(start..<tokens)
+    return (global, others.filter { !$0.isEmpty })
   }
 
   /// The description.

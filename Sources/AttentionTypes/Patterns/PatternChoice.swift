@@ -12,6 +12,7 @@ public struct PatternChoice: Hashable, Sendable {
   package static let kinds: [any Mask.Type] = [
     CausalMask.self, WindowMask.self, SinkMask.self, GlobalMask.self, SegmentMask.self,
     PaddingMask.self, BlockMask.self, ParallelWindowMask.self, StarMask.self,
+    EtcMask.self,
   ]
 
   /// Every query sees every key.

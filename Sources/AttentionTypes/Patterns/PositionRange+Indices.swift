@@ -1,9 +1,9 @@
-import Tensors
+package import Tensors
 
 extension PositionRange {
   /// The indices of those positions that lie in a range.
   @inline(__always)
-  func indices(in positions: Range<Int>) -> Range<Int> {
+  package func indices(in positions: Range<Int>) -> Range<Int> {
     let (lower, upper) = (positions.lowerBound - start, positions.upperBound - start)
     func index(_ distance: Int) -> Int {
       if distance <= 0 { return 0 }

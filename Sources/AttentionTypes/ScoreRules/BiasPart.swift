@@ -5,7 +5,8 @@ public import Tensors
 /// some queries over some keys, and their gradients if they are wanted.
 ///
 /// Sequences and heads that share a bias read the same numbers. Their gradients are kept apart and
-/// added up at the end, in a fixed order: many threads find them at a time.
+/// added up at the end, in a fixed order: many threads find them at a time. Those of several
+/// backward passes are added up, as where keys or queries are computed in parts.
 @safe
 public final class BiasPart: @unchecked Sendable {
   /// Sequences that have biases of their own, 1 if they share one.
@@ -125,8 +126,8 @@ public final class BiasPart: @unchecked Sendable {
 
   /// Whether it has the first pair of a tile, and so all of them.
   func has(_ place: ScorePlace) -> Bool {
-    computed.heads.contains(place.head) && index(of: place.query, in: queries) != nil
-      && index(of: place.firstKey, in: keys) != nil
+    computed.heads.contains(place.head) && queries.index(of: place.query) != nil
+      && keys.index(of: place.firstKey) != nil
   }
 
   /// Where the rows of a tile lie.
@@ -148,8 +149,8 @@ public final class BiasPart: @unchecked Sendable {
 
   /// Finds a tile, which lies in one run of queries and one of keys.
   func rows(of place: ScorePlace, queryStride: Int) -> Rows {
-    guard let row = index(of: place.query, in: queries),
-      let column = index(of: place.firstKey, in: keys)
+    guard let row = queries.index(of: place.query),
+      let column = keys.index(of: place.firstKey)
     else { preconditionFailure("the tile of another part") }
     let head = sharesHeads ? 0 : place.head - heads.lowerBound
     let matrix = self.place(batch == 1 ? 0 : place.batch, head, of: heads.count, 0)
@@ -171,7 +172,7 @@ public final class BiasPart: @unchecked Sendable {
     return vector
   }
 
-  /// Keeps the gradients of a row of a tile, of which there is but one.
+  /// Adds the gradients of a row of a tile, which a pass computes but once.
   @unsafe
   func setGradients(
     _ source: UnsafePointer<Float>, batch: Int, head: Int, offset: Int, step: Int, count: Int
@@ -179,13 +180,15 @@ public final class BiasPart: @unchecked Sendable {
     let target =
       unsafe gradients.unsafeBaseAddress
       + place(batch, head - computed.heads.lowerBound, of: computed.heads.count, 0) + offset
-    for column in 0..<count { unsafe target[column * step] = source[column] }
+    for column in 0..<count { unsafe target[column * step] += source[column] }
   }
+}
 
+extension [PositionRange] {
   /// The index of a token among those of some runs, and how far apart neighbours of its run are.
-  private func index(of position: Int, in runs: [PositionRange]) -> (index: Int, stride: Int)? {
+  func index(of position: Int) -> (index: Int, stride: Int)? {
     var first = 0
-    for run in runs {
+    for run in self {
       if run.contains(position) {
         return (first + (position - run.start) / run.stride, run.stride)
       }

@@ -227,15 +227,3 @@ public struct XPosAttention: ~Copyable, AttentionOperator {
     for index in 0..<numbers.count { numbers[index] += terms.span[index] }
   }
 }
-
-extension ShardedAttention {
-  /// The same over some of the keys, and without learned sinks: what is planned and sent where keys
-  /// are attended to in parts.
-  public func seeing(_ range: Range<Int>, isAll: Bool = false) -> ShardedAttention {
-    ShardedAttention(
-      shape: shape, queries: queries, keys: keys,
-      pattern: isAll ? pattern : IntersectedPattern([pattern, KeyRangePattern(range)]),
-      scoreRule: scoreRule, scale: scale, wire: wire, accumulation: accumulation,
-      arithmetic: arithmetic)
-  }
-}

@@ -148,6 +148,19 @@ public struct RouteTraffic: Sendable {
     steps = max(steps, stream.steps)
   }
 
+  /// What is sent in both, one after the other.
+  public func adding(_ other: RouteTraffic) -> RouteTraffic {
+    func sum(_ a: [Double], _ b: [Double]) -> [Double] { zip(a, b).map { $0 + $1 } }
+    var both = self
+    both.bytesSent = sum(bytesSent, other.bytesSent)
+    both.messagesSent = zip(messagesSent, other.messagesSent).map { $0 + $1 }
+    both.bytesToOtherHosts = sum(bytesToOtherHosts, other.bytesToOtherHosts)
+    both.exchangedToOtherHosts = sum(exchangedToOtherHosts, other.exchangedToOtherHosts)
+    both.exchangedBytes = sum(exchangedBytes, other.exchangedBytes)
+    both.steps += other.steps
+    return both
+  }
+
   /// Bytes of all ranks together.
   public var bytesSentByAll: Double { bytesSent.reduce(0, +) }
 }

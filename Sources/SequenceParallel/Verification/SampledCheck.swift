@@ -29,6 +29,16 @@ public struct SampledCheck: Sendable {
 
     /// Whether the result is what it should be.
     public var holds: Bool { maxError <= tolerance }
+
+    /// What two checks of different rows found: the rows of both, and the errors of the one that is
+    /// further from what it should be.
+    public func joined(with other: Finding) -> Finding {
+      let isWorse = !(other.maxError / other.tolerance <= maxError / tolerance)
+      let worse = isWorse ? other : self
+      return Finding(
+        rows: rows + other.rows, maxError: worse.maxError, tolerance: worse.tolerance,
+        wireTolerance: worse.wireTolerance)
+    }
   }
 
   private let attention: any ShardedProblem
@@ -47,12 +57,14 @@ public struct SampledCheck: Sendable {
   ///   - scoreRule: the twin of the problem's score rule; nil if it has none.
   ///   - sinks: one more score in each row of a head; nil if there is none.
   ///   - positions: what turns queries and keys of the sources; nil if nothing does.
+  ///   - queries: indices of those to choose from, ascending; nil is all. Others are not looked
+  ///     at, and are to add nothing to gradients, as `bias` says.
   ///   - team: computes this rank's part.
   ///   - bias: the mask as a plain function, added to the score: 0, a bias, or −∞.
   public init(
     of attention: some ShardedProblem, rows: Int = 32,
     scoreRule: (any ReferenceScoreRule)? = nil, sinks: [Double]? = nil,
-    positions: ReferencePositions? = nil,
+    positions: ReferencePositions? = nil, among queries: [Range<Int>]? = nil,
     team: ThreadTeam = ThreadTeam(threads: 1),
     bias: @escaping MaskFunction
   ) {
@@ -65,7 +77,7 @@ public struct SampledCheck: Sendable {
     self.bias = bias
     self.team = team
     samples = SampledToken.choose(
-      rows: rows, batch: attention.shape.batch, tokens: attention.queries.tokens)
+      rows: rows, batch: attention.shape.batch, tokens: attention.queries.tokens, among: queries)
   }
 
   /// The same where all sequences see alike.

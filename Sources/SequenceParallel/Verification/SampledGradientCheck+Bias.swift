@@ -23,7 +23,9 @@ extension SampledGradientCheck {
       tokens == 0
       ? []
       : Set([0, tokens / 3, tokens / 2 + 1, tokens - 1])
-        .filter { $0 < tokens }.sorted()
+        .filter { token in
+          token < tokens && self.queries?.contains { $0.contains(token) } ?? true
+        }.sorted()
     let keyTokens = attention.keys.tokens
     // `[sampled][batch or 1][queryHeads or 1][keyTokens]`.
     let matrices = biasShape[0] * biasShape[1]

@@ -25,12 +25,11 @@ extension SampledGradientCheck {
     let (shape, scale, turning) = (attention.shape, attention.scale, self.positions)
     let rounding = attention.inputRounding
     let pieces = attention.keys.pieces(of: rank, rowLength: max(k.rowLength, v.rowLength))
+    let zeros = [Double](repeating: 0, count: rows.count * shape.headDim)
     // Each piece of keys is read and gone through by one thread.
     let parts = try team.map(pieces.count) { piece in
       let tokens = pieces[piece].tokens
-      var dq = [Double](repeating: 0, count: rows.count * shape.headDim)
-      var dqOfSinks = dq
-      var sizes = dq
+      var (dq, dqOfSinks, sizes) = (zeros, zeros, zeros)
       let keys = rounding.keys(
         try k.rows(batch: batch, tokens: tokens), columns: shape.headDim)
       let values = rounding.keys(
@@ -59,6 +58,9 @@ extension SampledGradientCheck {
           } else {
             dq.add(scoreGradient, times: met, to: index)
           }
+          let beside = scoreRule?.queryGradient(
+            batch: batch, query: positions[sample], key: position, head: head)
+          if let beside { dq.add(scoreGradient / (scale * slope), times: beside[...], to: index) }
           if rounding.factorError == 0 { continue }
           let size = productSize(rowGradient, value) + productSize(rowGradient, row.output[...])
           sizes.add(
@@ -67,9 +69,7 @@ extension SampledGradientCheck {
       }
       return (dq: dq, dqOfSinks: dqOfSinks, sizes: sizes)
     }
-    var dq = [Double](repeating: 0, count: rows.count * shape.headDim)
-    var dqOfSinks = dq
-    var sizes = dq
+    var (dq, dqOfSinks, sizes) = (zeros, zeros, zeros)
     for part in parts {
       dq.add(1, times: part.dq[...], to: 0)
       dqOfSinks.add(1, times: part.dqOfSinks[...], to: 0)

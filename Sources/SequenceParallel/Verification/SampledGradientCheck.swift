@@ -20,6 +20,8 @@ public struct SampledGradientCheck: Sendable {
   let bias: MaskFunction
   let positions: ReferencePositions?
   let team: ThreadTeam
+  /// Indices of the queries that it is about; nil is all.
+  let queries: [Range<Int>]?
   /// Knows the sampled queries and their exact rows.
   let forward: SampledCheck
   private let keys: [SampledToken]
@@ -32,12 +34,14 @@ public struct SampledGradientCheck: Sendable {
   ///   - scoreRule: the twin of the problem's score rule; nil if it has none.
   ///   - sinks: one more score in each row of a head; nil if there is none.
   ///   - positions: what turns queries and keys of the sources; nil if nothing does.
+  ///   - queries: indices of those to choose from, ascending; nil is all. Others are not looked
+  ///     at, and are to add nothing to gradients, as `bias` says.
   ///   - team: computes this rank's part.
   ///   - bias: the mask as a plain function, added to the score: 0, a bias, or −∞.
   public init(
     of attention: some ShardedProblem, rows: Int = 16,
     scoreRule: (any ReferenceScoreRule)? = nil, sinks: [Double]? = nil,
-    positions: ReferencePositions? = nil,
+    positions: ReferencePositions? = nil, among queries: [Range<Int>]? = nil,
     team: ThreadTeam = ThreadTeam(threads: 1),
     bias: @escaping MaskFunction
   ) {
@@ -49,7 +53,8 @@ public struct SampledGradientCheck: Sendable {
     self.team = team
     forward = SampledCheck(
       of: attention, rows: rows, scoreRule: scoreRule, sinks: sinks, positions: positions,
-      team: team, bias: bias)
+      among: queries, team: team, bias: bias)
+    self.queries = queries
     keys = SampledToken.choose(
       rows: rows, batch: attention.shape.batch, tokens: attention.keys.tokens)
   }
@@ -90,13 +95,42 @@ public struct SampledGradientCheck: Sendable {
     q: some TokenRows, k: some TokenRows, v: some TokenRows, outputGradient: some TokenRows,
     biasGradients: (part: BiasPart, shape: Shape)? = nil, on world: borrowing Communicator
   ) throws -> SampledCheck.Finding {
+    let dsinks = try sinkError(gradients, output, outputGradient: outputGradient, on: world)
+    return try run(
+      dq: gradients.dq, dk: gradients.dk, dv: gradients.dv, others: dsinks, output, q: q, k: k,
+      v: v, outputGradient: outputGradient, biasGradients: biasGradients, on: world)
+  }
+
+  /// Compares the gradients of what global tokens are computed with, called by all ranks together.
+  ///
+  /// - Parameters:
+  ///   - q: the source of those rows.
+  ///   - k: of the keys that they meet.
+  ///   - v: of their values.
+  public func run(
+    _ gradients: borrowing ProjectionGradients, _ output: borrowing AttentionOutput,
+    q: some TokenRows, k: some TokenRows, v: some TokenRows, outputGradient: some TokenRows,
+    biasGradients: (part: BiasPart, shape: Shape)? = nil, on world: borrowing Communicator
+  ) throws -> SampledCheck.Finding {
+    try run(
+      dq: gradients.dq, dk: gradients.dk, dv: gradients.dv, others: 0, output, q: q, k: k, v: v,
+      outputGradient: outputGradient, biasGradients: biasGradients, on: world)
+  }
+
+  /// - Parameter others: the error of other gradients.
+  private func run(
+    dq ofQueries: borrowing Tensor<Float>, dk ofKeys: borrowing Tensor<Float>,
+    dv ofValues: borrowing Tensor<Float>, others: Double, _ output: borrowing AttentionOutput,
+    q: some TokenRows, k: some TokenRows, v: some TokenRows, outputGradient: some TokenRows,
+    biasGradients: (part: BiasPart, shape: Shape)?, on world: borrowing Communicator
+  ) throws -> SampledCheck.Finding {
     let k: any TokenRows = positions?.keys(k) ?? k
     var (dq, dk, dv) = (RelativeError(), RelativeError(), RelativeError())
     var largestScore = 0.0
     var sizes = (dq: 0.0, dk: 0.0, dv: 0.0)
     for batch in 0..<attention.shape.batch {
       let found = try compareQueryGradients(
-        gradients, &dq, batch: batch, q: q, k: k, v: v, outputGradient: outputGradient, on: world)
+        ofQueries, &dq, batch: batch, q: q, k: k, v: v, outputGradient: outputGradient, on: world)
       largestScore = max(largestScore, found.largestScore)
       sizes.dq = max(sizes.dq, found.size)
       let keyPositions = keys.positions(batch: batch)
@@ -123,8 +157,8 @@ public struct SampledGradientCheck: Sendable {
             $0.turnedBack(
               key: row.dk, headDim: attention.shape.headDim, batch: batch, at: position)[...]
           }
-          compare(gradients.dk, ofKey ?? row.dk, &dk, batch: batch, token: token)
-          compare(gradients.dv, row.dv, &dv, batch: batch, token: token)
+          compare(ofKeys, ofKey ?? row.dk, &dk, batch: batch, token: token)
+          compare(ofValues, row.dv, &dv, batch: batch, token: token)
         }
       }
     }
@@ -132,8 +166,7 @@ public struct SampledGradientCheck: Sendable {
       try compareBiasGradients(
         $0.part, shape: $0.shape, q: q, k: k, v: v, outputGradient: outputGradient, on: world)
     }
-    let dsinks = try sinkError(gradients, output, outputGradient: outputGradient, on: world)
-    let worst = max(dq.value, dk.value, dv.value, dbias?.value ?? 0, dsinks)
+    let worst = max(dq.value, dk.value, dv.value, dbias?.value ?? 0, others)
     // Each term of a sum is off by as much of it, twice: its two factors are rounded.
     let ofTerms =
       2 * attention.inputRounding.factorError
@@ -151,7 +184,7 @@ public struct SampledGradientCheck: Sendable {
   /// - Returns: the largest score of their rows, and the largest sum of the magnitudes of what a
   ///   gradient is the sum of.
   private func compareQueryGradients(
-    _ gradients: borrowing AttentionGradients, _ dq: inout RelativeError, batch: Int,
+    _ gradients: borrowing Tensor<Float>, _ dq: inout RelativeError, batch: Int,
     q: some TokenRows, k: some TokenRows, v: some TokenRows, outputGradient: some TokenRows,
     on world: borrowing Communicator
   ) throws -> (largestScore: Double, size: Double) {
@@ -185,7 +218,7 @@ public struct SampledGradientCheck: Sendable {
         return zip(later, first).map { $0 + $1 }[...]
       }
       compare(
-        gradients.dq, ofQuery ?? row, &dq, batch: batch,
+        gradients, ofQuery ?? row, &dq, batch: batch,
         token: owner.rank == world.rank ? owner.localIndex : nil)
     }
     return (rows.largestScore, expected.sizes.max() ?? 0)

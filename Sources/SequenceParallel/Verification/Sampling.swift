@@ -23,6 +23,24 @@ struct SampledToken {
     }
     return chosen.sorted().map { SampledToken(batch: $0 / tokens, position: $0 % tokens) }
   }
+
+  /// The same of some of the tokens, ranges of which ascend without overlap; nil is all.
+  static func choose(
+    rows: Int, batch: Int, tokens: Int, among ranges: [Range<Int>]?
+  ) -> [SampledToken] {
+    guard let ranges else { return choose(rows: rows, batch: batch, tokens: tokens) }
+    let count = ranges.reduce(0) { $0 + $1.count }
+    return choose(rows: rows, batch: batch, tokens: count).map { token in
+      var index = token.position
+      for range in ranges {
+        if index < range.count {
+          return SampledToken(batch: token.batch, position: range.lowerBound + index)
+        }
+        index -= range.count
+      }
+      preconditionFailure("more tokens than there are")
+    }
+  }
 }
 
 extension [SampledToken] {

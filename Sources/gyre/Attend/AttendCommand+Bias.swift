@@ -6,13 +6,17 @@ import Tensors
 extension AttendCommand {
   /// What becomes of scores.
   ///
-  /// - Parameter bias: what is here of a bias; nothing before it is loaded.
-  func rule(_ input: AttentionInput, bias: [BiasPart]) -> (any ScoreRule)? {
+  /// - Parameters:
+  ///   - bias: what is here of a bias; nothing before it is loaded.
+  ///   - labels: terms of labels; nil before they are found.
+  func rule(
+    _ input: AttentionInput, bias: [BiasPart], labels: LabelPart? = nil
+  ) -> (any ScoreRule)? {
     RuleSequence.joining([
       scoreRule.rule(
         heads: input.shape.queryHeads, slopes: input.alibiSlopes, queries: input.places.queries,
         keys: input.places.keys, bias: input.bias == nil ? nil : TensorBias(bias)),
-      masks.choice.scoreRule(input.maskInputs),
+      masks.choice.scoreRule(input.maskInputs), labels.map(LabelBias.init),
     ])
   }
 
@@ -27,6 +31,7 @@ extension AttendCommand {
   ) throws -> [(extent: BiasExtent, collectsGradients: Bool)] {
     guard let bias = input.bias else { return [] }
     let forward = try problem.biasExtent(rank: rank, route: route, travelling: route.travelling)
+    try requireOwnSinks(input, route, backward)
     guard let backward else { return [(forward, false)] }
     let isShared = bias.shape[1] == 1 && problem.shape.queryHeads > 1
     guard !isShared || forward.heads.count == problem.shape.queryHeads else {
@@ -39,6 +44,21 @@ extension AttendCommand {
       rank: rank, route: route, travelling: backward.travelling)
     return forward == ofGradients
       ? [(forward, true)] : [(forward, false), (ofGradients, true)]
+  }
+
+  /// Refuses ways on which a rank lacks the biases of its own queries and sinks that it computes
+  /// apart.
+  private func requireOwnSinks(
+    _ input: AttentionInput, _ route: Route, _ backward: BackwardDecision?
+  ) throws {
+    guard cachedSinks(input) != nil else { return }
+    let isOwn =
+      route.travelling == .keys && route.heads == .nobody && backward?.travelling != .queries
+    guard !isOwn else { return }
+    throw UserError.usage(
+      "With --sink-positions cache each rank computes all heads of its own queries with the sinks, "
+        + "and where queries travel or ranks share heads it has other parts of the bias; use "
+        + "--transport ring with --backward-route kv, or leave --bias out.")
   }
 
   /// Reads it.

@@ -19,6 +19,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     let input = try world.agreed {
       var input = try openInput()
       try input.readMasks(masks.choice, seed: seed)
+      try checkProjections(input)
       return input
     }
     try input.requireSameFiles(on: world)
@@ -30,12 +31,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     try explain(plan, into: targets?.picture, on: world)
     if explaining.explain { return }
     let problem = plan.problem
-    let writer = try output.map {
-      try OutputFile(
-        path: $0, existing: overwriting.existing, problem: problem, gradients: gradients,
-        bias: input.bias?.shape, layout: files.layout, on: world)
-    }
-
+    let writer = try openOutput(problem, input, on: world)
     let positions = try world.agreed {
       try self.positions.positions(headDim: input.shape.headDim, keyTokens: input.keyTokens)
     }
@@ -73,6 +69,17 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
           ? "gyre: the check failed: \(failure)\(output == nil ? "" : "; no output is written")."
           : nil)
     }
+  }
+
+  /// Creates the output beside its final name; nil if there is none.
+  private func openOutput(
+    _ problem: some ShardedProblem, _ input: AttentionInput, on world: borrowing Communicator
+  ) throws -> OutputFile? {
+    guard let output else { return nil }
+    return try OutputFile(
+      path: output, existing: overwriting.existing, problem: problem, gradients: gradients,
+      bias: input.bias?.shape, hasProjections: input.projections != nil, labels: input.labels,
+      layout: files.layout, on: world)
   }
 
   /// Names the files of the run, of which none may be written over another.
@@ -118,7 +125,8 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     try checkMemory(problem.leastBytes(rank: world.rank), on: world)
     let sinks = cachedSinks(input)
     let planner = RoutePlanner(
-      sinks.map { problem.seeing($0.count..<max($0.count, input.keyTokens)) } ?? problem,
+      sinks.map { problem.seeing($0.count..<max($0.count, input.keyTokens)) }
+        ?? globalQueries(input).map { problem.seen(by: $0.others) } ?? problem,
       topology: topology)
     let choice = try choose(planner, team, on: world)
     try world.agreed {
@@ -128,6 +136,8 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     let backward = requestedBackwardRoute.map {
       planner.backwardDecision($0, after: choice.route)
     }
+    try world.agreed { try requireOwnQueries(choice.route, backward, input) }
+    let globals = planGlobals(input, problem, after: choice.route, backward, topology)
     let ofBias = try world.agreed {
       try biasExtents(input, problem, choice.route, backward, rank: world.rank).reduce(0) {
         $0
@@ -139,14 +149,16 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     // Sinks that are apart, and a decay, take a rank's tensors once more.
     let ofSinks =
       sinks == nil && !self.positions.xpos ? 0 : 2 * problem.leastBytes(rank: world.rank)
+    let ofGlobals = globals?.residentBytes(gradients: gradients)[world.rank]
     try checkMemory(
       planner.residentBytes(on: choice.route, backward: backward?.route)[world.rank] + ofSinks
+        + (ofGlobals ?? 0) + labelBytes(input, problem, rank: world.rank)
         + ofBias + Double(input.maskInputs.byteCount + problem.pattern.byteCount)
         + Double(input.places.queries.byteCount + input.places.keys.byteCount), on: world)
     return .dense(
       DensePlan(
         problem: problem, layoutReason: layoutReason, planner: planner, transport: choice,
-        backward: backward))
+        backward: backward, globals: globals))
   }
 
   /// Loads this rank's shard and runs the passes.
@@ -157,34 +169,53 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     let timeline = trace.map { _ in Timeline() }
     switch plan {
     case .dense(let plan):
-      let route = plan.transport.route
       let parts = try world.agreed {
-        try loadBias(input, plan.problem, route, plan.backward, rank: world.rank)
+        try loadBias(input, plan.problem, plan.transport.route, plan.backward, rank: world.rank)
       }
-      let problem = plan.problem.with(scoreRule: rule(input, bias: parts))
-      if let sinks = cachedSinks(input) {
-        return try compute(input, of: problem, team, timeline, on: world) {
-          try connect(
-            problem, describe(sinks, input, positions), route, team, timeline, on: world)
-        }
+      let labels = try world.agreed {
+        try loadLabels(input, plan.problem, team, rank: world.rank)
       }
-      var result =
-        if let decay = self.positions.decay(headDim: input.shape.headDim) {
-          try compute(input, of: problem, team, timeline, on: world) {
-            try connect(
-              problem, decay, offset: input.offset, route, team, timeline, on: world)
-          }
-        } else {
-          try compute(input, of: problem, team, timeline, on: world) {
-            try connect(problem, route, team, timeline, on: world)
-          }
-        }
+      let problem = plan.problem.with(scoreRule: rule(input, bias: parts, labels: labels))
+      var result = try compute(
+        problem, plan, input, positions, bias: parts, team, timeline, on: world)
       result.bias = parts.first { $0.collectsGradients }
+      if let labels {
+        try addLabelGradients(labels, input, problem, to: &result, team, on: world)
+      }
       return result
     case .dilated(let problem, let explanation):
       return try compute(input, of: problem, team, timeline, on: world) {
         try connect(problem, explanation.placement, team, timeline, on: world)
       }
+    }
+  }
+
+  /// Runs the passes of dense attention on what computes it.
+  private func compute(
+    _ problem: ShardedAttention, _ plan: DensePlan, _ input: AttentionInput,
+    _ positions: RotaryPositions?, bias parts: [BiasPart], _ team: ThreadTeam,
+    _ timeline: Timeline?,
+    on world: borrowing Communicator
+  ) throws -> PassResult {
+    let route = plan.transport.route
+    if let sinks = cachedSinks(input) {
+      return try compute(input, of: problem, team, timeline, on: world) {
+        let sinks = describe(sinks, input, positions, bias: parts)
+        return try connect(problem, sinks, route, team, timeline, on: world)
+      }
+    }
+    if let globals = plan.globals, let projections = input.projections {
+      return try compute(input, of: problem, team, timeline, on: world) {
+        try connect(problem, globals, projections, route, team, timeline, on: world)
+      }
+    }
+    if let decay = self.positions.decay(headDim: input.shape.headDim) {
+      return try compute(input, of: problem, team, timeline, on: world) {
+        try connect(problem, decay, offset: input.offset, route, team, timeline, on: world)
+      }
+    }
+    return try compute(input, of: problem, team, timeline, on: world) {
+      try connect(problem, route, team, timeline, on: world)
     }
   }
 
@@ -197,44 +228,29 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     let positions = positions?.reference(
       at: places, sinks: cached, decay: referenceDecay(input, problem))
     func rule(_ places: ReferenceTokenPositions) -> (any ReferenceScoreRule)? {
-      referenceRule(input, at: places)
+      referenceRule(input, at: places, scale: problem.scale)
     }
     var reference = rule(places)
     if let cached, let later = reference, let ofSinks = rule(cached.reference) {
       reference = CachedSinks.ReferenceRule(count: cached.count, sinks: ofSinks, later: later)
     }
     let sinks = input.sinks?.map(Double.init)
-    let output = try SampledCheck(
-      of: problem, scoreRule: reference, sinks: sinks, positions: positions, team: team,
-      bias: bias(input)
-    ).run(result.output, q: input.q, k: input.k, v: input.v, on: world)
-    let biasGradients = result.bias.flatMap { part in input.bias.map { (part, $0.shape) } }
-    let gradients: SampledCheck.Finding? =
-      switch result.gradients {
-      case .some where dilation.isDetached: nil
-      case .some(let gradients):
-        try input.outputGradient.map {
-          try SampledGradientCheck(
-            of: problem, scoreRule: reference, sinks: sinks, positions: positions, team: team,
-            bias: bias(input)
-          ).run(
-            gradients, result.output, q: input.q, k: input.k, v: input.v, outputGradient: $0,
-            biasGradients: biasGradients, on: world)
-        }
-      case .none: nil
-      }
-    return Findings(output: output, gradients: gradients)
+    let checks = RowChecks(
+      problem: problem, scoreRule: reference, sinks: sinks, positions: positions, team: team,
+      bias: bias(input))
+    return try checks.findings(
+      result, input, queries: globalQueries(input), hasGradients: !dilation.isDetached, on: world)
   }
 
   /// The twin of the score rule.
   private func referenceRule(
-    _ input: AttentionInput, at places: ReferenceTokenPositions
+    _ input: AttentionInput, at places: ReferenceTokenPositions, scale: Double
   ) -> (any ReferenceScoreRule)? {
     let rules = [
       scoreRule.reference(
         heads: input.shape.queryHeads, slopes: input.alibiSlopes, positions: places,
         bias: input.bias),
-      input.ownKeyWeight(under: masks.choice),
+      input.ownKeyWeight(under: masks.choice), referenceLabels(input, scale: scale),
     ].compactMap { $0 }
     return rules.count > 1 ? ReferenceRuleSequence(rules) : rules.first
   }
@@ -243,7 +259,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     if let random {
       return AttentionInput(
         random: random, queries: queries, seed: seed, gradients: gradients,
-        rule: scoreRule)
+        rule: scoreRule, labels: labelCount)
     }
     if let q, let k, let v {
       return try AttentionInput(
@@ -252,7 +268,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     guard let input else { throw UserError("There is no input.") }
     return try AttentionInput(
       safetensors: input, gradients: gradients, options: files, rule: scoreRule,
-      positions: positions)
+      positions: positions, hasGlobals: masks.window.globals != nil, labels: labelCount)
   }
 
   /// What is computed, and why its tokens are divided as they are.
@@ -268,7 +284,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     let problem = ShardedAttention(
       shape: input.shape, queries: division.queries.strided(by: step),
       keys: division.keys.strided(by: step), pattern: pattern,
-      scoreRule: rule(input, bias: []),
+      scoreRule: rule(input, bias: [], labels: noLabels(input)),
       sinks: input.sinks.map(LearnedSinks.init), scale: scale,
       wire: wire ?? (arithmetic == .bf16 ? .bf16 : WireType(input.keyValueType)),
       accumulation: accumulation, arithmetic: arithmetic)
@@ -304,6 +320,13 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
       try checkOverflow(of: gradients.dq, "dq", runs: queries, team)
       try checkOverflow(of: gradients.dk, "dk", runs: keys, team)
       try checkOverflow(of: gradients.dv, "dv", runs: keys, team)
+      switch gradients.ofGlobals {
+      case .some(let own):
+        try checkOverflow(of: own.dq, "dq_global", runs: queries, team)
+        try checkOverflow(of: own.dk, "dk_global", runs: keys, team)
+        try checkOverflow(of: own.dv, "dv_global", runs: keys, team)
+      case .none: break
+      }
     case .none: break
     }
   }

@@ -33,6 +33,23 @@ extension AttendCommand {
     }
   }
 
+  /// The same with rows of global tokens apart.
+  func connect(
+    _ attention: ShardedAttention, _ globals: PlannedGlobals,
+    _ projections: GlobalProjectionAttention.Projections, _ route: Route, _ team: ThreadTeam,
+    _ timeline: Timeline?, on world: borrowing Communicator
+  ) throws -> GlobalProjectionAttention {
+    let options = try options(team, timeline, on: world)
+    do {
+      return try GlobalProjectionAttention(
+        attention, queries: globals.queries, projections: projections,
+        route: route, globalRoute: globals.route,
+        globalBackwardRoute: globals.backward, options: options, on: world)
+    } catch let error as MPIError where error.errorClass == .sharedMemory {
+      throw withoutSharedMemory(error, rank: world.rank)
+    }
+  }
+
   /// The same with a decay.
   func connect(
     _ attention: ShardedAttention, _ decay: XPosDecay, offset: Int, _ route: Route,
@@ -65,7 +82,9 @@ extension AttendCommand {
 
   /// What is asked of the backward pass; nil if there is none.
   var requestedBackwardRoute: BackwardRoute? {
-    gradients ? (backwardRoute ?? .auto).route : nil
+    guard gradients else { return nil }
+    let asked = (backwardRoute ?? .auto).route
+    return labelCount != nil && asked == .automatic ? .keys : asked
   }
 
   /// The transport asked for, or the cheapest that there is room for.
@@ -76,6 +95,10 @@ extension AttendCommand {
       planner.topology, shape: planner.problem.shape)
     if let asked { return asked }
     if world.size == 1 { return ChosenTransport(.ring, reason: "a single rank") }
+    if labelCount != nil, planner.topology.nodes.count > 1 {
+      return ChosenTransport(
+        .ring, reason: "labels' terms are with the queries, so that keys travel")
+    }
     return try ChosenTransport(
       cheapestBy: planner, backward: requestedBackwardRoute, team: team, on: world)
   }

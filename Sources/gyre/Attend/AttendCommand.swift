@@ -280,9 +280,10 @@ struct AttendCommand: ParsableCommand {
       throw ValidationError("--do and --gradients belong together for .npy files; give both.")
     }
     if positions.positionIds {
-      guard !masks.ofInput.parallelWindows, !masks.ofInput.structured else {
+      guard masks.ofInput.windowAlign == nil else {
         throw ValidationError(
-          "--position-ids and context windows both say where tokens stand; leave one of them out.")
+          "--position-ids and --window-align both say where tokens of context windows stand; leave "
+            + "one of them out.")
       }
       guard input != nil else {
         throw ValidationError(
@@ -301,6 +302,7 @@ struct AttendCommand: ParsableCommand {
         "\(option) is a tensor of the input, for which .npy files have no place; give a "
           + ".safetensors file with q, k, v and \(scoreRule.bias ? "bias" : "sinks").")
     }
+    try checkLabels(isNpy: !npyOptions.isEmpty)
     try checkSinkPositions()
     try checkXPos()
     try files.check(isRandom: random != nil, isNpy: !npyOptions.isEmpty)

@@ -73,6 +73,8 @@ struct DensePlan {
   let transport: ChosenTransport
   /// Of the backward pass; nil if there is none.
   let backward: BackwardDecision?
+  /// Rows of global tokens, where they are computed apart.
+  let globals: PlannedGlobals?
 
   /// By name.
   var layout: String { problem.queries.layout?.rawValue ?? "explicit" }

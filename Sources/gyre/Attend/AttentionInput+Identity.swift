@@ -1,12 +1,15 @@
 import Jobs
 import MPI
+import SequenceParallel
 import Tensors
 
 extension AttentionInput {
   /// The files that the tensors lie in, each once; none for random tensors.
   func fingerprints() throws -> [(path: String, fingerprint: FileFingerprint)] {
     var files: [(path: String, fingerprint: FileFingerprint)] = []
-    for case let source as TensorSource in [q, k, v, outputGradient].compactMap({ $0 })
+    for case let source as TensorSource in [
+      q, k, v, outputGradient, projections?.q, projections?.k, projections?.v,
+    ].compactMap({ $0 })
     where !files.contains(where: { $0.path == source.path }) {
       files.append((source.path, try source.fingerprint()))
     }

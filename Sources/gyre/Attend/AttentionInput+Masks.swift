@@ -36,7 +36,7 @@ extension AttentionInput {
         throw UserError(path.map { "'\($0)': \(error)" } ?? "\(error)")
       }
     }
-    for case let windows as ParallelWindowMask in choice.masks {
+    for case let windows as ParallelWindowMask in choice.masks where !hasOwnPlaces {
       let positions = windows.positions(maskInputs)
       guard let places = TokenPlaces(queries: positions.queries, keys: positions.keys) else {
         preconditionFailure("no window is longer than 32 bits count")

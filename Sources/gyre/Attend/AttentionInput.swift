@@ -31,11 +31,20 @@ struct AttentionInput {
   /// The logits of learned sinks, one for each query head, where they are asked for.
   private(set) var sinks: [Float]?
 
+  /// What global tokens are computed with, where there are such and the input has it.
+  var projections: GlobalProjectionAttention.Projections?
+
+  /// Tables of labels, where there are such.
+  private(set) var labels: LabelTables?
+
   /// A bias for each pair, where one is asked for.
   private(set) var bias: (any BiasSource)?
 
   /// Where tokens stand: by their indices, unless the input has positions of its own.
   var places: TokenPlaces
+
+  /// Whether the input says where tokens stand, token by token.
+  private(set) var hasOwnPlaces = false
 
   /// How far past its own position a query stands among the keys.
   var offset: Int { keyTokens - tokens }
@@ -49,9 +58,10 @@ struct AttentionInput {
   /// - Parameters:
   ///   - queries: queries of a sequence, its last; nil is as many as there are tokens.
   ///   - rule: says which other tensors there are.
+  ///   - labels: how many labels have tables; nil if there are none.
   init(
     random: RandomProblem, queries: Int? = nil, seed: UInt64, gradients: Bool,
-    rule: ScoreRuleOptions? = nil
+    rule: ScoreRuleOptions? = nil, labels: Int? = nil
   ) {
     let queries = queries ?? random.tokens
     func rows(_ tensor: UInt64, _ tokens: Int, _ heads: Int, _ columns: Int) -> RandomRows {
@@ -69,6 +79,7 @@ struct AttentionInput {
       batch: random.batch, queryHeads: random.queryHeads, kvHeads: random.kvHeads,
       headDim: random.headDim, valueHeadDim: random.valueHeadDim)
     places = TokenPlaces(offset: random.tokens - queries)
+    self.labels = labels.map { LabelTables(random: $0, shape: shape, seed: seed) }
     if rule?.bias == true {
       bias = RandomBias(
         shape: [1, random.queryHeads, queries, random.tokens], seed: seed, tensor: 5)
@@ -86,9 +97,12 @@ struct AttentionInput {
   /// - Parameters:
   ///   - rule: says which other tensors of the file are of use.
   ///   - positions: likewise.
+  ///   - labels: how many labels its tables are to have; nil if there are none.
+  ///   - hasGlobals: whether there are global tokens, for which it may have other tensors.
   init(
     safetensors path: String, gradients: Bool, options: FileOptions,
-    rule: ScoreRuleOptions? = nil, positions: PositionOptions? = nil
+    rule: ScoreRuleOptions? = nil, positions: PositionOptions? = nil, hasGlobals: Bool = false,
+    labels: Int? = nil
   ) throws {
     let file = try Self.openSafetensors(path)
     let roles: [TensorNames.Role] = [.q, .k, .v] + (gradients ? [.outputGradient] : [])
@@ -97,9 +111,12 @@ struct AttentionInput {
       preconditionFailure("what is not found is an error")
     }
     try self.init(q: q, k: k, v: v, outputGradient: found[.outputGradient], options, file: file)
+    self.labels = try labels.map { try LabelTables(in: file, shape: shape, labels: $0) }
+    if hasGlobals { projections = try projections(in: file, options) }
     if positions?.positionIds == true {
       places = try TokenPlaces(
         idsIn: file, batch: shape.batch, tokens: tokens, keyTokens: keyTokens)
+      hasOwnPlaces = true
     }
     if rule?.alibi == true, file.entry("alibi_slopes") != nil {
       alibiSlopes = try numbers(

@@ -53,11 +53,6 @@ extension AttendCommand {
         "--sink-positions cache is for a window without gaps and other keys: such a cache holds "
           + "the last keys and the sinks; leave --window-dilation and --globals out.")
     }
-    guard !scoreRule.bias else {
-      throw ValidationError(
-        "--sink-positions cache computes sinks apart, and --bias is of all keys; leave one of them "
-          + "out.")
-    }
     guard !masks.ofInput.parallelWindows, !masks.ofInput.structured else {
       throw ValidationError(
         "--sink-positions cache and context windows both say where tokens stand; leave one of them "
@@ -85,11 +80,13 @@ extension AttendCommand {
 
   /// What computes with them.
   func describe(
-    _ sinks: CachedSinks, _ input: AttentionInput, _ positions: RotaryPositions?
+    _ sinks: CachedSinks, _ input: AttentionInput, _ positions: RotaryPositions?,
+    bias parts: [BiasPart]
   ) -> CachedSinkAttention.Sinks {
     CachedSinkAttention.Sinks(
       count: sinks.count, window: sinks.window, offset: sinks.offset, rotation: positions,
       scoreRule: scoreRule.rule(
-        heads: input.shape.queryHeads, slopes: input.alibiSlopes, queries: sinks.queries))
+        heads: input.shape.queryHeads, slopes: input.alibiSlopes, queries: sinks.queries,
+        bias: input.bias == nil ? nil : TensorBias(parts)))
   }
 }

@@ -19,7 +19,9 @@ struct OutputFile: ~Copyable {
   /// Creates the file on rank 0 and opens it on the others.
   init(
     path: String, existing: OutputTarget.Existing, problem: some ShardedProblem, gradients: Bool,
-    bias: Shape?, layout order: InputLayout, on world: borrowing Communicator
+    bias: Shape?, hasProjections: Bool = false, labels: LabelTables? = nil,
+    layout order: InputLayout,
+    on world: borrowing Communicator
   ) throws {
     self.order = order
     let layout = try SafetensorsLayout(
@@ -34,8 +36,15 @@ struct OutputFile: ~Copyable {
             TensorDescription("dk", .f32, order.fileShape(problem.keyShape)),
             TensorDescription("dv", .f32, order.fileShape(problem.valueShape)),
           ] : [])
+        + (gradients && hasProjections
+          ? [
+            TensorDescription("dq_global", .f32, order.fileShape(problem.queryShape)),
+            TensorDescription("dk_global", .f32, order.fileShape(problem.keyShape)),
+            TensorDescription("dv_global", .f32, order.fileShape(problem.valueShape)),
+          ] : [])
         + (gradients && problem.sinks != nil
           ? [TensorDescription("dsinks", .f32, [problem.shape.queryHeads])] : [])
+        + (gradients ? (labels?.descriptions ?? []) : [])
         + (gradients ? (bias.map { [TensorDescription("dbias", .f32, $0)] } ?? []) : []))
     let token = String(try world.broadcast(Int.random(in: 0..<1 << 40), from: 0), radix: 36)
     var created: SafetensorsWriter? = try world.agreed {
@@ -68,6 +77,13 @@ struct OutputFile: ~Copyable {
         try writeRows(of: gradients.dq, as: "dq", runs: queries)
         try writeRows(of: gradients.dk, as: "dk", runs: keys)
         try writeRows(of: gradients.dv, as: "dv", runs: keys)
+        switch gradients.ofGlobals {
+        case .some(let own):
+          try writeRows(of: own.dq, as: "dq_global", runs: queries)
+          try writeRows(of: own.dk, as: "dk_global", runs: keys)
+          try writeRows(of: own.dv, as: "dv_global", runs: keys)
+        case .none: break
+        }
         if let dsinks = gradients.dsinks, world.rank == 0 {
           try writer.write(
             RowSlice(PositionRange(0..<dsinks.count), axis: 0), of: "dsinks", from: dsinks.span)
@@ -75,6 +91,12 @@ struct OutputFile: ~Copyable {
       case .none: break
       }
       if let bias = result.bias { try writeGradients(of: bias) }
+      if let labels = result.labels, world.rank == 0 {
+        try writer.write(
+          RowSlice(PositionRange(0..<2), axis: 0), of: "detc_k", from: labels.keys.span)
+        try writer.write(
+          RowSlice(PositionRange(0..<2), axis: 0), of: "detc_bias", from: labels.biases.span)
+      }
       try writer.synchronize()
     }
     var failure: (any Error)?
@@ -165,5 +187,15 @@ struct OutputFile: ~Copyable {
         row += run.count
       }
     }
+  }
+}
+
+extension LabelTables {
+  /// Their gradients in a file.
+  fileprivate var descriptions: [TensorDescription] {
+    [
+      TensorDescription("detc_k", .f32, [2, heads, labels, headDim]),
+      TensorDescription("detc_bias", .f32, [2, heads, labels]),
+    ]
   }
 }

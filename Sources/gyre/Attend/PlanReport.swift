@@ -73,9 +73,15 @@ struct PlanReport: Encodable {
   init(_ plan: DensePlan, pairs: [Int]) {
     let (problem, planner, route) = (plan.problem, plan.planner, plan.transport.route)
     let shape = problem.shape
-    let forward = planner.traffic(on: route, .forward)
-    let backward = plan.backward.map { planner.traffic(on: $0.route, .backward) }
-    let resident = planner.residentBytes(on: route, backward: plan.backward?.route)
+    var forward = planner.traffic(on: route, .forward)
+    var backward = plan.backward.map { planner.traffic(on: $0.route, .backward) }
+    var resident = planner.residentBytes(on: route, backward: plan.backward?.route)
+    if let globals = plan.globals {
+      forward = forward.adding(globals.planner.traffic(on: globals.route, .forward))
+      backward = backward?.adding(globals.planner.traffic(on: globals.backward, .backward))
+      let more = globals.residentBytes(gradients: backward != nil)
+      resident = zip(resident, more).map { $0 + $1 }
+    }
     let (needed, useful) = Self.keysOfOthers(planner)
     perRank = pairs.indices.map { rank in
       PlannedRank(

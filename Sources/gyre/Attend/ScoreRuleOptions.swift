@@ -43,6 +43,19 @@ struct ScoreRuleOptions: ParsableArguments {
     }
   }
 
+  /// Refuses what benchmarks have no input for, or do not measure.
+  func requireNoTensors() throws {
+    if bias {
+      throw ValidationError(
+        "--bias is a tensor of an input, and there is none here; leave it out.")
+    }
+    if learnedSinks {
+      throw ValidationError(
+        "--learned-sinks is not for benchmarks: sinks come in once a row, after the kernels; leave "
+          + "it out.")
+    }
+  }
+
   /// The options that are given, in the order in which scores meet them.
   var given: [String] {
     (softcap == nil ? [] : ["--softcap"]) + (alibi ? ["--alibi"] : [])

@@ -8,13 +8,16 @@ struct TensorNames: Hashable, CustomStringConvertible {
   enum Role: String, CaseIterable {
     case q, k, v
     case outputGradient = "do"
+    case globalQ = "q_global"
+    case globalK = "k_global"
+    case globalV = "v_global"
 
     /// Its dimensions, for sentences.
     var dimensions: String {
       switch self {
-      case .q: "[batch, tokens, queryHeads, headDim]"
-      case .k: "[batch, keyTokens, kvHeads, headDim]"
-      case .v: "[batch, keyTokens, kvHeads, valueHeadDim]"
+      case .q, .globalQ: "[batch, tokens, queryHeads, headDim]"
+      case .k, .globalK: "[batch, keyTokens, kvHeads, headDim]"
+      case .v, .globalV: "[batch, keyTokens, kvHeads, valueHeadDim]"
       case .outputGradient: "[batch, tokens, queryHeads, valueHeadDim]"
       }
     }
@@ -37,6 +40,9 @@ struct TensorNames: Hashable, CustomStringConvertible {
       }
     }
   }
+
+  /// Whether a name is given for a tensor.
+  func names(_ role: Role) -> Bool { given[role] != nil }
 
   /// The name of a tensor.
   subscript(role: Role) -> String { given[role] ?? role.rawValue }

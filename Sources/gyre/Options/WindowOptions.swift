@@ -30,12 +30,31 @@ struct WindowOptions: ParsableArguments {
     help: ArgumentHelp(
       """
       These tokens, by their positions among the keys, see all and are seen by all, whatever the \
-      window hides. (default: none)
+      window hides. If the input has q_global, k_global and v_global, their rows are computed with \
+      these. (default: none)
       """, valueName: "0,5,9-12"),
     transform: parseGlobals)
   var globals: GlobalMask?
 
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      """
+      ETC: long tokens see those within R and the --globals, which see all. Scores get terms of \
+      labels by etc_k [2, queryHeads, labels, headDim] and etc_bias [2, queryHeads, labels] of the \
+      input. (default: none)
+      """, valueName: "R"))
+  var etcRadius: Int?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Tokens that are m apart or more have one label on either side. (default: 12)",
+      valueName: "m"))
+  var etcDistance: Int?
+
   func validate() throws {
+    try validateLabels()
     if let window, window < 1 {
       throw ValidationError(
         "--window is \(window), and a query sees at least itself; give at least 1, or leave it out "
@@ -48,7 +67,7 @@ struct WindowOptions: ParsableArguments {
     if let sinks, sinks < 1 {
       throw ValidationError("--sinks is \(sinks); give at least 1, or leave it out for none.")
     }
-    guard window == nil else { return }
+    guard window == nil, etcRadius == nil else { return }
     let others = [
       ("--window-dilation", windowDilation != 1), ("--sinks", sinks != nil),
       ("--globals", globals != nil),
@@ -60,8 +79,45 @@ struct WindowOptions: ParsableArguments {
     }
   }
 
+  private func validateLabels() throws {
+    guard let etcRadius else {
+      guard etcDistance == nil else {
+        throw ValidationError(
+          "--etc-distance is of the labels of --etc-radius; give that with it, or leave it out.")
+      }
+      return
+    }
+    guard etcRadius >= 0 else {
+      throw ValidationError("--etc-radius is \(etcRadius); give at least 0.")
+    }
+    if let etcDistance, !(1...4096).contains(etcDistance) {
+      throw ValidationError("--etc-distance is \(etcDistance); give a number from 1 to 4096.")
+    }
+    let others = [
+      ("--window", window != nil), ("--window-dilation", windowDilation != 1),
+      ("--sinks", sinks != nil),
+    ]
+    if let (option, _) = others.first(where: \.1) {
+      throw ValidationError(
+        "\(option) and --etc-radius both say how far tokens see; leave one of them out.")
+    }
+  }
+
+  /// Refuses labels, which scores get by tables of an input.
+  func requireNoLabels() throws {
+    guard etcRadius == nil else {
+      throw ValidationError(
+        "--etc-radius needs tables of an input, and there is none here; leave it out. A window of "
+          + "one more hides the same.")
+    }
+  }
+
   /// What they come to.
   var masks: [any Mask] {
+    if let etcRadius {
+      let globals = globals ?? GlobalMask(tokens: [])
+      return [EtcMask(radius: etcRadius, globals: globals)]
+    }
     guard let window else { return [] }
     let exempting: [(any Mask)?] = [sinks.map { SinkMask(count: $0) }, globals]
     return [WindowMask(width: window, dilation: windowDilation)] + exempting.compactMap { $0 }

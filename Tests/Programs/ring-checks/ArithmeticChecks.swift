@@ -91,8 +91,13 @@ private func checkReproducibly(_ world: borrowing Communicator) throws {
 }
 
 extension Problem {
+  /// Rounds keys and values to bf16, as a wire does.
+  mutating func roundKeys() {
+    (k, v) = (MemoryRows(rounding: k), MemoryRows(rounding: v))
+  }
+
   /// The same with inputs rounded to bf16, in arithmetic that rounds nothing more.
-  fileprivate var rounded: Problem {
+  var rounded: Problem {
     var problem = self
     problem.q = MemoryRows(rounding: q)
     problem.k = MemoryRows(rounding: k)

@@ -17,7 +17,7 @@ struct Problem {
   let scale: Double
   /// What becomes of scores, for the kernels and for the oracle.
   let scoreRule: (any ScoreRule)?
-  let referenceRule: (any ReferenceScoreRule)?
+  var referenceRule: (any ReferenceScoreRule)?
   /// Learned sinks, of each query head.
   var sinks: [Float]?
 
@@ -197,7 +197,7 @@ struct MemoryRows: TokenRows {
 /// What a rank has of both passes.
 struct Passes: ~Copyable {
   let output: AttentionOutput
-  let gradients: AttentionGradients
+  var gradients: AttentionGradients
   let forwardTraffic: Traffic
   let backwardTraffic: Traffic
   /// What travelled backward.
