@@ -1,4 +1,5 @@
 import Foundation
+import Tensors
 import TestSupport
 import Testing
 
@@ -52,6 +53,66 @@ struct WindowTests {
     #expect(fields["layout"] as? String == "contiguous" && fields["window"] as? Int == 100)
   }
 
+  @Test("rows of global tokens are computed with tensors of their own")
+  func projections() async throws {
+    let folder = try TemporaryFolder()
+    let shapes: [(String, Shape)] = [
+      ("q", [2, 90, 4, 16]), ("k", [2, 90, 2, 16]), ("v", [2, 90, 2, 24]),
+    ]
+    let plain = shapes.map { TestTensor($0.0, $0.1) } + [TestTensor("do", [2, 90, 4, 24])]
+    let others = shapes.map { TestTensor($0.0 + "_global", $0.1, seed: 77) }
+    let both = try folder.safetensors(plain + others, name: "both.safetensors")
+    // The same as the tensors of all tokens.
+    let alone = try folder.safetensors(
+      zip(shapes, others).map {
+        var tensor = TestTensor($0.0, $0.1)
+        tensor.values = $1.values
+        return tensor
+      } + [TestTensor("do", [2, 90, 4, 24])], name: "alone.safetensors")
+    func run(
+      _ input: String, _ options: [String], ranks: Int
+    ) async throws -> (CommandResult, path: String) {
+      let path = folder.path + "/out\(ranks)\(options.count).safetensors"
+      let result = try await attend(
+        [input, "--gradients", "--verify", "--reproducible", "--report", "json", "--output", path]
+          + options, ranks: ranks)
+      return (result, path)
+    }
+    let masks = ["--window", "7", "--globals", "0,40-42", "--rope", "half", "--learned-sinks"]
+    let sinks = try folder.safetensors(
+      plain + others + [TestTensor("sinks", [4])], name: "sinks.safetensors")
+    let one = try await run(sinks, masks, ranks: 1)
+    // 32 rows of others, and both sequences' four global rows.
+    #expect(try report(one.0)["checkedRows"] as? Int == 32 + 8)
+    let three = try await run(sinks, masks + ["--transport", "ring"], ranks: 3)
+    _ = try report(three.0)
+    for name in ["o", "lse", "dq", "dk", "dv", "dq_global", "dk_global", "dv_global", "dsinks"] {
+      let values = try read(one.path, name).values
+      #expect(
+        values == (try read(three.path, name).values) && values.contains { $0 != 0 }, "\(name)")
+    }
+    // If all tokens are global, they are computed with the other tensors alone.
+    let all = try await run(both, ["--window", "7", "--globals", "0-89"], ranks: 2)
+    let expected = try await run(alone, [], ranks: 2)
+    _ = try (report(all.0), report(expected.0))
+    for (name, other) in [("o", "o"), ("lse", "lse"), ("dq_global", "dq"), ("dv_global", "dv")] {
+      #expect(try read(all.path, name).values == read(expected.path, other).values, "\(name)")
+    }
+    #expect(try read(all.path, "dk").values.allSatisfy { $0 == 0 })
+    let part = try folder.safetensors(plain + others.dropLast(), name: "part.safetensors")
+    let wide = try folder.safetensors(
+      plain + others.dropLast() + [TestTensor("v_global", [2, 90, 2, 16])],
+      name: "wide.safetensors")
+    for (input, options, words) in [
+      (part, [], "there is no tensor 'v_global' in the file"),
+      (wide, [], "v_global is [2, 90, 2, 16], and rows of global tokens"),
+      (both, ["--causal", "--xpos"], "The input has q_global, k_global and v_global, and --xpos"),
+    ] {
+      let refused = try await run(input, ["--window", "7", "--globals", "3"] + options, ranks: 2)
+      #expect(!refused.0.isSuccess && refused.0.standardError.contains(words), "\(refused.0)")
+    }
+  }
+
   @Test(
     "what makes no sense is refused in one sentence",
     arguments: [
@@ -82,10 +143,13 @@ struct WindowTests {
         program: "gyre",
         arguments: ["bench"] + benchmark + window + [
           "--tokens", "64", "--head-dim", "16", "--causal", "true", "--format", "json",
+          "--softcap", "30", "--alibi",
         ])
       #expect(result.isSuccess, "\(result)")
       #expect(result.standardOutput.contains("\"window\":16"), "\(result)")
       #expect(result.standardOutput.contains("\"sinks\":2"), "\(result)")
+      let rules = benchmark[0] == "kernel" ? "\"softcap\":30" : "\"rules\":\"softcap 30.0, alibi\""
+      #expect(result.standardOutput.contains(rules), "\(result)")
     }
   }
 }

@@ -18,13 +18,17 @@ package struct AttentionCase {
   package let wire: WireType
   package let arithmetic: Arithmetic
   package let threads: Int
+  /// Keeps scores within it; nil if they stay as they are.
+  package let softcap: Float?
+  /// Whether linear biases are taken from scores.
+  package let alibi: Bool
   /// The transport as it was asked for.
   package let transportName: String
   let chooseRoute: Choice
 
   package init(
     shape: AttentionShape, pattern: PatternChoice, layout: Layout?, wire: WireType,
-    arithmetic: Arithmetic = .f32, threads: Int,
+    arithmetic: Arithmetic = .f32, threads: Int, softcap: Float? = nil, alibi: Bool = false,
     transportName: String, chooseRoute: @escaping Choice
   ) {
     self.shape = shape
@@ -33,6 +37,8 @@ package struct AttentionCase {
     self.wire = wire
     self.arithmetic = arithmetic
     self.threads = threads
+    self.softcap = softcap
+    self.alibi = alibi
     self.transportName = transportName
     self.chooseRoute = chooseRoute
   }
@@ -49,9 +55,20 @@ package struct AttentionCase {
     }
     return ShardedAttention(
       shape: shape, queries: sharding, keys: sharding,
-      pattern: pattern, scoreRule: self.pattern.scoreRule(inputs), wire: wire,
-      arithmetic: arithmetic)
+      pattern: pattern,
+      scoreRule: RuleSequence.joining([
+        softcap.map { SoftCap(limit: $0) },
+        alibi ? Alibi(slopes: Alibi.slopes(heads: shape.queryHeads)) : nil,
+        self.pattern.scoreRule(inputs),
+      ]), wire: wire, arithmetic: arithmetic)
   }
+
+  /// What becomes of scores, as it was asked for; nil if they stay as they are.
+  var rules: String? {
+    let rules = [softcap.map { "softcap \($0)" }, alibi ? "alibi" : nil].compactMap { $0 }
+    return rules.isEmpty ? nil : rules.joined(separator: ", ")
+  }
+
   /// Useful floating-point operations of a pass over a whole sequence.
   func flops(_ pass: KernelPass, tokens: Int) -> Double {
     pattern.pairs(tokens: tokens) * Double(shape.queryHeads * pass.flopsPerPair(shape))

@@ -26,19 +26,23 @@ struct AttentionKey: Encodable {
   let wire: String
   /// What products are computed of; null if of `Float`.
   let arithmetic: Nullable<String>
+  /// What becomes of scores; null if they stay as they are.
+  let rules: Nullable<String>
   /// What was taken, where it was not named; no key.
   let chosenTransport: String
 
   private enum CodingKeys: CodingKey {
     case pass, ranks, hosts, threads, tokens, tokensPerRank, queryHeads, kvHeads, headDim
-    case valueHeadDim, layout, transport, wire, arithmetic, chosenTransport
+    case valueHeadDim, layout, transport, wire, arithmetic, rules, chosenTransport
   }
 
   static let names =
     [
       "pass", "ranks", "hosts", "threads", "tokens", "tokensPerRank", "queryHeads", "kvHeads",
       "headDim",
-    ] + PatternChoice.fields + ["layout", "transport", "wire", "arithmetic", "valueHeadDim"]
+    ] + PatternChoice.fields + [
+      "layout", "transport", "wire", "arithmetic", "rules", "valueHeadDim",
+    ]
 
   static let header = [
     "pass", "mask", "by", "layout", "wire", "head dim", "tokens", "hosts", "ranks",
@@ -46,7 +50,7 @@ struct AttentionKey: Encodable {
 
   var cells: [String] {
     [
-      pass.rawValue, "\(pattern)",
+      pass.rawValue, "\(pattern)" + (rules.value.map { ", \($0)" } ?? ""),
       transport == chosenTransport ? transport : "\(transport): \(chosenTransport)", layout,
       arithmetic.value.map { "\(wire), \($0) products" } ?? wire,
       headDims(headDim, valueHeadDim), grouped(tokens), "\(hosts)", "\(ranks)",
@@ -78,6 +82,7 @@ struct AttentionKey: Encodable {
     transport = attention.transportName
     wire = "\(attention.wire)"
     arithmetic = Nullable(value: attention.arithmetic == .f32 ? nil : "\(attention.arithmetic)")
+    rules = Nullable(value: attention.rules)
     chosenTransport = "\(route)"
   }
 }

@@ -69,12 +69,16 @@ struct AttentionOptions: ParsableArguments {
     transform: { try parseNames($0, of: Arithmetic.self) })
   var arithmetics = [Arithmetic.f32]
 
+  @OptionGroup var scoreRule: ScoreRuleOptions
+
   @OptionGroup var threading: ThreadOptions
 
   @OptionGroup var instructionOptions: InstructionOptions
 
   func validate() throws {
     try requireHeads(heads, kvHeads)
+    try window.requireNoLabels()
+    try scoreRule.requireNoTensors()
     if let valueHeadDim, !(1...AttentionShape.largestHeadDim).contains(valueHeadDim) {
       throw ValidationError(
         "--value-head-dim is \(valueHeadDim); give a number from 1 to "
@@ -116,6 +120,7 @@ struct AttentionOptions: ParsableArguments {
         batch: 1, queryHeads: heads, kvHeads: kvHeads ?? heads, headDim: headDim,
         valueHeadDim: valueHeadDim ?? headDim),
       pattern: pattern, layout: layout, wire: wire, arithmetic: arithmetic, threads: threads,
+      softcap: scoreRule.softcap.map { Float($0) }, alibi: scoreRule.alibi,
       transportName: transport.name
     ) { planner, gradients, members in
       try transport.settled(by: planner, gradients: gradients, threads: threads, on: members)

@@ -101,6 +101,7 @@ struct KernelBenchCommand: ComputingCommand {
 
   func validate() throws {
     try requireHeads(heads, kvHeads)
+    try window.requireNoLabels()
     try table.check(KernelBenchResult.columns)
     if let queries, !(1...(tokens.min() ?? 1)).contains(queries) {
       throw ValidationError(
@@ -111,15 +112,7 @@ struct KernelBenchCommand: ComputingCommand {
         "--value-head-dim is \(valueHeadDim); give a number from 1 to "
           + "\(AttentionShape.largestHeadDim).")
     }
-    if scoreRule.bias {
-      throw ValidationError(
-        "--bias is a tensor of an input, and there is none here; leave it out.")
-    }
-    if scoreRule.learnedSinks {
-      throw ValidationError(
-        "--learned-sinks is not for this benchmark: sinks come in once a row, after the kernels; "
-          + "leave it out.")
-    }
+    try scoreRule.requireNoTensors()
     guard (1...1000).contains(repeats) else {
       throw ValidationError("--repeats is \(repeats); give a number from 1 to 1000.")
     }

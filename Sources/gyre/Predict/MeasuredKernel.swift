@@ -13,7 +13,8 @@ struct MeasuredKernel {
   init?(nearest dims: HeadDims, _ rows: [ResultRow]) {
     let kernels = rows.filter {
       $0.benchmark == "kernel" && $0.fields["dtype"]?.string == "f32"
-        && $0.fields["arithmetic"]?.string == nil
+        && $0.fields["arithmetic"]?.string == nil && $0.fields["softcap"]?.double == nil
+        && $0.fields["alibi"]?.bool != true
         && $0.fields["threads"]?.int == 1
         && $0.fields["reproducible"]?.bool == false && $0["queries"] == $0["tokens"]
         && $0.copiesAtOnce == 1

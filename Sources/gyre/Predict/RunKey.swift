@@ -24,6 +24,8 @@ struct RunKey {
       row.fields[name]?.int.flatMap { range.contains($0) ? $0 : nil }
     }
     let heads = 1...1 << 16
+    // What scores cost beside is not predicted.
+    if row.fields["rules"]?.string != nil { return nil }
     guard let ranks = number("ranks", 1...100_000), let hosts = number("hosts", 1...ranks),
       let tokens = number("tokens", ranks...1 << 40),
       let headDim = number("headDim", 1...AttentionShape.largestHeadDim),
