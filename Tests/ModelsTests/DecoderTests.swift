@@ -114,10 +114,61 @@ struct DecoderTests {
         "generate", path, "--prompt", prompt, "--max-tokens", "12", "--report", "json",
       ]
       for ranks in [1, 2, 3, 5] {
-        let report = try json(try await gyre(arguments, ranks: ranks))
+        let report = try json(
+          try await gyre(arguments + ["--page-tokens", ranks == 2 ? "16" : "256"], ranks: ranks))
         #expect(
           report["tokens"] as? [Int] == Array(tokens.dropFirst(prompt.utf8.count)),
           "\(model.architecture) on \(ranks) ranks")
+      }
+    }
+  }
+
+  @Test("a window with sinks is a cache of nothing else, read at once or grown")
+  func streaming() async throws {
+    for (model, window) in [
+      (TinyModel(), 20), (TinyModel(architecture: "gemma3", layers: 6, window: 9), 14),
+    ] {
+      let folder = try TemporaryFolder()
+      let path = try model.write(to: folder)
+      var oracle = try PlainDecoder(model, path: path)
+      oracle.stream = (window, 3)
+      let options = ["--window", "\(window)", "--sinks", "3"]
+      let ids = Self.tokens.map(String.init).joined(separator: ",")
+      let expected = try oracle.logits(Self.tokens)
+      let largest = expected.flatMap { $0 }.map(abs).reduce(0, max)
+      let prompt = "Once upon a time, long"
+      var tokens = prompt.utf8.map(Int.init)
+      while tokens.count < prompt.utf8.count + 45, tokens.last != 256 {
+        let row = try oracle.logits(tokens)[tokens.count - 1]
+        tokens.append(row.indices.max { row[$0] < row[$1] } ?? 0)
+      }
+      for ranks in [1, 3] {
+        let output = "\(folder.path)/logits-\(ranks).safetensors"
+        let result = try await gyre(
+          ["logits", path, "--ids", ids, "--chunk", "7", "--output", output] + options,
+          ranks: ranks)
+        try #require(result.isSuccess, "\(result)")
+        let logits = try SafetensorsFile.open(output).source("logits").readAll()
+        var error = 0.0
+        for (token, row) in expected.enumerated() {
+          for (column, value) in row.enumerated() {
+            error = max(error, abs(value - Double(logits[token, column])))
+          }
+        }
+        #expect(error < 2e-5 * largest, "\(model.architecture) on \(ranks): \(error / largest)")
+        let report = try json(
+          try await gyre(
+            [
+              "generate", path, "--prompt", prompt, "--max-tokens", "45", "--report", "json",
+              "--page-tokens", "16",
+            ] + options, ranks: ranks))
+        #expect(
+          report["tokens"] as? [Int] == Array(tokens.dropFirst(prompt.utf8.count)),
+          "\(model.architecture) on \(ranks) ranks")
+        // The window, a page that it leaves, one that is filled, and the sinks'; or all was kept.
+        let page = model.layers * 16 * model.kvHeads * 2 * model.headDim * 4
+        let cache = try #require(report["cacheBytes"] as? Int)
+        #expect(cache <= (ranks == 1 ? 4 : 2) * page, "\(cache / page) pages")
       }
     }
   }

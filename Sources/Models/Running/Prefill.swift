@@ -40,24 +40,23 @@ public struct Prefill: ~Copyable {
     positions = LayerPositions(decoder, options, tokens: context ?? tokens)
     var engineOptions = DistributedAttention.Options()
     engineOptions.team = options.team
-    var widths: [Int?] = []
+    var forms: [LayerAttention.Form] = []
     var engines: [LayerAttention] = []
     var engineOfLayer: [Int] = []
-    for layer in decoder.layers {
-      let width = options.width(layer)
-      if let known = widths.firstIndex(of: width) {
+    for (number, layer) in decoder.layers.enumerated() {
+      let form = LayerAttention.Form(layer, options, positions[number])
+      if let known = forms.firstIndex(of: form) {
         engineOfLayer.append(known)
         continue
       }
       let problem = ShardedAttention(
         shape: decoder.attentionShape, queries: sharding, keys: sharding,
         pattern: options.pattern(layer), scale: decoder.scale, wire: options.keyValueType)
-      engineOfLayer.append(widths.count)
-      widths.append(width)
+      engineOfLayer.append(forms.count)
+      forms.append(form)
       engines.append(
-        LayerAttention(
-          try DistributedAttention(
-            problem, route: options.route, options: engineOptions, on: world)))
+        try LayerAttention(
+          problem, form, route: options.route, options: engineOptions, on: world))
     }
     self.engines = engines
     self.engineOfLayer = engineOfLayer
@@ -67,12 +66,13 @@ public struct Prefill: ~Copyable {
   ///
   /// - Parameters:
   ///   - tokens: of the whole sequence.
-  ///   - caches: for each layer, where this rank's keys and values are kept; empty to keep none.
+  ///   - kept: where this rank's keys and values stay; nil to keep none.
   ///   - progress: called with floating-point operations of this rank that are done.
   /// - Returns: `[tokens of this rank, width]`, as they leave the last layer, in the order of its
   ///   runs.
   func run(
-    _ tokens: [Int], keeping caches: [LayerCache] = [], progress: (_ work: Int) -> Void = { _ in }
+    _ tokens: [Int], keeping kept: (cache: PagedCache, sequence: PageTable.Sequence)? = nil,
+    progress: (_ work: Int) -> Void = { _ in }
   ) throws -> AlignedBuffer<Float> {
     precondition(tokens.count == sharding.tokens, "tokens of another sequence")
     let (decoder, runs) = (blocks.decoder, sharding.shards[rank])
@@ -86,16 +86,20 @@ public struct Prefill: ~Copyable {
       let engine = engines[engineOfLayer[number]]
       let productWork = layer.productWork * count
       var queries = Tensor<Float>(zeros: [1, count, sizes.queryHeads, sizes.headDim])
-      engine.pack { block in
+      engine.pack { block, sinks in
         var span = queries.mutableSpan
         blocks.project(
           rows.span, layer: layer, runs: block.runs, positions: positions[number],
           queries: &span
         ) { keys, values, run, first in
+          let end = first + keys.count / sizes.keyWidth
+          let positions = block.runs[run].slice(first..<end)
           block.packKeys(keys, batch: 0, run: run, from: first, team: team)
           block.packValues(values, batch: 0, run: run, from: first, team: team)
+          sinks?.take(keys: keys, values: values, at: positions)
+          kept?.cache.write(
+            keys: keys, values: values, layer: number, of: kept!.sequence, at: positions)
         }
-        if !caches.isEmpty { caches[number].keep(block) }
       }
       progress(productWork / 3)
       let output = try engine.forward(QueryShard(queries, runs: runs)) {

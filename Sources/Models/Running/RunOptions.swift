@@ -22,8 +22,13 @@ public struct RunOptions: Sendable {
   /// Whether ranks share the products of a token that is generated, each computing some columns
   /// of all of them; or each computes them all.
   public var dividesWeights = true
-  /// The first keys, which are seen in spite of ``window``.
+  /// The first keys, which are seen in spite of ``window``, from next to the window: a query stands
+  /// to them as in a cache of nothing but sinks and window.
+  ///
+  /// Source: Xiao et al. 2023, StreamingLLM, section 3.2.
   public var sinks = 0
+  /// Tokens of a page of the cache; see ``PagedCache``.
+  public var pageTokens = 256
 
   /// The defaults.
   public init() {}
@@ -32,11 +37,22 @@ public struct RunOptions: Sendable {
   func pattern(_ layer: DecoderLayer) -> any AttentionPattern {
     guard let width = width(layer) else { return CausalPattern() }
     let inWindow = WindowPattern(width: width)
-    // What a model's own windows hide stays hidden.
-    if sinks == 0 || window == nil { return IntersectedPattern([CausalPattern(), inWindow]) }
+    let sinks = sinks(layer)
+    if sinks == 0 { return IntersectedPattern([CausalPattern(), inWindow]) }
     return IntersectedPattern([
       CausalPattern(), UnitedPattern([inWindow, SinkPattern(count: sinks)]),
     ])
+  }
+
+  /// The same without sinks.
+  func patternOfLater(_ layer: DecoderLayer) -> any AttentionPattern {
+    IntersectedPattern([pattern(layer), KeyRangePattern(sinks(layer)..<Int.max)])
+  }
+
+  /// Sinks of a layer: what a model's own windows hide stays hidden.
+  func sinks(_ layer: DecoderLayer) -> Int {
+    guard let window, (layer.window ?? .max) > window else { return 0 }
+    return sinks
   }
 
   /// Keys that a query of a layer sees up to its own; nil for all.

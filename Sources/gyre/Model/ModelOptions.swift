@@ -69,12 +69,28 @@ struct ModelOptions: ParsableArguments {
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp(
-      "The first S keys are seen whatever the window hides. (default: none)", valueName: "S"))
+      """
+      The first S keys are seen whatever the window hides, from next to it, as in a cache that \
+      holds nothing else (StreamingLLM). (default: none)
+      """, valueName: "S"))
   var sinks: Int?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      """
+      Tokens of a page of the keys and values that are kept: small pages waste less, large ones \
+      are read faster.
+      """, valueName: "n"))
+  var pageTokens = 256
 
   func validate() throws {
     guard (1...1 << 20).contains(chunk) else {
       throw ValidationError("--chunk is \(chunk); give a number from 1 to 1048576.")
+    }
+    guard PageTable.allows(pageTokens: pageTokens) else {
+      throw ValidationError(
+        "--page-tokens is \(pageTokens); give a multiple of 16 from 16 to 256.")
     }
     if let window, window < 1 {
       throw ValidationError(
@@ -141,6 +157,7 @@ struct OpenModel {
     options.keyValueType = asked.cacheType
     options.window = asked.window
     options.sinks = asked.sinks ?? 0
+    options.pageTokens = asked.pageTokens
     // Four exchanges a layer pay within a host.
     options.dividesWeights = asked.weights.map { $0 == .divided } ?? (topology.nodes.count == 1)
     options.scaling = try world.agreed {
