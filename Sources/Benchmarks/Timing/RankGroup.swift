@@ -1,4 +1,5 @@
 import Glibc
+import Jobs
 import MPI
 
 /// Some ranks of a job that measure while the others sleep.
@@ -29,6 +30,25 @@ final class RankGroup {
     case .some(let communicator): try body(communicator)
     case .none: nil
     }
+  }
+
+  /// Runs on the members what fails on all of them or on none, and then fails on all ranks; called
+  /// by all ranks of the world together, of which the first is a member.
+  ///
+  /// - Returns: nil on other ranks.
+  func agreedOnMembers<Value>(
+    on world: borrowing Communicator, _ body: (borrowing Communicator) throws -> Value
+  ) throws -> Value? {
+    precondition(members[0] == 0, "rank 0 tells the others")
+    var (value, failure): (Value?, AgreedFailure?)
+    do {
+      value = try onMembers(body)
+    } catch let agreed as AgreedFailure {
+      failure = agreed
+    }
+    let code = try world.broadcast(Int(failure?.code ?? 0), from: 0)
+    if code == 0 { return value }
+    throw AgreedFailure(message: failure?.message, code: Int32(code))
   }
 
   /// Runs on all members at once, from when all are ready, called by all ranks of the world

@@ -76,6 +76,17 @@ public final class Generation {
     }
   }
 
+  /// Takes tokens back, so that others can follow those that are left; what it knows of the next
+  /// token is old until some do.
+  ///
+  /// Their keys stay where they are, at positions that no query sees before they are written again.
+  ///
+  /// - Parameter count: tokens that are left, at least those of the prompt.
+  public func rewind(to count: Int) {
+    precondition(count >= plan.promptTokens && count <= tokens.count, "no \(count) tokens")
+    tokens.removeLast(tokens.count - count)
+  }
+
   /// Adds at most a chunk of tokens.
   ///
   /// - Returns: the row of the last, `[width]`.

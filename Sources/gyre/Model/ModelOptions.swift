@@ -143,6 +143,15 @@ struct OpenModel {
     team = ThreadTeam(threads: try asked.threading.count(on: world))
   }
 
+  /// The same model on some ranks alone, called by all of them together.
+  ///
+  /// - Parameter threads: of each rank.
+  init(_ open: OpenModel, threads: Int, on members: borrowing Communicator) throws {
+    (asked, file, decoder) = (open.asked, open.file, open.decoder)
+    topology = try Topology(of: members)
+    team = ThreadTeam(threads: threads)
+  }
+
   /// How it runs on a sequence, if there is memory for it; called by all ranks together.
   ///
   /// - Parameters:
