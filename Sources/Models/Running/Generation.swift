@@ -14,7 +14,7 @@ import Tensors
 /// however long the sequence becomes.
 public final class Generation {
   private let parts: DecodingParts
-  private let sequence: PageTable.Sequence
+  private var sequence: PageTable.Sequence
   /// Tokens so far.
   public private(set) var tokens: [Int] = []
 
@@ -79,11 +79,14 @@ public final class Generation {
   /// Takes tokens back, so that others can follow those that are left; what it knows of the next
   /// token is old until some do.
   ///
-  /// Their keys stay where they are, at positions that no query sees before they are written again.
+  /// Their places are written again. Under a window what has left it does not come back.
   ///
-  /// - Parameter count: tokens that are left, at least those of the prompt.
+  /// - Parameter count: tokens that are left.
   public func rewind(to count: Int) {
-    precondition(count >= plan.promptTokens && count <= tokens.count, "no \(count) tokens")
+    precondition((1...tokens.count).contains(count), "no \(count) tokens")
+    let shorter = parts.cache.fork(sequence, tokens: count)
+    parts.cache.release(sequence)
+    sequence = shorter
     tokens.removeLast(tokens.count - count)
   }
 
