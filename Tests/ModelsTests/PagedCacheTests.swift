@@ -65,7 +65,7 @@ import Testing
   struct Ranks {
     let caches: [PagedCache]
 
-    init(_ ranks: Int, type: WireType = .f32, layers: Int = 2, pageTokens: Int = 16) {
+    init(_ ranks: Int, type: CacheType = .f32, layers: Int = 2, pageTokens: Int = 16) {
       caches = (0..<ranks).map {
         PagedCache(
           shape: PagedCacheTests.shape, layers: layers, type: type, pageTokens: pageTokens,
@@ -114,12 +114,15 @@ import Testing
 
   @Test(
     "random forks, appends and releases are attention over rows in one piece",
-    arguments: [(1, WireType.f32), (3, .f32), (2, .f16), (3, .bf16), (2, .int8)])
-  func randomSequences(_ ranks: Int, _ type: WireType) {
+    arguments: [(1, CacheType.f32), (3, .f32), (2, .f16), (3, .bf16), (2, .int8), (2, .kivi4)])
+  func randomSequences(_ ranks: Int, _ type: CacheType) {
     let (layers, page, width) = (2, 16, Self.shape.kvHeads * Self.shape.headDim)
     let all = Ranks(ranks, type: type, layers: layers, pageTokens: page)
     var numbers = Numbers(seed: UInt64(ranks * 10 + page))
     var expected: [PageTable.Sequence: Rows] = [:]
+    let tolerances: [CacheType: Double] = [
+      .f32: 1e-6, .f16: 2e-3, .bf16: 1e-2, .int8: 1.5e-2, .kivi4: 0.1,
+    ]
     func table() -> PageTable { all.caches[0].table }
     func append(_ count: Int, to sequence: PageTable.Sequence, _ rows: inout Rows) {
       _ = all.all { cache -> Int in
@@ -144,7 +147,7 @@ import Testing
       let found = all.attend(query, layer: layer, of: sequence)
       let oracle = Self.attention(query, rows, layer: layer)
       let error = zip(found, oracle).map { abs(Double($0) - $1) }.max() ?? 0
-      let tolerance = [.f32: 1e-6, .f16: 2e-3, .bf16: 1e-2, .int8: 1.5e-2][type] ?? 0
+      let tolerance = tolerances[type] ?? 0
       #expect(error < tolerance, "\(type) on \(ranks) ranks, \(rows.count) tokens: \(error)")
     }
     let empty = Rows(
@@ -185,9 +188,11 @@ import Testing
     #expect(table().loads.allSatisfy { $0 == 0 })
     // All memory is there to be used again, and no more than was in use at once.
     for (rank, cache) in all.caches.enumerated() {
-      let bytes = PagedCache.pageBytes(
-        shape: Self.shape, layers: layers, type: type, pageTokens: page)
-      #expect(cache.byteCount <= cache.table.pageCount(of: rank) * bytes)
+      let pages = cache.table.pageCount(of: rank)
+      let bytes = PagedCache.byteCount(
+        pages: pages, recent: pages, shape: Self.shape, layers: layers, type: type,
+        pageTokens: page)
+      #expect(cache.byteCount <= bytes)
     }
   }
 
@@ -243,6 +248,49 @@ import Testing
     }
   }
 
+  @Test("of four bits a channel's size does not matter to others, and the newest are as they were")
+  func fourBits() {
+    let (ranks, tokens, width) = (2, 300, Self.shape.kvHeads * Self.shape.headDim)
+    let all = Ranks(ranks, type: .kivi4, layers: 1, pageTokens: 32)
+    var numbers = Numbers(seed: 4)
+    var rows = Rows(keys: [numbers.rows(tokens * width)], values: [numbers.rows(tokens * width)])
+    var query = numbers.rows(Self.shape.queryHeads * Self.shape.headDim)
+    // A channel of keys that is large in all tokens, and a token whose values are.
+    for token in 0..<tokens {
+      for head in 0..<2 { rows.keys[0][token * width + head * Self.shape.headDim + 3] *= 100 }
+    }
+    for head in 0..<Self.shape.queryHeads { query[head * Self.shape.headDim + 3] = 0 }
+    for column in 0..<width { rows.values[0][40 * width + column] *= 100 }
+    let prompt = Sharding(.zigzag, tokens: 150, ranks: ranks)
+    let sequence = all.all { $0.create(prompt: prompt) }
+    func write(_ run: PositionRange) {
+      let range = run.start * width..<(run.start + run.count) * width
+      let (keys, values) = (Array(rows.keys[0][range]), Array(rows.values[0][range]))
+      for cache in all.caches {
+        cache.write(keys: keys.span, values: values.span, layer: 0, of: sequence, at: run)
+      }
+    }
+    for first in stride(from: 0, to: 150, by: 7) {
+      write(PositionRange(first..<min(first + 7, 150)))
+    }
+    func error(window: Int) -> Double {
+      let found = all.attend(
+        query, layer: 0, of: sequence,
+        pattern: IntersectedPattern([CausalPattern(), WindowPattern(width: window)]))
+      let oracle = Self.attention(query, rows, layer: 0, from: rows.count - window)
+      return zip(found, oracle).map { abs(Double($0) - $1) }.max() ?? 0
+    }
+    for first in stride(from: 150, to: tokens, by: 5) {
+      for cache in all.caches { cache.append(5, to: sequence) }
+      write(PositionRange(first..<first + 5))
+      rows.count = first + 5
+      // The newest 32 tokens are as they were.
+      #expect(error(window: 32) < 1e-6, "at \(rows.count)")
+    }
+    // All but the token that is large.
+    #expect((1e-5..<0.02).contains(error(window: 259)), "\(error(window: 259))")
+  }
+
   @Test("a stream of a million tokens takes the memory of its window")
   func stream() {
     let (sinks, window, width) = (4, 70, Self.shape.kvHeads * Self.shape.headDim)
@@ -281,8 +329,8 @@ import Testing
       let error = zip(found, oracle).map { abs(Double($0) - $1) }.max() ?? 0
       #expect(error < 1e-6, "at token \(last): \(error)")
     }
-    let page = PagedCache.pageBytes(
-      shape: Self.shape, layers: 1, type: .f32, pageTokens: 16)
+    let page = PagedCache.byteCount(
+      pages: 1, recent: 1, shape: Self.shape, layers: 1, type: .f32, pageTokens: 16)
     // The window, a page that it has begun to leave, one that is being filled, and the sinks'.
     #expect(bytes.allSatisfy { $0 <= (window / 16 + 4) * page }, "\(bytes)")
   }

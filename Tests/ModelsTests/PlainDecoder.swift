@@ -9,6 +9,8 @@ struct PlainDecoder {
   private let file: ModelFile
   /// A window and sinks beside it, as a cache of nothing else has them; nil for none.
   var stream: (window: Int, sinks: Int)?
+  /// Context windows of so many tokens before a task; structured ones end together.
+  var windows: (lengths: [Int], isStructured: Bool)?
 
   init(_ model: TinyModel, path: String) throws {
     self.model = model
@@ -81,9 +83,29 @@ struct PlainDecoder {
     return turned
   }
 
-  /// The keys that the token at a position sees, and where they stand: in the sequence, or in a
-  /// cache that holds nothing else.
+  /// Where a token stands that comes after windows or is in one, and which.
+  private func place(
+    of position: Int, _ windows: (lengths: [Int], isStructured: Bool)
+  ) -> (window: Int?, place: Int) {
+    let longest = windows.lengths.max() ?? 0
+    var start = 0
+    for (number, length) in windows.lengths.enumerated() {
+      if position < start + length {
+        return (number, position - start + (windows.isStructured ? longest - length : 0))
+      }
+      start += length
+    }
+    return (nil, longest + position - start)
+  }
+
+  /// The keys that the token at a position sees, and where they stand: in the sequence, in a cache
+  /// that holds nothing else, or in windows.
   private func seen(from position: Int, isLocal: Bool) -> (keys: [Int], places: [Int]) {
+    if let windows {
+      let own = place(of: position, windows).window
+      let keys = (0...position).filter { own == nil || place(of: $0, windows).window == own }
+      return (keys, keys.map { place(of: $0, windows).place })
+    }
     let own = isLocal ? max(0, position - model.window + 1) : 0
     guard let stream, !isLocal || model.window > stream.window else {
       return (Array(own...position), Array(own...position))
@@ -150,8 +172,9 @@ struct PlainDecoder {
         let kv = head / (model.heads / model.kvHeads)
         let query = turned(
           queries[position][head], position: places[places.count - 1], base: base)
-        let scores = turnedKeys.map { key in
+        let scores = zip(seen, turnedKeys).map { position, key in
           zip(query, key[kv]).reduce(0) { $0 + $1.0 * $1.1 } / Double(model.headDim).squareRoot()
+            + ownWeight(position)
         }
         let most = scores.reduce(-.infinity, max)
         let weights = scores.map { exp($0 - most) }
@@ -167,6 +190,14 @@ struct PlainDecoder {
       }
       return try feedForward(plus(row, change), p)
     }
+  }
+
+  /// What is added to scores of a task's own keys: the logarithm of the number of windows.
+  private func ownWeight(_ key: Int) -> Double {
+    guard let windows, windows.isStructured, place(of: key, windows).window == nil else {
+      return 0
+    }
+    return log(Double(windows.lengths.count))
   }
 
   private func feedForward(_ row: [Double], _ p: String) throws -> [Double] {

@@ -58,8 +58,9 @@ struct FewRowsPass: ThreadedPass {
     return isLong ? TileSizes.fastLeaf : Accumulation.leaf
   }
 
-  /// Leaves that are units together: neighbours that are no longer than one. Reproducible sums are
-  /// made leaf by leaf.
+  /// Leaves that are units together: neighbours that are no longer than one.
+  ///
+  /// Reproducible sums are made leaf by leaf.
   private static func groups(of work: ForwardWork, length: Int) -> [[Leaf]] {
     var groups: [[Leaf]] = []
     var keys = length

@@ -20,7 +20,7 @@ public struct PageTable: Sendable {
     fileprivate let number: Int
   }
 
-  /// A page at its rank. Numbers are used again, the lowest first.
+  /// A page at its rank; numbers are used again, the lowest first.
   public struct Page: Hashable, Sendable {
     /// Where it lies.
     public let rank: Int
@@ -83,7 +83,7 @@ public struct PageTable: Sendable {
   /// How long a sequence is.
   public func tokens(of sequence: Sequence) -> Int { rows(sequence).tokens }
 
-  /// What is kept of a sequence. No position comes twice.
+  /// What is kept of a sequence, no position twice.
   public func entries(of sequence: Sequence) -> [Entry] { rows(sequence).entries }
 
   /// Pages of a rank that there have been at once, at most: what it has memory for.

@@ -21,7 +21,8 @@ final class DecodingParts {
     self.options = options
     self.cache = cache
     blocks = DecoderBlocks(
-      decoder, chunk: options.chunk, team: options.team, division: division)
+      decoder, chunk: options.chunk, team: options.team,
+      places: options.contextWindows?.places ?? TokenPositions(), division: division)
     positions = LayerPositions(decoder, options, tokens: context)
     merge = try PartialMerge(heads: decoder.sizes.queryHeads, headDim: decoder.sizes.headDim)
   }
@@ -60,7 +61,7 @@ final class DecodingParts {
   ) -> AttentionOutput {
     var state = ForwardAccumulator(
       shape: decoder.attentionShape, tokens: queries.tokens, scale: decoder.scale,
-      pattern: pattern, team: options.team)
+      pattern: pattern, scoreRule: options.contextWindows?.scoreRule, team: options.team)
     cache.attend(queries, layer: layer, of: sequence, below: first, to: &state)
     return state.finish()
   }

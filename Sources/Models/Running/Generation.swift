@@ -37,8 +37,8 @@ public final class Generation {
       decoder, tokens: prompt.count, context: context, options: options, on: world)
     let sharding = prefill.sharding
     let cache = PagedCache(
-      shape: decoder.attentionShape, layers: decoder.layers.count, type: options.keyValueType,
-      pageTokens: options.pageTokens, ranks: world.size, rank: world.rank)
+      shape: decoder.attentionShape, layers: decoder.layers.count, type: options.cacheType,
+      pageTokens: options.pageTokens, ranks: world.size, rank: world.rank, team: options.team)
     let sequence = cache.create(
       prompt: sharding, hiding: options.hidden(decoder, before: prompt.count))
     let rows = try prefill.run(prompt, keeping: (cache, sequence), progress: progress)

@@ -43,20 +43,24 @@ public struct RunMemory: Hashable, Sendable {
         + RoutePlanner($1, topology: topology).residentBytes(on: options.route, backward: nil)[rank]
     }
     let tokens = sharding.tokenCount(of: rank)
+    // Queries whose rows are there at a time.
+    let queries = options.chunksQueries ? min(tokens, options.chunk) : tokens
     attention =
       4 * tokens * decoder.sizes.width + Int(engines)
-      + (problems.keys.contains { $0.sinks > 0 } ? tokens * Self.bytesOfSinkRows(shape) : 0)
+      - (tokens - queries) * Self.bytesOfQuery(shape)
+      + (problems.keys.contains { $0.sinks > 0 } ? queries * Self.bytesOfSinkRows(shape) : 0)
     chunk =
       BlockRoom.byteCount(decoder.sizes, chunk: options.chunk) + Prefill.logitBytes
     guard let context else {
       cache = 0
       return
     }
-    cache =
-      options.mostPages(decoder, prompt: sharding, context: context)[rank]
-      * PagedCache.pageBytes(
-        shape: shape, layers: decoder.layers.count, type: options.keyValueType,
-        pageTokens: options.pageTokens)
+    cache = options.cacheBytes(decoder, prompt: sharding, context: context, rank: rank)
+  }
+
+  /// Those of a token's queries, outputs and sums, with what rounding takes, where keys travel.
+  private static func bytesOfQuery(_ shape: AttentionShape) -> Int {
+    4 * shape.queryHeads * (shape.headDim + 2 * shape.valueHeadDim + 3)
   }
 
   /// Those of a token's queries where they stand for sinks, and of what sinks give them.

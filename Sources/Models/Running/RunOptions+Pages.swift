@@ -1,3 +1,4 @@
+import Attention
 import Sharding
 
 extension RunOptions {
@@ -34,6 +35,21 @@ extension RunOptions {
       most = min(most, pages(reach - 1 + min(chunk, grown)) + 1 + runs + pages(sinks))
     }
     return ofPrompt.map { max($0, min((most - 1) / prompt.ranks + 1, $0 + added)) }
+  }
+
+  /// The bytes of a rank's cache, at most.
+  ///
+  /// - Parameter rank: of a sequence that grows alone from a prompt.
+  func cacheBytes(_ decoder: Decoder, prompt: Sharding, context: Int, rank: Int) -> Int {
+    let grown = max(0, context - prompt.tokens)
+    // Those that hold the newest tokens or a chunk, and where runs of the prompt end among them.
+    let recent =
+      pages(QuantisedPage.residualTokens + min(chunk, grown)) + 1
+      + prompt.shards[rank].count
+    return PagedCache.byteCount(
+      pages: mostPages(decoder, prompt: prompt, context: context)[rank], recent: recent,
+      shape: decoder.attentionShape, layers: decoder.layers.count, type: cacheType,
+      pageTokens: pageTokens)
   }
 
   private func pages(_ tokens: Int) -> Int { (tokens + pageTokens - 1) / pageTokens }

@@ -8,10 +8,17 @@ public struct RunOptions: Sendable {
   public var team = ThreadTeam(threads: 1)
   /// What travels where in attention.
   public var route = Route.ring
-  /// The form in which keys and values travel and are kept.
-  public var keyValueType = WireType.f32
+  /// The form in which keys and values are kept.
+  public var cacheType = CacheType.f32
+  /// The form in which they travel.
+  public var keyValueType: WireType { cacheType.wire }
   /// The most tokens for which the widest rows of a layer are there at a time.
   public var chunk = 512
+  /// Whether queries and outputs of attention are there for a ``chunk`` at a time too.
+  ///
+  /// Keys travel once for each chunk of the rank with most tokens, so that it costs nothing on one
+  /// rank alone. Only for routes of keys whose ranks share no heads.
+  public var chunksQueries = false
   /// Which rank holds which tokens; nil balances the work.
   public var layout: Layout?
   /// What becomes of the model's frequencies in layers without a window; nil leaves them as the
@@ -27,6 +34,11 @@ public struct RunOptions: Sendable {
   ///
   /// Source: Xiao et al. 2023, StreamingLLM, section 3.2.
   public var sinks = 0
+  /// Windows that do not see each other, of which the sequence consists, with a task after them;
+  /// nil for a text in one piece.
+  ///
+  /// With them there is no ``window``, nor has a layer one.
+  public var contextWindows: ContextWindows?
   /// Tokens of a page of the cache; see ``PagedCache``.
   public var pageTokens = 256
 
@@ -35,6 +47,9 @@ public struct RunOptions: Sendable {
 
   /// What the queries of a layer see.
   func pattern(_ layer: DecoderLayer) -> any AttentionPattern {
+    if let contextWindows {
+      return IntersectedPattern([CausalPattern(), contextWindows.pattern])
+    }
     guard let width = width(layer) else { return CausalPattern() }
     let inWindow = WindowPattern(width: width)
     let sinks = sinks(layer)
@@ -69,6 +84,9 @@ public struct RunOptions: Sendable {
 
   /// Which rank holds which tokens.
   func sharding(tokens: Int, ranks: Int) -> Sharding {
-    Sharding(layout ?? (window == nil ? .zigzag : .contiguous), tokens: tokens, ranks: ranks)
+    if layout == nil, let contextWindows {
+      return contextWindows.sharding(tokens: tokens, ranks: ranks)
+    }
+    return Sharding(layout ?? (window == nil ? .zigzag : .contiguous), tokens: tokens, ranks: ranks)
   }
 }
