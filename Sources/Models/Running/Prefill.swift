@@ -9,8 +9,8 @@ import Tensors
 /// Each rank computes all of every layer for its own tokens; in attention keys and values travel.
 /// What is there of the widest rows is a chunk. With `n` tokens of a rank memory is `4 · n · width`
 /// bytes of rows, `4 · q · (queryWidth + 2 · (queryWidth + queryHeads))` of queries and outputs
-/// with what rounding takes from them, its block of keys and those that travel, and the room of a chunk;
-/// see ``RunMemory``. `q` is `n`, or a chunk where ``RunOptions/chunksQueries``.
+/// with what rounding takes from them, its block of keys and those that travel, and the room of a
+/// chunk; see ``RunMemory``. `q` is `n`, or a chunk where ``RunOptions/chunksQueries``.
 ///
 /// Sources: Liu and Abbeel 2023, Blockwise Parallel Transformer; Liu et al. 2023, Ring Attention
 /// with Blockwise Transformers.
