@@ -17,7 +17,7 @@ extension PerplexityCommand {
     let contexts = contexts.isEmpty ? [ids.count] : contexts.sorted()
     let counted = stride ?? max(1, contexts[0] / 2)
     let environment = try BenchEnvironment.gather(
-      threads: open.team.threads, linkRate: LinkRate.announced, on: world)
+      threads: open.team.threads, linkRate: nil, on: world)
     let schemes = try schemes.isEmpty ? [SchemeArgument(parsing: "model")] : schemes
     var rows: [PerplexityRow] = []
     for scheme in schemes {
