@@ -244,8 +244,8 @@ let package = Package(
     .testTarget(
       name: "ModelsTests",
       dependencies: [
-        "Models", "Reporting", "Compute", "KernelSets", "Sharding", "Tensors", "TestSupport",
-        "gyre",
+        "Models", "Reporting", "Attention", "Compute", "KernelSets", "Sharding", "Tensors",
+        "TestSupport", "gyre",
       ],
       exclude: ["blocks.json", "blocks.py", "tokenizers.json", "tokenizers.py"],
       swiftSettings: settings),

@@ -38,8 +38,10 @@ struct DecoderTests {
     // Several chunks a rank, of many rows and of few.
     for (ranks, chunk) in [(1, "512"), (3, "7"), (5, "20")][..<(index < 2 ? 3 : 2)] {
       let output = "\(folder.path)/logits-\(ranks).safetensors"
+      // One rank alone takes its queries in chunks too; of several those of the second case.
       let result = try await gyre(
-        ["logits", path, "--ids", ids, "--chunk", chunk, "--output", output], ranks: ranks)
+        ["logits", path, "--ids", ids, "--chunk", chunk, "--output", output]
+          + (ranks == 3 ? ["--chunk-queries", "--transport", "ring"] : []), ranks: ranks)
       try #require(result.isSuccess, "\(result)")
       let logits = try SafetensorsFile.open(output).source("logits").readAll()
       var error = 0.0
@@ -114,11 +116,166 @@ struct DecoderTests {
         "generate", path, "--prompt", prompt, "--max-tokens", "12", "--report", "json",
       ]
       for ranks in [1, 2, 3, 5] {
-        let report = try json(try await gyre(arguments, ranks: ranks))
+        let report = try json(
+          try await gyre(arguments + ["--page-tokens", ranks == 2 ? "16" : "256"], ranks: ranks))
         #expect(
           report["tokens"] as? [Int] == Array(tokens.dropFirst(prompt.utf8.count)),
           "\(model.architecture) on \(ranks) ranks")
       }
+    }
+  }
+
+  @Test("a window with sinks is a cache of nothing else, read at once or grown")
+  func streaming() async throws {
+    for (model, window) in [
+      (TinyModel(), 20), (TinyModel(architecture: "gemma3", layers: 6, window: 9), 14),
+    ] {
+      let folder = try TemporaryFolder()
+      let path = try model.write(to: folder)
+      var oracle = try PlainDecoder(model, path: path)
+      oracle.stream = (window, 3)
+      let options = ["--window", "\(window)", "--sinks", "3"]
+      let ids = Self.tokens.map(String.init).joined(separator: ",")
+      let expected = try oracle.logits(Self.tokens)
+      let largest = expected.flatMap { $0 }.map(abs).reduce(0, max)
+      let prompt = "Once upon a time, long"
+      var tokens = prompt.utf8.map(Int.init)
+      while tokens.count < prompt.utf8.count + 45, tokens.last != 256 {
+        let row = try oracle.logits(tokens)[tokens.count - 1]
+        tokens.append(row.indices.max { row[$0] < row[$1] } ?? 0)
+      }
+      for ranks in [1, 3] {
+        let output = "\(folder.path)/logits-\(ranks).safetensors"
+        let result = try await gyre(
+          ["logits", path, "--ids", ids, "--chunk", "7", "--output", output] + options,
+          ranks: ranks)
+        try #require(result.isSuccess, "\(result)")
+        let logits = try SafetensorsFile.open(output).source("logits").readAll()
+        var error = 0.0
+        for (token, row) in expected.enumerated() {
+          for (column, value) in row.enumerated() {
+            error = max(error, abs(value - Double(logits[token, column])))
+          }
+        }
+        #expect(error < 2e-5 * largest, "\(model.architecture) on \(ranks): \(error / largest)")
+        let report = try json(
+          try await gyre(
+            [
+              "generate", path, "--prompt", prompt, "--max-tokens", "45", "--report", "json",
+              "--page-tokens", "16",
+            ] + options, ranks: ranks))
+        #expect(
+          report["tokens"] as? [Int] == Array(tokens.dropFirst(prompt.utf8.count)),
+          "\(model.architecture) on \(ranks) ranks")
+        // The window, a page that it leaves, one that is filled, and the sinks'; or all was kept.
+        let page = model.layers * 16 * model.kvHeads * 2 * model.headDim * 4
+        let cache = try #require(report["cacheBytes"] as? Int)
+        #expect(cache <= (ranks == 1 ? 4 : 2) * page, "\(cache / page) pages")
+      }
+    }
+  }
+
+  @Test("context windows are read by themselves, and the task sees all")
+  func windows() async throws {
+    let texts = ["The sea was calm.", "It rained.", "Nobody had seen the ship since May."]
+    let task = "So they waited"
+    for isStructured in [false, true] {
+      let model = TinyModel(architecture: isStructured ? "qwen2" : "llama")
+      let folder = try TemporaryFolder()
+      let path = try model.write(to: folder)
+      var oracle = try PlainDecoder(model, path: path)
+      oracle.windows = (texts.map(\.utf8.count), isStructured)
+      let files = try texts.enumerated().map { try folder.file("\($0).txt", Array($1.utf8)) }
+      let before = texts.flatMap { $0.utf8.map(Int.init) }
+      let options =
+        ["--window-files", files.joined(separator: ",")] + (isStructured ? ["--structured"] : [])
+      var tokens = before + task.utf8.map(Int.init)
+      let read = tokens.count
+      let logits = try oracle.logits(tokens)
+      let scores = (before.count + 1..<read).map { position in
+        log(logits[position - 1].reduce(0) { $0 + exp($1) })
+          - logits[position - 1][tokens[position]]
+      }
+      for _ in 0..<10 {
+        let row = try oracle.logits(tokens)[tokens.count - 1]
+        tokens.append(row.indices.max { row[$0] < row[$1] } ?? 0)
+        if tokens.last == 256 { break }
+      }
+      let text = try folder.file("task.txt", Array(task.utf8))
+      // As many windows as ranks, and fewer.
+      for ranks in [1, 3, 5] {
+        let report = try json(
+          try await gyre(
+            ["generate", path, "--prompt", task, "--max-tokens", "10", "--report", "json"]
+              + options, ranks: ranks))
+        #expect(
+          report["tokens"] as? [Int] == Array(tokens[read...]),
+          "structured \(isStructured), \(ranks) ranks")
+        let perplexity = try json(
+          try await gyre(
+            ["perplexity", path, "--text", text, "--report", "json"] + options, ranks: ranks))
+        let mean = scores.reduce(0, +) / Double(scores.count)
+        #expect(abs((perplexity["nll"] as? Double ?? 0) - mean) < 1e-5, "\(ranks) ranks")
+      }
+    }
+  }
+
+  @Test("a cache of any type takes the bytes that were checked before")
+  func cacheBytes() async throws {
+    let folder = try TemporaryFolder()
+    let path = try TinyModel().write(to: folder)
+    let prompt = String(repeating: "All the pages of a book. ", count: 8)
+    for (type, ranks) in [("f32", 2), ("bf16", 3), ("int8", 1), ("kivi4", 2)] {
+      let report = try json(
+        try await gyre(
+          [
+            "generate", path, "--prompt", prompt, "--max-tokens", "90", "--page-tokens", "32",
+            "--cache-type", type, "--chunk", "48", "--report", "json",
+          ], ranks: ranks))
+      let (bytes, needed) = (
+        try #require(report["cacheBytes"] as? Int), try #require(report["cacheBytesNeeded"] as? Int)
+      )
+      #expect(bytes <= needed, "\(type)")
+      // The formula has a page or two more than are used.
+      let page = 3 * 32 * 2 * 2 * 16 * 4
+      #expect(needed - bytes <= (type == "kivi4" ? 6 : 2) * page, "\(type): \(needed) of \(bytes)")
+    }
+  }
+
+  @Test("schemes and contexts are compared on the same tokens")
+  func schemes() async throws {
+    let folder = try TemporaryFolder()
+    let path = try TinyModel(architecture: "qwen2").write(to: folder)
+    let bytes = Array(String(repeating: "Some text of 25 letters, ", count: 6).utf8.prefix(120))
+    let file = try folder.file("text.txt", bytes)
+    func report(_ more: [String], ranks: Int) async throws -> [String: Any] {
+      try json(
+        try await gyre(
+          ["perplexity", path, "--text", file, "--report", "json"] + more, ranks: ranks))
+    }
+    let table = try await report(
+      [
+        "--schemes", "none", "yarn:4,60", "window:20,4", "--contexts", "100,60", "--stride", "30",
+      ], ranks: 2)
+    #expect(table["benchmark"] as? String == "perplexity")
+    let rows = try #require(table["results"] as? [[String: Any]])
+    #expect(rows.map { $0["context"] as? Int } == [60, 100, 60, 100, 60, 100])
+    #expect(rows.allSatisfy { $0["countedTokens"] as? Int == 30 })
+    // A context of 60 whose last 30 tokens count, as the usual call has it.
+    let end = try folder.file("end.txt", Array(bytes.suffix(60)))
+    for (row, options) in [
+      (0, ["--rope-scaling", "none"]), (2, ["--rope-scaling", "yarn:4,60"]),
+      (4, ["--window", "20", "--sinks", "4"]),
+    ] {
+      let all = try json(
+        try await gyre(
+          ["perplexity", path, "--text", end, "--report", "json"] + options, ranks: 1))
+      let first = try json(
+        try await gyre(
+          ["perplexity", path, "--text", end, "--report", "json", "--tokens", "30"] + options,
+          ranks: 1))
+      let sum = (all["nll"] as? Double ?? 0) * 59 - (first["nll"] as? Double ?? 0) * 29
+      #expect(abs(sum / 30 - (rows[row]["nll"] as? Double ?? 0)) < 1e-5, "row \(row)")
     }
   }
 

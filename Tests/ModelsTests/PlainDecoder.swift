@@ -7,6 +7,10 @@ import Tensors
 struct PlainDecoder {
   private let model: TinyModel
   private let file: ModelFile
+  /// A window and sinks beside it, as a cache of nothing else has them; nil for none.
+  var stream: (window: Int, sinks: Int)?
+  /// Context windows of so many tokens before a task; structured ones end together.
+  var windows: (lengths: [Int], isStructured: Bool)?
 
   init(_ model: TinyModel, path: String) throws {
     self.model = model
@@ -53,26 +57,62 @@ struct PlainDecoder {
     }
   }
 
-  /// Heads, normalised if that is done, and turned.
-  private func heads(
-    _ x: [Double], norm: String, position: Int, base: Double
-  ) throws -> Rows {
+  /// Heads, normalised if that is done.
+  private func heads(_ x: [Double], norm: String) throws -> Rows {
     let dim = model.headDim
     let weights = file.has(norm) ? try vector(norm) : nil
     return (0..<x.count / dim).map { head in
       var row = Array(x[head * dim..<(head + 1) * dim])
       if let weights { row = rootMeanSquare(row, weights) }
-      if model.isGPT2 { return row }
-      var turned = row
-      for pair in 0..<dim / 2 {
-        let angle = Double(position) * pow(base, -2 * Double(pair) / Double(dim))
-        let (a, b) =
-          model.architecture == "llama" ? (2 * pair, 2 * pair + 1) : (pair, pair + dim / 2)
-        turned[a] = row[a] * cos(angle) - row[b] * sin(angle)
-        turned[b] = row[b] * cos(angle) + row[a] * sin(angle)
-      }
-      return turned
+      return row
     }
+  }
+
+  /// A head at a position.
+  private func turned(_ row: [Double], position: Int, base: Double) -> [Double] {
+    if model.isGPT2 { return row }
+    let dim = model.headDim
+    var turned = row
+    for pair in 0..<dim / 2 {
+      let angle = Double(position) * pow(base, -2 * Double(pair) / Double(dim))
+      let (a, b) =
+        model.architecture == "llama" ? (2 * pair, 2 * pair + 1) : (pair, pair + dim / 2)
+      turned[a] = row[a] * cos(angle) - row[b] * sin(angle)
+      turned[b] = row[b] * cos(angle) + row[a] * sin(angle)
+    }
+    return turned
+  }
+
+  /// Where a token stands that comes after windows or is in one, and which.
+  private func place(
+    of position: Int, _ windows: (lengths: [Int], isStructured: Bool)
+  ) -> (window: Int?, place: Int) {
+    let longest = windows.lengths.max() ?? 0
+    var start = 0
+    for (number, length) in windows.lengths.enumerated() {
+      if position < start + length {
+        return (number, position - start + (windows.isStructured ? longest - length : 0))
+      }
+      start += length
+    }
+    return (nil, longest + position - start)
+  }
+
+  /// The keys that the token at a position sees, and where they stand: in the sequence, in a cache
+  /// that holds nothing else, or in windows.
+  private func seen(from position: Int, isLocal: Bool) -> (keys: [Int], places: [Int]) {
+    if let windows {
+      let own = place(of: position, windows).window
+      let keys = (0...position).filter { own == nil || place(of: $0, windows).window == own }
+      return (keys, keys.map { place(of: $0, windows).place })
+    }
+    let own = isLocal ? max(0, position - model.window + 1) : 0
+    guard let stream, !isLocal || model.window > stream.window else {
+      return (Array(own...position), Array(own...position))
+    }
+    let first = max(0, position - stream.window + 1)
+    let keys = Array(0..<min(stream.sinks, first)) + Array(first...position)
+    return (keys, Array(keys.indices))
   }
 
   private func gelu(_ x: Double) -> Double {
@@ -110,14 +150,12 @@ struct PlainDecoder {
         try vector(p + "attn_q.bias") + vector(p + "attn_k.bias") + vector(p + "attn_v.bias")
     }
     var (queries, keys, values): ([Rows], [Rows], [Rows]) = ([], [], [])
-    for (position, row) in rows.enumerated() {
+    for row in rows {
       let all = plus(times(weights, try normalised(row, p + "attn_norm")), bias)
       queries.append(
-        try heads(
-          Array(all[..<q]), norm: p + "attn_q_norm.weight", position: position, base: base))
+        try heads(Array(all[..<q]), norm: p + "attn_q_norm.weight"))
       keys.append(
-        try heads(
-          Array(all[q..<q + k]), norm: p + "attn_k_norm.weight", position: position, base: base))
+        try heads(Array(all[q..<q + k]), norm: p + "attn_k_norm.weight"))
       values.append(
         (0..<model.kvHeads).map {
           Array(all[q + k + $0 * model.headDim..<q + k + ($0 + 1) * model.headDim])
@@ -125,20 +163,24 @@ struct PlainDecoder {
     }
     let output = try matrix(p + "attn_output.weight")
     return try rows.enumerated().map { position, row in
-      let first = isLocal ? max(0, position - model.window + 1) : 0
+      let (seen, places) = seen(from: position, isLocal: isLocal)
+      let turnedKeys = zip(seen, places).map { key, place in
+        keys[key].map { turned($0, position: place, base: base) }
+      }
       var found: [Double] = []
       for head in 0..<model.heads {
         let kv = head / (model.heads / model.kvHeads)
-        let scores = (first...position).map { key in
-          zip(queries[position][head], keys[key][kv]).reduce(0) { $0 + $1.0 * $1.1 }
-            / Double(model.headDim).squareRoot()
+        let query = turned(
+          queries[position][head], position: places[places.count - 1], base: base)
+        let scores = zip(seen, turnedKeys).map { position, key in
+          zip(query, key[kv]).reduce(0) { $0 + $1.0 * $1.1 } / Double(model.headDim).squareRoot()
+            + ownWeight(position)
         }
         let most = scores.reduce(-.infinity, max)
         let weights = scores.map { exp($0 - most) }
         let sum = weights.reduce(0, +)
         found += (0..<model.headDim).map { column in
-          weights.enumerated().reduce(0) { $0 + $1.element * values[first + $1.offset][kv][column] }
-            / sum
+          zip(weights, seen).reduce(0) { $0 + $1.0 * values[$1.1][kv][column] } / sum
         }
       }
       var change = times(output, found)
@@ -148,6 +190,14 @@ struct PlainDecoder {
       }
       return try feedForward(plus(row, change), p)
     }
+  }
+
+  /// What is added to scores of a task's own keys: the logarithm of the number of windows.
+  private func ownWeight(_ key: Int) -> Double {
+    guard let windows, windows.isStructured, place(of: key, windows).window == nil else {
+      return 0
+    }
+    return log(Double(windows.lengths.count))
   }
 
   private func feedForward(_ row: [Double], _ p: String) throws -> [Double] {

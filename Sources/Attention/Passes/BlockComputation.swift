@@ -104,12 +104,25 @@ public struct BlockComputation: Sendable {
     poll: (_ scores: Int) -> Void
   ) {
     precondition(block.shape == shape, "a block of another problem")
-    precondition(accumulation.accepts(block.runs), "the block does not consist of whole leaves")
+    unsafe forward(
+      tokens: tokens, runs: runs, queries: queries, keyRuns: block.runs,
+      heads: block.packedHeads(), results: results, part: part, poll: poll)
+  }
+
+  /// The same with keys wherever they lie.
+  ///
+  /// - Parameter heads: `[run][batch][kvHead]`, each with room for at least the keys of its run.
+  @unsafe
+  func forward(
+    tokens: Int, runs: [PositionRange], queries: UnsafePointer<Float>, keyRuns: [PositionRange],
+    heads: [PackedHead], results: ResultRows, part: BlockPart = .whole,
+    poll: (_ scores: Int) -> Void
+  ) {
+    precondition(accumulation.accepts(keyRuns), "the block does not consist of whole leaves")
     let work = unsafe ForwardWork(
       shape: shape, pattern: pattern, scoreRule: scoreRule, queryScale: scale * log2OfE,
-      tokens: tokens, queryRuns: runs, queries: queries, keyRuns: block.runs,
-      heads: block.packedHeads(), accumulation: accumulation,
-      arithmetic: arithmetic, results: results, part: part)
+      tokens: tokens, queryRuns: runs, queries: queries, keyRuns: keyRuns, heads: heads,
+      accumulation: accumulation, arithmetic: arithmetic, results: results, part: part)
     kernels.instructions.kernels(for: work).forward(work, team: team, poll: poll)
   }
 

@@ -67,6 +67,34 @@ public struct ForwardAccumulator: ~Copyable {
       poll: poll)
   }
 
+  /// Takes keys and values that lie in pages into the state of every query that sees any of them:
+  /// one pass over all pages, which are read where they are.
+  ///
+  /// - Parameters:
+  ///   - queries: as in ``attend(_:to:poll:)``. Their rows may be turned otherwise than at other
+  ///     calls, for keys to which they stand otherwise.
+  ///   - pages: none of whose keys has been there before; of one sequence.
+  ///   - layer: of the pages.
+  /// - Precondition: contributions are added by ``Accumulation/fast``.
+  public mutating func attend(
+    _ queries: borrowing QueryShard, to pages: [KeyValuePage.Part], layer: Int,
+    poll: (_ scores: Int) -> Void = { _ in }
+  ) {
+    precondition(
+      queries.tensor.shape == [shape.batch, tokens, shape.queryHeads, shape.headDim],
+      "queries of another problem")
+    precondition(accumulation == .fast, "pages are no whole leaves")
+    if pages.isEmpty { return }
+    precondition(pages.allSatisfy { $0.page.shape == shape }, "pages of another problem")
+    unsafe computation.forward(
+      tokens: tokens, runs: queries.runs,
+      queries: UnsafePointer(queries.tensor.unsafeBaseAddress),
+      keyRuns: pages.map(\.positions), heads: pages.flatMap { unsafe $0.page.heads(layer: layer) },
+      results: partial.growingRows(), poll: poll)
+    // Addresses do not keep pages alive.
+    withExtendedLifetime(pages) {}
+  }
+
   /// Divides by the row sums and gives the result away.
   ///
   /// - Returns: `o` `[batch, tokens, queryHeads, valueHeadDim]` and `lse`

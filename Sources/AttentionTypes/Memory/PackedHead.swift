@@ -9,7 +9,7 @@ package struct PackedHead {
   /// alignment; nothing for other types.
   package let scales: UnsafeMutableRawPointer
   package let elementType: WireType
-  /// Keys in the run.
+  /// Keys that there is room for, by which panels are laid out: those of the run, or of a page.
   package let count: Int
 
   package init(

@@ -128,7 +128,7 @@ final class ModelSetup {
       parameters: model.decoder.parameters, weightBytes: model.decoder.weightBytes,
       test: test.name(depth: depth), promptTokens: isPrompt ? test.tokens : 0,
       generatedTokens: isPrompt ? 0 : test.tokens, depth: depth, ranks: ranks, hosts: hosts,
-      threads: model.threads, chunk: options.chunk, cacheType: options.keyValueType.rawValue,
+      threads: model.threads, chunk: options.chunk, cacheType: options.cacheType.rawValue,
       weights: ranks > 1 && options.dividesWeights ? "divided" : "replicated",
       transport: "\(options.route)", repeats: measured.rounds.count, seconds: times.median,
       secondsLow: times.interval.lowerBound, secondsHigh: times.interval.upperBound,

@@ -12,7 +12,9 @@ extension FewRowsTile {
     let source =
       unsafe UnsafePointer(head.keys.assumingMemoryBound(to: Element.self)) + first * headDim
     let scales = unsafe head.keyScales(from: first)
-    let panels = unsafe keys.count / Self.width
+    // Whole panels are read even where their last keys are not asked for.
+    let panels = unsafe min(
+      (keys.count + Self.width - 1) / Self.width, (head.count - first) / Self.width)
     let asks = asksAhead(type)
     unsafe forEachStrip(panels: panels, areNeighbours: asks) { form, row, panel, spacing in
       unsafe computeScores(
@@ -22,7 +24,7 @@ extension FewRowsTile {
         asks: asks && row == 0)
     }
     let rest = unsafe keys.count - panels * Self.width
-    if rest == 0 { return }
+    if rest <= 0 { return }
     unsafe spread(source + panels * Self.width * headDim, width: rest, rows: headDim) { _, key in
       unsafe Element.scale(scales, at: panels * Self.width + key)
     }

@@ -76,7 +76,8 @@ struct KeyTile<Element: Factor>: ~Copyable {
       let source = unsafe keySource + key * headDim
       let target =
         unsafe keys.unsafeBaseAddress + key / width * width * keySteps + key % width
-      if key + packed <= count {
+      // Of a page that is not full the last panel is as wide as others.
+      if unsafe first + key + packed <= head.count {
         let scales = unsafe PanelScales<Packed>(loading: keyScales, at: key)
         unsafe makeFactors(of: source, rows: headDim, in: target) { _ in scales }
       } else {

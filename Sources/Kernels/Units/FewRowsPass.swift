@@ -3,7 +3,8 @@ import Compute
 import Tensors
 
 /// One block against few queries: the rows of all query heads that read a KV head are one tile, and
-/// a unit is what one leaf of keys does to it.
+/// a unit is what one leaf of keys does to it, or what several short ones do, which are pages of a
+/// cache.
 ///
 /// A unit starts from rows that have seen nothing. What it finds out is added to their partial
 /// results in the order of the leaves, so that one query of one head is shared by all threads, and
@@ -22,7 +23,8 @@ struct FewRowsPass: ThreadedPass {
   private let work: ForwardWork
   private let sums: any LeafSums.Type
   private let tiles: [RowTile]
-  private let leaves: [Leaf]
+  /// What units take in, one leaf after the other.
+  private let leaves: [[Leaf]]
   private let rows: Int
   private let leafLength: Int
   private let slots: LeafSlots
@@ -38,7 +40,7 @@ struct FewRowsPass: ThreadedPass {
     sums = work.accumulation.leafSums
     rows = work.rowsOfKVHead
     leafLength = Self.leafLength(of: work, tiles: tiles.count)
-    leaves = Array(Leaves(of: work.keyRuns, length: leafLength))
+    leaves = Self.groups(of: work, length: leafLength)
     slots = LeafSlots(
       tiles: tiles.count, leaves: leaves.count, threads: threads,
       floats: rows * (2 + (work.shape.valueHeadDim + width - 1) / width * width))
@@ -54,6 +56,23 @@ struct FewRowsPass: ThreadedPass {
       work.accumulation == .fast && work.rowsOfKVHead <= 12
       && tiles * keys >= unitsOfLongLeaves * TileSizes.fastLeaf
     return isLong ? TileSizes.fastLeaf : Accumulation.leaf
+  }
+
+  /// Leaves that are units together: neighbours that are no longer than one.
+  ///
+  /// Reproducible sums are made leaf by leaf.
+  private static func groups(of work: ForwardWork, length: Int) -> [[Leaf]] {
+    var groups: [[Leaf]] = []
+    var keys = length
+    for leaf in Leaves(of: work.keyRuns, length: length) {
+      keys += leaf.positions.count
+      if keys > length || work.accumulation != .fast {
+        groups.append([])
+        keys = leaf.positions.count
+      }
+      groups[groups.count - 1].append(leaf)
+    }
+    return groups
   }
 
   /// So many that as many threads as a processor has end together.
@@ -112,15 +131,23 @@ struct FewRowsPass: ThreadedPass {
       queryHeads: shape.queryHeads, segments: rows.segments, scale: work.queryScale)
   }
 
-  /// Finds out what a leaf does to rows, which are loaded.
+  /// Finds out what some leaves do to rows, which are loaded.
   ///
   /// - Returns: whether any of them sees any of it; if not, the state of the tile means nothing.
   private func attend(
-    _ rows: RowTile, to leaf: Leaf, tile: inout FewRowsTile, poll: (_ scores: Int) -> Void
+    _ rows: RowTile, to leaves: [Leaf], tile: inout FewRowsTile, poll: (_ scores: Int) -> Void
   ) -> Bool {
+    var isSeen = false
+    for leaf in leaves { attend(rows, to: leaf, tile: &tile, isSeen: &isSeen, poll: poll) }
+    return isSeen
+  }
+
+  private func attend(
+    _ rows: RowTile, to leaf: Leaf, tile: inout FewRowsTile, isSeen: inout Bool,
+    poll: (_ scores: Int) -> Void
+  ) {
     let (pattern, firstHead) = (work.pattern, work.shape.firstQueryHead)
     let packed = unsafe work.packedHead(leaf, batch: rows.batch, kvHead: rows.kvHead)
-    var isSeen = false
     for range in leaf.tiles(of: tile.keysAtOnce) {
       let keys = leaf.positions.slice(range)
       let coverage = coverage(keys: keys, rows)
@@ -145,7 +172,6 @@ struct FewRowsPass: ThreadedPass {
         })
       poll(tile.rows * keys.count)
     }
-    return isSeen
   }
 
   /// What all rows see of some keys.

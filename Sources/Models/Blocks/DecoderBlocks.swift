@@ -9,6 +9,8 @@ struct DecoderBlocks {
   let decoder: Decoder
   let team: ThreadTeam
   private let room: BlockRoom
+  /// Where tokens stand.
+  private let places: TokenPositions
   private var sizes: Decoder.Sizes { decoder.sizes }
 
   /// What ranks that share products have failed with.
@@ -17,8 +19,12 @@ struct DecoderBlocks {
   /// The most tokens at a time.
   var chunk: Int { room.chunk }
 
-  init(_ decoder: Decoder, chunk: Int, team: ThreadTeam, division: WeightDivision? = nil) {
+  init(
+    _ decoder: Decoder, chunk: Int, team: ThreadTeam, places: TokenPositions = TokenPositions(),
+    division: WeightDivision? = nil
+  ) {
     self.decoder = decoder
+    self.places = places
     self.team = team
     room = BlockRoom(decoder.sizes, chunk: chunk, team: team, division: division)
   }
@@ -32,7 +38,7 @@ struct DecoderBlocks {
   ///   - rows: `[tokens.count, width]`.
   func embed(_ tokens: [Int], positions: [PositionRange], into rows: inout MutableSpan<Float>) {
     let width = sizes.width
-    let flat = positions.flatMap { Array($0) }
+    let flat = positions.flatMap { $0.map { places[0, $0] } }
     precondition(tokens.count == flat.count && rows.count == tokens.count * width, "other tokens")
     let (decoder, scale) = (decoder, decoder.embeddingScale)
     // Nothing in it can fail.
@@ -69,50 +75,129 @@ struct DecoderBlocks {
       _ keys: borrowing Span<Float>, _ values: borrowing Span<Float>, _ run: Int, _ first: Int
     ) -> Void
   ) {
+    forEachChunk(of: runs) { tokens, part, number, first in
+      let input = rows.extracting(tokens.scaled(by: sizes.width))
+      let turning = turning(part, positions)
+      multiply(input, normalisedBy: layer.attentionNorm, by: layer.projections)
+      var target = queries.part(tokens.scaled(by: sizes.queryWidth))
+      takeQueries(part.count, of: layer, turning, into: &target)
+      takeKeys(part.count, of: layer, turning, at: sizes.queryWidth)
+      giveKeys(part.count) { store($0, $1, number, first) }
+    }
+  }
+
+  /// The keys and values alone.
+  func projectKeys(
+    _ rows: borrowing Span<Float>, layer: DecoderLayer, runs: [PositionRange],
+    positions: RotaryPositions?,
+    store: (
+      _ keys: borrowing Span<Float>, _ values: borrowing Span<Float>, _ run: Int, _ first: Int
+    ) -> Void
+  ) {
+    let outputs = sizes.queryWidth..<sizes.queryWidth + 2 * sizes.keyWidth
+    forEachChunk(of: runs) { tokens, part, number, first in
+      multiply(
+        rows.extracting(tokens.scaled(by: sizes.width)), normalisedBy: layer.attentionNorm,
+        by: layer.projections(outputs))
+      takeKeys(part.count, of: layer, turning(part, positions), at: 0)
+      giveKeys(part.count) { store($0, $1, number, first) }
+    }
+  }
+
+  /// The queries alone.
+  func projectQueries(
+    _ rows: borrowing Span<Float>, layer: DecoderLayer, runs: [PositionRange],
+    positions: RotaryPositions?, queries: inout MutableSpan<Float>
+  ) {
+    forEachChunk(of: runs) { tokens, part, _, _ in
+      multiply(
+        rows.extracting(tokens.scaled(by: sizes.width)), normalisedBy: layer.attentionNorm,
+        by: layer.projections(0..<sizes.queryWidth))
+      var target = queries.part(tokens.scaled(by: sizes.queryWidth))
+      takeQueries(
+        part.count, of: layer, turning(part, positions), into: &target, width: sizes.queryWidth)
+    }
+  }
+
+  /// Cuts runs into chunks, which lie within a run.
+  ///
+  /// - Parameter body: takes indices of tokens, positions, the run and where in it they begin.
+  private func forEachChunk(
+    of runs: [PositionRange],
+    _ body: (_ tokens: Range<Int>, _ part: PositionRange, _ run: Int, _ first: Int) -> Void
+  ) {
     var start = 0
     for (number, run) in runs.enumerated() {
       for first in stride(from: 0, to: run.count, by: room.chunk) {
         let part = run.slice(first..<min(first + room.chunk, run.count))
-        let tokens = start + first..<start + first + part.count
-        let input = rows.extracting(tokens.scaled(by: sizes.width))
-        var target = queries.part(tokens.scaled(by: sizes.queryWidth))
-        project(input, layer: layer, part, positions, queries: &target)
-        let size = part.count * sizes.keyWidth
-        room.hidden.read(0..<2 * size) { both in
-          store(both.extracting(0..<size), both.extracting(size..<2 * size), number, first)
-        }
+        body(start + first..<start + first + part.count, part, number, first)
       }
       start += run.count
     }
   }
 
-  /// One chunk; keys and values stay in the room.
-  private func project(
-    _ rows: borrowing Span<Float>, layer: DecoderLayer, _ run: PositionRange,
-    _ positions: RotaryPositions?, queries: inout MutableSpan<Float>
+  private func turning(_ run: PositionRange, _ positions: RotaryPositions?) -> Turning {
+    Turning(run: run, positions: positions, places: places, headDim: sizes.headDim, team: team)
+  }
+
+  /// Takes queries from the first columns of a product in the room.
+  ///
+  /// - Parameter width: of the product; nil if keys and values follow.
+  private func takeQueries(
+    _ count: Int, of layer: DecoderLayer, _ turning: Turning,
+    into queries: inout MutableSpan<Float>,
+    width: Int? = nil
   ) {
-    let (queryWidth, keyWidth) = (sizes.queryWidth, sizes.keyWidth)
-    let width = queryWidth + 2 * keyWidth
-    let size = run.count * keyWidth
-    multiply(rows, normalisedBy: layer.attentionNorm, by: layer.projections)
-    let turning = Turning(run: run, positions: positions, headDim: sizes.headDim, team: team)
-    func copy(
-      _ columns: Range<Int>, of result: borrowing Span<Float>, to target: inout MutableSpan<Float>
-    ) {
-      let bias = layer.projectionBias.isEmpty ? [] : Array(layer.projectionBias[columns])
-      team.copy(columns: columns, of: result, width: width, bias: bias.span, to: &target)
+    let width = width ?? sizes.queryWidth + 2 * sizes.keyWidth
+    room.projected.read(0..<count * width) { result in
+      copy(0..<sizes.queryWidth, at: 0, of: result, width: width, layer, to: &queries)
     }
-    room.projected.read(0..<run.count * width) { result in
-      copy(0..<queryWidth, of: result, to: &queries)
+    turning.turn(&queries, norm: layer.queryNorm, heads: sizes.queryHeads)
+  }
+
+  /// Takes keys and values from a product in the room, whose last columns they are; they stay
+  /// there.
+  ///
+  /// - Parameter first: their first column.
+  private func takeKeys(_ count: Int, of layer: DecoderLayer, _ turning: Turning, at first: Int) {
+    let (queryWidth, keyWidth) = (sizes.queryWidth, sizes.keyWidth)
+    let (width, size) = (first + 2 * keyWidth, count * keyWidth)
+    room.projected.read(0..<count * width) { result in
       room.hidden.write(0..<size) { keys in
-        copy(queryWidth..<queryWidth + keyWidth, of: result, to: &keys)
+        copy(
+          queryWidth..<queryWidth + keyWidth, at: first, of: result, width: width, layer, to: &keys)
         turning.turn(&keys, norm: layer.keyNorm, heads: sizes.kvHeads)
       }
       room.hidden.write(size..<2 * size) { values in
-        copy(queryWidth + keyWidth..<width, of: result, to: &values)
+        copy(
+          queryWidth + keyWidth..<queryWidth + 2 * keyWidth, at: first + keyWidth, of: result,
+          width: width, layer, to: &values)
       }
     }
-    turning.turn(&queries, norm: layer.queryNorm, heads: sizes.queryHeads)
+  }
+
+  private func giveKeys(
+    _ count: Int, to store: (borrowing Span<Float>, borrowing Span<Float>) -> Void
+  ) {
+    let size = count * sizes.keyWidth
+    room.hidden.read(0..<2 * size) { both in
+      store(both.extracting(0..<size), both.extracting(size..<2 * size))
+    }
+  }
+
+  /// Copies columns with their biases.
+  ///
+  /// - Parameters:
+  ///   - outputs: of all projections.
+  ///   - first: where they are in the product.
+  private func copy(
+    _ outputs: Range<Int>, at first: Int, of result: borrowing Span<Float>, width: Int,
+    _ layer: DecoderLayer, to target: inout MutableSpan<Float>
+  ) {
+    let bias = layer.projectionBias.isEmpty ? [] : Array(layer.projectionBias[outputs])
+    team.copy(
+      columns: first..<first + outputs.count, of: result, width: width, bias: bias.span,
+      to: &target)
   }
 
   /// Normalises rows and multiplies them; the result is in the room.

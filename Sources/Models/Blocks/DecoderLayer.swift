@@ -64,6 +64,17 @@ public struct DecoderLayer: Sendable {
   /// What is multiplied by in the feed-forward part first.
   var expanding: [StoredMatrix] { (gate.map { [$0] } ?? []) + [up] }
 
+  /// Some outputs of the projections of queries, keys and values.
+  func projections(_ outputs: Range<Int>) -> [StoredMatrix] {
+    var first = 0
+    return projections.compactMap { matrix in
+      defer { first += matrix.outputs }
+      let range = outputs.clamped(to: first..<first + matrix.outputs)
+      if range.isEmpty { return nil }
+      return matrix.rows(range.lowerBound - first..<range.upperBound - first)
+    }
+  }
+
   /// Floating-point operations of all products for one token.
   var productWork: Int { matrices.reduce(0) { $0 + 2 * $1.inputs * $1.outputs } }
 

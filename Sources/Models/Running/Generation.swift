@@ -9,14 +9,12 @@ import Tensors
 ///
 /// A rank computes all products of the new tokens, of which there are few, and has all of its
 /// threads do so; of the output's matrix each rank takes a part of the vocabulary.
+///
+/// Under a window pages that no token will see again are used for new ones: memory stays as it is,
+/// however long the sequence becomes.
 public final class Generation {
-  private let decoder: Decoder
-  private let options: RunOptions
-  private let blocks: DecoderBlocks
-  private let positions: LayerPositions
-  private let caches: [LayerCache]
-  private var plan: CachePlan
-  private let merge: PartialMerge
+  private let parts: DecodingParts
+  private var sequence: PageTable.Sequence
   /// Tokens so far.
   public private(set) var tokens: [Int] = []
 
@@ -31,42 +29,37 @@ public final class Generation {
   ///   - progress: as in ``Prefill``.
   public init(
     _ decoder: Decoder, prompt: [Int], context: Int, options: RunOptions,
-    pageTokens: Int = 256, on world: borrowing Communicator,
-    progress: (_ work: Int) -> Void = { _ in }
+    on world: borrowing Communicator, progress: (_ work: Int) -> Void = { _ in }
   ) throws {
     precondition(!prompt.isEmpty, "a prompt has a token")
     let sizes = decoder.sizes
-    let caches = decoder.layers.map { _ in
-      LayerCache(shape: decoder.attentionShape, type: options.keyValueType)
-    }
     let prefill = try Prefill(
       decoder, tokens: prompt.count, context: context, options: options, on: world)
-    let rows = try prefill.run(prompt, keeping: caches, progress: progress)
     let sharding = prefill.sharding
+    let cache = PagedCache(
+      shape: decoder.attentionShape, layers: decoder.layers.count, type: options.cacheType,
+      pageTokens: options.pageTokens, ranks: world.size, rank: world.rank, team: options.team)
+    let sequence = cache.create(
+      prompt: sharding, hiding: options.hidden(decoder, before: prompt.count))
+    let rows = try prefill.run(prompt, keeping: (cache, sequence), progress: progress)
     let (owner, index) = sharding.owner(of: prompt.count - 1)
     var last = [Float](repeating: 0, count: sizes.width)
     if world.rank == owner {
       for column in 0..<sizes.width { last[column] = rows[index * sizes.width + column] }
     }
     try world.broadcast(&last, from: owner)
-    let merge = try PartialMerge(heads: sizes.queryHeads, headDim: sizes.headDim)
     try prefill.close()
     let division =
       world.size > 1 && options.dividesWeights ? try WeightDivision(of: world) : nil
-    self.decoder = decoder
-    self.options = options
-    self.caches = caches
-    self.merge = merge
-    blocks = DecoderBlocks(
-      decoder, chunk: options.chunk, team: options.team, division: division)
-    positions = LayerPositions(decoder, options, tokens: context)
-    plan = CachePlan(prompt: sharding, pageTokens: pageTokens)
+    parts = try DecodingParts(
+      decoder, options: options, context: context, cache: cache, division: division)
+    self.sequence = sequence
     tokens = prompt
     logits = try logits(last)
   }
 
   /// Bytes of this rank's keys and values.
-  public var cacheBytes: Int { caches.reduce(0) { $0 + $1.byteCount } }
+  public var cacheBytes: Int { parts.cache.byteCount }
 
   /// Adds tokens to the sequence, called by all ranks together.
   ///
@@ -75,8 +68,9 @@ public final class Generation {
     by new: [Int], on world: borrowing Communicator
   ) throws(MPIError) {
     // As many at a time as there is room for.
-    for first in stride(from: 0, to: new.count, by: options.chunk) {
-      let part = Array(new[first..<min(first + options.chunk, new.count)])
+    let chunk = parts.options.chunk
+    for first in stride(from: 0, to: new.count, by: chunk) {
+      let part = Array(new[first..<min(first + chunk, new.count)])
       let last = try extendRows(by: part, on: world)
       if first + part.count == new.count { logits = try logits(last) }
     }
@@ -85,11 +79,14 @@ public final class Generation {
   /// Takes tokens back, so that others can follow those that are left; what it knows of the next
   /// token is old until some do.
   ///
-  /// Their keys stay where they are, at positions that no query sees before they are written again.
+  /// Their places are written again. Under a window what has left it does not come back.
   ///
-  /// - Parameter count: tokens that are left, at least those of the prompt.
+  /// - Parameter count: tokens that are left.
   public func rewind(to count: Int) {
-    precondition(count >= plan.promptTokens && count <= tokens.count, "no \(count) tokens")
+    precondition((1...tokens.count).contains(count), "no \(count) tokens")
+    let shorter = parts.cache.fork(sequence, tokens: count)
+    parts.cache.release(sequence)
+    sequence = shorter
     tokens.removeLast(tokens.count - count)
   }
 
@@ -99,29 +96,26 @@ public final class Generation {
   private func extendRows(
     by new: [Int], on world: borrowing Communicator
   ) throws(MPIError) -> [Float] {
-    let (sizes, count, rank) = (decoder.sizes, new.count, world.rank)
+    let (decoder, blocks, cache) = (parts.decoder, parts.blocks, parts.cache)
+    let (sizes, count) = (decoder.sizes, new.count)
     let run = PositionRange(start: tokens.count, count: count)
-    let places = run.map { plan.place(of: $0) }
+    cache.release(parts.options.hidden(decoder, before: tokens.count), of: sequence)
+    cache.append(count, to: sequence)
     var rows = AlignedBuffer<Float>(zeros: count * sizes.width)
     var all = rows.mutableSpan
     blocks.embed(new, positions: [run], into: &all)
     for (number, layer) in decoder.layers.enumerated() {
-      let cache = caches[number]
       var queries = Tensor<Float>(zeros: [1, count, sizes.queryHeads, sizes.headDim])
       var span = queries.mutableSpan
       blocks.project(
-        rows.span, layer: layer, runs: [run], positions: positions[number], queries: &span
+        rows.span, layer: layer, runs: [run], positions: parts.positions[number], queries: &span
       ) { keys, values, _, first in
-        for index in 0..<keys.count / sizes.keyWidth {
-          let place = places[first + index]
-          guard place.rank == rank else { continue }
-          let part = index * sizes.keyWidth..<(index + 1) * sizes.keyWidth
-          cache.append(
-            keys: keys.extracting(part), values: values.extracting(part), page: place.page,
-            index: place.index, positions: plan.positions(ofPage: place.page))
-        }
+        let end = first + keys.count / sizes.keyWidth
+        cache.write(
+          keys: keys, values: values, layer: number, of: sequence, at: run.slice(first..<end))
       }
-      let outputs = try attend(QueryShard(queries, runs: [run]), layer, cache, on: world)
+      let outputs = try parts.attend(
+        QueryShard(queries, runs: [run]), layer: number, of: sequence, on: world)
       var rowSpan = rows.mutableSpan
       blocks.finish(outputs.span, layer: layer, rows: &rowSpan)
     }
@@ -131,32 +125,12 @@ public final class Generation {
     return last.indices.map { last[$0] }
   }
 
-  /// Attention of new tokens over all keys so far, `[tokens, queryHeads, headDim]`.
-  private func attend(
-    _ queries: borrowing QueryShard, _ layer: DecoderLayer, _ cache: LayerCache,
-    on world: borrowing Communicator
-  ) throws(MPIError) -> Tensor<Float> {
-    var state = ForwardAccumulator(
-      shape: decoder.attentionShape, tokens: queries.tokens, scale: decoder.scale,
-      pattern: options.pattern(layer), team: options.team)
-    cache.attend(queries, &state)
-    let output = state.finish()
-    var merged = Tensor<Float>(zeros: output.o.shape)
-    var span = merged.mutableSpan
-    if world.size == 1 {
-      options.team.copy(output.o.span, to: &span)
-    } else {
-      try merge.merge(output, into: &span, on: world)
-    }
-    return merged
-  }
-
   /// The logits of a row.
   private func logits(_ row: [Float]) throws(MPIError) -> [Float] {
-    var logits = [Float](repeating: 0, count: decoder.sizes.vocabulary)
+    var logits = [Float](repeating: 0, count: parts.decoder.sizes.vocabulary)
     var span = logits.mutableSpan
-    blocks.logits(row.span, into: &span)
-    if let failure = blocks.failure { throw failure }
+    parts.blocks.logits(row.span, into: &span)
+    if let failure = parts.blocks.failure { throw failure }
     return logits
   }
 }

@@ -9,8 +9,7 @@ import Sharding
 public struct RunMemory: Hashable, Sendable {
   /// All matrices, as they are stored.
   public let weights: Int
-  /// Keys and values that stay: `layers · tokens · kvHeads · 2 · headDim` elements, of the rank
-  /// with most tokens.
+  /// Keys and values that stay: pages of `layers · pageTokens · kvHeads · 2 · headDim` elements.
   public let cache: Int
   /// The rows of a rank's tokens, their queries and outputs, and blocks that are here or travel.
   public let attention: Int
@@ -25,14 +24,17 @@ public struct RunMemory: Hashable, Sendable {
   ///     is.
   public init(
     _ decoder: Decoder, prompt: Int, context: Int?, options: RunOptions, topology: Topology,
-    rank: Int, pageTokens: Int = 256
+    rank: Int
   ) {
     let (shape, ranks) = (decoder.attentionShape, topology.nodes.reduce(0) { $0 + $1.count })
     let sharding = options.sharding(tokens: prompt, ranks: ranks)
     weights = decoder.weightBytes
-    var problems: [Int?: ShardedAttention] = [:]
-    for layer in decoder.layers where problems[options.width(layer)] == nil {
-      problems[options.width(layer)] = ShardedAttention(
+    let positions = LayerPositions(decoder, options, tokens: context ?? prompt)
+    var problems: [LayerAttention.Form: ShardedAttention] = [:]
+    for (number, layer) in decoder.layers.enumerated() {
+      let form = LayerAttention.Form(layer, options, positions[number])
+      if problems[form] != nil { continue }
+      problems[form] = ShardedAttention(
         shape: shape, queries: sharding, keys: sharding, pattern: options.pattern(layer),
         scale: decoder.scale, wire: options.keyValueType)
     }
@@ -40,19 +42,30 @@ public struct RunMemory: Hashable, Sendable {
       $0
         + RoutePlanner($1, topology: topology).residentBytes(on: options.route, backward: nil)[rank]
     }
-    attention = 4 * sharding.tokenCount(of: rank) * decoder.sizes.width + Int(engines)
+    let tokens = sharding.tokenCount(of: rank)
+    // Queries whose rows are there at a time.
+    let queries = options.chunksQueries ? min(tokens, options.chunk) : tokens
+    attention =
+      4 * tokens * decoder.sizes.width + Int(engines)
+      - (tokens - queries) * Self.bytesOfQuery(shape)
+      + (problems.keys.contains { $0.sinks > 0 } ? queries * Self.bytesOfSinkRows(shape) : 0)
     chunk =
       BlockRoom.byteCount(decoder.sizes, chunk: options.chunk) + Prefill.logitBytes
     guard let context else {
       cache = 0
       return
     }
-    var plan = CachePlan(prompt: sharding, pageTokens: pageTokens)
-    if context > prompt { _ = plan.place(of: context - 1) }
-    cache =
-      decoder.layers.count
-      * KeyValueBlock.byteCount(
-        keys: plan.loads[rank], shape: shape, elementType: options.keyValueType)
+    cache = options.cacheBytes(decoder, prompt: sharding, context: context, rank: rank)
+  }
+
+  /// Those of a token's queries, outputs and sums, with what rounding takes, where keys travel.
+  private static func bytesOfQuery(_ shape: AttentionShape) -> Int {
+    4 * shape.queryHeads * (shape.headDim + 2 * shape.valueHeadDim + 3)
+  }
+
+  /// Those of a token's queries where they stand for sinks, and of what sinks give them.
+  private static func bytesOfSinkRows(_ shape: AttentionShape) -> Int {
+    4 * shape.queryHeads * (shape.headDim + 2 * shape.valueHeadDim + 5)
   }
 
   /// All but weights, which ranks share.

@@ -8,10 +8,17 @@ public struct RunOptions: Sendable {
   public var team = ThreadTeam(threads: 1)
   /// What travels where in attention.
   public var route = Route.ring
-  /// The form in which keys and values travel and are kept.
-  public var keyValueType = WireType.f32
+  /// The form in which keys and values are kept.
+  public var cacheType = CacheType.f32
+  /// The form in which they travel.
+  public var keyValueType: WireType { cacheType.wire }
   /// The most tokens for which the widest rows of a layer are there at a time.
   public var chunk = 512
+  /// Whether queries and outputs of attention are there for a ``chunk`` at a time too.
+  ///
+  /// Keys travel once for each chunk of the rank with most tokens, so that it costs nothing on one
+  /// rank alone. Only for routes of keys whose ranks share no heads.
+  public var chunksQueries = false
   /// Which rank holds which tokens; nil balances the work.
   public var layout: Layout?
   /// What becomes of the model's frequencies in layers without a window; nil leaves them as the
@@ -22,21 +29,45 @@ public struct RunOptions: Sendable {
   /// Whether ranks share the products of a token that is generated, each computing some columns
   /// of all of them; or each computes them all.
   public var dividesWeights = true
-  /// The first keys, which are seen in spite of ``window``.
+  /// The first keys, which are seen in spite of ``window``, from next to the window: a query stands
+  /// to them as in a cache of nothing but sinks and window.
+  ///
+  /// Source: Xiao et al. 2023, StreamingLLM, section 3.2.
   public var sinks = 0
+  /// Windows that do not see each other, of which the sequence consists, with a task after them;
+  /// nil for a text in one piece.
+  ///
+  /// With them there is no ``window``, nor has a layer one.
+  public var contextWindows: ContextWindows?
+  /// Tokens of a page of the cache; see ``PagedCache``.
+  public var pageTokens = 256
 
   /// The defaults.
   public init() {}
 
   /// What the queries of a layer see.
   func pattern(_ layer: DecoderLayer) -> any AttentionPattern {
+    if let contextWindows {
+      return IntersectedPattern([CausalPattern(), contextWindows.pattern])
+    }
     guard let width = width(layer) else { return CausalPattern() }
     let inWindow = WindowPattern(width: width)
-    // What a model's own windows hide stays hidden.
-    if sinks == 0 || window == nil { return IntersectedPattern([CausalPattern(), inWindow]) }
+    let sinks = sinks(layer)
+    if sinks == 0 { return IntersectedPattern([CausalPattern(), inWindow]) }
     return IntersectedPattern([
       CausalPattern(), UnitedPattern([inWindow, SinkPattern(count: sinks)]),
     ])
+  }
+
+  /// The same without sinks.
+  func patternOfLater(_ layer: DecoderLayer) -> any AttentionPattern {
+    IntersectedPattern([pattern(layer), KeyRangePattern(sinks(layer)..<Int.max)])
+  }
+
+  /// Sinks of a layer: what a model's own windows hide stays hidden.
+  func sinks(_ layer: DecoderLayer) -> Int {
+    guard let window, (layer.window ?? .max) > window else { return 0 }
+    return sinks
   }
 
   /// Keys that a query of a layer sees up to its own; nil for all.
@@ -53,6 +84,9 @@ public struct RunOptions: Sendable {
 
   /// Which rank holds which tokens.
   func sharding(tokens: Int, ranks: Int) -> Sharding {
-    Sharding(layout ?? (window == nil ? .zigzag : .contiguous), tokens: tokens, ranks: ranks)
+    if layout == nil, let contextWindows {
+      return contextWindows.sharding(tokens: tokens, ranks: ranks)
+    }
+    return Sharding(layout ?? (window == nil ? .zigzag : .contiguous), tokens: tokens, ranks: ranks)
   }
 }

@@ -1,6 +1,6 @@
 /// What is drawn.
 package enum PlotKind: String, CaseIterable, Sendable {
-  case strong, weak, overlap, kernel, roofline, longnet, memory, link, predict
+  case strong, weak, overlap, kernel, roofline, longnet, memory, link, predict, perplexity
 
   /// The benchmark that it shows.
   package var benchmark: String { self == .roofline ? "kernel" : rawValue }
@@ -24,6 +24,7 @@ package enum PlotKind: String, CaseIterable, Sendable {
     case .memory: try memory(rows)
     case .link: try link(rows)
     case .predict: try predictions(rows)
+    case .perplexity: try perplexity(rows)
     }
   }
 }

@@ -109,6 +109,27 @@ public struct CachedSinkAttention: ~Copyable, AttentionOperator {
     }
   }
 
+  /// This rank's own keys and values, to be packed piece by piece; besides, each of its sinks is
+  /// given to ``takeSink(_:key:value:)``.
+  public mutating func withOwnBlock(_ body: (inout KeyValueBlock) throws -> Void) rethrows {
+    try later.withOwnBlock(body)
+  }
+
+  /// Takes a sink that this rank has.
+  ///
+  /// - Parameters:
+  ///   - key: of the only sequence, `[kvHeads, headDim]`.
+  ///   - value: `[kvHeads, valueHeadDim]`.
+  public mutating func takeSink(
+    _ sink: Int, key: borrowing Span<Float>, value: borrowing Span<Float>
+  ) {
+    precondition(problem.shape.batch == 1, "a sink of several sequences")
+    var keys = ownKeys.mutableSpan
+    for column in key.indices { keys[sink * key.count + column] = key[column] }
+    var values = ownValues.mutableSpan
+    for column in value.indices { values[sink * value.count + column] = value[column] }
+  }
+
   /// Reads and packs this rank's own keys and values.
   public mutating func load(keys: some TokenRows, values: some TokenRows) throws {
     try later.load(keys: keys, values: values)

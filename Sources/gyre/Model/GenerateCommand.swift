@@ -46,6 +46,8 @@ struct GenerateCommand: ParsableCommand {
       "Ends before this text; may be given several times.", valueName: "text"))
   var stop: [String] = []
 
+  @OptionGroup var windowFiles: WindowFileOptions
+
   @OptionGroup(title: "Sampling")
   var sampling: SamplingOptions
 
@@ -63,6 +65,10 @@ struct GenerateCommand: ParsableCommand {
       throw ValidationError(
         "Give the prompt by one of --prompt and --prompt-file, or --chat alone to be asked.")
     }
+    if isInteractive, !windowFiles.windowFiles.isEmpty {
+      throw ValidationError(
+        "--window-files goes with one prompt; give --prompt or --prompt-file, or leave it out.")
+    }
     guard maxTokens >= 1 else {
       throw ValidationError("--max-tokens is \(maxTokens); give at least 1.")
     }
@@ -78,12 +84,16 @@ extension GenerateCommand: DistributedCommand, ComputingCommand {
       var files = RunFiles(settings: layers)
       try files.read(model.model, as: "the model")
       try files.read(promptFile, as: "--prompt-file")
+      try windowFiles.read(in: &files)
     }
     let open = try OpenModel(model, on: world)
     let speaker = try world.agreed {
       try world.rank == 0 ? Speaker(self, open) : nil
     }
-    let first = try world.agreed { try speaker?.firstTokens() ?? [] }
+    let windows = try windowFiles.windows(open, model, on: world)
+    let first = try world.agreed {
+      try speaker?.firstTokens(afterWindows: windows != nil) ?? []
+    }
     let tokens = try ModelText.share(first, on: world)
     guard !tokens.isEmpty else {
       throw AgreedFailure(
@@ -91,27 +101,36 @@ extension GenerateCommand: DistributedCommand, ComputingCommand {
         code: usageExitCode)
     }
     // Room for a conversation, and what scalings of positions go by.
-    let context = tokens.count + (isInteractive ? max(4096, maxTokens) : maxTokens)
-    let (options, memory) = try open.options(tokens: tokens.count, context: context, on: world)
+    let read = (windows?.tokens.count ?? 0) + tokens.count
+    let context = read + (isInteractive ? max(4096, maxTokens) : maxTokens)
+    // The task comes to the windows, whose keys stay where they are.
+    let prompt = windows?.tokens ?? tokens
+    let (options, memory) = try open.options(
+      tokens: prompt.count, context: context,
+      contextWindows: windows.map {
+        ContextWindows($0.lengths, isStructured: windowFiles.structured, context: context)
+      }, on: world)
     var progress = ModelProgress(
-      open, tokens: tokens.count, withLogits: false, isQuiet: report == .json, on: world)
+      open, tokens: prompt.count, withLogits: false, isQuiet: report == .json, on: world)
     let start = ContinuousClock.now
     let generation = try Generation(
-      open.decoder, prompt: tokens, context: context, options: options, on: world
+      open.decoder, prompt: prompt, context: context, options: options, on: world
     ) { progress.advance(by: $0) }
+    if windows != nil { try generation.extend(by: tokens, on: world) }
     progress.clear()
-    let read = ContinuousClock.now
+    let begun = ContinuousClock.now
     var turn = try speak(generation, speaker, on: world)
     let decoded = turn.tokens
-    let seconds = (ContinuousClock.now - read).inSeconds
+    let seconds = (ContinuousClock.now - begun).inSeconds
     while let next = try nextTurn(speaker, turn, on: world) {
       try generation.extend(by: next, on: world)
       turn = try speak(generation, speaker, on: world)
     }
     let result = GenerationReport(
-      command: self, open, prompt: tokens.count, generated: decoded, text: turn.text,
-      ended: turn.ending, prefillSeconds: (read - start).inSeconds, decodeSeconds: seconds,
-      cacheBytes: try world.allReduce(generation.cacheBytes, with: .max), memory: memory,
+      command: self, open, prompt: read, generated: decoded, text: turn.text,
+      ended: turn.ending, prefillSeconds: (begun - start).inSeconds, decodeSeconds: seconds,
+      cacheBytes: try world.allReduce(generation.cacheBytes, with: .max),
+      cacheBytesNeeded: try world.allReduce(memory.cache, with: .max), memory: memory,
       ranks: world.size)
     if report == .json { try world.printReport(try jsonLine(result)) }
     if report == .text, world.rank == 0, !isInteractive {

@@ -19,12 +19,14 @@ struct GenerationReport: Encodable {
   let decodeTokensPerSecond: Double
   let weightBytes: Int
   let cacheBytes: Int
+  /// As it was checked before, of the rank that needs most.
+  let cacheBytesNeeded: Int
   let ownBytesNeeded: Int
 
   init(
     command: GenerateCommand, _ open: OpenModel, prompt: Int, generated: [Int], text: String,
     ended: Ending, prefillSeconds: Double, decodeSeconds: Double, cacheBytes: Int,
-    memory: RunMemory, ranks: Int
+    cacheBytesNeeded: Int, memory: RunMemory, ranks: Int
   ) {
     model = command.model.model
     architecture = open.decoder.architecture
@@ -42,6 +44,7 @@ struct GenerationReport: Encodable {
     decodeTokensPerSecond = decodeSeconds > 0 ? Double(generated.count - 1) / decodeSeconds : 0
     weightBytes = open.decoder.weightBytes
     self.cacheBytes = cacheBytes
+    self.cacheBytesNeeded = cacheBytesNeeded
     ownBytesNeeded = memory.ownBytes
   }
 

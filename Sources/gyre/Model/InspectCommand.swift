@@ -41,7 +41,7 @@ struct InspectCommand: ParsableCommand {
   var ranksPerHost: Int?
 
   @Option(help: "The type in which keys and values travel and are kept.")
-  var cacheType = WireType.f32
+  var cacheType = CacheType.f32
 
   @Option(
     parsing: .unconditional,
@@ -78,7 +78,8 @@ struct InspectCommand: ParsableCommand {
     let file = try ModelFile(model)
     var options = RunOptions()
     options.chunk = chunk
-    options.keyValueType = cacheType
+    options.cacheType = cacheType
+    options.chunksQueries = ranks == 1
     let result = InspectReport(
       file, options: options, context: context, ranks: ranks, ranksPerHost: ranksPerHost ?? ranks,
       listsTensors: tensors, hostBytes: HostMemory.current.usableBytes)

@@ -28,12 +28,20 @@ struct ModelOptions: ParsableArguments {
       """, valueName: "n"))
   var chunk = 512
 
+  @Flag(
+    help: """
+      Queries and outputs of attention are there for a chunk at a time too. Keys then travel once \
+      for each chunk, so that it needs less memory and more of the network; one rank alone always \
+      does so.
+      """)
+  var chunkQueries = false
+
   @Option(
     help: """
       The type in which keys and values travel and are kept: f32 loses nothing, f16 and bf16 take \
-      half the memory, int8 a quarter.
+      half the memory, int8 a quarter; kivi4 keeps all but the newest in 4 bits, a sixth.
       """)
-  var cacheType = WireType.f32
+  var cacheType = CacheType.f32
 
   @Option(
     help: """
@@ -69,12 +77,28 @@ struct ModelOptions: ParsableArguments {
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp(
-      "The first S keys are seen whatever the window hides. (default: none)", valueName: "S"))
+      """
+      The first S keys are seen whatever the window hides, from next to it, as in a cache that \
+      holds nothing else (StreamingLLM). (default: none)
+      """, valueName: "S"))
   var sinks: Int?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      """
+      Tokens of a page of the keys and values that are kept: small pages waste less, large ones \
+      are read faster.
+      """, valueName: "n"))
+  var pageTokens = 256
 
   func validate() throws {
     guard (1...1 << 20).contains(chunk) else {
       throw ValidationError("--chunk is \(chunk); give a number from 1 to 1048576.")
+    }
+    guard PageTable.allows(pageTokens: pageTokens) else {
+      throw ValidationError(
+        "--page-tokens is \(pageTokens); give a multiple of 16 from 16 to 256.")
     }
     if let window, window < 1 {
       throw ValidationError(
@@ -105,7 +129,7 @@ struct OpenModel {
   let decoder: Decoder
   let topology: Topology
   let team: ThreadTeam
-  private let asked: ModelOptions
+  private var asked: ModelOptions
 
   /// Opens a model, called by all ranks together.
   init(_ asked: ModelOptions, on world: borrowing Communicator) throws {
@@ -136,20 +160,31 @@ struct OpenModel {
     team = ThreadTeam(threads: threads)
   }
 
+  /// The same model asked to run otherwise.
+  func asked(_ options: ModelOptions) -> OpenModel {
+    var other = self
+    other.asked = options
+    return other
+  }
+
   /// How it runs on a sequence, if there is memory for it; called by all ranks together.
   ///
   /// - Parameters:
   ///   - tokens: of the prefill.
   ///   - context: the most tokens that there will be; nil if no keys and values are kept.
+  ///   - contextWindows: of which the sequence consists; nil for a text in one piece.
   func options(
-    tokens: Int, context: Int?, on world: borrowing Communicator
+    tokens: Int, context: Int?, contextWindows: ContextWindows? = nil,
+    on world: borrowing Communicator
   ) throws -> (RunOptions, RunMemory) {
     var options = RunOptions()
     options.team = team
     options.chunk = asked.chunk
-    options.keyValueType = asked.cacheType
+    options.cacheType = asked.cacheType
+    options.contextWindows = contextWindows
     options.window = asked.window
     options.sinks = asked.sinks ?? 0
+    options.pageTokens = asked.pageTokens
     // Four exchanges a layer pay within a host.
     options.dividesWeights = asked.weights.map { $0 == .divided } ?? (topology.nodes.count == 1)
     options.scaling = try world.agreed {
@@ -162,14 +197,24 @@ struct OpenModel {
         return try argument.scaling(pairs: rotation.columns / 2)
       }
     }
-    if let most = decoder.mostPositions, max(tokens, context ?? 0) > most {
+    let length =
+      max(tokens, context ?? 0) - (contextWindows.map { $0.tokens - $0.taskPosition } ?? 0)
+    if let most = decoder.mostPositions, length > most {
       throw AgreedFailure(
         message: world.rank == 0
           ? "gyre: the model has \(grouped(most)) positions, and the sequence would have "
-            + "\(grouped(max(tokens, context ?? 0))) tokens; use a shorter one." : nil,
+            + "\(grouped(length)) tokens; use a shorter one." : nil,
         code: usageExitCode)
     }
     options.route = try route(options, tokens: tokens, on: world)
+    options.chunksQueries = asked.chunkQueries || world.size == 1
+    if asked.chunkQueries, options.route.travelling != .keys || options.route.heads != .nobody {
+      throw AgreedFailure(
+        message: world.rank == 0
+          ? "gyre: --chunk-queries is for routes on which keys travel and heads stay, and "
+            + "--transport \(options.route) is none; choose ring, or leave one of them out." : nil,
+        code: usageExitCode)
+    }
     let memory = RunMemory(
       decoder, prompt: tokens, context: context, options: options, topology: topology,
       rank: world.rank)
@@ -203,7 +248,10 @@ struct OpenModel {
     try world.agreed {
       try HostMemory.current.require(
         Double(needed), for: node.size == 1 ? "the model and its rows" : "\(node.size) ranks",
-        remedy: "use more hosts, a shorter sequence, a smaller --chunk or a narrower --cache-type")
+        remedy:
+          "use more hosts, a shorter sequence, a smaller --chunk, --chunk-queries or a narrower "
+          + "--cache-type"
+      )
     }
   }
 }

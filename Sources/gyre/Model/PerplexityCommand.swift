@@ -15,7 +15,10 @@ struct PerplexityCommand: ParsableCommand {
     discussion: """
       The perplexity is e to the mean of −ln p over the tokens that are foretold, each from all \
       before it in its context. With --context the text is cut into contexts that begin --stride \
-      tokens after each other, and of each but the first only the last --stride tokens count.
+      tokens after each other, and of each but the first only the last --stride tokens count. \
+      With --schemes or --contexts the last --stride tokens of the text are foretold by each \
+      scheme from each context, which ends with them; the table with --report json is what gyre \
+      plot draws.
       """)
 
   @OptionGroup var model: ModelOptions
@@ -39,6 +42,23 @@ struct PerplexityCommand: ParsableCommand {
       "From the beginning of a context to that of the next. (default: a context)", valueName: "n"))
   var stride: Int?
 
+  @Option(
+    parsing: .upToNextOption,
+    help: ArgumentHelp(
+      """
+      What is compared, one word each: model (as it is), none, linear:S, ntk:S, dynamic-ntk:S,L, \
+      yarn:S,L, llama3:S,LOW,HIGH,L, longrope:FILE, window:W, window:W,S with S sinks.
+      """, valueName: "name:…"), transform: SchemeArgument.init(parsing:))
+  var schemes: [SchemeArgument] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "Contexts that are compared, joined by commas. (default: the whole text)", valueName: "n,…"),
+    transform: { try parseIntegers($0, in: 2...1 << 32) })
+  var contexts: [Int] = []
+
+  @OptionGroup var windowFiles: WindowFileOptions
+
   @Option(help: "What rank 0 prints: a table or one JSON object.")
   var report = ReportFormat.text
 
@@ -54,7 +74,34 @@ struct PerplexityCommand: ParsableCommand {
     if let context, context < 2 {
       throw ValidationError("--context is \(context); give at least 2, of which one is foretold.")
     }
+    if compares {
+      if context != nil {
+        throw ValidationError(
+          "--context cuts a text, and --schemes and --contexts compare passes over its end; give "
+            + "--contexts instead, or leave them out.")
+      }
+      if !windowFiles.windowFiles.isEmpty {
+        throw ValidationError(
+          "--window-files is of one pass, and --schemes and --contexts compare several; leave one "
+            + "of them out.")
+      }
+      if let tokens, let most = contexts.max(), most > tokens {
+        throw ValidationError(
+          "--contexts has \(most), and --tokens \(tokens); give at least as many tokens.")
+      }
+      if !schemes.isEmpty, model.window != nil || model.ropeScaling != nil {
+        throw ValidationError(
+          "--schemes names windows and scalings itself; leave --window and --rope-scaling out.")
+      }
+    }
     guard let stride else { return }
+    if compares {
+      guard stride >= 1, contexts.allSatisfy({ stride < $0 }) else {
+        throw ValidationError(
+          "--stride is \(stride); give a number from 1 to less than the shortest context.")
+      }
+      return
+    }
     guard let context else {
       throw ValidationError("--stride is of contexts; give --context with it, or leave it out.")
     }
@@ -73,31 +120,41 @@ extension PerplexityCommand: DistributedCommand, ComputingCommand {
       var files = RunFiles(settings: layers)
       try files.read(model.model, as: "the model")
       try files.read(text, as: "--text")
+      for scheme in schemes { try files.read(scheme.path, as: "the file of --schemes longrope") }
+      try windowFiles.read(in: &files)
     }
     let open = try OpenModel(model, on: world)
     let all = try ModelText(open.file).tokens(
       vocabulary: open.decoder.sizes.vocabulary, on: world
     ) { tokenizer in
       tokenizer.encode(
-        try ModelText.bytes(of: text, option: "--text"), addingBeginning: tokenizer.addsBeginning)
+        try ModelText.bytes(of: text, option: "--text"),
+        addingBeginning: tokenizer.addsBeginning && windowFiles.windowFiles.isEmpty)
     }
-    guard all.count >= max(2, tokens ?? 2) else {
+    let least = max(2, tokens ?? 2, contexts.max() ?? 2)
+    guard all.count >= least else {
       throw AgreedFailure(
         message: world.rank == 0
-          ? "gyre: '\(text)' has \(counted(all.count, "token")), and \(max(2, tokens ?? 2)) are "
+          ? "gyre: '\(text)' has \(counted(all.count, "token")), and \(least) are "
             + "asked for; give a longer text, or fewer --tokens." : nil, code: usageExitCode)
     }
     let ids = Array(all.prefix(tokens ?? all.count))
+    if compares { return try compare(ids, open: open, on: world) }
+    let windows = try windowFiles.windows(open, model, on: world)
     var sums = PositionSums()
     let start = ContinuousClock.now
     var computed = 0
     var sent = 0
     var memory: RunMemory?
-    for range in contexts(tokens: ids.count) {
+    for range in pieces(tokens: ids.count) {
+      let part = (windows?.tokens ?? []) + ids[range.tokens]
+      let before = windows?.tokens.count ?? 0
       let (options, needed) = try open.options(
-        tokens: range.tokens.count, context: nil, on: world)
+        tokens: part.count, context: nil,
+        contextWindows: windows.map {
+          ContextWindows($0.lengths, isStructured: windowFiles.structured, context: part.count)
+        }, on: world)
       memory = memory ?? needed
-      let part = Array(ids[range.tokens])
       let prefill = try Prefill(open.decoder, tokens: part.count, options: options, on: world)
       var progress = ModelProgress(open, tokens: part.count, withLogits: true, on: world)
       let scores = try prefill.scores(part, on: world) { progress.advance(by: $0) }
@@ -105,8 +162,9 @@ extension PerplexityCommand: DistributedCommand, ComputingCommand {
       sent += prefill.bytesSent
       try prefill.close()
       computed += part.count
-      for position in max(1, range.firstCounted)..<part.count {
-        sums.add(scores[position], at: position)
+      // The last token of a window does not know what comes.
+      for position in max(1, range.firstCounted)..<range.tokens.count {
+        sums.add(scores[before + position], at: position)
       }
     }
     let seconds = (ContinuousClock.now - start).inSeconds
@@ -118,7 +176,7 @@ extension PerplexityCommand: DistributedCommand, ComputingCommand {
   }
 
   /// The contexts, and from which of its positions on each counts.
-  private func contexts(tokens: Int) -> [(tokens: Range<Int>, firstCounted: Int)] {
+  private func pieces(tokens: Int) -> [(tokens: Range<Int>, firstCounted: Int)] {
     let length = min(context ?? tokens, tokens)
     let step = stride ?? length
     var contexts = [(tokens: 0..<length, firstCounted: 1)]

@@ -29,12 +29,15 @@ struct Speaker {
   }
 
   /// The tokens that come first.
-  func firstTokens() throws -> [Int] {
-    guard let template else { return tokenizer.encode(prompt ?? []) }
+  ///
+  /// - Parameter afterWindows: whether others have been read, so that they do not begin a text.
+  func firstTokens(afterWindows: Bool) throws -> [Int] {
+    let begins: Bool? = afterWindows ? false : nil
+    guard let template else { return tokenizer.encode(prompt ?? [], addingBeginning: begins) }
     guard let message = prompt.map({ String(decoding: $0, as: UTF8.self) }) ?? Self.message() else {
       return []
     }
-    return try tokens(template.pieces([ChatMessage(.user, message)]), addingBeginning: nil)
+    return try tokens(template.pieces([ChatMessage(.user, message)]), addingBeginning: begins)
   }
 
   /// Those of the next message; nil at the end of the input.

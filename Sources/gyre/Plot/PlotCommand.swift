@@ -12,7 +12,8 @@ struct PlotCommand: ParsableCommand {
     abstract: "Draws results files with gnuplot.",
     discussion: """
       What is drawn follows from the benchmark: strong and weak scaling, overlap, the kernel's \
-      roofline, dilated attention against the number of tokens, memory, links, predictions. \
+      roofline, dilated attention against the number of tokens, memory, links, predictions, \
+      perplexity against context. \
       Several files of one benchmark become several series, named by what differs between them.
       """)
 

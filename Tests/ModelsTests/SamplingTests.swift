@@ -1,31 +1,10 @@
 import Foundation
 import Models
-import Sharding
 import Tensors
 import Testing
 
-/// Who keeps what of a growing sequence, and how tokens are drawn.
-@Suite struct GrowingTests {
-  @Test("every position has one place, and loads stay within a page")
-  func places() {
-    for (prompt, ranks, page) in [(0, 3, 4), (17, 4, 5), (100, 1, 16), (7, 8, 3)] {
-      var plan = CachePlan(
-        prompt: Sharding(.zigzag, tokens: prompt, ranks: ranks), pageTokens: page)
-      var seen: Set<[Int]> = []
-      for position in prompt..<prompt + 200 {
-        let place = plan.place(of: position)
-        #expect(seen.insert([place.page, place.index]).inserted)
-        #expect(plan.positions(ofPage: place.page)[place.index] == position)
-        #expect(plan.pageOwners[place.page] == place.rank)
-        // Asking again changes nothing.
-        #expect(plan.place(of: position) == place)
-      }
-      let loads = plan.loads
-      #expect(loads.reduce(0, +) == plan.tokens && plan.tokens - prompt - 200 < page)
-      #expect((loads.max() ?? 0) - (loads.min() ?? 0) <= max(page, prompt / ranks + 2))
-    }
-  }
-
+/// How tokens are drawn.
+@Suite struct SamplingTests {
   @Test("what is drawn has the probabilities that the options leave")
   func draws() {
     let logits: [Float] = [log(1), log(2), log(4), log(8), -.infinity]
