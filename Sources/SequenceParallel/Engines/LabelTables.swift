@@ -56,7 +56,9 @@ public struct LabelTables: Sendable {
         let first = row
         _ = try team.map(pieces.count) { piece in
           let tokens = run.slice(pieces[piece])
-          let numbers = try q.rows(batch: batch, tokens: tokens)
+          var numbers = [Float](repeating: 0, count: tokens.count * q.rowLength)
+          var span = numbers.mutableSpan
+          try q.read(batch: batch, tokens: tokens, into: &span)
           for (index, query) in tokens.enumerated() {
             for head in 0..<heads {
               let start = (index * heads + head) * headDim
