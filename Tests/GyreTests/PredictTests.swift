@@ -228,6 +228,7 @@ struct PredictTests {
       (["--tokens", "4K", "--fit", "x.json"], "--check"),
       (["--tokens", "4K", "--simgrid", "x"], "--simgrid"),
       (["--tokens", "1M", "--dilated", "2048:1", "--ranks", "2000"], "2000"),
+      (["--tokens", "1M", "--dilated", "2048:1", "--arithmetic", "bf16"], "--dilated"),
     ])
   func mistakes(arguments: [String], words: String) async throws {
     let result = try await predict(machines + arguments)

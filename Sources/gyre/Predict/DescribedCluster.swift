@@ -17,15 +17,17 @@ extension ClusterOptions {
   ///
   /// - Parameters:
   ///   - dims: of the problem.
+  ///   - arithmetic: of the problem.
   ///   - rows: of results files.
   ///   - ranksPerHost: of the problem.
   ///   - runs: what is taken where neither says anything; nil to ask for it.
   /// - Throws: a `UserError` of usage where a speed is not known.
   func describe(
-    _ dims: HeadDims, rows: [ResultRow], ranksPerHost: Int = 1, runs: RunSpeeds? = nil
+    _ dims: HeadDims, _ arithmetic: Arithmetic, rows: [ResultRow], ranksPerHost: Int = 1,
+    runs: RunSpeeds? = nil
   ) throws -> DescribedCluster {
-    let measured = MeasuredKernel(nearest: dims, rows)
-    let (kernel, kernelSource) = try speed(measured, runs)
+    let measured = MeasuredKernel(nearest: dims, arithmetic, rows)
+    let (kernel, kernelSource) = try speed(measured, arithmetic, runs)
     let links = LinkRows(rows)
     let between = self.network.map { rate in link(links.network ?? links.inside, rate) }
     guard let network = between ?? links.network ?? links.inside ?? runs?.network else {
@@ -119,7 +121,7 @@ extension ClusterOptions {
   }
 
   private func speed(
-    _ measured: MeasuredKernel?, _ runs: RunSpeeds?
+    _ measured: MeasuredKernel?, _ arithmetic: Arithmetic, _ runs: RunSpeeds?
   ) throws -> (KernelCurve, source: String) {
     if let flops {
       var given = KernelCurve(flopsPerSecond: flops.value)
@@ -131,14 +133,17 @@ extension ClusterOptions {
       return (given, "the kernel's speed of --flops")
     }
     if let measured {
+      let products = arithmetic == .f32 ? "" : ", \(arithmetic) products"
       return (
-        measured.curve, "the kernel's speed of gyre bench kernel, head dim \(measured.dims)"
+        measured.curve,
+        "the kernel's speed of gyre bench kernel, head dim \(measured.dims)\(products)"
       )
     }
     if let runs, let curve = runs.kernel { return (curve, runs.ofKernel) }
     throw UserError.usage(
       "How fast is a thread? Give --flops, as in --flops 85G, or --results with the JSON of: "
-        + "gyre bench kernel --tokens 512,2048,8192 --format json")
+        + "gyre bench kernel --tokens 512,2048,8192 "
+        + (arithmetic == .f32 ? "" : "--arithmetic \(arithmetic) ") + "--format json")
   }
 
   /// A link of a given rate, as measured otherwise.

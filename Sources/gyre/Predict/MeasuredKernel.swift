@@ -9,11 +9,11 @@ struct MeasuredKernel {
   /// The head dims that were measured.
   let dims: HeadDims
 
-  /// Of one thread and the nearest head dims; nil if there are none.
-  init?(nearest dims: HeadDims, _ rows: [ResultRow]) {
+  /// Of one thread, of products of one kind and the nearest head dims; nil if there are none.
+  init?(nearest dims: HeadDims, _ arithmetic: Arithmetic, _ rows: [ResultRow]) {
     let kernels = rows.filter {
-      $0.benchmark == "kernel" && $0.fields["dtype"]?.string == "f32"
-        && $0.fields["arithmetic"]?.string == nil && $0.fields["softcap"]?.double == nil
+      $0.benchmark == "kernel" && $0.fields["dtype"]?.string == arithmetic.rawValue
+        && Arithmetic($0) == arithmetic && $0.fields["softcap"]?.double == nil
         && $0.fields["alibi"]?.bool != true
         && $0.fields["threads"]?.int == 1
         && $0.fields["reproducible"]?.bool == false && $0["queries"] == $0["tokens"]
@@ -43,6 +43,16 @@ struct MeasuredKernel {
     self.curve = curve
     self.dims = nearest
   }
+}
+
+extension Arithmetic {
+  /// That of a row of a results file, which does not say `f32`; nil where it is unknown.
+  init?(_ row: ResultRow) {
+    self.init(rawValue: row.fields["arithmetic"]?.string ?? Arithmetic.f32.rawValue)
+  }
+
+  /// What rows of results say: nothing of `f32`.
+  var field: Nullable<String> { Nullable(value: self == .f32 ? nil : rawValue) }
 }
 
 extension AttentionPass {

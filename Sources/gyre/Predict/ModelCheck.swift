@@ -37,7 +37,8 @@ struct ModelCheck {
       else { return nil }
       let dims = HeadDims(key.problem.shape)
       let described = try options.describe(
-        dims, rows: known, runs: RunSpeeds(seen.0, of: dims, name: seen.1))
+        dims, key.arithmetic, rows: known,
+        runs: RunSpeeds(seen.0, of: dims, key.arithmetic, name: seen.1))
       for source in described.sources + described.guesses where !sources.contains(source) {
         sources.append(source)
       }
@@ -102,6 +103,7 @@ struct ModelCheck {
       queryHeads: run.measured.problem.shape.queryHeads,
       headDim: run.measured.problem.shape.headDim,
       valueHeadDim: run.measured.problem.shape.valueHeadDim,
+      arithmetic: run.key.arithmetic.field,
       linkBytesPerSecond: Nullable(value: rate), fitted: isFitted,
       seconds: run.measured.seconds, predictedSeconds: predicted,
       error: predicted / run.measured.seconds - 1)
@@ -123,6 +125,8 @@ struct ModelCheckFields {
   let queryHeads: Int
   let headDim: Int
   let valueHeadDim: Int
+  /// Null for `f32`.
+  let arithmetic: Nullable<String>
   /// Null where links are not limited.
   let linkBytesPerSecond: Nullable<Double>
   /// Whether the model was fitted to this run among others.
@@ -138,7 +142,7 @@ extension ModelCheckFields: PatternedFields {
 
   static let keys =
     ["benchmark", "pass", "transport", "ranks", "hosts", "tokens", "queryHeads", "headDim"]
-    + PatternChoice.fields + ["linkBytesPerSecond", "fitted", "valueHeadDim"]
+    + PatternChoice.fields + ["arithmetic", "linkBytesPerSecond", "fitted", "valueHeadDim"]
 
   static let figures = ["seconds", "predictedSeconds", "error"]
   static let keyColumns = 8

@@ -26,7 +26,8 @@ extension PredictCommand {
       try checkModel(rows)
       return
     }
-    let described = try machines.describe(HeadDims(shape), rows: rows, ranksPerHost: ranksPerHost)
+    let described = try machines.describe(
+      HeadDims(shape), arithmetic, rows: rows, ranksPerHost: ranksPerHost)
     let cluster = described.cluster
     var results: [PredictResult] = []
     for pass in passes {
@@ -132,13 +133,15 @@ extension PredictCommand {
     return planner.best().layout
   }
 
+  /// The type asked for, or that which the arithmetic loses nothing by.
+  private var chosenWire: WireType { wire ?? (arithmetic == .bf16 ? .bf16 : .f32) }
+
   func tokens(ranks: Int) -> Int { tokens ?? (tokensPerRank ?? 1) * ranks }
 
   private func denseProblem(ranks: Int) -> DenseProblem {
     DenseProblem(
       shape: shape, tokens: tokens(ranks: ranks), layout: chosenLayout(ranks: ranks),
-      pattern: masks.choice,
-      wire: wire)
+      pattern: masks.choice, wire: chosenWire)
   }
 
   private func predictions(
@@ -180,7 +183,7 @@ extension PredictCommand {
       pass: pass.rawValue, transport: transport, ranks: prediction.ranks, hosts: prediction.hosts,
       threads: machines.threads, tokens: tokens, queryHeads: heads, kvHeads: kvHeads ?? heads,
       headDim: headDim, valueHeadDim: shape.valueHeadDim, layout: layout.rawValue,
-      wire: wire.rawValue,
+      wire: chosenWire.rawValue, arithmetic: arithmetic.field,
       seconds: prediction.seconds, computeSeconds: prediction.computeSeconds,
       exposedSeconds: prediction.exposedSeconds, imbalanceSeconds: prediction.imbalanceSeconds,
       bytesSentPerRank: prediction.bytesSentPerRank, residentBytes: prediction.residentBytes,

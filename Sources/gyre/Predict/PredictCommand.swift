@@ -84,8 +84,13 @@ struct PredictCommand: ParsableCommand {
     help: "Which rank holds which tokens. (default: as attend, the best for mask and ranks)")
   var layout: Layout?
 
-  @Option(help: "The type in which keys and values travel.")
-  var wire = WireType.f32
+  @Option(
+    help: "The type in which keys and values travel. (default: that of the arithmetic)")
+  var wire: WireType?
+
+  @Option(
+    help: "Products of f32 or of bf16 numbers: which kernels measured in --results count.")
+  var arithmetic = Arithmetic.f32
 
   @Option(
     name: .customLong("pass"), help: "Passes, of forward and backward. (default: forward)",
@@ -218,6 +223,11 @@ struct PredictCommand: ParsableCommand {
     }
     if dilated != nil {
       try masks.requireDilatable()
+      if arithmetic != .f32 {
+        throw ValidationError(
+          "--arithmetic \(arithmetic) cannot be used with --dilated, which computes in f32; leave "
+            + "it out.")
+      }
       if layout == .balanced {
         throw ValidationError(
           "--layout balanced cannot be used with --dilated, whose work --placement divides; use "

@@ -21,6 +21,8 @@ struct PredictFields {
   let valueHeadDim: Int
   let layout: String
   let wire: String
+  /// Null for `f32`.
+  let arithmetic: Nullable<String>
   let seconds: Double
   /// Mean over ranks.
   let computeSeconds: Double
@@ -43,7 +45,7 @@ extension PredictFields: PatternedFields {
     [
       "pass", "transport", "ranks", "hosts", "threads", "tokens", "queryHeads", "kvHeads",
       "headDim",
-    ] + PatternChoice.fields + ["layout", "wire", "valueHeadDim"]
+    ] + PatternChoice.fields + ["layout", "wire", "arithmetic", "valueHeadDim"]
 
   static let figures = [
     "seconds", "computeSeconds", "exposedSeconds", "imbalanceSeconds", "bytesSentPerRank",

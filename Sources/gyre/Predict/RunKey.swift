@@ -15,6 +15,7 @@ struct RunKey {
   let threads: Int
   let pass: AttentionPass
   let route: Route
+  let arithmetic: Arithmetic
   /// Its name, which is that of the transport that was taken.
   let transportName: String
 
@@ -37,6 +38,7 @@ struct RunKey {
       let pattern = PatternChoice(row),
       let layout = row.fields["layout"]?.string.flatMap(Layout.init(rawValue:)),
       let wire = row.fields["wire"]?.string.flatMap(WireType.init(rawValue:)),
+      let arithmetic = Arithmetic(row),
       let pass = row.fields["pass"]?.string.flatMap(KernelPass.init(rawValue:)),
       // Where auto was asked for, what it came to.
       let name = row.fields["chosenTransport"]?.string ?? row.fields["transport"]?.string,
@@ -53,6 +55,7 @@ struct RunKey {
     threads = number("threads", 1...1024) ?? 1
     self.pass = pass.pass
     self.route = route
+    self.arithmetic = arithmetic
     transportName = "\(route)"
   }
 }

@@ -20,9 +20,12 @@ struct RunSpeeds {
 
   /// - Parameters:
   ///   - rows: of runs that the speed may be taken from.
+  ///   - arithmetic: of those that count.
   ///   - name: what those are.
-  init(_ rows: [ResultRow], of dims: HeadDims, name: String) {
-    let runs = rows.compactMap(Speed.init).filter { $0.dims == dims }
+  init(_ rows: [ResultRow], of dims: HeadDims, _ arithmetic: Arithmetic, name: String) {
+    let runs = rows.compactMap(Speed.init).filter {
+      $0.dims == dims && $0.arithmetic == arithmetic
+    }
     let fewest = runs.map(\.ranks).min() ?? 0
     let chosen = runs.filter { $0.ranks == fewest }
     var curve = KernelCurve()
@@ -46,6 +49,7 @@ struct RunSpeeds {
   private struct Speed {
     let ranks: Int
     let dims: HeadDims
+    let arithmetic: Arithmetic
     let pass: AttentionPass
     let isMasked: Bool
     let tokensPerRank: Double
@@ -57,6 +61,7 @@ struct RunSpeeds {
       else { return nil }
       ranks = run.ranks
       dims = HeadDims(run.problem.shape)
+      arithmetic = run.arithmetic
       pass = run.pass
       isMasked = run.problem.pattern.isCausal
       tokensPerRank = Double(run.problem.tokens) / Double(run.ranks)
