@@ -17,10 +17,12 @@ struct DecoderBlocks {
   /// The most tokens at a time.
   var chunk: Int { room.chunk }
 
-  init(_ decoder: Decoder, chunk: Int, team: ThreadTeam, division: WeightDivision? = nil) {
+  init(_ decoder: Decoder, options: RunOptions, division: WeightDivision? = nil) {
     self.decoder = decoder
-    self.team = team
-    room = BlockRoom(decoder.sizes, chunk: chunk, team: team, division: division)
+    team = options.team
+    room = BlockRoom(
+      decoder.sizes, chunk: options.chunk, team: options.team, arithmetic: options.arithmetic,
+      division: division)
   }
 
   // MARK: Embedding

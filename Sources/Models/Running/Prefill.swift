@@ -36,7 +36,7 @@ public struct Prefill: ~Copyable {
   ) throws {
     sharding = options.sharding(tokens: tokens, ranks: world.size)
     rank = world.rank
-    blocks = DecoderBlocks(decoder, chunk: options.chunk, team: options.team)
+    blocks = DecoderBlocks(decoder, options: options)
     positions = LayerPositions(decoder, options, tokens: context ?? tokens)
     var engineOptions = DistributedAttention.Options()
     engineOptions.team = options.team
@@ -51,7 +51,8 @@ public struct Prefill: ~Copyable {
       }
       let problem = ShardedAttention(
         shape: decoder.attentionShape, queries: sharding, keys: sharding,
-        pattern: options.pattern(layer), scale: decoder.scale, wire: options.keyValueType)
+        pattern: options.pattern(layer), scale: decoder.scale, wire: options.keyValueType,
+        arithmetic: options.arithmetic)
       engineOfLayer.append(widths.count)
       widths.append(width)
       engines.append(

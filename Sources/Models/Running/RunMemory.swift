@@ -34,7 +34,7 @@ public struct RunMemory: Hashable, Sendable {
     for layer in decoder.layers where problems[options.width(layer)] == nil {
       problems[options.width(layer)] = ShardedAttention(
         shape: shape, queries: sharding, keys: sharding, pattern: options.pattern(layer),
-        scale: decoder.scale, wire: options.keyValueType)
+        scale: decoder.scale, wire: options.keyValueType, arithmetic: options.arithmetic)
     }
     let engines = problems.values.reduce(0.0) {
       $0

@@ -10,6 +10,9 @@ public struct RunOptions: Sendable {
   public var route = Route.ring
   /// The form in which keys and values travel and are kept.
   public var keyValueType = WireType.f32
+  /// What the products of a prompt and its attention are computed of; those of tokens that are
+  /// generated, which memory limits, are always computed of `Float`.
+  public var arithmetic = Arithmetic.f32
   /// The most tokens for which the widest rows of a layer are there at a time.
   public var chunk = 512
   /// Which rank holds which tokens; nil balances the work.
