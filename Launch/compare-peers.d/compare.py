@@ -17,7 +17,16 @@ CHECKED_ROWS = 8
 
 # The arithmetic of each peer.
 ARITHMETIC = {
-    "torch": ("f32", "bf16"), "ringattention": ("f32",), "ring-attention-pytorch": ("f32",)}
+    "torch": ("f32", "bf16"), "flex-attention": ("f32",), "ringattention": ("f32",),
+    "ring-attention-pytorch": ("f32",)}
+
+
+def knows(peer: str, problem: Problem) -> bool:
+    """Whether a peer has the arithmetic, the pass and the mask of a problem."""
+    if peer == "flex-attention" and problem.attention_pass == "backward":
+        return False
+    return problem.arithmetic in ARITHMETIC[peer] and (
+        peer == "flex-attention" or problem.variant == "plain")
 
 
 def numbers(text: str) -> list[int]:
@@ -36,6 +45,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, required=True)
     parser.add_argument("--heads", type=int, required=True)
     parser.add_argument("--causal", choices=["both", "true", "false"], required=True)
+    parser.add_argument("--variant", type=lambda text: text.split(","), required=True)
     parser.add_argument("--repeats", type=int, required=True)
     parser.add_argument("--format", choices=report.FORMATS, required=True)
     parser.add_argument("--gyre", required=True)
@@ -75,7 +85,7 @@ class Comparison:
     def _meet(self, name: str, python: str, cores: int, result: Report) -> None:
         with closing(Peer(name, python, cores, self._folder)) as peer:
             for problem in self._problems():
-                if problem.arithmetic not in ARITHMETIC[name]:
+                if not knows(name, problem):
                     continue
                 say(f"{name}, {peer.what}: {problem.attention_pass}, {problem.mask}, "
                     f"head dim {problem.head_dim}, {problem.arithmetic}")
@@ -92,9 +102,10 @@ class Comparison:
             for attention_pass in self._arguments.passes:
                 for head_dim in self._arguments.head_dim:
                     for causal in masks[self._arguments.causal]:
-                        yield Problem(
-                            attention_pass, self._arguments.tokens, self._arguments.heads,
-                            head_dim, causal, arithmetic)
+                        for variant in self._arguments.variant:
+                            yield Problem(
+                                attention_pass, self._arguments.tokens, self._arguments.heads,
+                                head_dim, causal, arithmetic, variant)
 
     def _rows(self, peer: Peer, problem: Problem) -> Iterator[Row]:
         source = self._source(problem)

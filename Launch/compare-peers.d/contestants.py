@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tensorfile
-from problem import Outputs, Problem
+from problem import OPTIONS, Outputs, Problem
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -18,6 +18,7 @@ ROOT = HERE.parent.parent
 # The worker of each peer, and whether it needs more than one process or device.
 WORKERS = {
     "torch": ("peer_torch.py", False),
+    "flex-attention": ("peer_flex_attention.py", False),
     "ringattention": ("peer_ringattention.py", True),
     "ring-attention-pytorch": ("peer_ring_attention_pytorch.py", True),
 }
@@ -74,6 +75,7 @@ class Gyre:
             "--threads", str(self.threads), "--report", "json", *more]
         if problem.causal:
             line.append("--causal")
+        line += OPTIONS[problem.variant]
         if problem.attention_pass == "backward":
             line.append("--gradients")
         if problem.arithmetic != "f32":
@@ -120,7 +122,7 @@ class Peer:
         reply = self._ask({
             "action": "prepare", "input": str(source), "output": str(target),
             "pass": problem.attention_pass, "causal": problem.causal, "tokens": problem.tokens,
-            "arithmetic": problem.arithmetic,
+            "arithmetic": problem.arithmetic, "variant": problem.variant,
             "heads": problem.heads, "headDim": problem.head_dim})
         values = array("f", target.read_bytes())
         share = len(values) // len(problem.outputs)

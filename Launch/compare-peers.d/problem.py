@@ -23,7 +23,28 @@ ALLOWED_ERROR = {
     "bf16": {"forward": 1e-2, "backward": 3e-2},
 }
 
+# What a score or a mask may be beside plain or causal; sizes of both, in the words of gyre.
+WINDOW, SOFT_CAP, DOCUMENTS = 1024, 50.0, 16
+OPTIONS = {
+    "plain": [], "window": ["--window", str(WINDOW)], "documents": ["--cu-seqlens"],
+    "alibi": ["--alibi"], "softcap": ["--softcap", str(SOFT_CAP)],
+}
+
 Outputs = dict[str, array]
+
+
+def alibi_slopes(heads: int) -> list[float]:
+    """The published slopes: a geometric sequence, and every other one of the next between them."""
+    power = 1 << heads.bit_length() - 1
+    between = [2 ** (-8 * (head + 1) / (2 * power)) for head in range(0, 2 * power, 2)]
+    return ([2 ** (-8 * (head + 1) / power) for head in range(power)] + between)[:heads]
+
+
+def document_starts(tokens: int) -> list[int]:
+    """Where documents of random lengths begin, and where the last one ends."""
+    source = random.Random(tokens)
+    count = min(DOCUMENTS, tokens)
+    return [0, *sorted(source.sample(range(1, tokens), count - 1)), tokens]
 
 
 @dataclass(frozen=True)
@@ -36,11 +57,12 @@ class Problem:
     head_dim: int
     causal: bool
     arithmetic: str = "f32"
+    variant: str = "plain"
 
     @property
     def flops(self) -> int:
         """Useful work: visible pairs only."""
-        pairs = self.tokens * (self.tokens + 1) // 2 if self.causal else self.tokens**2
+        pairs = sum(len(self.visible(query)) for query in range(self.tokens))
         return FLOPS[self.attention_pass] * self.head_dim * self.heads * pairs
 
     @property
@@ -53,7 +75,25 @@ class Problem:
 
     @property
     def mask(self) -> str:
-        return "causal" if self.causal else "full"
+        plain = "causal" if self.causal else "full"
+        return plain if self.variant == "plain" else f"{plain}, {self.variant}"
+
+    def visible(self, query: int) -> range:
+        """The keys that a query sees."""
+        start, end = 0, self.tokens
+        if self.variant == "documents":
+            starts = document_starts(self.tokens)
+            after = next(index for index, start in enumerate(starts) if start > query)
+            start, end = starts[after - 1], starts[after]
+        if self.variant == "window":
+            start, end = max(0, query - WINDOW + 1), min(self.tokens, query + WINDOW)
+        return range(start, min(end, query + 1) if self.causal else end)
+
+    def changed(self, score: float, distance: int, head: int) -> float:
+        """What becomes of a scaled score."""
+        if self.variant == "alibi":
+            return score - alibi_slopes(self.heads)[head] * distance
+        return SOFT_CAP * math.tanh(score / SOFT_CAP) if self.variant == "softcap" else score
 
 
 def write_input(path: Path, problem: Problem) -> None:
@@ -69,7 +109,10 @@ def write_input(path: Path, problem: Problem) -> None:
         values = array("f", (source.gauss(0, 1) for _ in range(count)))
         return tensorfile.rounded_to_bf16(values) if problem.arithmetic == "bf16" else values
 
-    tensorfile.write(path, {name: (shape, numbers()) for name in ("q", "k", "v", "do")})
+    starts = array("i", document_starts(problem.tokens))
+    tensorfile.write(
+        path, {name: (shape, numbers()) for name in ("q", "k", "v", "do")}
+        | {"cu_seqlens": ([len(starts)], starts)})
 
 
 class Reference:
@@ -102,20 +145,27 @@ class Reference:
             backward = problem.attention_pass == "backward"
             columns = [(k if backward else v)[start + column::width] for column in range(dim)]
             for position, row in zip(self.positions, rows):
-                visible = position + 1 if problem.causal else problem.tokens
+                seen = problem.visible(position)
+                part = slice(seen.start, seen.stop)
                 at = position * width + start
-                scores = [sum(map(mul, q[at:at + dim], key)) for key in keys[:visible]]
+                scores = [
+                    problem.changed(
+                        sum(map(mul, q[at:at + dim], keys[index])) / math.sqrt(dim),
+                        abs(position - index), head)
+                    for index in seen
+                ]
                 largest = max(scores)
-                weights = [math.exp((score - largest) / math.sqrt(dim)) for score in scores]
+                weights = [math.exp(score - largest) for score in scores]
                 total = math.fsum(weights)
                 if backward:
-                    slopes = [sum(map(mul, do[at:at + dim], value)) for value in values[:visible]]
+                    slopes = [sum(map(mul, do[at:at + dim], value)) for value in values[part]]
                     mean = math.fsum(map(mul, weights, slopes)) / total
                     weights = [
                         weight * (slope - mean) / math.sqrt(dim)
                         for weight, slope in zip(weights, slopes)
                     ]
-                row += [math.fsum(map(mul, weights, column)) / total for column in columns]
+                row += [
+                    math.fsum(map(mul, weights, column[part])) / total for column in columns]
         return rows
 
 

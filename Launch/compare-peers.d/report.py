@@ -75,6 +75,7 @@ class Row:
         return {
             "arithmetic": self.problem.arithmetic, "gyreInstructions": self.instructions,
             "pass": self.problem.attention_pass, "causal": self.problem.causal,
+            "variant": self.problem.variant,
             "headDim": self.problem.head_dim, "tokens": self.problem.tokens,
             "heads": self.problem.heads, "cores": self.cores, "gyre": self.gyre,
             "peer": self.peer, "peerRunsAs": self.peer_runs_as, "peerVersion": self.version,

@@ -1,4 +1,4 @@
-"""Reads and writes .safetensors files of 32-bit floats, with the standard library alone."""
+"""Reads and writes .safetensors files of 32-bit numbers, with the standard library alone."""
 
 import json
 import struct
@@ -10,12 +10,13 @@ Shape = list[int]
 
 
 def write(path: Path, tensors: dict[str, tuple[Shape, array]]) -> None:
-    """Writes tensors of 32-bit floats, each with its shape, in C order."""
+    """Writes tensors of 32-bit floats or whole numbers, each with its shape, in C order."""
     header: dict[str, dict] = {}
     offset = 0
     for name, (shape, values) in tensors.items():
         end = offset + 4 * len(values)
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, end]}
+        kind = "F32" if values.typecode == "f" else "I32"
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
@@ -26,15 +27,16 @@ def write(path: Path, tensors: dict[str, tuple[Shape, array]]) -> None:
 
 
 def read(path: Path, name: str) -> tuple[Shape, array]:
-    """One tensor of 32-bit floats and its shape."""
+    """One tensor of 32-bit floats or whole numbers and its shape."""
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         entry = json.loads(file.read(length))[name]
-        if entry["dtype"] != "F32":
-            raise ValueError(f"{name} in {path} is {entry['dtype']}, not F32.")
+        kind = {"F32": "f", "I32": "i"}.get(entry["dtype"])
+        if kind is None:
+            raise ValueError(f"{name} in {path} is {entry['dtype']}, not F32 or I32.")
         start, end = entry["data_offsets"]
         file.seek(8 + length + start)
-        values = array("f", file.read(end - start))
+        values = array(kind, file.read(end - start))
     return entry["shape"], _little_endian(values)
 
 
@@ -48,6 +50,6 @@ def rounded_to_bf16(values: array) -> array:
 def _little_endian(values: array) -> array:
     if sys.byteorder == "little":
         return values
-    swapped = array("f", values)
+    swapped = array(values.typecode, values)
     swapped.byteswap()
     return swapped

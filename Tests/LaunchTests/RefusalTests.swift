@@ -101,6 +101,7 @@ import Testing
     ["--causal", "yes"], ["--repeats", "0"], ["--repeats=2.5"], ["--format", "xml"],
     ["--cache", "/etc/passwd"], ["--cache", ""], ["--seed", "1"], ["torch"],
     ["--threads", "1", "--peers", "ringattention,ring-attention-pytorch"],
+    ["--variant", "star"], ["--variant", "window", "--peers", "torch"],
     ["--arithmetic", "f64"], ["--arithmetic", "bf16", "--peers", "ringattention"],
   ])
   func aComparisonThatCannotBe(arguments: [String]) throws {

@@ -9,24 +9,42 @@ extension BackwardTile {
   ///   - mask: what the rows see of the keys; nil if everything, with nothing added.
   ///   - rule: what becomes of scores; nil if nothing does.
   @unsafe
-  mutating func attend(mask: TileMask?, rule: TileRule?) {
-    for group in 0..<groups { visiblePanels[group] = mask == nil ? 0..<panels : 0..<0 }
-    for panel in 0..<panels { visibleGroups[panel] = mask == nil ? 0..<groups : 0..<0 }
-    if let mask {
-      for group in 0..<groups {
-        groupCoverage[group] = mask.coverage(keys: 0..<keys, queries: rows(of: group))
-      }
+  mutating func attend(mask: borrowing TileMask?, rule: borrowing TileRule?) {
+    switch mask {
+    case .none: unsafe computeWeights(rule)
+    case .some(let mask): unsafe computeWeights(mask, rule)
     }
-    let hasSlopes = rule.map { !$0.isShift } ?? false
-    let taker = rule.flatMap { $0.takesGradients ? $0 : nil }
+    unsafe collect(
+      weights, from: outputGradients, columns: valueHeadDim, to: dv)
+    unsafe collect(scoreGradients, from: queries, columns: headDim, to: dk)
+  }
+
+  /// Weights and gradients of the scores, everything visible.
+  @unsafe
+  private mutating func computeWeights(_ rule: borrowing TileRule?) {
+    for group in 0..<groups { visiblePanels[group] = 0..<panels }
+    for panel in 0..<panels { visibleGroups[panel] = 0..<groups }
+    let needs = RuleNeeds(rule)
     for panel in 0..<panels {
       for group in 0..<groups {
-        guard let mask else {
-          unsafe computeScores(panel: panel, group: group)
-          if let rule { unsafe change(panel: panel, group: group, by: rule, hasSlopes) }
-          unsafe computeGradients(panel: panel, group: group, taker, hasSlopes)
-          continue
-        }
+        unsafe computeScores(panel: panel, group: group)
+        unsafe change(panel: panel, group: group, by: rule, needs)
+        unsafe computeGradients(panel: panel, group: group, rule, needs)
+      }
+    }
+  }
+
+  /// Weights and gradients of the scores under a mask: register tiles that are hidden cost nothing.
+  @unsafe
+  private mutating func computeWeights(_ mask: borrowing TileMask, _ rule: borrowing TileRule?) {
+    for group in 0..<groups {
+      visiblePanels[group] = 0..<0
+      groupCoverage[group] = mask.coverage(keys: 0..<keys, queries: rows(of: group))
+    }
+    for panel in 0..<panels { visibleGroups[panel] = 0..<0 }
+    let needs = RuleNeeds(rule)
+    for panel in 0..<panels {
+      for group in 0..<groups {
         let coverage =
           groupCoverage[group] == .some
           ? mask.coverage(keys: columns(of: panel), queries: rows(of: group))
@@ -38,19 +56,16 @@ extension BackwardTile {
         visiblePanels[group] = extended(visiblePanels[group], by: panel)
         visibleGroups[panel] = extended(visibleGroups[panel], by: group)
         unsafe computeScores(panel: panel, group: group)
-        if let rule { unsafe change(panel: panel, group: group, by: rule, hasSlopes) }
+        unsafe change(panel: panel, group: group, by: rule, needs)
         if coverage == .some || mask.pattern.hasBias {
           unsafe mask.addBias(
             to: scores.unsafeBaseAddress, stride: Self.width,
             keys: mask.keys.slice(columns(of: panel)), queries: mask.queries.slice(rows(of: group)),
             scratch: edge)
         }
-        unsafe computeGradients(panel: panel, group: group, taker, hasSlopes)
+        unsafe computeGradients(panel: panel, group: group, rule, needs)
       }
     }
-    unsafe collect(
-      weights, from: outputGradients, columns: valueHeadDim, to: dv)
-    unsafe collect(scoreGradients, from: queries, columns: headDim, to: dk)
   }
 
   /// Where the factors of a register tile lie among weights and gradients of scores.
@@ -85,7 +100,9 @@ extension BackwardTile {
   ///
   /// A rule that takes gradients gets them before.
   @unsafe
-  private func computeGradients(panel: Int, group: Int, _ taker: TileRule?, _ hasSlopes: Bool) {
+  private func computeGradients(
+    panel: Int, group: Int, _ rule: borrowing TileRule?, _ needs: RuleNeeds
+  ) {
     let product =
       Self.sharesFactors
       ? unsafe rowsTimesPanel(
@@ -93,13 +110,13 @@ extension BackwardTile {
       : unsafe rowsTimesPanel(
         outputGradientRows, valueHeadDim, group: group, valuesAcross, panel: panel)
     unsafe product.store(to: weightGradients.unsafeBaseAddress, stride: Self.width)
-    if let taker { unsafe handGradients(panel: panel, group: group, to: taker) }
+    if needs.takesGradients { unsafe handGradients(panel: panel, group: group, to: rule) }
     let first = place(panel: panel, group: group)
     for step in 0..<Self.height / Element.depth {
       let row = step * Element.depth
-      let (left, right) = unsafe gradients(row, group: group, hasSlopes)
+      let (left, right) = unsafe gradients(row, group: group, needs.slopes)
       let (nextLeft, nextRight) =
-        Element.depth == 1 ? (left, right) : unsafe gradients(row + 1, group: group, hasSlopes)
+        Element.depth == 1 ? (left, right) : unsafe gradients(row + 1, group: group, needs.slopes)
       let offset = first + step * Element.backwardStride
       let (weights, gradients) = unsafe (
         weights.unsafeBaseAddress + offset, scoreGradients.unsafeBaseAddress + offset
@@ -124,15 +141,19 @@ extension BackwardTile {
 
   /// Gives `p ∘ (do vᵀ − Δ)` of a register tile away, by way of memory for edges.
   @unsafe
-  private func handGradients(panel: Int, group: Int, to rule: TileRule) {
+  private func handGradients(panel: Int, group: Int, to rule: borrowing TileRule?) {
     let tile = unsafe edge.unsafeBaseAddress
     for row in 0..<Self.height {
       let (left, right) = unsafe gradients(row, group: group, false)
       unsafe left.gradient.store(to: tile, at: row * Self.width)
       unsafe right.gradient.store(to: tile, at: row * Self.width + Vector.width)
     }
-    unsafe rule.takeGradients(
-      tile, stride: Self.width, keys: columns(of: panel), queries: rows(of: group))
+    switch rule {
+    case .none: break
+    case .some(let rule):
+      unsafe rule.takeGradients(
+        tile, stride: Self.width, keys: columns(of: panel), queries: rows(of: group))
+    }
   }
 
   /// The weights of half a row of a register tile, and the gradients of their scores.
@@ -193,11 +214,17 @@ extension BackwardTile {
   }
 
   /// Changes the scores of one register tile, and keeps the derivatives unless they are 1.
-  @unsafe
-  private func change(panel: Int, group: Int, by rule: TileRule, _ hasSlopes: Bool) {
-    unsafe rule.apply(
-      to: scores.unsafeBaseAddress, stride: Self.width, keys: columns(of: panel),
-      queries: rows(of: group), slopes: hasSlopes ? slopes.unsafeBaseAddress : nil)
+  @unsafe @inline(__always)
+  private func change(
+    panel: Int, group: Int, by rule: borrowing TileRule?, _ needs: RuleNeeds
+  ) {
+    switch rule {
+    case .none: break
+    case .some(let rule):
+      unsafe rule.apply(
+        to: scores.unsafeBaseAddress, stride: Self.width, keys: columns(of: panel),
+        queries: rows(of: group), slopes: needs.slopes ? slopes.unsafeBaseAddress : nil)
+    }
   }
 
   /// Six rows times one panel of W keys, a panel of rows at a time.
@@ -316,4 +343,19 @@ private func joined(_ a: Range<Int>, _ b: Range<Int>) -> Range<Int> {
   if a.isEmpty { return b }
   if b.isEmpty { return a }
   return min(a.lowerBound, b.lowerBound)..<max(a.upperBound, b.upperBound)
+}
+
+/// What a score rule asks of the backward pass.
+private struct RuleNeeds {
+  /// Whether its derivatives are not 1.
+  var slopes = false
+  /// Whether it takes the gradients of scores.
+  var takesGradients = false
+
+  init(_ rule: borrowing TileRule?) {
+    switch rule {
+    case .none: break
+    case .some(let rule): (slopes, takesGradients) = (!rule.isShift, rule.takesGradients)
+    }
+  }
 }

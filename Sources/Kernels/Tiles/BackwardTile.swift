@@ -317,7 +317,15 @@ struct BackwardTile<Element: Factor>: ~Copyable {
         unsafe panels.unsafeBaseAddress + first / Self.width * Self.width * maxSteps
         + first % Self.width
       let count = min(width, columns - first)
-      for step in 0..<groups * Self.height / depth {
+      // Steps whose rows are all there ask nothing.
+      let whole = count == width ? rows / depth : 0
+      for step in 0..<whole {
+        let number = unsafe source + step * depth * stride + first
+        unsafe Element.store(
+          Element.lanes(of: number, stride: stride, count: depth, scale),
+          to: panel + step * Self.width, at: 0)
+      }
+      for step in whole..<groups * Self.height / depth {
         let row = step * depth
         let place = unsafe panel + step * Self.width
         if count == width {

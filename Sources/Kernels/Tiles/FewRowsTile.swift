@@ -205,11 +205,14 @@ struct FewRowsTile: ~Copyable {
     for row in 0..<rows { unsafe hide(count..<end, row: row) }
     var (lower, upper) = (end, 0)
     for segment in segments {
-      guard let mask = mask(segment) else { return 0..<end }
-      for first in stride(from: 0, to: count, by: Self.width) {
-        let columns = first..<min(first + Self.width, count)
-        guard unsafe addBias(mask, to: segment, columns) else { continue }
-        (lower, upper) = (min(lower, first), max(upper, columns.upperBound))
+      switch mask(segment) {
+      case .none: return 0..<end
+      case .some(let mask):
+        for first in stride(from: 0, to: count, by: Self.width) {
+          let columns = first..<min(first + Self.width, count)
+          guard unsafe addBias(mask, to: segment, columns) else { continue }
+          (lower, upper) = (min(lower, first), max(upper, columns.upperBound))
+        }
       }
     }
     if lower >= upper { return 0..<0 }
@@ -220,7 +223,9 @@ struct FewRowsTile: ~Copyable {
   ///
   /// - Returns: whether any of them is seen.
   @unsafe
-  private func addBias(_ mask: TileMask, to segment: RowSegment, _ columns: Range<Int>) -> Bool {
+  private func addBias(
+    _ mask: borrowing TileMask, to segment: RowSegment, _ columns: Range<Int>
+  ) -> Bool {
     var isSeen = false
     for first in stride(from: 0, to: segment.positions.count, by: Self.height) {
       let part = first..<min(first + Self.height, segment.positions.count)

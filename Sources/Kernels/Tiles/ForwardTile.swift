@@ -88,11 +88,12 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   ///   - mask: what the rows see of the tile; nil if everything, with nothing added.
   ///   - rule: what becomes of scores; nil if nothing does.
   @unsafe
-  mutating func attend(to tile: borrowing KeyTile<Element>, mask: TileMask?, rule: TileRule?) {
-    if let mask {
-      unsafe computeScores(tile, mask, rule)
-    } else {
-      unsafe computeScores(tile, rule)
+  mutating func attend(
+    to tile: borrowing KeyTile<Element>, mask: borrowing TileMask?, rule: borrowing TileRule?
+  ) {
+    switch mask {
+    case .none: unsafe computeScores(tile, rule)
+    case .some(let mask): unsafe computeScores(tile, mask, rule)
     }
     unsafe computeWeights()
     unsafe accumulateOutputs(tile)
@@ -100,11 +101,15 @@ struct ForwardTile<Element: Factor>: ~Copyable {
 
   /// Pass 1, everything visible.
   @unsafe
-  private mutating func computeScores(_ tile: borrowing KeyTile<Element>, _ rule: TileRule?) {
+  private mutating func computeScores(
+    _ tile: borrowing KeyTile<Element>, _ rule: borrowing TileRule?
+  ) {
     let panelCount = tile.panelCount
     for panel in 0..<panelCount {
       for group in 0..<groups { unsafe computeScores(tile, panel: panel, group: group) }
-      if let rule {
+      switch rule {
+      case .none: break
+      case .some(let rule):
         let first = panel * TileSizes.panelWidth
         unsafe rule.apply(
           to: scoreTile(panel: panel, group: 0), stride: TileSizes.scoreStride,
@@ -122,7 +127,7 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   /// What it hides is hidden last, so that a rule never meets it.
   @unsafe
   private mutating func computeScores(
-    _ tile: borrowing KeyTile<Element>, _ mask: TileMask, _ rule: TileRule?
+    _ tile: borrowing KeyTile<Element>, _ mask: borrowing TileMask, _ rule: borrowing TileRule?
   ) {
     let panels = tile.panelCount
     for group in 0..<groups {
@@ -145,7 +150,9 @@ struct ForwardTile<Element: Factor>: ~Copyable {
     }
     for group in 0..<groups where !visiblePanels[group].isEmpty {
       let seen = visiblePanels[group]
-      if let rule {
+      switch rule {
+      case .none: break
+      case .some(let rule):
         let keys =
           seen.lowerBound
           * TileSizes.panelWidth..<min(seen.upperBound * TileSizes.panelWidth, tile.count)

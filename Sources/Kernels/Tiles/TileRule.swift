@@ -1,8 +1,9 @@
 import AttentionTypes
 import Tensors
 
-/// What a score rule has to know of a query tile and a key tile.
-struct TileRule {
+/// What a score rule has to know of a query tile and a key tile; lent, never copied, as a
+/// ``TileMask`` is.
+struct TileRule: ~Copyable {
   let rule: any ScoreRule
   let batch: Int
   /// The query head in the whole problem.
