@@ -162,12 +162,53 @@ def quiet():
             os.close(kept)
 
 
+def compare_speed(options, path, file, tokens):
+    """Tokens a second of a prompt and of what follows it, in turn; medians."""
+    import xllamacpp
+
+    def of_gyre(ranks, *more):
+        report = json.loads(gyre(options.local, ranks, "generate", path, "--prompt-file", file, "--max-tokens", 32,
+                                 "--report", "json", *more))
+        return report["prefillTokensPerSecond"], report["decodeTokensPerSecond"]
+
+    def of_llama():
+        with quiet():
+            server = llama_server(xllamacpp, path, len(tokens) + 64)
+            answer = server.handle_completions({"prompt": tokens, "n_predict": 32, "temperature": 0,
+                                                "cache_prompt": False})
+            answer = json.loads(answer) if isinstance(answer, (str, bytes)) else answer
+            del server
+        return answer["timings"]["prompt_per_second"], answer["timings"]["predicted_per_second"]
+
+    cores = len(os.sched_getaffinity(0))
+    contestants = {
+        "llama.cpp": of_llama, "gyre, 1 rank": lambda: of_gyre(1), f"gyre, {cores} ranks": lambda: of_gyre(cores),
+        "gyre, 1 rank, bf16": lambda: of_gyre(1, "--arithmetic", "bf16"),
+        f"gyre, {cores} ranks, bf16": lambda: of_gyre(cores, "--arithmetic", "bf16")}
+    rates = {name: [] for name in contestants}
+    for _ in range(options.speed):
+        for name, measure in contestants.items():
+            try:
+                rates[name].append(measure())
+            except Failure as failure:
+                print(f"  {name}: {failure}")
+    print(f"  tokens a second, medians of {options.speed}: {len(tokens)} read, 32 written")
+    for name, found in rates.items():
+        if found:
+            read, written = np.median(np.array(found), axis=0)
+            print(f"    {name:22} {read:8.1f} {written:8.1f}")
+
+
 def compare_file(options, path, ranks):
     right = True
     with tempfile.TemporaryDirectory() as folder:
         prompt = Path(folder) / "prompt"
         prompt.write_bytes(Path(options.text).read_bytes()[:options.bytes].decode("utf-8", "ignore").encode())
         tokens = tokens_of(options.gyre, path, prompt)
+        if options.speed:
+            print(Path(path).name)
+            compare_speed(options, path, prompt, tokens)
+            return True
         widened = Widened(path)
         expected = widened.logits(tokens)
         errors = [error(options.local, count, path, tokens, expected, folder) for count in ranks]
@@ -182,13 +223,14 @@ def main():
     parser.add_argument("--ranks", default="1,2,3,5")
     parser.add_argument("--bytes", type=int, default=600)
     parser.add_argument("--greedy", type=int, default=64)
+    parser.add_argument("--speed", type=int, default=0)
     parser.add_argument("--text", required=True)
     parser.add_argument("local")
     parser.add_argument("gyre")
     parser.add_argument("models", nargs="*")
     options = parser.parse_args()
     ranks = [int(number) for number in options.ranks.split(",")]
-    right = compare_small(options.local, ranks)
+    right = options.speed > 0 or compare_small(options.local, ranks)
     for path in options.models:
         right = compare_file(options, path, ranks) and right
     return 0 if right else 1
