@@ -38,7 +38,7 @@ package struct WeightProduct: @unchecked Sendable {
   package let factors: [Factor]
   /// Whether what is in C is kept and added to.
   package let adding: Bool
-  /// Whether the factors of products of many rows are rounded to bf16; few rows are limited by memory.
+  /// Whether the factors of products of many rows are rounded to bf16; memory limits those of few.
   package let roundsToBF16: Bool
   /// Room for ``scratchCount(rows:depth:)`` numbers.
   package let scratch: UnsafeMutablePointer<Float>

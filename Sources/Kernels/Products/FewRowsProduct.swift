@@ -56,8 +56,8 @@ private struct FewRowsStretch: WeightVisitor {
     }
   }
 
-  /// How far ahead memory is asked for: rows are too short, and pages too small, for the processor to
-  /// foresee what is read next.
+  /// How far ahead memory is asked for: rows are too short, and pages too small, for the processor
+  /// to foresee what is read next.
   @inline(__always)
   private static var aheadBytes: Int { 4096 }
 
