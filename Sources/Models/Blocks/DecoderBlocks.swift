@@ -17,12 +17,14 @@ struct DecoderBlocks {
   /// The most tokens at a time.
   var chunk: Int { room.chunk }
 
-  init(_ decoder: Decoder, options: RunOptions, division: WeightDivision? = nil) {
+  init(
+    _ decoder: Decoder, chunk: Int, team: ThreadTeam, arithmetic: Arithmetic,
+    division: WeightDivision? = nil
+  ) {
     self.decoder = decoder
-    team = options.team
+    self.team = team
     room = BlockRoom(
-      decoder.sizes, chunk: options.chunk, team: options.team, arithmetic: options.arithmetic,
-      division: division)
+      decoder.sizes, chunk: chunk, team: team, arithmetic: arithmetic, division: division)
   }
 
   // MARK: Embedding

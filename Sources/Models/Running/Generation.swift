@@ -57,7 +57,9 @@ public final class Generation {
     self.options = options
     self.caches = caches
     self.merge = merge
-    blocks = DecoderBlocks(decoder, options: options, division: division)
+    blocks = DecoderBlocks(
+      decoder, chunk: options.chunk, team: options.team, arithmetic: options.arithmetic,
+      division: division)
     positions = LayerPositions(decoder, options, tokens: context)
     plan = CachePlan(prompt: sharding, pageTokens: pageTokens)
     tokens = prompt

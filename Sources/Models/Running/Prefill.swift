@@ -36,7 +36,8 @@ public struct Prefill: ~Copyable {
   ) throws {
     sharding = options.sharding(tokens: tokens, ranks: world.size)
     rank = world.rank
-    blocks = DecoderBlocks(decoder, options: options)
+    blocks = DecoderBlocks(
+      decoder, chunk: options.chunk, team: options.team, arithmetic: options.arithmetic)
     positions = LayerPositions(decoder, options, tokens: context ?? tokens)
     var engineOptions = DistributedAttention.Options()
     engineOptions.team = options.team
