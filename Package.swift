@@ -244,10 +244,13 @@ let package = Package(
     .testTarget(
       name: "ModelsTests",
       dependencies: [
-        "Models", "Reporting", "Attention", "Compute", "KernelSets", "Sharding", "Tensors",
-        "TestSupport", "gyre",
+        "Models", "Reporting", "Attention", "AttentionTypes", "Compute", "KernelSets", "Sharding",
+        "Tensors", "TestSupport", "gyre",
       ],
-      exclude: ["blocks.json", "blocks.py", "tokenizers.json", "tokenizers.py"],
+      exclude: [
+        "blocks.json", "blocks.py", "decoders.json", "decoders.py", "tokenizers.json",
+        "tokenizers.py",
+      ],
       swiftSettings: settings),
     .testTarget(
       name: "MPITests", dependencies: ["MPI", "TestSupport", "mpi-checks"],

@@ -71,9 +71,21 @@ package enum CompiledKernels: KernelSet {
     if work.rows < WeightProduct.manyRows {
       team.run(FewRowsProduct(work), poll: poll)
     } else {
-      ManyRowsProduct.pack(work, team: team)
-      team.run(ManyRowsProduct(work, threads: team.threads), poll: poll)
+      switch work.roundsToBF16 {
+      case false: run(ManyRowsProduct<Float>.self, work, team: team, poll: poll)
+      case true: run(ManyRowsProduct<BFloat16Pair>.self, work, team: team, poll: poll)
+      }
     }
+  }
+
+  @inline(__always)
+  private static func run<Element: Factor>(
+    _ product: ManyRowsProduct<Element>.Type, _ work: WeightProduct, team: ThreadTeam,
+    poll: (_ work: Int) -> Void
+  ) {
+    product.pack(work, team: team)
+    let pass = product.init(work, threads: team.threads)
+    team.run(ConcretePass(unitCount: pass.unitCount) { pass.run($0, poll: $1) }, poll: poll)
   }
 
   package static func widen(_ row: StoredRow) { row.type.visit(WeightWidening(row)) }

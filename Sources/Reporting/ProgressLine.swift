@@ -22,18 +22,23 @@ package struct ProgressLine {
   private var isDrawn = false
   /// No more time than this is left; nil where nothing ends it early.
   private let seconds: Double?
+  /// What the whole is made of, in other words than `total`.
+  private let parts: (count: Int, name: String)?
 
   /// Prepares a line in some place, or none.
   ///
   /// - Parameters:
   ///   - what: the words before the numbers.
   ///   - seconds: after which the computation ends however far it is.
+  ///   - parts: what the whole is made of, whose mean rate so far is said too: tokens, for example.
   package init(
-    _ what: String = "attention", total: Int, seconds: Double? = nil, on place: ProgressPlace?
+    _ what: String = "attention", total: Int, seconds: Double? = nil,
+    parts: (count: Int, name: String)? = nil, on place: ProgressPlace?
   ) {
     self.what = what
     self.total = max(1, total)
     self.seconds = seconds
+    self.parts = parts
     self.place = place
     switch place {
     case .terminal, nil: nextUpdate = start + .seconds(2)
@@ -65,6 +70,9 @@ package struct ProgressLine {
     let left = min(atThisPace, seconds.map { max(0, $0 - elapsed) } ?? .infinity)
     return "\(what) \(Int(fraction * 100)) %, \(formatSeconds(elapsed.rounded())), "
       + "about \(formatSeconds(left.rounded())) left"
+      + (parts.map {
+        ", \(threeDigits(fraction * Double($0.count) / max(elapsed, 1e-9))) \($0.name) a second"
+      } ?? "")
   }
 
   /// Takes the line of a terminal away; the next advance may draw it again.

@@ -202,7 +202,7 @@ import Testing
     let gyre = try folder.write(
       """
       #!/bin/sh
-      echo $$ > "\(folder.url.path)/pid"
+      echo $$ > "\(folder.path)/pid"
       exec sleep 40
       """, to: "gyre", executable: true)
     let outcome = try Script.run(
@@ -222,7 +222,7 @@ import Testing
         done
         echo left over: $(state "$1")
         exit $code
-        """, "bash", folder.url.path,
+        """, "bash", folder.path,
       ], environment: ["GYRE_BINARY": gyre.path])
     #expect(outcome.code != 0)
     #expect(outcome.output == "")
@@ -257,5 +257,28 @@ import Testing
     #expect(outcome.errors.contains("1x64x2x1x8"))
     // What to try next, if this has worked.
     #expect(outcome.errors.contains("Launch/install") == (code == 0), "\(outcome.errors)")
+  }
+
+  /// A model reads first where there is one; where there is none the demo says so and goes on.
+  @Test(arguments: [true, false])
+  func theDemoReadsATextIfItCan(hasModel: Bool) throws {
+    let folder = try TemporaryFolder()
+    let gyre = try folder.write("#!/bin/sh\necho \"$1\"\n", to: "gyre", executable: true)
+    let name = "smollm2-135m-instruct-q4_1.gguf"
+    let model = try folder.write("no model", to: name)
+    if hasModel {
+      // As Launch/model marks a file whose sum it knows.
+      let sum = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+      let date = try FileManager.default.attributesOfItem(atPath: model.path)[.modificationDate]
+      let time = Int((date as? Date)?.timeIntervalSince1970 ?? 0)
+      _ = try folder.write("\(sum) 8 \(time)\n", to: ".\(name).checked")
+    }
+    let outcome = try Script.run(
+      "Launch/demo", ["--ranks", "1"],
+      environment: ["GYRE_BINARY": gyre.path, "GYRE_MODELS": folder.path])
+    #expect(outcome.code == 0, "\(outcome.errors)")
+    #expect(outcome.output == (hasModel ? "generate\nattend\n" : "attend\n"))
+    #expect(outcome.errors.contains("no text is read") == !hasModel, "\(outcome.errors)")
+    #expect(outcome.errors.contains("Where may one obtain") == hasModel)
   }
 }

@@ -297,6 +297,28 @@ struct DecoderTests {
     #expect(try await tokens(["--temperature", "3", "--top-k", "1"]) == likely)
   }
 
+  @Test("what frequencies are divided by may be a tensor")
+  func storedFrequencies() async throws {
+    let folder = try TemporaryFolder()
+    var stored = TinyModel()
+    stored.extra = [("rope_freqs.weight", 8, 2)]
+    let ids = Self.tokens.map(String.init).joined(separator: ",")
+    var found: [[Float]] = []
+    for (model, arguments) in [
+      (stored, []), (TinyModel(), ["--rope-scaling", "linear:2"]), (TinyModel(), []),
+    ] {
+      let path = try model.write(to: folder)
+      let output = folder.path + "/logits.safetensors"
+      let result = try await gyre(
+        ["logits", path, "--ids", ids, "--output", output] + arguments, ranks: 1)
+      try #require(result.isSuccess, "\(result)")
+      let logits = try SafetensorsFile.open(output).source("logits").readAll()
+      let span = logits.span
+      found.append(span.indices.map { span[$0] })
+    }
+    #expect(found[0] == found[1] && found[0] != found[2])
+  }
+
   @Test("a model that does not fit is refused by name, on all ranks")
   func refusals() async throws {
     let folder = try TemporaryFolder()
@@ -305,10 +327,18 @@ struct DecoderTests {
     let missing = try model.write(to: folder, "missing.gguf")
     let unknown = try TinyModel(architecture: "mamba").write(to: folder, "unknown.gguf")
     let right = try TinyModel().write(to: folder)
+    var more = TinyModel()
+    more.extra = [("blk.0.ffn_gate.bias", 96, 1)]
+    let extra = try more.write(to: folder, "extra.gguf")
+    var capped = TinyModel()
+    capped.numbers = [("final_logit_softcapping", 30)]
+    let cap = try capped.write(to: folder, "cap.gguf")
     let output = ["--output", folder.path + "/l.safetensors"]
     for (arguments, words) in [
       (["logits", missing, "--ids", "1"] + output, "blk.1.ffn_up.weight"),
       (["logits", unknown, "--ids", "1"] + output, "mamba"),
+      (["logits", extra, "--ids", "1"] + output, "blk.0.ffn_gate.bias"),
+      (["logits", cap, "--ids", "1"] + output, "final_logit_softcapping"),
       (["logits", right, "--ids", "1,257"] + output, "257"),
       (["logits", folder.path + "/none.gguf", "--ids", "1"] + output, "none.gguf"),
       (["generate", right, "--prompt", ""], "empty"),

@@ -18,6 +18,10 @@ struct TinyModel {
   var isTied = true
   /// Tensors that are left out.
   var without: Set<String> = []
+  /// Vectors that are there besides, all their numbers one.
+  var extra: [(name: String, count: Int, number: Float)] = []
+  /// Numbers that are there besides.
+  var numbers: [(name: String, value: Float)] = []
 
   /// Bytes, and one that ends a text.
   static let vocabulary = 257
@@ -53,6 +57,7 @@ struct TinyModel {
       values.append(number("attention.key_length", headDim))
     }
     if isGemma { values.append(number("attention.sliding_window", window)) }
+    values += numbers.map { (architecture + "." + $0.name, .float($0.value)) }
     let tokens = (0..<256).map { GGUFBuilder.Value.string(Self.letter(of: UInt8($0))) }
     values += [
       ("tokenizer.ggml.model", .string(Array("gpt2".utf8))),
@@ -119,6 +124,10 @@ struct TinyModel {
           vector(p + "post_ffw_norm.weight", width, around: 1),
         ]
       }
+    }
+    all += extra.map { name, count, number in
+      GGUFBuilder.Tensor(
+        name, [UInt64(count)], type: 0, data: (0..<count).flatMap { _ in Self.bytes(number) })
     }
     return all.filter { !without.contains($0.name) }
   }

@@ -1,3 +1,4 @@
+import AttentionTypes
 import Compute
 import KernelSets
 import Models
@@ -33,10 +34,20 @@ import Testing
       let (bytes, weights) = try tensor(type, outputs, inputs)
       let matrix = StoredMatrix(
         type: type, outputs: outputs, inputs: inputs, memory: bytes)
-      for (rows, threads) in [(1, 2), (2, 1), (5, 2), (12, 2), (50, 3)] {
+      for (rows, threads, arithmetic) in [
+        (1, 2, Arithmetic.bf16), (2, 1, .f32), (5, 2, .f32), (12, 2, .f32), (50, 3, .f32),
+        (13, 2, .bf16), (50, 3, .bf16),
+      ] {
+        // Of few rows products are those of F32.
+        let rounds = arithmetic == .bf16 && rows >= 12
+        func rounded(_ numbers: [Float]) -> [Float] {
+          rounds ? numbers.map { Float(BFloat16($0)) } : numbers
+        }
         let a = (0..<rows * inputs).map { Float($0 * 7 % 23) / 11 - 1 }
+        let (factors, weights) = (rounded(a), rounded(weights))
         for set in InstructionSet.ofThisProcessor {
-          let products = LinearProducts(team: ThreadTeam(threads: threads), instructions: set)
+          let products = LinearProducts(
+            team: ThreadTeam(threads: threads), arithmetic: arithmetic, instructions: set)
           // Twice the same matrix, and a row more at the end that must stay as it is.
           var c = [Float](repeating: 3, count: rows * 2 * outputs)
           var span = c.mutableSpan
@@ -47,14 +58,15 @@ import Testing
               var (sum, size) = (rows == 5 ? 3.0 : 0.0, 3.0)
               for index in 0..<inputs {
                 let product =
-                  Double(a[row * inputs + index]) * Double(weights[output * inputs + index])
+                  Double(factors[row * inputs + index]) * Double(weights[output * inputs + index])
                 sum += product
                 size += abs(product)
               }
               for copy in 0..<2 {
                 let found = Double(c[(row * 2 + copy) * outputs + output])
                 #expect(
-                  abs(found - sum) <= 1e-6 * size, "\(type) \(rows) rows, \(set): \(found), \(sum)")
+                  abs(found - sum) <= 1e-6 * size,
+                  "\(type) \(rows) rows, \(set), \(arithmetic): \(found), \(sum)")
               }
             }
           }

@@ -6,7 +6,9 @@ import Testing
 @Suite("Progress")
 struct ProgressTests {
   /// What a thousand steps leave in a log.
-  private func log(every interval: Double, steps: Int = 1000) throws -> [Substring] {
+  private func log(
+    every interval: Double, steps: Int = 1000, parts: (count: Int, name: String)? = nil
+  ) throws -> [Substring] {
     let path = FileManager.default.temporaryDirectory.path + "/gyre-log-" + UUID().uuidString
     let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
     try #require(descriptor >= 0)
@@ -14,7 +16,8 @@ struct ProgressTests {
       close(descriptor)
       unsafe unlink(path)
     }
-    var line = ProgressLine("bench", total: steps, on: .log(descriptor, every: interval))
+    var line = ProgressLine(
+      "bench", total: steps, parts: parts, on: .log(descriptor, every: interval))
     for _ in 0..<steps { line.advance(by: 1) }
     line.clear()
     return try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
@@ -26,6 +29,13 @@ struct ProgressTests {
     #expect((1..<200).contains(lines.count), "\(lines.count)")
     for line in lines {
       #expect(line.contains(/^gyre: bench \d+ %, \d+(\.\d+)? µ?m?s, about .+ left$/), "\(line)")
+    }
+  }
+
+  @Test("what the whole is made of has a rate")
+  func rate() throws {
+    for line in try log(every: 0, parts: (5000, "tokens")) {
+      #expect(line.contains(/left, [\d,.]+ tokens a second$/), "\(line)")
     }
   }
 

@@ -22,6 +22,7 @@ package struct ModelBenchResult {
   let threads: Int
   let chunk: Int
   let cacheType: String
+  let arithmetic: String
   /// Who multiplies for a token that is generated: `replicated` or `divided`.
   let weights: String
   /// That of the prompt's attention.
@@ -46,8 +47,8 @@ extension ModelBenchResult: BenchResult {
 
   package static let keys = [
     "model", "architecture", "parameters", "weightBytes", "test", "promptTokens",
-    "generatedTokens", "depth", "ranks", "hosts", "threads", "chunk", "cacheType", "weights",
-    "transport",
+    "generatedTokens", "depth", "ranks", "hosts", "threads", "chunk", "cacheType",
+    "arithmetic", "weights", "transport",
   ]
 
   package static let figures = [

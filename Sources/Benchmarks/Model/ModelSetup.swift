@@ -129,6 +129,7 @@ final class ModelSetup {
       test: test.name(depth: depth), promptTokens: isPrompt ? test.tokens : 0,
       generatedTokens: isPrompt ? 0 : test.tokens, depth: depth, ranks: ranks, hosts: hosts,
       threads: model.threads, chunk: options.chunk, cacheType: options.cacheType.rawValue,
+      arithmetic: options.arithmetic.rawValue,
       weights: ranks > 1 && options.dividesWeights ? "divided" : "replicated",
       transport: "\(options.route)", repeats: measured.rounds.count, seconds: times.median,
       secondsLow: times.interval.lowerBound, secondsHigh: times.interval.upperBound,

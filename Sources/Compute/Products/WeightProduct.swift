@@ -38,19 +38,22 @@ package struct WeightProduct: @unchecked Sendable {
   package let factors: [Factor]
   /// Whether what is in C is kept and added to.
   package let adding: Bool
+  /// Whether the factors of products of many rows are rounded to bf16; memory limits those of few.
+  package let roundsToBF16: Bool
   /// Room for ``scratchCount(rows:depth:)`` numbers.
   package let scratch: UnsafeMutablePointer<Float>
 
   @unsafe
   package init(
     a: UnsafePointer<Float>, rows: Int, depth: Int, factors: [Factor], adding: Bool,
-    scratch: UnsafeMutablePointer<Float>
+    roundsToBF16: Bool, scratch: UnsafeMutablePointer<Float>
   ) {
     unsafe self.a = a
     self.rows = rows
     self.depth = depth
     self.factors = factors
     self.adding = adding
+    self.roundsToBF16 = roundsToBF16
     unsafe self.scratch = scratch
   }
 

@@ -1,4 +1,4 @@
-import AttentionTypes
+public import AttentionTypes
 public import Compute
 public import Tensors
 
@@ -69,11 +69,18 @@ public struct StoredMatrix: Sendable {
 public final class LinearProducts {
   private let team: ThreadTeam
   private let kernels: any KernelSet.Type
+  private let arithmetic: Arithmetic
   private var scratch = AlignedBuffer<Float>(zeros: 0)
 
   /// Prepares products.
-  public init(team: ThreadTeam, instructions: InstructionSet = .inUse) {
+  ///
+  /// - Parameter arithmetic: what those of many rows are computed of; those of few, which memory
+  ///   limits, are always computed of `Float`.
+  public init(
+    team: ThreadTeam, arithmetic: Arithmetic = .f32, instructions: InstructionSet = .inUse
+  ) {
     self.team = team
+    self.arithmetic = arithmetic
     kernels = instructions.kernels
   }
 
@@ -123,7 +130,8 @@ public final class LinearProducts {
         kernels.multiply(
           unsafe WeightProduct(
             a: a, rows: rows, depth: depth, factors: factors, adding: adding,
-            scratch: scratch.unsafeBaseAddress), team: team, poll: poll)
+            roundsToBF16: arithmetic == .bf16, scratch: scratch.unsafeBaseAddress), team: team,
+          poll: poll)
       }
     }
   }

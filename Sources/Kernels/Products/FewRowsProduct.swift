@@ -56,6 +56,11 @@ private struct FewRowsStretch: WeightVisitor {
     }
   }
 
+  /// How far ahead memory is asked for: rows are too short, and pages too small, for the processor
+  /// to foresee what is read next.
+  @inline(__always)
+  private static var aheadBytes: Int { 4096 }
+
   /// One row of A, two of weights, which may be the same.
   @unsafe @inline(__always)
   private func oneRow<Form: StoredWeights>(_ form: Form.Type, _ one: Int, _ two: Int) {
@@ -69,6 +74,8 @@ private struct FewRowsStretch: WeightVisitor {
         x.loadUnaligned(as: SIMD16<Float>.self),
         x.loadUnaligned(fromByteOffset: 64, as: SIMD16<Float>.self)
       )
+      unsafe first.ask(unit, ahead: Self.aheadBytes)
+      unsafe second.ask(unit, ahead: Self.aheadBytes)
       let (one, two) = unsafe (first[unit], second[unit])
       a = a.addingProduct(one.first, left)
       b = b.addingProduct(one.second, right)

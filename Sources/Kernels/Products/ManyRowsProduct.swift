@@ -4,15 +4,20 @@ import Tensors
 /// Products of many rows with weights: a tile of them is widened into panels once, and all rows
 /// pass over it.
 ///
-/// A is packed before, once for all the matrices, `[groups of 6 rows][depth][6]`. A unit is some
-/// panels of one matrix. It takes 256 terms at a time, whose widened weights lie in the
+/// A is packed before, once for all the matrices, `[groups of 6 rows][steps][6]` factors. A unit is
+/// some panels of one matrix. It takes 256 terms at a time, whose widened weights lie in the
 /// second-level cache, a panel of them in the first.
-struct ManyRowsProduct: ThreadedPass {
+///
+/// Factors are numbers, or pairs of bf16 numbers: then A and the widened weights are rounded, and a
+/// product has half the steps.
+struct ManyRowsProduct<Element: Factor> {
+  private typealias Tile = FactorTile<Element>
+
   /// Terms that are added before they join C: a whole number of blocks of any form.
-  private static var steps: Int { 256 }
+  private static var terms: Int { 256 }
   /// Rows that pass over a panel before the next one: what they read lies in the second-level
   /// cache.
-  private static var tileRows: Int { 16 * RegisterTile.height }
+  private static var tileRows: Int { 16 * Tile.height }
   private static var mostPanels: Int { 4 }
 
   private let work: WeightProduct
@@ -23,7 +28,7 @@ struct ManyRowsProduct: ThreadedPass {
 
   init(_ work: WeightProduct, threads: Int) {
     self.work = work
-    let panels = work.factors.map { ($0.outputs + RegisterTile.width - 1) / RegisterTile.width }
+    let panels = work.factors.map { ($0.outputs + Tile.width - 1) / Tile.width }
     // Several units a thread, so that none waits long for another.
     let tile = min(max(panels.reduce(0, +) / (4 * threads), 1), Self.mostPanels)
     tilePanels = tile
@@ -37,64 +42,94 @@ struct ManyRowsProduct: ThreadedPass {
 
   /// Packs A by all threads.
   static func pack(_ work: WeightProduct, team: ThreadTeam) {
-    let height = RegisterTile.height
+    let (height, steps) = (Tile.height, Element.steps(of: work.depth))
     let groups = (work.rows + height - 1) / height
     team.forEachPart(of: groups, cost: height * work.depth) { part in
+      let factors = AlignedBuffer<Float>(zeros: work.depth + 2 * Vector.width)
       for group in part {
-        let target = unsafe work.scratch + group * height * work.depth
+        let target = unsafe Self.elements(work.scratch) + group * height * steps
         for row in 0..<height {
           let number = group * height + row
           if number < work.rows {
-            let source = unsafe work.a + number * work.depth
-            for step in 0..<work.depth { unsafe target[step * height + row] = source[step] }
+            let source = unsafe Self.factors(
+              of: work.a + number * work.depth, count: work.depth,
+              in: factors.unsafeBaseAddress)
+            for step in 0..<steps { unsafe target[step * height + row] = source[step] }
           } else {
-            for step in 0..<work.depth { unsafe target[step * height + row] = 0 }
+            for step in 0..<steps { unsafe target[step * height + row] = Element.zero }
           }
         }
       }
     }
   }
 
+  @unsafe @inline(__always)
+  private static func elements(
+    _ numbers: UnsafeMutablePointer<Float>
+  ) -> UnsafeMutablePointer<Element> {
+    unsafe UnsafeMutableRawPointer(numbers).assumingMemoryBound(to: Element.self)
+  }
+
+  /// The factors of a row of A, one after the other, in `room`.
+  @unsafe @inline(__always)
+  private static func factors(
+    of numbers: UnsafePointer<Float>, count: Int, in room: UnsafeMutablePointer<Float>
+  ) -> UnsafePointer<Element> {
+    let (factors, length) = unsafe (elements(room), 2 * Vector.width)
+    let whole = count / length * length
+    for first in stride(from: 0, to: whole, by: length) {
+      unsafe Element.store(
+        (Vector(loading: numbers, at: first), Vector(loading: numbers, at: first + Vector.width)),
+        to: factors + first / Element.depth)
+    }
+    for first in stride(from: whole, to: count, by: Element.depth) {
+      unsafe factors[first / Element.depth] = Element.factor(
+        of: numbers + first, stride: 1, count: min(Element.depth, count - first)
+      ) { _ in 1 }
+    }
+    return unsafe UnsafePointer(factors)
+  }
+
   func run(_ units: ThreadTeam.Units, poll: (_ work: Int) -> Void) {
-    let width = RegisterTile.width
-    let panels = AlignedBuffer<Float>(zeros: tilePanels * Self.steps * width)
+    let width = Tile.width
+    let panels = AlignedBuffer<Float>(zeros: tilePanels * Self.terms * width)
     let rows = AlignedBuffer<Float>(zeros: width * WeightUnit.length)
-    let edge = AlignedBuffer<Float>(zeros: RegisterTile.height * width)
+    let edge = AlignedBuffer<Float>(zeros: Tile.height * width)
     while let unit = units.next() {
       guard let number = firstUnits.lastIndex(where: { $0 <= unit }) else { return }
       let factor = work.factors[number]
       let first = (unit - firstUnits[number]) * tilePanels * width
       let outputs = first..<min(first + tilePanels * width, factor.outputs)
-      for step in stride(from: 0, to: work.depth, by: Self.steps) {
-        let steps = step..<min(step + Self.steps, work.depth)
+      for step in stride(from: 0, to: work.depth, by: Self.terms) {
+        let terms = step..<min(step + Self.terms, work.depth)
         unsafe factor.type.visit(
-          PanelWidening(
-            factor: factor, outputs: outputs, depth: work.depth, steps: steps,
-            panels: panels.unsafeBaseAddress, rows: rows.unsafeBaseAddress))
+          PanelWidening<Element>(
+            factor: factor, outputs: outputs, depth: work.depth, terms: terms,
+            panels: Self.elements(panels.unsafeBaseAddress), rows: rows.unsafeBaseAddress))
         unsafe multiply(
-          factor, outputs: outputs, steps: steps, panels: panels.unsafeBaseAddress,
-          edge: edge.unsafeBaseAddress)
-        poll(work.rows * steps.count * outputs.count)
+          factor, outputs: outputs, terms: terms,
+          panels: Self.elements(panels.unsafeBaseAddress), edge: edge.unsafeBaseAddress)
+        poll(work.rows * terms.count * outputs.count)
       }
     }
   }
 
-  /// All rows times some panels, over some steps.
+  /// All rows times some panels, over some terms.
   @unsafe
   private func multiply(
-    _ factor: WeightProduct.Factor, outputs: Range<Int>, steps: Range<Int>,
-    panels: UnsafePointer<Float>, edge: UnsafeMutablePointer<Float>
+    _ factor: WeightProduct.Factor, outputs: Range<Int>, terms: Range<Int>,
+    panels: UnsafePointer<Element>, edge: UnsafeMutablePointer<Float>
   ) {
-    let width = RegisterTile.width
+    let width = Tile.width
     for first in stride(from: 0, to: work.rows, by: Self.tileRows) {
       let rows = first..<min(first + Self.tileRows, work.rows)
       for (panel, output) in stride(
         from: outputs.lowerBound, to: outputs.upperBound, by: width
       ).enumerated() {
-        for row in stride(from: rows.lowerBound, to: rows.upperBound, by: RegisterTile.height) {
+        for row in stride(from: rows.lowerBound, to: rows.upperBound, by: Tile.height) {
           unsafe multiply(
             factor, row: row, output: output, wide: min(width, outputs.upperBound - output),
-            steps: steps, panel: panels + panel * Self.steps * width, edge: edge)
+            terms: terms, panel: panels + panel * Self.terms / Element.depth * width, edge: edge)
         }
       }
     }
@@ -103,15 +138,16 @@ struct ManyRowsProduct: ThreadedPass {
   /// One register tile.
   @unsafe @inline(__always)
   private func multiply(
-    _ factor: WeightProduct.Factor, row: Int, output: Int, wide: Int, steps: Range<Int>,
-    panel: UnsafePointer<Float>, edge: UnsafeMutablePointer<Float>
+    _ factor: WeightProduct.Factor, row: Int, output: Int, wide: Int, terms: Range<Int>,
+    panel: UnsafePointer<Element>, edge: UnsafeMutablePointer<Float>
   ) {
-    let (height, width) = (RegisterTile.height, RegisterTile.width)
-    var product = RegisterTile()
+    let (height, width) = (Tile.height, Tile.width)
+    var product = Tile()
+    let packed = unsafe Self.elements(work.scratch) + row * Element.steps(of: work.depth)
     unsafe product.accumulate(
-      rows: work.scratch + row * work.depth + steps.lowerBound * height, rowStride: 1,
-      stepStride: height, panel: panel, steps: steps.count)
-    let adds = work.adding || steps.lowerBound > 0
+      rows: packed + terms.lowerBound / Element.depth * height, rowStride: 1, stepStride: height,
+      panel: panel, steps: Element.steps(of: terms.count))
+    let adds = work.adding || terms.lowerBound > 0
     let target = unsafe factor.c + row * factor.stride + output
     let high = min(height, work.rows - row)
     if high == height, wide == width {
@@ -135,17 +171,17 @@ struct ManyRowsProduct: ThreadedPass {
 
 /// Some rows of weights become columns of panels, `[panel][steps][W]`.
 @safe
-private struct PanelWidening: WeightVisitor {
+private struct PanelWidening<Element: Factor>: WeightVisitor {
   let factor: WeightProduct.Factor
   let outputs: Range<Int>
   let depth: Int
-  let steps: Range<Int>
-  let panels: UnsafeMutablePointer<Float>
+  let terms: Range<Int>
+  let panels: UnsafeMutablePointer<Element>
   /// `[W][32]`.
   let rows: UnsafeMutablePointer<Float>
 
   func visit<Form: StoredWeights>(_ form: Form.Type) {
-    let (width, length) = (RegisterTile.width, WeightUnit.length)
+    let (width, length) = (FactorTile<Element>.width, WeightUnit.length)
     for (number, first) in stride(
       from: outputs.lowerBound, to: outputs.upperBound, by: width
     ).enumerated() {
@@ -153,22 +189,35 @@ private struct PanelWidening: WeightVisitor {
       for row in high..<width {
         unsafe (rows + row * length).update(repeating: 0, count: length)
       }
-      let panel = unsafe panels + number * 256 * width
-      for step in stride(from: steps.lowerBound, to: steps.upperBound, by: length) {
+      let panel = unsafe panels + number * 256 / Element.depth * width
+      for term in stride(from: terms.lowerBound, to: terms.upperBound, by: length) {
         for row in 0..<high {
           let weights = unsafe WeightRow<Form>(first + row, of: factor.weights, depth: depth)
-          let unit = unsafe step + length <= depth ? weights[step / length] : weights.lastUnit()
+          let unit = unsafe term + length <= depth ? weights[term / length] : weights.lastUnit()
           let target = unsafe UnsafeMutableRawPointer(rows + row * length)
           unsafe target.storeBytes(of: unit.first, as: SIMD16<Float>.self)
           unsafe target.storeBytes(of: unit.second, toByteOffset: 64, as: SIMD16<Float>.self)
+          if Element.depth > 1 { unsafe makeFactors(rows + row * length) }
         }
-        let target = unsafe panel + (step - steps.lowerBound) * width
-        for index in 0..<min(length, steps.upperBound - step) {
+        let target = unsafe panel + (term - terms.lowerBound) / Element.depth * width
+        let source = unsafe UnsafeRawPointer(rows).assumingMemoryBound(to: Element.self)
+        for index in 0..<Element.steps(of: min(length, terms.upperBound - term)) {
           for row in 0..<width {
-            unsafe target[index * width + row] = rows[row * length + index]
+            unsafe target[index * width + row] = source[row * length + index]
           }
         }
       }
+    }
+  }
+
+  /// The factors of a unit, in the place of its numbers.
+  @unsafe @inline(__always)
+  private func makeFactors(_ numbers: UnsafeMutablePointer<Float>) {
+    let factors = unsafe UnsafeMutableRawPointer(numbers).assumingMemoryBound(to: Element.self)
+    for first in stride(from: 0, to: WeightUnit.length, by: 2 * Vector.width) {
+      unsafe Element.store(
+        (Vector(loading: numbers, at: first), Vector(loading: numbers, at: first + Vector.width)),
+        to: factors + first / Element.depth)
     }
   }
 }

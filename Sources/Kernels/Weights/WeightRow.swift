@@ -1,3 +1,4 @@
+import CInstructions
 import Compute
 
 /// A row of a matrix of stored weights.
@@ -27,6 +28,13 @@ struct WeightRow<Form: StoredWeights> {
   /// Weights of a whole unit.
   @inline(__always)
   subscript(unit: Int) -> WeightUnit { unsafe Form.unit(unit, of: start) }
+
+  /// Asks for memory some bytes after a unit, of this row or of those after it.
+  @inline(__always)
+  func ask(_ unit: Int, ahead bytes: Int) {
+    let unitBytes = Form.type.blockBytes * WeightUnit.length / Form.type.blockLength
+    unsafe gyre_prefetch_near(start + (unit &* unitBytes &+ bytes))
+  }
 
   /// The weights after whole units, and zeros.
   func lastUnit() -> WeightUnit {

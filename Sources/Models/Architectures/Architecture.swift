@@ -22,8 +22,8 @@ extension Decoder {
 
   /// Reads what a file says of its model; weights stay in it.
   ///
-  /// - Throws: A `TensorFileError` if the architecture is not known here, or a value or tensor is
-  ///   missing or does not fit.
+  /// - Throws: A `TensorFileError` if the architecture is not known here, a value or tensor is
+  ///   missing or does not fit, or the file has one that nothing here is computed with.
   public init(_ file: ModelFile) throws(TensorFileError) {
     guard let architecture = architectures.first(where: { $0.name == file.architecture }) else {
       throw TensorFileError(
@@ -31,6 +31,9 @@ extension Decoder {
         "its architecture is \(quoted(file.architecture)), which is not known here",
         remedy: "known are \(Self.architectureNames.joined(separator: ", "))")
     }
-    self = try architecture.decoder(DecoderReader(file))
+    let reader = DecoderReader(file)
+    try reader.requireNoCaps()
+    self = try architecture.decoder(reader)
+    try reader.requireAllTaken()
   }
 }

@@ -6,6 +6,7 @@ import Tensors
 /// What all architectures read of a file in the same way.
 struct DecoderReader {
   let file: ModelFile
+  let taken = TakenTensors()
 
   init(_ file: ModelFile) { self.file = file }
 
@@ -25,7 +26,7 @@ struct DecoderReader {
       throw wrong(
         "attention.head_count_kv", "\(kvHeads) KV heads do not divide \(heads) query heads")
     }
-    let embedding = try file.tensor("token_embd.weight")
+    let embedding = try tensor("token_embd.weight")
     return Decoder.Sizes(
       width: width, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
       hidden: try values.int("feed_forward_length", in: 1...1 << 24), vocabulary: embedding.rows,
@@ -38,18 +39,26 @@ struct DecoderReader {
       epsilon: Float(try values.number("attention.layer_norm_rms_epsilon")))
   }
 
+  /// A tensor, which the model then has.
+  private func tensor(
+    _ name: String, shape: Shape? = nil
+  ) throws(TensorFileError) -> ModelTensor {
+    taken.names.insert(name)
+    return try file.tensor(name, shape: shape)
+  }
+
   /// A matrix `[outputs, inputs]`.
   func matrix(
     _ name: String, outputs: Int, inputs: Int
   ) throws(TensorFileError) -> StoredMatrix {
-    let tensor = try file.tensor(name, shape: [outputs, inputs])
+    let tensor = try tensor(name, shape: [outputs, inputs])
     return StoredMatrix(
       type: tensor.type, outputs: outputs, inputs: inputs, memory: tensor.memory)
   }
 
   /// A vector.
   func vector(_ name: String, count: Int) throws(TensorFileError) -> [Float] {
-    let tensor = try file.tensor(name, shape: [count])
+    let tensor = try tensor(name, shape: [count])
     var numbers = [Float](repeating: 0, count: count)
     var span = numbers.mutableSpan
     tensor.decode(rows: 0..<1, into: &span)
@@ -79,20 +88,23 @@ struct DecoderReader {
     }
     return Decoder.Rotation(
       file.rotaryPairs == .neighbours ? .interleaved : .half, columns: columns,
-      base: try values.number("rope.freq_base", default: 10_000), scaling: try scaling())
+      base: try values.number("rope.freq_base", default: 10_000),
+      scaling: try scaling(pairs: columns / 2))
   }
 
   /// How the model's positions reach further than it was trained for at first.
-  private func scaling() throws(TensorFileError) -> RotaryScaling {
+  private func scaling(pairs: Int) throws(TensorFileError) -> RotaryScaling {
     let kind = try values.string("rope.scaling.type", default: "none")
-    if kind == "none" || kind == "default" { return .none }
+    if kind == "none" || kind == "default" { return try storedScaling(pairs: pairs) }
     let factor = try values.number("rope.scaling.factor")
     func trained() throws(TensorFileError) -> Double {
       try values.number("rope.scaling.original_context_length")
     }
     switch kind {
     case "linear": return .linear(factor)
-    case "yarn": return .yarn(factor, trainedLength: try trained())
+    case "yarn":
+      try requireUsualYarn(factor)
+      return .yarn(factor, trainedLength: try trained())
     case "llama3":
       return .llama3(
         factor, low: try values.number("rope.scaling.low_freq_factor"),
@@ -103,6 +115,18 @@ struct DecoderReader {
         "its positions are scaled by \(quoted(kind)), which is not known here",
         remedy: "known are linear, yarn and llama3")
     }
+  }
+
+  /// What frequencies are divided by, where the file has it worked out: Llama 3.1's GGUF files.
+  private func storedScaling(pairs: Int) throws(TensorFileError) -> RotaryScaling {
+    let name = "rope_freqs.weight"
+    guard file.has(name) else { return .none }
+    let factors = try vector(name, count: pairs).map(Double.init)
+    guard factors.allSatisfy({ $0 > 0 && $0.isFinite }) else {
+      throw wrong(name, "frequencies are divided by its numbers, and some are not above 0")
+    }
+    return .longRoPE(
+      LongRoPEFactors(short: factors, long: factors, trainedLength: 1, scale: 1, magnitude: 1))
   }
 
   /// A decoder of layers that `layer` reads, given the place of each and what its names begin with.
@@ -135,6 +159,7 @@ struct DecoderReader {
     _ prefix: String, _ sizes: Decoder.Sizes, _ kind: Normalisation, _ activation: Activation
   ) throws(TensorFileError) -> DecoderLayer {
     let (width, hidden) = (sizes.width, sizes.hidden)
+    try requireActivation(activation)
     var layer = DecoderLayer(
       attentionNorm: try norm(prefix + "attn_norm", kind, count: width),
       projections: [

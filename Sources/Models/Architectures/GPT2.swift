@@ -12,6 +12,7 @@ enum GPT2: Architecture {
   static func decoder(_ reader: DecoderReader) throws(TensorFileError) -> Decoder {
     let sizes = try reader.sizes()
     let (width, hidden) = (sizes.width, sizes.hidden)
+    try reader.requireActivation(.gelu)
     let norm = Normalisation.layer(
       epsilon: Float(try reader.values.number("attention.layer_norm_epsilon", default: 1e-5)))
     var decoder = try reader.decoder(sizes, outputNorm: norm) {

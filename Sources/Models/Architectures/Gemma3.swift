@@ -17,6 +17,12 @@ enum Gemma3: Architecture {
     let values = reader.values
     let window = try values.int("attention.sliding_window", in: 1...1 << 40)
     let pattern = try values.int("attention.sliding_window_pattern", in: 1...1024, default: 6)
+    let kinds = try values.strings("attention.layer_types")
+    let count = try reader.layerCount()
+    guard kinds.isEmpty || kinds.count == count else {
+      throw reader.wrong(
+        "attention.layer_types", "it has \(kinds.count), and not one for each layer")
+    }
     let localBase = try values.number("rope.freq_base_swa", default: 10_000)
     var decoder = try reader.decoder(sizes, outputNorm: norm) {
       number, prefix throws(TensorFileError) in
@@ -27,7 +33,9 @@ enum Gemma3: Architecture {
         prefix + "post_attention_norm", norm, count: sizes.width)
       layer.postFeedForwardNorm = try reader.norm(
         prefix + "post_ffw_norm", norm, count: sizes.width)
-      if (number + 1) % pattern != 0 {
+      let hasWindow =
+        kinds.isEmpty ? (number + 1) % pattern != 0 : kinds[number] == "sliding_attention"
+      if hasWindow {
         layer.window = window
         layer.rotation?.base = localBase
         layer.rotation?.scaling = .none

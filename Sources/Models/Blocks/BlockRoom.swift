@@ -1,3 +1,4 @@
+import Attention
 import Compute
 import KernelSets
 import Tensors
@@ -24,7 +25,8 @@ struct BlockRoom {
   let team: ThreadTeam
 
   init(
-    _ sizes: Decoder.Sizes, chunk: Int, team: ThreadTeam, division: WeightDivision? = nil
+    _ sizes: Decoder.Sizes, chunk: Int, team: ThreadTeam, arithmetic: Arithmetic,
+    division: WeightDivision? = nil
   ) {
     self.division = division
     self.chunk = chunk
@@ -32,7 +34,7 @@ struct BlockRoom {
     normalised = ReusedNumbers(count: chunk * sizes.width)
     projected = ReusedNumbers(count: chunk * Self.widest(sizes))
     hidden = ReusedNumbers(count: chunk * Self.hiddenWidth(sizes))
-    products = LinearProducts(team: team)
+    products = LinearProducts(team: team, arithmetic: arithmetic)
   }
 
   private static func widest(_ sizes: Decoder.Sizes) -> Int {

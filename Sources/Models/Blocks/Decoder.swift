@@ -118,10 +118,14 @@ public struct Decoder: Sendable {
   /// Bytes of all matrices, as they are stored.
   public var weightBytes: Int {
     let matrices =
-      layers.reduce(0) { $0 + $1.matrices.reduce(0) { $0 + $1.byteCount } }
+      layers.reduce(0) { $0 + $1.weightBytes }
       + embedding.byteCount + (positionEmbedding?.byteCount ?? 0)
     return isTied ? matrices : matrices + output.byteCount
   }
+
+  /// Bytes of the matrices that a token is multiplied by, its logits among the products: all but an
+  /// embedding that is nothing else.
+  public var multipliedBytes: Int { layers.reduce(0) { $0 + $1.weightBytes } + output.byteCount }
 
   /// Floating-point operations of a rank's part of a causal pass over a sequence, logits left out.
   public func prefillWork(tokens: Int, ranks: Int) -> Int {

@@ -20,13 +20,14 @@ struct DecoderBlocks {
   var chunk: Int { room.chunk }
 
   init(
-    _ decoder: Decoder, chunk: Int, team: ThreadTeam, places: TokenPositions = TokenPositions(),
-    division: WeightDivision? = nil
+    _ decoder: Decoder, chunk: Int, team: ThreadTeam, arithmetic: Arithmetic,
+    places: TokenPositions = TokenPositions(), division: WeightDivision? = nil
   ) {
     self.decoder = decoder
     self.places = places
     self.team = team
-    room = BlockRoom(decoder.sizes, chunk: chunk, team: team, division: division)
+    room = BlockRoom(
+      decoder.sizes, chunk: chunk, team: team, arithmetic: arithmetic, division: division)
   }
 
   // MARK: Embedding

@@ -75,8 +75,14 @@ public struct DecoderLayer: Sendable {
     }
   }
 
+  /// Bytes of all matrices, as they are stored.
+  public var weightBytes: Int { matrices.reduce(0) { $0 + $1.byteCount } }
+
+  /// Numbers of a token that all products have.
+  public var productWidth: Int { matrices.reduce(0) { $0 + $1.outputs } }
+
   /// Floating-point operations of all products for one token.
-  var productWork: Int { matrices.reduce(0) { $0 + 2 * $1.inputs * $1.outputs } }
+  public var productWork: Int { matrices.reduce(0) { $0 + 2 * $1.inputs * $1.outputs } }
 
   /// All of them.
   var matrices: [StoredMatrix] { projections + [output] + expanding + [down] }

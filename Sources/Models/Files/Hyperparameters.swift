@@ -96,6 +96,13 @@ public struct Hyperparameters: Sendable {
     return string
   }
 
+  /// Texts; none where the value is not there.
+  public func strings(_ name: String) throws(TensorFileError) -> [String] {
+    guard let value = values[name] else { return [] }
+    guard case .strings(let table) = value else { throw wrong(name, value, "texts") }
+    return (0..<table.count).map { String(decoding: table[$0], as: UTF8.self) }
+  }
+
   /// Whole numbers, one for each of `count` layers; a single one stands for all of them.
   ///
   /// - Throws: A `TensorFileError` if they are not there, not so many, or out of range.

@@ -21,7 +21,7 @@ final class DecodingParts {
     self.options = options
     self.cache = cache
     blocks = DecoderBlocks(
-      decoder, chunk: options.chunk, team: options.team,
+      decoder, chunk: options.chunk, team: options.team, arithmetic: options.arithmetic,
       places: options.contextWindows?.places ?? TokenPositions(), division: division)
     positions = LayerPositions(decoder, options, tokens: context)
     merge = try PartialMerge(heads: decoder.sizes.queryHeads, headDim: decoder.sizes.headDim)

@@ -40,7 +40,7 @@ public struct Prefill: ~Copyable {
     rank = world.rank
     chunksQueries = options.chunksQueries
     blocks = DecoderBlocks(
-      decoder, chunk: options.chunk, team: options.team,
+      decoder, chunk: options.chunk, team: options.team, arithmetic: options.arithmetic,
       places: options.contextWindows?.places ?? TokenPositions())
     positions = LayerPositions(decoder, options, tokens: context ?? tokens)
     var engineOptions = DistributedAttention.Options()
@@ -57,7 +57,7 @@ public struct Prefill: ~Copyable {
       let problem = ShardedAttention(
         shape: decoder.attentionShape, queries: sharding, keys: sharding,
         pattern: options.pattern(layer), scoreRule: options.contextWindows?.scoreRule,
-        scale: decoder.scale, wire: options.keyValueType)
+        scale: decoder.scale, wire: options.keyValueType, arithmetic: options.arithmetic)
       engineOfLayer.append(forms.count)
       forms.append(form)
       engines.append(

@@ -36,7 +36,7 @@ public struct RunMemory: Hashable, Sendable {
       if problems[form] != nil { continue }
       problems[form] = ShardedAttention(
         shape: shape, queries: sharding, keys: sharding, pattern: options.pattern(layer),
-        scale: decoder.scale, wire: options.keyValueType)
+        scale: decoder.scale, wire: options.keyValueType, arithmetic: options.arithmetic)
     }
     let engines = problems.values.reduce(0.0) {
       $0

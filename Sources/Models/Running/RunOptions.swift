@@ -12,6 +12,9 @@ public struct RunOptions: Sendable {
   public var cacheType = CacheType.f32
   /// The form in which they travel.
   public var keyValueType: WireType { cacheType.wire }
+  /// What the products of a prompt and its attention are computed of; those of tokens that are
+  /// generated, which memory limits, are always computed of `Float`.
+  public var arithmetic = Arithmetic.f32
   /// The most tokens for which the widest rows of a layer are there at a time.
   public var chunk = 512
   /// Whether queries and outputs of attention are there for a ``chunk`` at a time too.

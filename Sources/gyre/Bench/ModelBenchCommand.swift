@@ -1,4 +1,5 @@
 import ArgumentParser
+import Attention
 import Benchmarks
 import Jobs
 import MPI
@@ -62,6 +63,8 @@ struct ModelBenchCommand: ParsableCommand {
 }
 
 extension ModelBenchCommand: DistributedCommand, ComputingCommand {
+  var arithmetics: [Arithmetic] { [model.arithmetic] }
+
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {
     try world.agreed {

@@ -77,6 +77,8 @@ struct GenerateCommand: ParsableCommand {
 }
 
 extension GenerateCommand: DistributedCommand, ComputingCommand {
+  var arithmetics: [Arithmetic] { [model.arithmetic] }
+
   /// Reads, goes on, reports.
   func run(on world: borrowing Communicator) throws {
     try world.agreed {

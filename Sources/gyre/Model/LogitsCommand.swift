@@ -1,4 +1,5 @@
 import ArgumentParser
+import Attention
 import Jobs
 import Models
 import MPI
@@ -51,6 +52,8 @@ struct LogitsCommand: ParsableCommand {
 }
 
 extension LogitsCommand: DistributedCommand, ComputingCommand {
+  var arithmetics: [Arithmetic] { [model.arithmetic] }
+
   /// Reads, runs, writes.
   func run(on world: borrowing Communicator) throws {
     try world.agreed {

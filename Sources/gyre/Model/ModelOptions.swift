@@ -45,6 +45,13 @@ struct ModelOptions: ParsableArguments {
 
   @Option(
     help: """
+      What the products and the attention of a prompt are computed of: f32, or bf16, which rounds \
+      their factors and takes less time on processors with avx512_bf16.
+      """)
+  var arithmetic = Arithmetic.f32
+
+  @Option(
+    help: """
       Who multiplies by the weights for a token that is generated: each rank by all (replicated), \
       or by some columns of all (divided). (default: divided within a host)
       """)
@@ -180,6 +187,7 @@ struct OpenModel {
     var options = RunOptions()
     options.team = team
     options.chunk = asked.chunk
+    options.arithmetic = asked.arithmetic
     options.cacheType = asked.cacheType
     options.contextWindows = contextWindows
     options.window = asked.window

@@ -2,7 +2,7 @@ import Models
 import MPI
 import Reporting
 
-/// How far a prefill is: percent, time so far and time left, on a terminal.
+/// How far a prefill is: percent, time so far and time left, and tokens a second, on a terminal.
 struct ModelProgress {
   /// Operations of a unit, since the line counts in integers.
   private static let unit = 1_000_000
@@ -22,6 +22,7 @@ struct ModelProgress {
     line = ProgressLine(
       "prefill of \(grouped(tokens)) tokens",
       total: (decoder.prefillWork(tokens: tokens, ranks: world.size) + logits) / Self.unit,
+      parts: (tokens, "tokens"),
       on: world.rank == 0 && !isQuiet ? Terminal.openForProgress() : nil)
   }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Attention
 import Glibc
 import Jobs
 import Models
@@ -113,6 +114,8 @@ struct PerplexityCommand: ParsableCommand {
 }
 
 extension PerplexityCommand: DistributedCommand, ComputingCommand {
+  var arithmetics: [Arithmetic] { [model.arithmetic] }
+
   /// Reads, runs context by context, reports.
   func run(on world: borrowing Communicator) throws {
     try world.agreed {

@@ -13,6 +13,7 @@ extension PredictCommand {
   func run() throws {
     var files = RunFiles(settings: layers)
     for path in machines.results + check + fit { try files.read(path, as: "the results file") }
+    try files.read(model, as: "--model")
     let picture = try output.map {
       try Picture($0).prepared(keep: keep) {
         try files.write($0, as: "--output", existing: overwriting.existing)
@@ -24,6 +25,10 @@ extension PredictCommand {
     let rows = try machines.results.flatMap { try ResultsFile(reading: $0).rows }
     if !check.isEmpty {
       try checkModel(rows)
+      return
+    }
+    if let model {
+      try predictModel(model, rows: rows)
       return
     }
     let described = try machines.describe(

@@ -4,6 +4,7 @@ import Benchmarks
 import LongNet
 import Plots
 import Reporting
+import Results
 import ScalingModel
 import SequenceParallel
 import Settings
@@ -125,6 +126,15 @@ struct PredictCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       """
+      Instead of a pass: how fast this model reads --tokens as a prompt, and writes after them. \
+      Results of gyre bench model on one rank tell how fast products are.
+      """, valueName: "model"),
+    completion: .file(extensions: ["gguf"]))
+  var model: String?
+
+  @Option(
+    help: ArgumentHelp(
+      """
       Also write the forward pass for SimGrid's smpirun -replay into this folder; for one number \
       of ranks and one of ring, hierarchical and heads.
       """, valueName: "folder"),
@@ -166,7 +176,11 @@ struct PredictCommand: ParsableCommand {
     guard !check.isEmpty || (tokens == nil) != (tokensPerRank == nil) else {
       throw ValidationError("Give one of --tokens and --tokens-per-rank.")
     }
-    try table.check(check.isEmpty ? PredictResult.columns : ModelCheckResult.columns)
+    try checkModelOptions()
+    try table.check(
+      model != nil
+        ? ModelPredictResult.columns
+        : check.isEmpty ? PredictResult.columns : ModelCheckResult.columns)
     try requireHeads(heads, kvHeads)
     guard (1...AttentionShape.largestHeadDim).contains(headDim) else {
       throw ValidationError(

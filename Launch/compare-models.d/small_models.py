@@ -1,0 +1,86 @@
+"""Small random models of every architecture, in the classes of Hugging Face's transformers.
+
+Weights are a formula of their names, so that whoever knows it has the same ones:
+Tests/ModelsTests/decoders.py writes what these models say, and no weights.
+"""
+
+import math
+
+import torch
+import transformers
+
+VOCABULARY = 67
+TOKENS = [(37 * place + 11 * place * place) % VOCABULARY for place in range(41)]
+SHAPE = {"vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+         "rms_norm_eps": 1e-5}
+
+
+def rotary(kind, **more):
+    return {"rope_type": kind, "rope_theta": 500.0, **more}
+
+
+def configurations():
+    """(name, configuration) of each; between them they have all that architectures differ in."""
+    t = transformers
+    plain = rotary("default")
+    return [
+        ("llama", t.LlamaConfig(**SHAPE, head_dim=8, rope_parameters=plain, tie_word_embeddings=True)),
+        ("llama-wide-heads", t.LlamaConfig(**{**SHAPE, "num_key_value_heads": 4}, head_dim=16, rope_parameters=plain,
+                                           attention_bias=True)),
+        ("llama-3", t.LlamaConfig(**SHAPE, head_dim=8, rope_parameters=rotary(
+            "llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16))),
+        ("llama-yarn", t.LlamaConfig(**SHAPE, head_dim=16, rope_parameters=rotary(
+            "yarn", factor=4.0, original_max_position_embeddings=16))),
+        ("llama-linear", t.LlamaConfig(**SHAPE, head_dim=8, rope_parameters=rotary("linear", factor=2.5))),
+        ("mistral", t.MistralConfig(**SHAPE, head_dim=8, rope_parameters=plain, sliding_window=6)),
+        ("qwen2", t.Qwen2Config(**SHAPE, rope_parameters=plain)),
+        ("qwen3", t.Qwen3Config(**SHAPE, head_dim=8, rope_parameters=plain)),
+        ("gemma3", t.Gemma3TextConfig(
+            **{**SHAPE, "num_hidden_layers": 7}, head_dim=16, sliding_window=5, query_pre_attn_scalar=24,
+            rope_parameters={"sliding_attention": rotary("default", rope_theta=100.0) | {"rope_theta": 100.0},
+                             "full_attention": plain})),
+        ("gpt2", t.GPT2Config(vocab_size=VOCABULARY, n_positions=64, n_embd=32, n_layer=2, n_head=4,
+                              activation_function="gelu_new", layer_norm_epsilon=1e-5)),
+    ]
+
+
+def numbers(name, count):
+    """Numbers from -1 to 1 that a name stands for: a linear congruential generator, seeded by FNV-1a."""
+    mask = (1 << 64) - 1
+    state = 0xCBF29CE484222325
+    for byte in name.encode():
+        state = ((state ^ byte) * 0x100000001B3) & mask
+    result = []
+    for _ in range(count):
+        state = (state * 6364136223846793005 + 1442695040888963407) & mask
+        result.append((state >> 40 & 0xFFFF) / 32768 - 1)
+    return torch.tensor(result, dtype=torch.float32)
+
+
+def scale_of(shape):
+    """Powers of two, with which nothing is rounded."""
+    return 0.25 if len(shape) == 1 else 2.0 ** round(math.log2(2 / math.sqrt(shape[-1])))
+
+
+def offset_of(name, shape, configuration):
+    """Weights of norms are around one; Gemma's are what is added to one."""
+    is_norm = len(shape) == 1 and name.endswith("weight")
+    return 1.0 if is_norm and not configuration.model_type.startswith("gemma") else 0.0
+
+
+def model_of(configuration):
+    """The model in eager attention, with its weights."""
+    configuration._attn_implementation = "eager"
+    model = transformers.AutoModelForCausalLM.from_config(configuration, dtype=torch.float32).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            shape = tuple(parameter.shape)
+            values = numbers(name, parameter.numel()).reshape(shape)
+            parameter.copy_(values * scale_of(shape) + offset_of(name, shape, configuration))
+    return model
+
+
+def logits_of(model, tokens):
+    with torch.no_grad():
+        return model(torch.tensor([tokens])).logits[0].float().numpy()

@@ -1,0 +1,108 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// What models would take on machines that are not here, worked out beside it.
+@Suite("gyre predict --model")
+struct ModelPredictTests {
+  private func predict(_ arguments: [String]) async throws -> CommandResult {
+    try await MPIJob.runAlone(program: "gyre", arguments: ["predict"] + arguments)
+  }
+
+  private func rows(_ result: CommandResult) throws -> [[String: Any]] {
+    try #require(result.isSuccess, "\(result)")
+    let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+    return try #require((object as? [String: Any])?["results"] as? [[String: Any]])
+  }
+
+  private static let machine = ["--flops", "50G", "--memory", "20GB/s", "--network", "10gbit"]
+
+  @Test("products, weights and exchanges take what their numbers and the speeds say")
+  func prediction() async throws {
+    let folder = try TemporaryFolder()
+    let path = try TinyModel().write(to: folder)
+    let found = try rows(
+      try await predict(
+        ["--model", path, "--tokens", "4096", "--ranks", "1,4", "--format", "json"] + Self.machine))
+    #expect(
+      found.map { $0["test"] as? String } == ["pp4096", "tg @ d4096", "pp4096", "tg @ d4096"])
+    func number(_ row: Int, _ name: String) -> Double {
+      (found[row][name] as? NSNumber)?.doubleValue ?? -1
+    }
+    func expect(_ found: Double, _ expected: Double, _ what: String) {
+      #expect(abs(found / expected - 1) < 1e-6, "\(what): \(found), and not \(expected)")
+    }
+    // Width 64, 6 heads and 2 KV heads of 16, hidden 96, three layers, 257 tokens.
+    let layer: Int = 64 * 96 + 2 * 64 * 32 + 96 * 64 + 3 * 64 * 96
+    let weights = Double(3 * layer)
+    let output = 64.0 * 257
+    expect(
+      number(0, "productSeconds"), 2 * (weights * 4096 + output) / 50e9, "products of one rank")
+    expect(
+      number(2, "productSeconds"), 2 * (weights * 1024 + output) / 50e9, "of one of four")
+    expect(number(1, "productSeconds"), 4 * (weights + output) / 20e9, "weights")
+    expect(number(3, "productSeconds"), number(1, "productSeconds"), "each rank reads them all")
+    let cache: Double = 3 * 4096 * 2 * 2 * 16 * 4
+    expect(number(1, "attentionSeconds"), cache / 20e9, "keys and values")
+    expect(number(3, "attentionSeconds"), number(1, "attentionSeconds") / 4, "a quarter of them")
+    // Two rounds a layer of a record a head.
+    let bytes: Double = 3 * 2 * 6 * 18 * 4
+    expect(number(3, "bytesSentPerRank"), bytes, "bytes")
+    expect(number(3, "exchangeSeconds"), bytes / 1.25e9, "exchanges")
+    #expect(number(1, "exchangeSeconds") == 0 && number(0, "bytesSentPerRank") == 0)
+    for row in 0..<4 {
+      expect(
+        number(row, "seconds"),
+        number(row, "productSeconds") + number(row, "attentionSeconds")
+          + number(row, "exchangeSeconds"), "the whole")
+    }
+    // On one host ranks share the columns.
+    let near = try rows(
+      try await predict(
+        ["--model", path, "--tokens", "4096", "--ranks", "2", "--ranks-per-host", "2", "--format"]
+          + ["json"] + Self.machine))
+    let outputs: Int = 96 + 2 * 32 + 64 + 2 * 96 + 64
+    let columns = Double(3 * outputs + 257)
+    let sent = (near[1]["bytesSentPerRank"] as? NSNumber)?.doubleValue ?? -1
+    let merging: Double = 3 * 6 * 18 * 4
+    expect(sent, merging + 2 * columns, "columns")
+  }
+
+  @Test("speeds that gyre bench model has measured are taken first")
+  func calibration() async throws {
+    let folder = try TemporaryFolder()
+    let path = try TinyModel().write(to: folder)
+    let bench = try await MPIJob.run(
+      program: "gyre",
+      arguments: [
+        "bench", "model", path, "--prompt-tokens", "256", "--generated-tokens", "8", "--threads",
+        "1", "--repeats", "2", "--format", "json",
+      ], ranks: 1)
+    try #require(bench.isSuccess, "\(bench)")
+    let file = try folder.file("bench.json", Array(bench.standardOutput.utf8))
+    let measured = try rows(bench)
+    let found = try rows(
+      try await predict(
+        ["--model", path, "--tokens", "256", "--ranks", "1", "--results", file, "--flops", "1000G"]
+          + ["--network", "10gbit", "--format", "json"]))
+    let seconds = measured.map { ($0["seconds"] as? NSNumber)?.doubleValue ?? -1 }
+    let predicted = found.map { ($0["seconds"] as? NSNumber)?.doubleValue ?? -1 }
+    // The prompt is the one that was measured; a token has but keys and values besides.
+    #expect(abs(predicted[0] / seconds[0] - 1) < 1e-6, "\(found)")
+    #expect(predicted[1] > seconds[1] / 8 && predicted[1] < seconds[1], "\(found)")
+  }
+
+  @Test("what the model says itself is not asked for")
+  func refusals() async throws {
+    let folder = try TemporaryFolder()
+    let path = try TinyModel().write(to: folder)
+    let start = ["--model", path, "--tokens", "64", "--flops", "1G", "--network", "1gbit"]
+    for (arguments, words) in [
+      (["--heads", "4"], "--heads is not for --model"),
+      (["--causal"], "masks is not for --model"), ([], "How fast are weights read?"),
+    ] {
+      let result = try await predict(start + arguments)
+      #expect(result.ending == .exited(64) && result.standardError.contains(words), "\(result)")
+    }
+  }
+}
