@@ -12,12 +12,26 @@ func addProducts(
   _ a: StridedMatrix, _ b: StridedMatrix, _ count: Int, rows: Int, columns: Int,
   to total: UnsafeMutablePointer<Double>, _ poll: Poll
 ) {
-  var scratch = Scratch(count: rows * columns, parts: 1)
+  // Rows of one head lie so far apart that they would meet in a few places of the first cache.
+  let few = 64
+  var scratch = Scratch(count: rows * columns + few * (rows + columns), parts: 3)
   let part = unsafe StridedMatrix(scratch.take(rows * columns), row: columns)
+  let left = unsafe StridedMatrix(scratch.take(few * rows), row: rows)
+  let right = unsafe StridedMatrix(scratch.take(few * columns), row: columns)
   for start in Swift.stride(from: 0, to: count, by: partOfSums) {
-    multiply(
-      a.part(row: start).transposed, b.part(row: start), into: part, rows: rows,
-      depth: min(partOfSums, count - start), columns: columns)
+    let end = min(start + partOfSums, count)
+    for first in Swift.stride(from: start, to: end, by: few) {
+      let depth = min(few, end - first)
+      unsafe copyRows(
+        a.part(row: first).base, step: a.row, to: left.base, step: rows, rows: depth,
+        columns: rows)
+      unsafe copyRows(
+        b.part(row: first).base, step: b.row, to: right.base, step: columns, rows: depth,
+        columns: columns)
+      multiply(
+        left.transposed, right, into: part, rows: rows, depth: depth, columns: columns,
+        adding: first > start)
+    }
     for index in 0..<rows * columns { unsafe total[index] += Double(part.base[index]) }
     poll()
   }

@@ -39,6 +39,9 @@ struct Cosformer: Mixer {
     _ sizes: MixerSizes, present: Set<String>, options: MixerOptions
   ) throws(MixerError) {
     self.sizes = sizes
+    heads = sizes["heads"]
+    d = sizes["headDim"]
+    c = sizes["valueHeadDim"]
     isCausal = options.isCausal
     length = options.length ?? max(1, sizes["tokens"])
     guard length >= sizes["tokens"] else {
@@ -56,10 +59,10 @@ struct Cosformer: Mixer {
     return (2 * products, (isCausal ? 6 : 5) * products)
   }
 
-  var heads: Int { sizes["heads"] }
+  let heads: Int
   /// Columns of queries and of values.
-  var d: Int { sizes["headDim"] }
-  var c: Int { sizes["valueHeadDim"] }
+  let d: Int
+  let c: Int
   var units: Int { batch * heads }
 
   func forward(

@@ -28,6 +28,9 @@ struct LED: Mixer {
     var sizes = sizes
     sizes.complete("whole", 1)
     self.sizes = sizes
+    rank = sizes["rank"]
+    columns = sizes["in"]
+    out = sizes["out"]
     inputs = Self.forms(sizes, present: present)
   }
 
@@ -43,9 +46,9 @@ struct LED: Mixer {
     return (products, 2 * products + Double(2 * rank * columns))
   }
 
-  private var rank: Int { sizes["rank"] }
-  private var columns: Int { sizes["in"] }
-  private var out: Int { sizes["out"] }
+  private let rank: Int
+  private let columns: Int
+  private let out: Int
 
   /// Calls `body` with parts of the tokens of all sequences, as rows of x and of o.
   private func rows(_ tensor: MixerTensor, _ sequence: Int, _ count: Int, _ first: Int)

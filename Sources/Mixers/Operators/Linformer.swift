@@ -30,6 +30,10 @@ struct Linformer: Mixer {
 
   init(_ sizes: MixerSizes, present: Set<String>, options: MixerOptions) throws(MixerError) {
     self.sizes = sizes
+    heads = sizes["heads"]
+    rank = sizes["rank"]
+    d = sizes["headDim"]
+    c = sizes["valueHeadDim"]
     scale = Float(options.scale ?? 1 / Double(sizes["headDim"]).squareRoot())
   }
 
@@ -47,11 +51,11 @@ struct Linformer: Mixer {
     return (2 * products, 5 * products)
   }
 
-  private var heads: Int { sizes["heads"] }
-  private var rank: Int { sizes["rank"] }
+  private let heads: Int
+  private let rank: Int
   /// Columns of queries and keys, and of values.
-  private var d: Int { sizes["headDim"] }
-  private var c: Int { sizes["valueHeadDim"] }
+  private let d: Int
+  private let c: Int
   private var units: Int { batch * heads }
   private var length: Int { rank * (d + c) }
 

@@ -41,6 +41,8 @@ struct Mamba: Mixer {
 
   init(_ sizes: MixerSizes, present: Set<String>, options: MixerOptions) throws(MixerError) {
     self.sizes = sizes
+    channels = sizes["channels"]
+    states = sizes["state"]
     self.present = present
     softplus = options.softplus
     inputs = Self.forms(sizes, present: present)
@@ -57,8 +59,8 @@ struct Mamba: Mixer {
   }
 
   var hasConvolution: Bool { present.contains("conv_weight") }
-  var channels: Int { sizes["channels"] }
-  var states: Int { sizes["state"] }
+  let channels: Int
+  let states: Int
   var blocks: ChannelBlocks { ChannelBlocks(batch: batch, channels: channels) }
 
   var outputs: [TensorForm] {

@@ -44,6 +44,7 @@ struct RWKV4: Mixer {
     var sizes = sizes
     sizes.complete("three", 3)
     self.sizes = sizes
+    channels = sizes["channels"]
     inputs = Self.forms(sizes, present: present)
     hasReceptance = present.contains("r")
     hasState = present.contains("state")
@@ -61,7 +62,7 @@ struct RWKV4: Mixer {
     Double(batch * channels) * Double(tokens) * 12 / Double(RWKV4Rows.chunk)
   }
 
-  private var channels: Int { sizes["channels"] }
+  private let channels: Int
   private var blocks: ChannelBlocks { ChannelBlocks(batch: batch, channels: channels) }
 
   func forward(

@@ -35,6 +35,9 @@ struct SimA: Mixer {
     _ sizes: MixerSizes, present: Set<String>, options: MixerOptions
   ) throws(MixerError) {
     self.sizes = sizes
+    heads = sizes["heads"]
+    d = sizes["headDim"]
+    c = sizes["valueHeadDim"]
   }
 
   var inputs: [TensorForm] { Self.forms(sizes, present: []) }
@@ -46,10 +49,10 @@ struct SimA: Mixer {
     return (2 * products, 5 * products)
   }
 
-  private var heads: Int { sizes["heads"] }
+  private let heads: Int
   /// Columns of queries and of values.
-  private var d: Int { sizes["headDim"] }
-  private var c: Int { sizes["valueHeadDim"] }
+  private let d: Int
+  private let c: Int
   private var units: Int { batch * heads }
   /// `[units, d, c]` and, after it, `[units, 2, d]`.
   private func sumForm(_ name: String, norms: Bool) -> TensorForm {

@@ -61,6 +61,14 @@ struct MixCommand: ParsableCommand {
       "The length that cosformer's weights are scaled to. (default: the tokens)", valueName: "M"))
   var length: Int?
 
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      """
+      Multiplies queries. (default: 1/√headDim for gla and linformer, 1 for mamba2)
+      """, valueName: "x"))
+  var scale: Double?
+
   @Flag(help: "Step sizes of mamba are ln(1 + e^x) of delta and its bias.")
   var softplus = false
 
@@ -91,6 +99,7 @@ struct MixCommand: ParsableCommand {
     options.isCausal = causal
     options.length = length
     options.softplus = softplus
+    options.scale = scale
     return options
   }
 
@@ -104,6 +113,9 @@ struct MixCommand: ParsableCommand {
     if let length, length < 1 {
       throw ValidationError("--length is \(length); give at least 1.")
     }
+    if let scale, !scale.isFinite || scale == 0 {
+      throw ValidationError("--scale is \(scale); give a finite number that is not 0.")
+    }
     guard layout != .balanced else {
       throw ValidationError(
         "--layout balanced is for masks, where tokens cost more or less; give contiguous, zigzag "
@@ -111,6 +123,7 @@ struct MixCommand: ParsableCommand {
     }
     let given: [(MixerOption, Bool)] = [
       (.causal, causal), (.length, length != nil), (.softplus, softplus),
+      (.scale, scale != nil),
     ]
     for (option, isGiven) in given where isGiven && !kind.type.options.contains(option) {
       throw ValidationError("--\(option.rawValue) means nothing to \(kind); leave it out.")
