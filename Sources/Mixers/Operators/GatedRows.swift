@@ -5,9 +5,9 @@ import Tensors
 
 /// The rows of an operator with a decaying state, and what becomes of their gradients.
 ///
-/// The exponents of decays have the gradient `Σ_{t ≥ s} (q_t ∘ dq_t − k_t ∘ dk_t)`, since a token meets
-/// another with the difference of two sums of exponents: a sum from the end of the sequence, which
-/// passes from rank to rank with the gradient of the state.
+/// The exponents of decays have the gradient `Σ_{t ≥ s} (q_t ∘ dq_t − k_t ∘ dk_t)`, since a token
+/// meets another with the difference of two sums of exponents: a sum from the end of the sequence,
+/// which passes from rank to rank with the gradient of the state.
 struct GatedRows: OuterProductOperator {
   private let q: MixerTensor
   private let k: MixerTensor

@@ -3,7 +3,8 @@ import Compute
 import MPI
 import Tensors
 
-/// A linear layer whose matrix has two factors, `o = (x E) D + bias`, of a rank far below its width.
+/// A linear layer whose matrix has two factors, `o = (x E) D + bias`, of a rank far below its
+/// width.
 ///
 /// Tokens do not meet: forward nothing travels; backward the gradients of E, D and bias are a sum
 /// over ranks.

@@ -6,8 +6,8 @@ import Tensors
 /// Linformer: keys and values of all tokens are projected to a few, `K̃ = Eᵀ K` and `Ṽ = Fᵀ V`, and
 /// each query attends to these: `o = softmax(scale · q K̃ᵀ) Ṽ`.
 ///
-/// One sum of `rank · (headDim + valueHeadDim)` numbers a head travels; backward as much. Any layout
-/// is as good. It has no causal form: each projected key mixes all tokens.
+/// One sum of `rank · (headDim + valueHeadDim)` numbers a head travels; backward as much. Any
+/// layout is as good. It has no causal form: each projected key mixes all tokens.
 ///
 /// Source: Wang et al. 2020, Linformer: Self-Attention with Linear Complexity.
 struct Linformer: Mixer {

@@ -1,7 +1,8 @@
 import AttentionReference
 
 /// RWKV's fifth version: `o_t = r_t (S_{t−1} + diag(u) k_t v_tᵀ)` and
-/// `S_t = diag(e^w) S_{t−1} + k_t v_tᵀ`, with an exponent and a bonus for each key column of a head.
+/// `S_t = diag(e^w) S_{t−1} + k_t v_tᵀ`, with an exponent and a bonus for each key column of a
+/// head.
 ///
 /// Source: Peng et al. 2024, Eagle and Finch: RWKV with Matrix-Valued States and Dynamic
 /// Recurrence.

@@ -15,8 +15,8 @@ struct MixCommand: ParsableCommand {
       """,
     discussion: """
       INPUT is a .safetensors file with the operator's tensors, in F32, F16 or BF16; OUTPUT gets \
-      its outputs in F32. With --gradients INPUT also has do, the gradient of the first output and of \
-      its shape, and OUTPUT gets the gradient of each input, under d and the input's name. Each \
+      its outputs in F32. With --gradients INPUT also has do, the gradient of the first output and \
+      of its shape, and OUTPUT gets the gradient of each input, under d and the input's name. Each \
       rank reads and writes only its own rows; OUTPUT appears whole or not at all.
 
       \(MixCommand.operators)

@@ -19,7 +19,7 @@ private func checkMixer(
   // Sizes that no tile and no number of ranks divides.
   let usual = [
     "batch": 1, "tokens": 299, "heads": 3, "headDim": 97, "valueHeadDim": 97, "channels": 1111,
-    "state": 17, "width": 4, "rank": 33,
+    "state": 17, "width": 4, "rank": 33, "in": 71, "out": 41,
   ]
   var sizes = MixerSizes()
   for demand in type.demands {
