@@ -32,7 +32,7 @@ let settings = compiled(for: "x86-64-v3")
 /// Open MPI is needed only with `MPI`, `SequenceParallel` and `LongNet`.
 let modules = [
   "Tensors", "Sharding", "Compute", "AttentionTypes", "KernelSets", "Attention",
-  "AttentionReference", "MPI", "SequenceParallel", "LongNet", "Models",
+  "AttentionReference", "MPI", "SequenceParallel", "LongNet", "Models", "Mixers",
 ]
 
 let package = Package(
@@ -53,7 +53,7 @@ let package = Package(
       dependencies: [
         "Benchmarks", "Plots", "Doctor", "Settings", "Results", "Jobs", "Hosts", "Reporting",
         "MPI", "Sharding", "Tensors", "Attention", "AttentionReference", "SequenceParallel",
-        "LongNet", "Models", "ScalingModel", "BuildStamp",
+        "LongNet", "Models", "Mixers", "ScalingModel", "BuildStamp",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: settings),
@@ -109,6 +109,13 @@ let package = Package(
       dependencies: [
         "SequenceParallel", "MPI", "Sharding", "Attention", "KernelSets", "Compute", "Reporting",
         "Tensors",
+      ],
+      swiftSettings: settings),
+    // Sequence mixers beside attention: scans, sums and halos over ranks.
+    .target(
+      name: "Mixers",
+      dependencies: [
+        "SequenceParallel", "MPI", "Sharding", "Compute", "AttentionReference", "Tensors",
       ],
       swiftSettings: settings),
     .target(
@@ -198,7 +205,7 @@ let package = Package(
       name: "ring-checks",
       dependencies: [
         "Compute", "MPI", "Sharding", "Tensors", "Attention", "AttentionReference",
-        "SequenceParallel", "LongNet", "PairwiseRoute",
+        "SequenceParallel", "LongNet", "Mixers", "PairwiseRoute",
       ],
       path: "Tests/Programs/ring-checks", swiftSettings: settings),
     .testTarget(
@@ -239,6 +246,13 @@ let package = Package(
       dependencies: [
         "LongNet", "SequenceParallel", "Attention", "Sharding", "Tensors", "TestSupport",
         "ring-checks",
+      ],
+      swiftSettings: settings),
+    .testTarget(
+      name: "MixersTests",
+      dependencies: [
+        "Mixers", "AttentionReference", "SequenceParallel", "Loopback", "MPI", "Sharding",
+        "Compute", "Tensors", "TestSupport", "ring-checks",
       ],
       swiftSettings: settings),
     .testTarget(

@@ -24,8 +24,9 @@ struct Gyre: ParsableCommand {
       """,
     version: version,
     subcommands: [
-      AttendCommand.self, StreamCommand.self, BenchCommand.self, CompareCommand.self,
-      PlotCommand.self, PredictCommand.self, DoctorCommand.self, LogitsCommand.self,
+      AttendCommand.self, StreamCommand.self, MixCommand.self, BenchCommand.self,
+      CompareCommand.self, PlotCommand.self, PredictCommand.self, DoctorCommand.self,
+      LogitsCommand.self,
       PerplexityCommand.self, GenerateCommand.self, TokenizeCommand.self, InspectCommand.self,
     ])
 

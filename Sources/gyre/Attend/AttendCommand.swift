@@ -310,7 +310,7 @@ struct AttendCommand: ParsableCommand {
 }
 
 /// Refuses names that promise another format; names without an ending promise none.
-private func requireSafetensorsEnding(_ path: String) throws {
+func requireSafetensorsEnding(_ path: String) throws {
   let name = path.split(separator: "/").last ?? ""
   guard let dot = name.lastIndex(of: "."), dot > name.startIndex else { return }
   let ending = name[dot...].dropFirst()

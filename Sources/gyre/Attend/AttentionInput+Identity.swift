@@ -6,26 +6,40 @@ import Tensors
 extension AttentionInput {
   /// The files that the tensors lie in, each once; none for random tensors.
   func fingerprints() throws -> [(path: String, fingerprint: FileFingerprint)] {
-    var files: [(path: String, fingerprint: FileFingerprint)] = []
-    for case let source as TensorSource in [
-      q, k, v, outputGradient, projections?.q, projections?.k, projections?.v,
-    ].compactMap({ $0 })
-    where !files.contains(where: { $0.path == source.path }) {
-      files.append((source.path, try source.fingerprint()))
-    }
-    return files
+    try [q, k, v, outputGradient, projections?.q, projections?.k, projections?.v]
+      .compactMap { $0 as? TensorSource }.fingerprints()
   }
 
   /// Refuses hosts that see different files under one path, which would be mixed without a word.
   func requireSameFiles(on world: borrowing Communicator) throws {
-    let files = try world.agreed { try fingerprints() }
+    try world.requireSameFiles(fingerprints())
+  }
+}
+
+extension [TensorSource] {
+  /// The files that the tensors lie in, each once.
+  func fingerprints() throws -> [(path: String, fingerprint: FileFingerprint)] {
+    var files: [(path: String, fingerprint: FileFingerprint)] = []
+    for source in self where !files.contains(where: { $0.path == source.path }) {
+      files.append((source.path, try source.fingerprint()))
+    }
+    return files
+  }
+}
+
+extension Communicator {
+  /// Refuses hosts that see different files under one path.
+  func requireSameFiles(
+    _ fingerprints: @autoclosure () throws -> [(path: String, fingerprint: FileFingerprint)]
+  ) throws {
+    let files = try agreed { try fingerprints() }
     let lines = files.map { "\($0.fingerprint.byteCount) \($0.fingerprint.contents)" }
-    guard let other = try world.lowestDifferingRank(lines.joined(separator: "\n")) else { return }
-    let said = try world.broadcastBytes(
+    guard let other = try lowestDifferingRank(lines.joined(separator: "\n")) else { return }
+    let said = try broadcastBytes(
       Array(([MPIEnvironment.processorName] + lines).joined(separator: "\n").utf8), from: other)
     let words = String(decoding: said, as: UTF8.self).split(separator: "\n")
     let (host, others) = (words[0], words.dropFirst().map(String.init))
-    guard world.rank == 0 else { throw AgreedFailure(message: nil) }
+    guard rank == 0 else { throw AgreedFailure(message: nil) }
     let index = lines.indices.first { $0 >= others.count || lines[$0] != others[$0] } ?? 0
     let theirSize = others[index].prefix { $0 != " " }
     let difference =

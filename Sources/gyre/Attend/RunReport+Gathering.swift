@@ -33,6 +33,17 @@ extension RankReport {
     ]
   }
 
+  /// The reports of all ranks; nil on all ranks but 0.
+  func gather(on world: borrowing Communicator) throws -> [RankReport]? {
+    let numbers = try world.gather(numbers, at: 0)
+    let hosts = try world.gather(Array(MPIEnvironment.processorName.utf8), at: 0)
+    guard let numbers, let hosts else { return nil }
+    return numbers.indices.map {
+      RankReport(
+        rank: $0, host: String(decoding: hosts[$0], as: UTF8.self), numbers: numbers[$0])
+    }
+  }
+
   fileprivate init(rank: Int, host: String, numbers: [Double]) {
     self.init(
       rank: rank, host: host, threads: Int(numbers[11]), tokens: Int(numbers[0]),
@@ -53,13 +64,7 @@ extension RunReport {
     _ own: RankReport, plan: AttendPlan, options: AttendCommand, findings: Findings?,
     on world: borrowing Communicator
   ) throws -> WithPattern<RunReport>? {
-    let numbers = try world.gather(own.numbers, at: 0)
-    let hosts = try world.gather(Array(MPIEnvironment.processorName.utf8), at: 0)
-    guard let numbers, let hosts else { return nil }
-    let ranks = numbers.indices.map {
-      RankReport(
-        rank: $0, host: String(decoding: hosts[$0], as: UTF8.self), numbers: numbers[$0])
-    }
+    guard let ranks = try own.gather(on: world) else { return nil }
     func largest(_ value: (RankReport) -> Double) -> Double { ranks.map(value).max() ?? 0 }
     func imbalance(_ value: (RankReport) -> Double) -> Double {
       let mean = ranks.map(value).reduce(0, +) / Double(ranks.count)

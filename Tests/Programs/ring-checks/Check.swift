@@ -47,6 +47,7 @@ struct Check: Sendable {
         Check("parts", ranks: [1, 3, 4], checkParts),
       ]
     ),
+    ("mixers", [Check("all-mixers", checkMixers)]),
     (
       "longnet",
       [

@@ -1,0 +1,48 @@
+/// Tokens of which sums are added up in `Float` before they are added to others in `Double`.
+let partOfSums = 256
+
+/// Adds `aᵀ b` of some tokens, in parts.
+///
+/// - Parameters:
+///   - a: `[count, rows]`.
+///   - b: `[count, columns]`.
+///   - total: `[rows, columns]`.
+@unsafe
+func addProducts(
+  _ a: StridedMatrix, _ b: StridedMatrix, _ count: Int, rows: Int, columns: Int,
+  to total: UnsafeMutablePointer<Double>, _ poll: Poll
+) {
+  // Rows of one head lie so far apart that they would meet in a few places of the first cache.
+  let few = 64
+  var scratch = Scratch(count: rows * columns + few * (rows + columns), parts: 3)
+  let part = unsafe StridedMatrix(scratch.take(rows * columns), row: columns)
+  let left = unsafe StridedMatrix(scratch.take(few * rows), row: rows)
+  let right = unsafe StridedMatrix(scratch.take(few * columns), row: columns)
+  for start in Swift.stride(from: 0, to: count, by: partOfSums) {
+    let end = min(start + partOfSums, count)
+    for first in Swift.stride(from: start, to: end, by: few) {
+      let depth = min(few, end - first)
+      unsafe copyRows(
+        a.part(row: first).base, step: a.row, to: left.base, step: rows, rows: depth,
+        columns: rows)
+      unsafe copyRows(
+        b.part(row: first).base, step: b.row, to: right.base, step: columns, rows: depth,
+        columns: columns)
+      multiply(
+        left.transposed, right, into: part, rows: rows, depth: depth, columns: columns,
+        adding: first > start)
+    }
+    for index in 0..<rows * columns { unsafe total[index] += Double(part.base[index]) }
+    poll()
+  }
+}
+
+/// The rows of one head of one sequence of a tensor `[batch, tokens, heads, columns]`.
+@unsafe
+func headRows(_ tensor: MixerTensor, _ unit: Int, heads: Int, tokens: Int) -> StridedMatrix {
+  let (sequence, head) = unit.quotientAndRemainder(dividingBy: heads)
+  let columns = tensor.form.sizes[3]
+  let row = heads * columns
+  return unsafe StridedMatrix(
+    tensor.base + sequence * tokens * row + head * columns, row: row)
+}

@@ -1,0 +1,53 @@
+import Compute
+import Glibc
+
+extension Vector {
+  /// Loads those of eight numbers at `offset` that are among the first `count`; the others are 0.
+  @unsafe @inline(__always)
+  init(loading pointer: UnsafePointer<Float>, at offset: Int, of count: Int) {
+    if offset + 8 <= count {
+      unsafe self.init(loading: pointer, at: offset)
+    } else {
+      self = .zero
+      for lane in 0..<count - offset { unsafe self[lane] = pointer[offset + lane] }
+    }
+  }
+
+  /// Stores those of eight numbers at `offset` that are among the first `count`.
+  @unsafe @inline(__always)
+  func store(to pointer: UnsafeMutablePointer<Float>, at offset: Int, of count: Int) {
+    if offset + 8 <= count {
+      unsafe store(to: pointer, at: offset)
+    } else {
+      for lane in 0..<count - offset { unsafe pointer[offset + lane] = self[lane] }
+    }
+  }
+
+  /// The larger of each pair of lanes.
+  @inline(__always)
+  func larger(_ other: Vector) -> Vector { replacing(with: other, where: self .< other) }
+}
+
+/// Calls `body` with 0, 8, … up to `count`.
+@inline(__always)
+func forEachVector(_ count: Int, _ body: (_ offset: Int) -> Void) {
+  var offset = 0
+  while offset < count {
+    body(offset)
+    offset += 8
+  }
+}
+
+/// Copies rows of numbers to others.
+@unsafe @inline(__always)
+func copyRows(
+  _ source: UnsafeMutablePointer<Float>, step: Int, to target: UnsafeMutablePointer<Float>,
+  step targetStep: Int, rows: Int, columns: Int
+) {
+  for row in 0..<rows {
+    unsafe (target + row * targetStep).update(from: source + row * step, count: columns)
+  }
+}
+
+/// `ln x`.
+func naturalLogarithm(_ x: Float) -> Float { logf(x) }

@@ -1,0 +1,137 @@
+import Compute
+
+/// A matrix that is somebody else's: where it lies, and how far apart its elements are.
+@safe
+struct StridedMatrix: @unchecked Sendable {
+  let base: UnsafeMutablePointer<Float>
+  /// From a row to the next.
+  let row: Int
+  /// From a column to the next; 1 where rows are read as vectors.
+  let column: Int
+
+  @unsafe
+  init(_ base: UnsafeMutablePointer<Float>, row: Int, column: Int = 1) {
+    unsafe self.base = unsafe base
+    self.row = row
+    self.column = column
+  }
+
+  /// The same with rows for columns.
+  var transposed: StridedMatrix { unsafe StridedMatrix(base, row: column, column: row) }
+
+  /// The part that starts at a row and a column.
+  func part(row first: Int, column start: Int = 0) -> StridedMatrix {
+    unsafe StridedMatrix(base + first * row + start * column, row: row, column: column)
+  }
+}
+
+/// `C = A · B`, or `C += A · B`, of small matrices: tiles of 4 × 16 sums stay in registers.
+///
+/// - Parameters:
+///   - a: `[rows, depth]`, with any strides.
+///   - b: `[depth, columns]`, its columns side by side.
+///   - c: `[rows, columns]`, its columns side by side.
+func multiply(
+  _ a: StridedMatrix, _ b: StridedMatrix, into c: StridedMatrix, rows: Int, depth: Int,
+  columns: Int, adding: Bool = false
+) {
+  precondition(b.column == 1 && c.column == 1, "rows that are read as vectors")
+  var row = 0
+  while row + 4 <= rows {
+    unsafe tileOfFour(a.part(row: row), b, c.part(row: row), depth, columns, adding)
+    row += 4
+  }
+  while row < rows {
+    unsafe tileOfOne(a.part(row: row), b, c.part(row: row), depth, columns, adding)
+    row += 1
+  }
+}
+
+@unsafe @inline(__always)
+private func tileOfFour(
+  _ a: StridedMatrix, _ b: StridedMatrix, _ c: StridedMatrix, _ depth: Int, _ columns: Int,
+  _ adding: Bool
+) {
+  let (a0, step) = unsafe (a.base, a.column)
+  let (a1, a2, a3) = unsafe (a0 + a.row, a0 + 2 * a.row, a0 + 3 * a.row)
+  var column = 0
+  while column + 16 <= columns {
+    var (s00, s01) = (Vector.zero, Vector.zero)
+    var (s10, s11) = (Vector.zero, Vector.zero)
+    var (s20, s21) = (Vector.zero, Vector.zero)
+    var (s30, s31) = (Vector.zero, Vector.zero)
+    var source = unsafe UnsafePointer(b.base + column)
+    var place = 0
+    for _ in 0..<depth {
+      let b0 = unsafe Vector(loading: source, at: 0)
+      let b1 = unsafe Vector(loading: source, at: 8)
+      unsafe source += b.row
+      let x0 = unsafe Vector(repeating: a0[place])
+      s00.addProduct(x0, b0)
+      s01.addProduct(x0, b1)
+      let x1 = unsafe Vector(repeating: a1[place])
+      s10.addProduct(x1, b0)
+      s11.addProduct(x1, b1)
+      let x2 = unsafe Vector(repeating: a2[place])
+      s20.addProduct(x2, b0)
+      s21.addProduct(x2, b1)
+      let x3 = unsafe Vector(repeating: a3[place])
+      s30.addProduct(x3, b0)
+      s31.addProduct(x3, b1)
+      place += step
+    }
+    let target = unsafe c.base + column
+    unsafe put(s00, target, adding)
+    unsafe put(s01, target + 8, adding)
+    unsafe put(s10, target + c.row, adding)
+    unsafe put(s11, target + c.row + 8, adding)
+    unsafe put(s20, target + 2 * c.row, adding)
+    unsafe put(s21, target + 2 * c.row + 8, adding)
+    unsafe put(s30, target + 3 * c.row, adding)
+    unsafe put(s31, target + 3 * c.row + 8, adding)
+    column += 16
+  }
+  if column == columns { return }
+  for row in 0..<4 {
+    unsafe rest(a.part(row: row), b, c.part(row: row), depth, column..<columns, adding)
+  }
+}
+
+@unsafe @inline(__always)
+private func tileOfOne(
+  _ a: StridedMatrix, _ b: StridedMatrix, _ c: StridedMatrix, _ depth: Int, _ columns: Int,
+  _ adding: Bool
+) {
+  unsafe rest(a, b, c, depth, 0..<columns, adding)
+}
+
+/// Some columns of one row.
+@unsafe
+private func rest(
+  _ a: StridedMatrix, _ b: StridedMatrix, _ c: StridedMatrix, _ depth: Int, _ columns: Range<Int>,
+  _ adding: Bool
+) {
+  var column = columns.lowerBound
+  while column + 8 <= columns.upperBound {
+    var sum = Vector.zero
+    for index in 0..<depth {
+      let x = unsafe Vector(repeating: a.base[index * a.column])
+      unsafe sum.addProduct(x, Vector(loading: b.base + index * b.row, at: column))
+    }
+    unsafe put(sum, c.base + column, adding)
+    column += 8
+  }
+  while column < columns.upperBound {
+    var sum: Float = 0
+    for index in 0..<depth {
+      sum = unsafe sum.addingProduct(a.base[index * a.column], b.base[index * b.row + column])
+    }
+    unsafe c.base[column] = adding ? c.base[column] + sum : sum
+    column += 1
+  }
+}
+
+@unsafe @inline(__always)
+private func put(_ sum: Vector, _ target: UnsafeMutablePointer<Float>, _ adding: Bool) {
+  if adding { unsafe sum.add(to: target, at: 0) } else { unsafe sum.store(to: target, at: 0) }
+}

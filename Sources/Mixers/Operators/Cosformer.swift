@@ -1,0 +1,112 @@
+import AttentionReference
+import Compute
+import Glibc
+import MPI
+import Tensors
+
+/// cosFormer: attention whose weight is `relu(q_i) · relu(k_j) · cos(π (i − j) / 2M)`, divided by
+/// the sum of a query's weights or by 10⁻⁶ if that is less.
+///
+/// The cosine of a difference is a sum of two products, so that queries and keys with twice as many
+/// columns, `(relu(x) sin, relu(x) cos)`, make it an outer-product state. Without a mask a sum over
+/// ranks of `2 headDim · (valueHeadDim + 1)` numbers a head travels; causal, as many from each rank
+/// to the next.
+///
+/// Source: Qin et al. 2022, cosFormer: Rethinking Softmax in Attention.
+struct Cosformer: Mixer {
+  static let name = "cosformer"
+  static let summary = "linear attention with weights that fall as a cosine of the distance"
+  static let demands = [
+    TensorDemand("q", "batch tokens heads headDim"),
+    TensorDemand("k", "batch tokens heads headDim"),
+    TensorDemand("v", "batch tokens heads valueHeadDim"),
+  ]
+  static let randomDimensions = ["batch", "tokens", "heads", "headDim"]
+  static let furtherRandomDimensions = [(name: "valueHeadDim", likewise: "headDim")]
+  static let unitDimension = "heads"
+  static let options: Set<MixerOption> = [.causal, .length]
+
+  let sizes: MixerSizes
+  /// Whether a query meets the keys up to its own only.
+  let isCausal: Bool
+  /// M.
+  let length: Int
+
+  /// What a query's weights are at least divided by.
+  static let leastSum: Float = 1e-6
+
+  init(
+    _ sizes: MixerSizes, present: Set<String>, options: MixerOptions
+  ) throws(MixerError) {
+    self.sizes = sizes
+    heads = sizes["heads"]
+    d = sizes["headDim"]
+    c = sizes["valueHeadDim"]
+    isCausal = options.isCausal
+    length = options.length ?? max(1, sizes["tokens"])
+    guard length >= sizes["tokens"] else {
+      throw MixerError(
+        "--length is \(length), and there are \(sizes["tokens"]) tokens: weights of tokens that "
+          + "are farther apart would be negative; give at least the number of tokens.")
+    }
+  }
+
+  var inputs: [TensorForm] { Self.forms(sizes, present: []) }
+  var outputs: [TensorForm] { [Self.demands[2].form(sizes, named: "o")] }
+  var isInOrder: Bool { isCausal }
+  var flopsPerToken: (forward: Double, backward: Double) {
+    let products = Double(2 * heads * 2 * d * (c + 1))
+    return (2 * products, (isCausal ? 6 : 5) * products)
+  }
+
+  let heads: Int
+  /// Columns of queries and of values.
+  let d: Int
+  let c: Int
+  var units: Int { batch * heads }
+
+  func forward(
+    _ x: MixerTensors, keeping: Bool, on line: RankLine
+  ) throws(MPIError) -> MixerResult {
+    var result = MixerResult()
+    let o = result.outputs.addZeros(outputs[0], tokens: line.tokens)
+    let sums = MixerTensor(
+      zeros: TensorForm(
+        name: "sums", dimensions: ["batch", "tokens", "heads"], sizes: [batch, tokens, heads]),
+      tokens: line.tokens)
+    let rows = CosformerRows(self, x, o: o, sums: sums, on: line)
+    if isCausal {
+      let scan = OuterProductScan(body: rows, units: units)
+      if let carried = try scan.forward(states: nil, keeping: keeping, on: line) {
+        result.kept.add(carried)
+      }
+    } else {
+      result.kept.add(try rows.meetAll(on: line))
+    }
+    result.kept.add(sums)
+    return result
+  }
+
+  func backward(
+    _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
+  ) throws(MPIError) -> MixerTensors {
+    var gradients = MixerTensors()
+    for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
+    let rows = CosformerRows(
+      self, x, o: result.outputs["o"], sums: result.kept["sums"], on: line, gradient: gradient,
+      gradients: gradients)
+    if isCausal {
+      let scan = OuterProductScan(body: rows, units: units)
+      _ = try scan.backward(carried: result.kept["carried"], on: line)
+    } else {
+      try rows.meetAllBackward(result.kept["state"], on: line)
+    }
+    return gradients
+  }
+
+  func reference(_ inputs: [String: [Double]]) -> [String: [Double]] {
+    guard let q = inputs["q"], let k = inputs["k"], let v = inputs["v"] else { return [:] }
+    let compute = tokens > 512 ? referenceCosformerBySums : referenceCosformer
+    return ["o": compute(q, k, v, d, Double(length), isCausal)]
+  }
+}

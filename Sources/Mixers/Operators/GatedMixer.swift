@@ -1,0 +1,106 @@
+import AttentionReference
+import Compute
+import MPI
+import Tensors
+
+/// An operator whose state `[headDim, valueHeadDim]` of a head grows by `kᵀ v` at each token, and
+/// decays by `e^g`: a value of ``OuterProductScan``.
+protocol GatedMixer: Mixer {
+  /// What queries are called.
+  static var query: String { get }
+  /// What the exponents of decays are called.
+  static var gate: String { get }
+  /// Whether a token reads the state before it has added to it, with a bonus `u` for itself.
+  static var hasBonus: Bool { get }
+  /// What decays are given for.
+  static var gates: ReferenceGatedHead.Gates { get }
+
+  /// What multiplies queries.
+  var scale: Float { get }
+  /// Whether a state is given.
+  var hasState: Bool { get }
+}
+
+extension GatedMixer {
+  static var randomDimensions: [String] { ["batch", "tokens", "heads", "headDim"] }
+  static var furtherRandomDimensions: [(name: String, likewise: String)] {
+    [(name: "valueHeadDim", likewise: "headDim")]
+  }
+  static var unitDimension: String { "heads" }
+
+  /// The tensors of such an operator.
+  static func tensors(_ gate: TensorDemand) -> [TensorDemand] {
+    [
+      TensorDemand(query, "batch tokens heads headDim"),
+      TensorDemand("k", "batch tokens heads headDim"),
+      TensorDemand("v", "batch tokens heads valueHeadDim"), gate,
+    ] + (hasBonus ? [TensorDemand("u", "heads headDim")] : [])
+      + [TensorDemand("state", "batch heads headDim valueHeadDim", isOptional: true)]
+  }
+
+  var inputs: [TensorForm] { Self.forms(sizes, present: hasState ? ["state"] : []) }
+  var outputs: [TensorForm] {
+    [Self.demands[2].form(sizes, named: "o")]
+      + Self.demands.filter { $0.name == "state" }.map { $0.form(sizes) }
+  }
+  var isInOrder: Bool { true }
+  var flopsPerToken: (forward: Double, backward: Double) {
+    let products = Double(sizes["heads"] * sizes["headDim"] * sizes["valueHeadDim"])
+    return (5 * products, 15 * products)
+  }
+
+  private var units: Int { batch * sizes["heads"] }
+
+  func forward(
+    _ x: MixerTensors, keeping: Bool, on line: RankLine
+  ) throws(MPIError) -> MixerResult {
+    var result = MixerResult()
+    let o = result.outputs.addZeros(outputs[0], tokens: line.tokens)
+    let state = result.outputs.addZeros(outputs[1], tokens: 0)
+    if let first = x.find("state") {
+      unsafe state.base.update(from: first.base, count: state.count)
+    }
+    result.owner = line.lastRank
+    result.gradientOwner = line.firstRank
+    let rows = GatedRows(self, x, o: o, tokens: line.tokens)
+    let scan = OuterProductScan(body: rows, units: units)
+    if let carried = try scan.forward(states: state, keeping: keeping, on: line) {
+      result.kept.add(carried)
+    }
+    return result
+  }
+
+  func backward(
+    _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
+  ) throws(MPIError) -> MixerTensors {
+    var gradients = MixerTensors()
+    for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
+    let rows = GatedRows(self, x, o: gradient, tokens: line.tokens, gradients: gradients)
+    let scan = OuterProductScan(body: rows, units: units)
+    let states = try scan.backward(carried: result.kept["carried"], on: line)
+    if let first = gradients.find("dstate") {
+      let (length, step) = (first.count / units, states.count / units)
+      for unit in 0..<units {
+        unsafe (first.base + unit * length).update(
+          from: states.base + unit * step, count: length)
+      }
+    }
+    try rows.combine(on: line)
+    return gradients
+  }
+
+  func reference(_ inputs: [String: [Double]]) -> [String: [Double]] {
+    var head = ReferenceGatedHead()
+    head.q = (inputs[Self.query] ?? []).map { $0 * Double(scale) }
+    head.k = inputs["k"] ?? []
+    head.v = inputs["v"] ?? []
+    head.g = inputs[Self.gate] ?? []
+    head.gates = Self.gates
+    head.u = inputs["u"] ?? []
+    head.state = inputs["state"] ?? []
+    head.headDim = sizes["headDim"]
+    head.valueHeadDim = sizes["valueHeadDim"]
+    let (o, state) = head.run()
+    return ["o": o, "state": state]
+  }
+}

@@ -1,0 +1,172 @@
+import AttentionReference
+import Compute
+import MPI
+import Tensors
+
+/// A linear layer whose matrix has two factors, `o = (x E) D + bias`, of a rank far below its
+/// width.
+///
+/// Tokens do not meet: forward nothing travels; backward the gradients of E, D and bias are a sum
+/// over ranks.
+///
+/// Source: Winata et al. 2020, Lightweight and Efficient End-to-End Speech Recognition Using
+/// Low-Rank Transformer.
+struct LED: Mixer {
+  static let name = "led"
+  static let summary = "a linear layer in two factors of low rank"
+  static let demands = [
+    TensorDemand("x", "batch tokens in"), TensorDemand("e", "in rank", filling: .weight),
+    TensorDemand("d", "rank out", filling: .weight), TensorDemand("bias", "out", isOptional: true),
+  ]
+  static let randomDimensions = ["batch", "tokens", "in", "rank", "out"]
+  static let unitDimension = "whole"
+  static let options: Set<MixerOption> = []
+
+  let sizes: MixerSizes
+  let inputs: [TensorForm]
+
+  init(_ sizes: MixerSizes, present: Set<String>, options: MixerOptions) throws(MixerError) {
+    var sizes = sizes
+    sizes.complete("whole", 1)
+    self.sizes = sizes
+    rank = sizes["rank"]
+    columns = sizes["in"]
+    out = sizes["out"]
+    inputs = Self.forms(sizes, present: present)
+  }
+
+  var outputs: [TensorForm] {
+    [
+      TensorForm(
+        name: "o", dimensions: ["batch", "tokens", "out"], sizes: [batch, tokens, sizes["out"]])
+    ]
+  }
+  var isInOrder: Bool { false }
+  var flopsPerToken: (forward: Double, backward: Double) {
+    let products = Double(2 * rank * (columns + sizes["out"]))
+    return (products, 2 * products + Double(2 * rank * columns))
+  }
+
+  private let rank: Int
+  private let columns: Int
+  private let out: Int
+
+  /// Calls `body` with parts of the tokens of all sequences, as rows of x and of o.
+  private func rows(_ tensor: MixerTensor, _ sequence: Int, _ count: Int, _ first: Int)
+    -> StridedMatrix
+  {
+    let width = tensor.form.sizes[2]
+    return unsafe StridedMatrix(tensor.base + (sequence * count + first) * width, row: width)
+  }
+
+  private func parts(_ tokens: Range<Int>) -> [Range<Int>] {
+    Swift.stride(from: tokens.lowerBound, to: tokens.upperBound, by: partOfSums).map {
+      $0..<min($0 + partOfSums, tokens.upperBound)
+    }
+  }
+
+  func forward(
+    _ x: MixerTensors, keeping: Bool, on line: RankLine
+  ) throws(MPIError) -> MixerResult {
+    var result = MixerResult()
+    let o = result.outputs.addZeros(outputs[0], tokens: line.tokens)
+    let count = line.tokens
+    let (e, d) = unsafe (
+      StridedMatrix(x["e"].base, row: rank), StridedMatrix(x["d"].base, row: out)
+    )
+    let bias = x.find("bias")
+    line.forEachSegment(units: batch) { sequence, tokens, poll in
+      var scratch = Scratch(count: partOfSums * rank, parts: 1)
+      let hidden = unsafe StridedMatrix(scratch.take(partOfSums * rank), row: rank)
+      for part in parts(tokens) {
+        let target = rows(o, sequence, count, part.lowerBound)
+        multiply(
+          rows(x["x"], sequence, count, part.lowerBound), e, into: hidden, rows: part.count,
+          depth: columns, columns: rank)
+        if let bias {
+          for row in 0..<part.count {
+            unsafe (target.base + row * out).update(from: bias.base, count: out)
+          }
+        }
+        multiply(
+          hidden, d, into: target, rows: part.count, depth: rank, columns: out,
+          adding: bias != nil)
+        poll()
+      }
+    }
+    return result
+  }
+
+  func backward(
+    _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
+  ) throws(MPIError) -> MixerTensors {
+    var gradients = MixerTensors()
+    for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
+    let length = columns * rank + rank * out + out
+    let sums = MixerTensor(
+      zeros: TensorForm(
+        name: "sums", dimensions: ["batch", "sums"], sizes: [batch, length]), tokens: 0)
+    let (count, dx) = (line.tokens, gradients["dx"])
+    let (turnedE, turnedD) = (turned(x["e"]), turned(x["d"]))
+    let e = unsafe StridedMatrix(x["e"].base, row: rank)
+    unsafe line.addUp(units: batch, to: sums) { sequence, tokens, total, poll in
+      var scratch = Scratch(count: 2 * partOfSums * rank, parts: 2)
+      let hidden = unsafe StridedMatrix(scratch.take(partOfSums * rank), row: rank)
+      let ofHidden = unsafe StridedMatrix(scratch.take(partOfSums * rank), row: rank)
+      for part in parts(tokens) {
+        let (first, size) = (part.lowerBound, part.count)
+        let (x, g) = (
+          rows(x["x"], sequence, count, first), rows(gradient, sequence, count, first)
+        )
+        multiply(x, e, into: hidden, rows: size, depth: columns, columns: rank)
+        unsafe multiply(
+          g, StridedMatrix(turnedD.base, row: rank), into: ofHidden, rows: size, depth: out,
+          columns: rank)
+        unsafe multiply(
+          ofHidden, StridedMatrix(turnedE.base, row: columns),
+          into: rows(dx, sequence, count, first), rows: size, depth: rank, columns: columns)
+        unsafe addProducts(
+          x, ofHidden, size, rows: columns, columns: rank, to: total, poll)
+        unsafe addProducts(
+          hidden, g, size, rows: rank, columns: out, to: total + columns * rank, poll)
+        let ofBias = unsafe total + columns * rank + rank * out
+        for row in 0..<size {
+          for column in 0..<out { unsafe ofBias[column] += Double(g.base[row * out + column]) }
+        }
+      }
+    }
+    try Summary.sum.combine(sums, on: line)
+    for sequence in 0..<batch {
+      var place = sequence * length
+      for (name, size) in [("de", columns * rank), ("dd", rank * out), ("dbias", out)] {
+        if let target = gradients.find(name) {
+          for index in 0..<size { unsafe target.base[index] += sums.base[place + index] }
+        }
+        place += size
+      }
+    }
+    return gradients
+  }
+
+  /// A matrix with its rows for columns.
+  private func turned(_ matrix: MixerTensor) -> MixerTensor {
+    let (rows, columns) = (matrix.form.sizes[0], matrix.form.sizes[1])
+    let result = MixerTensor(
+      zeros: TensorForm(
+        name: "turned", dimensions: ["columns", "rows"], sizes: [columns, rows]), tokens: 0)
+    for row in 0..<rows {
+      for column in 0..<columns {
+        unsafe result.base[column * rows + row] = matrix.base[row * columns + column]
+      }
+    }
+    return result
+  }
+
+  func reference(_ inputs: [String: [Double]]) -> [String: [Double]] {
+    guard let x = inputs["x"], let e = inputs["e"], let d = inputs["d"] else { return [:] }
+    return [
+      "o": referenceLED(
+        x: x, e: e, d: d, bias: inputs["bias"] ?? [], rank: rank, outputs: out)
+    ]
+  }
+}

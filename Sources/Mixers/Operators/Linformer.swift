@@ -1,0 +1,191 @@
+import AttentionReference
+import Compute
+import MPI
+import Tensors
+
+/// Linformer: keys and values of all tokens are projected to a few, `K̃ = Eᵀ K` and `Ṽ = Fᵀ V`, and
+/// each query attends to these: `o = softmax(scale · q K̃ᵀ) Ṽ`.
+///
+/// One sum of `rank · (headDim + valueHeadDim)` numbers a head travels; backward as much. Any
+/// layout is as good. It has no causal form: each projected key mixes all tokens.
+///
+/// Source: Wang et al. 2020, Linformer: Self-Attention with Linear Complexity.
+struct Linformer: Mixer {
+  static let name = "linformer"
+  static let summary = "attention over a few projections of all keys and values"
+  static let demands = [
+    TensorDemand("q", "batch tokens heads headDim"),
+    TensorDemand("k", "batch tokens heads headDim"),
+    TensorDemand("v", "batch tokens heads valueHeadDim"),
+    TensorDemand("e", "tokens rank", filling: .weight),
+    TensorDemand("f", "tokens rank", filling: .weight),
+  ]
+  static let randomDimensions = ["batch", "tokens", "heads", "headDim", "rank"]
+  static let furtherRandomDimensions = [(name: "valueHeadDim", likewise: "headDim")]
+  static let unitDimension = "heads"
+  static let options: Set<MixerOption> = [.scale]
+
+  let sizes: MixerSizes
+  let scale: Float
+
+  init(_ sizes: MixerSizes, present: Set<String>, options: MixerOptions) throws(MixerError) {
+    self.sizes = sizes
+    heads = sizes["heads"]
+    rank = sizes["rank"]
+    d = sizes["headDim"]
+    c = sizes["valueHeadDim"]
+    scale = Float(options.scale ?? 1 / Double(sizes["headDim"]).squareRoot())
+  }
+
+  var inputs: [TensorForm] { Self.forms(sizes, present: []) }
+  var outputs: [TensorForm] {
+    [
+      Self.demands[2].form(sizes, named: "o"),
+      TensorForm(
+        name: "lse", dimensions: ["batch", "heads", "tokens"], sizes: [batch, heads, tokens]),
+    ]
+  }
+  var isInOrder: Bool { false }
+  var flopsPerToken: (forward: Double, backward: Double) {
+    let products = Double(2 * heads * rank * (d + c))
+    return (2 * products, 5 * products)
+  }
+
+  private let heads: Int
+  private let rank: Int
+  /// Columns of queries and keys, and of values.
+  private let d: Int
+  private let c: Int
+  private var units: Int { batch * heads }
+  private var length: Int { rank * (d + c) }
+
+  /// `[units, rank · headDim + rank · valueHeadDim]`.
+  private func projectedForm(_ name: String) -> TensorForm {
+    TensorForm(name: name, dimensions: ["units", "projected"], sizes: [units, length])
+  }
+
+  func forward(
+    _ x: MixerTensors, keeping: Bool, on line: RankLine
+  ) throws(MPIError) -> MixerResult {
+    var result = MixerResult()
+    let o = result.outputs.addZeros(outputs[0], tokens: line.tokens)
+    let lse = result.outputs.addZeros(outputs[1], tokens: line.tokens)
+    let projected = MixerTensor(zeros: projectedForm("projected"), tokens: 0)
+    let count = line.tokens
+    unsafe line.addUp(units: units, to: projected) { unit, tokens, total, poll in
+      let first = tokens.lowerBound
+      for (weights, rows, width, place) in [
+        (x["e"], x["k"], d, 0), (x["f"], x["v"], c, rank * d),
+      ] {
+        unsafe addProducts(
+          StridedMatrix(weights.base + first * rank, row: rank),
+          headRows(rows, unit, heads: heads, tokens: count).part(row: first), tokens.count,
+          rows: rank, columns: width, to: total + place, poll)
+      }
+    }
+    try Summary.sum.combine(projected, on: line)
+    line.forEachSegment(units: units) { unit, tokens, poll in
+      let work = LinformerWork(rank: rank, d: d, c: c)
+      unsafe work.take(projected.base + unit * length)
+      let (q, o) = unsafe (
+        headRows(x["q"], unit, heads: heads, tokens: count),
+        headRows(o, unit, heads: heads, tokens: count)
+      )
+      forEachPart(tokens) { part in
+        unsafe work.weigh(q.part(row: part.lowerBound), part.count, scale) { row, number in
+          unsafe lse.base[unit * count + part.lowerBound + row] = number
+        }
+        multiply(
+          work.weights, work.values, into: o.part(row: part.lowerBound), rows: part.count,
+          depth: rank, columns: c)
+        poll()
+      }
+    }
+    result.kept.add(projected)
+    return result
+  }
+
+  func backward(
+    _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
+  ) throws(MPIError) -> MixerTensors {
+    var gradients = MixerTensors()
+    for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
+    let projected = result.kept["projected"]
+    let ofProjected = MixerTensor(zeros: projectedForm("gradients"), tokens: 0)
+    let count = line.tokens
+    let dq = gradients["dq"]
+    unsafe line.addUp(units: units, to: ofProjected) { unit, tokens, total, poll in
+      let work = LinformerWork(rank: rank, d: d, c: c)
+      unsafe work.take(projected.base + unit * length)
+      let rows = [x["q"], gradient, result.outputs["o"], dq].map {
+        unsafe headRows($0, unit, heads: heads, tokens: count)
+      }
+      forEachPart(tokens) { part in
+        let own = rows.map { $0.part(row: part.lowerBound) }
+        unsafe work.weigh(own[0], part.count, scale) { _, _ in }
+        unsafe addProducts(
+          work.weights, own[1], part.count, rows: rank, columns: c, to: total + rank * d, poll)
+        unsafe work.gradients(own[1], own[2], part.count, scale)
+        multiply(
+          work.weights, work.keys, into: own[3], rows: part.count, depth: rank, columns: d)
+        unsafe addProducts(
+          work.weights, own[0], part.count, rows: rank, columns: d, to: total, poll)
+      }
+    }
+    try Summary.sum.combine(ofProjected, on: line)
+    // Weights have a gradient from every head: a segment of all heads is one piece of work.
+    line.forEachSegment(units: 1) { [gradients] _, tokens, poll in
+      for unit in 0..<units {
+        unsafe self.project(
+          x, gradients, unit, tokens, count, ofProjected.base + unit * length)
+        poll()
+      }
+    }
+    return gradients
+  }
+
+  /// The gradients of keys, values and both projections of some tokens, from those of what was
+  /// projected.
+  @unsafe
+  private func project(
+    _ x: MixerTensors, _ gradients: MixerTensors, _ unit: Int, _ tokens: Range<Int>, _ count: Int,
+    _ projected: UnsafeMutablePointer<Float>
+  ) {
+    let first = tokens.lowerBound
+    for (weights, rows, width, place) in [("e", "k", d, 0), ("f", "v", c, rank * d)] {
+      let p = unsafe StridedMatrix(projected + place, row: width)
+      let w = unsafe StridedMatrix(x[weights].base + first * rank, row: rank)
+      let own = unsafe headRows(x[rows], unit, heads: heads, tokens: count).part(row: first)
+      let target = unsafe headRows(gradients["d\(rows)"], unit, heads: heads, tokens: count)
+      multiply(
+        w, p, into: target.part(row: first), rows: tokens.count, depth: rank, columns: width)
+      var scratch = Scratch(count: rank * width, parts: 1)
+      let turned = unsafe StridedMatrix(scratch.take(rank * width), row: rank)
+      for row in 0..<rank {
+        for column in 0..<width {
+          unsafe turned.base[column * rank + row] = p.base[row * width + column]
+        }
+      }
+      let ofWeights = unsafe StridedMatrix(
+        gradients["d\(weights)"].base + first * rank, row: rank)
+      multiply(
+        own, turned, into: ofWeights, rows: tokens.count, depth: width, columns: rank,
+        adding: true)
+    }
+  }
+
+  func reference(_ inputs: [String: [Double]]) -> [String: [Double]] {
+    guard let q = inputs["q"], let k = inputs["k"], let v = inputs["v"], let e = inputs["e"],
+      let f = inputs["f"]
+    else { return [:] }
+    let (o, lse) = referenceLinformer(
+      q: q, k: k, v: v, e: e, f: f, headDim: d, rank: rank, scale: Double(scale))
+    return ["o": o, "lse": lse]
+  }
+
+  private func forEachPart(_ tokens: Range<Int>, _ body: (Range<Int>) -> Void) {
+    for start in Swift.stride(from: tokens.lowerBound, to: tokens.upperBound, by: partOfSums) {
+      body(start..<min(start + partOfSums, tokens.upperBound))
+    }
+  }
+}

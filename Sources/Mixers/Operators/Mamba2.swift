@@ -1,0 +1,29 @@
+import AttentionReference
+
+/// Mamba's second version as an operator, state space duality: `S_t = e^{g_t} S_{t−1} + k_t v_tᵀ`
+/// with one exponent for each head and token, and `o_t = scale · q_t S_t`.
+///
+/// In the paper's words k is B, q is C, v is Δ x and g is Δ A.
+///
+/// Source: Dao and Gu 2024, Transformers are SSMs: Generalized Models and Efficient Algorithms
+/// Through Structured State Space Duality.
+struct Mamba2: GatedMixer {
+  static let name = "mamba2"
+  static let summary = "state space duality: linear attention with a decay for each head and token"
+  static let demands = tensors(TensorDemand("g", "batch tokens heads", filling: .gate))
+  static let options: Set<MixerOption> = [.scale]
+  static let query = "q"
+  static let gate = "g"
+  static let hasBonus = false
+  static let gates = ReferenceGatedHead.Gates.tokens
+
+  let sizes: MixerSizes
+  let scale: Float
+  let hasState: Bool
+
+  init(_ sizes: MixerSizes, present: Set<String>, options: MixerOptions) throws(MixerError) {
+    self.sizes = sizes
+    scale = Float(options.scale ?? 1)
+    hasState = present.contains("state")
+  }
+}

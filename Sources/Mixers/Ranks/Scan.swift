@@ -1,0 +1,141 @@
+import Compute
+import MPI
+import SequenceParallel
+
+/// States that pass from rank to rank in the order of positions, or against it.
+///
+/// A unit (a head or some channels of a sequence) has a state of its own. Ranks work through the
+/// units in the same order, so that a rank computes unit u while the next one computes u − 1 with
+/// the state that it was sent: nothing is computed twice, and the bits do not depend on the number
+/// of ranks. With U groups of units a pass takes `(U + P − 1) / U` times as long as the busiest
+/// rank computes.
+struct Scan: Sendable {
+  /// Where the states of units begin, and after them the end of the last.
+  let cuts: [Int]
+  /// Whether states go from the last token to the first, as gradients do.
+  var isReverse = false
+
+  /// Units with states of so many floats each.
+  init(units: Int, stateLength: Int, isReverse: Bool = false) {
+    self.init(cuts: (0...units).map { $0 * stateLength }, isReverse: isReverse)
+  }
+
+  /// Units with states of their own lengths.
+  init(cuts: [Int], isReverse: Bool = false) {
+    self.cuts = cuts
+    self.isReverse = isReverse
+  }
+
+  /// Units of all sequences.
+  private var units: Int { cuts.count - 1 }
+
+  private static let firstTag = 16
+  /// Groups into which units are divided at most: with 64 on 8 ranks an eighth more than computing.
+  private static let mostGroups = 64
+
+  /// Passes through this rank's tokens, called by all ranks together.
+  ///
+  /// - Parameters:
+  ///   - states: those of all units one after the other: what the first rank starts from, and
+  ///     afterwards what this rank hands on.
+  ///   - carried: the same, gets what this rank has started from; nil is not asked for.
+  ///   - body: computes this rank's tokens of a unit with its state.
+  func run(
+    _ states: MixerTensor, carried: MixerTensor?, on line: RankLine,
+    _ body:
+      @Sendable (
+        _ unit: Int, _ state: UnsafeMutablePointer<Float>, _ poll: Poll
+      ) -> Void
+  ) throws(MPIError) {
+    if line.tokens == 0 { return }
+    let source = line.neighbour(isReverse: !isReverse)
+    let target = line.neighbour(isReverse: isReverse)
+    let isAlone = source == nil && target == nil
+    let groups = isAlone ? [0..<units] : groups(threads: line.mostThreads)
+    let pieces = groups.map { piece(of: $0, in: states) }
+    let incoming: [any Shipment] =
+      source.map { source in
+        pieces.enumerated().map {
+          line.wire.receive(into: $1, from: source, tag: Self.firstTag + $0)
+        }
+      } ?? []
+    var outgoing: [any Shipment] = []
+    for (number, group) in groups.enumerated() {
+      if source != nil {
+        try line.wait(for: "a state") { () throws(MPIError) in
+          try move(outgoing)
+          return try incoming[number].isFinished()
+        }
+      }
+      if let carried {
+        let (start, end) = (cuts[group.lowerBound], cuts[group.upperBound])
+        unsafe (carried.base + start).update(from: states.base + start, count: end - start)
+      }
+      let next = number + 1 < incoming.count ? [incoming[number + 1]] : []
+      try unsafe compute(group, states, on: line, moving: outgoing.suffix(8) + next, body)
+      if let target {
+        outgoing.append(
+          try line.wire.send(pieces[number], to: target, tag: Self.firstTag + number))
+      }
+    }
+    try line.wait(for: "states to leave") { () throws(MPIError) in
+      var isOver = true
+      for shipment in outgoing where try !shipment.isFinished() { isOver = false }
+      return isOver
+    }
+  }
+
+  /// Computes a group of units, and moves messages meanwhile.
+  private func compute(
+    _ group: Range<Int>, _ states: MixerTensor, on line: RankLine, moving: [any Shipment],
+    _ body:
+      @Sendable (
+        _ unit: Int, _ state: UnsafeMutablePointer<Float>, _ poll: Poll
+      ) -> Void
+  ) throws(MPIError) {
+    var failure: MPIError?
+    let looks = Looks(line.wire.lookInterval)
+    line.compute(group.count) {
+      looks.look {
+        do throws(MPIError) { try move(moving) } catch { failure = failure ?? error }
+      }
+    } _: { index, poll in
+      let unit = group.lowerBound + index
+      unsafe body(unit, states.base + cuts[unit], poll)
+    }
+    if let failure { throw failure }
+  }
+
+  /// The states of a group as a message.
+  private func piece(of group: Range<Int>, in states: MixerTensor) -> Piece {
+    let (start, end) = (cuts[group.lowerBound], cuts[group.upperBound])
+    return unsafe Piece(
+      unowned: UnsafeMutableRawBufferPointer(
+        UnsafeMutableBufferPointer(start: states.base + start, count: end - start)))
+  }
+
+  private func move(_ shipments: [any Shipment]) throws(MPIError) {
+    for shipment in shipments { _ = try shipment.isFinished() }
+  }
+
+  /// Units in groups that keep all threads busy, the same on all ranks.
+  private func groups(threads: Int) -> [Range<Int>] {
+    let size = max(threads, (units + Self.mostGroups - 1) / Self.mostGroups)
+    return stride(from: 0, to: units, by: size).map { $0..<min($0 + size, units) }
+  }
+}
+
+/// Looks after transfers, not more often than is worth it.
+private final class Looks {
+  private let interval: Duration
+  private var last = ContinuousClock.now
+
+  init(_ interval: Duration) { self.interval = interval }
+
+  func look(_ body: () -> Void) {
+    let now = ContinuousClock.now
+    if now - last < interval { return }
+    last = now
+    body()
+  }
+}

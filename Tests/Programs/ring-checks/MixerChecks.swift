@@ -1,0 +1,50 @@
+import Compute
+import MPI
+import Mixers
+import Sharding
+
+/// Every operator on random numbers, forward and backward, compared with the oracle on all ranks;
+/// states are larger than what MPI sends at once.
+func checkMixers(_ world: borrowing Communicator) throws {
+  for type in MixerCatalog.all {
+    for causal in type.options.contains(.causal) ? [false, true] : [false] {
+      try checkMixer(type, causal: causal, world)
+    }
+  }
+}
+
+private func checkMixer(
+  _ type: any Mixer.Type, causal: Bool, _ world: borrowing Communicator
+) throws {
+  // Sizes that no tile and no number of ranks divides.
+  let usual = [
+    "batch": 1, "tokens": 299, "heads": 3, "headDim": 97, "valueHeadDim": 97, "channels": 1111,
+    "state": 17, "width": 4, "rank": 33, "in": 71, "out": 41,
+  ]
+  var sizes = MixerSizes()
+  for demand in type.demands {
+    for name in demand.dimensions { if let size = usual[name] { sizes.complete(name, size) } }
+  }
+  var options = MixerOptions()
+  options.isCausal = causal
+  let mixer = try type.init(sizes, present: type.randomTensors, options: options)
+  let sources = mixer.inputs.enumerated().map { index, form in
+    MixerSource(
+      form, seed: 3, tensor: UInt64(index),
+      filling: type.demands.first { $0.name == form.name }?.filling ?? .normal)
+  }
+  let gradient = MixerSource(
+    mixer.outputs[0].named("do"), seed: 3, tensor: 100, filling: .normal)
+  let team = ThreadTeam(threads: 1 + world.rank % 2)
+  let line = try RankLine(
+    on: world, sharding: Sharding(.contiguous, tokens: mixer.tokens, ranks: world.size),
+    team: team)
+  var inputs = MixerTensors()
+  for source in sources { inputs.add(try source.read(line.runs, team: team)) }
+  let result = try mixer.forward(inputs, keeping: true, on: line)
+  let gradients = try mixer.backward(
+    inputs, result, gradient: try gradient.read(line.runs, team: team), on: line)
+  let finding = try MixerCheck(of: mixer, sources, gradient: gradient, seed: 3)
+    .run(result, gradients, on: line) { try $0() }
+  try require(finding.holds && finding.numbers > 0 || line.tokens == 0, "\(type.name): \(finding)")
+}
