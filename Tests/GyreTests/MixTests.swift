@@ -83,6 +83,13 @@ struct MixTests {
         && result.standardOutput.contains("\"checkedUnits\":2"), "\(result)")
   }
 
+  @Test("numbers next to a kink do not make the check of gradients fail")
+  func kinks() async throws {
+    let result = try await mix(
+      ["cosformer", "--random", "1x64x8x64", "--causal", "--gradients", "--verify"])
+    #expect(result.isSuccess, "\(result)")
+  }
+
   @Test(
     "what cannot be computed is said in a sentence",
     arguments: [
