@@ -20,6 +20,7 @@ struct PatternChoiceTests {
   func fields() throws {
     let others = [
       "window", "sinks", "globals", "segments", "padding", "block-mask", "parallel-windows", "star",
+      "etc-radius",
     ]
     #expect(PatternChoice.fields == ["causal"] + others)
     let rows = [PatternChoice.full, .causal].map { WithPattern($0, Row(tokens: 7)) }
