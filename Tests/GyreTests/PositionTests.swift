@@ -161,12 +161,6 @@ struct PositionTests {
       (
         [
           "--sink-positions", "cache", "--causal", "--window", "9", "--sinks", "2", "--alibi",
-          "--bias",
-        ], "computes sinks apart"
-      ),
-      (
-        [
-          "--sink-positions", "cache", "--causal", "--window", "9", "--sinks", "2", "--alibi",
           "--window-dilation", "3",
         ], "a window without gaps"
       ),
