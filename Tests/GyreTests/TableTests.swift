@@ -76,6 +76,7 @@ struct TableTests {
     // What an absent option means is nothing at all.
     let without: Set = [
       "tokens-per-rank", "hosts", "output", "dilated", "simgrid", "check", "fit", "results",
+      "model",
     ]
     let dump = try await MPIJob.runAlone(
       program: "gyre", arguments: ["--experimental-dump-help"])

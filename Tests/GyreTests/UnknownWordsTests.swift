@@ -23,7 +23,7 @@ struct UnknownWordsTests {
     (["bench", "kernl"], ["no command 'kernl' of bench", "'kernel'?"]),
     (["kernel"], ["'bench kernel'?"]), (["bench", "overlapp"], ["'overlap'?"]),
     (["qkv.safetensors", "--causal"], ["attend qkv.safetensors"]),
-    (["frobnicate"], ["no command 'frobnicate'", "attend, stream, bench"]),
+    (["frobnicate"], ["no command 'frobnicate'", "attend, stream, mix, bench"]),
     (random + ["--causl"], ["'--causl'", "--causal?"]),
     (random + ["-causal"], ["'-causal'", "--causal?"]),
     (random + ["–causal"], ["'–causal'", "--causal?"]),
