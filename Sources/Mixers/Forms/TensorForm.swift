@@ -2,8 +2,8 @@ public import Tensors
 
 /// What a tensor of an operator looks like, with names for its dimensions.
 ///
-/// `Demand("q", "batch tokens heads headDim")` says that q has four dimensions; two tensors with a
-/// dimension of the same name have as many of it.
+/// `TensorDemand("q", "batch tokens heads headDim")` says that q has four dimensions; two tensors
+/// with a dimension of the same name have as many of it.
 public struct TensorDemand: Hashable, Sendable {
   /// What random numbers it is filled with where there is no file.
   public enum Filling: Sendable {

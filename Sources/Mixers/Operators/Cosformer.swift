@@ -13,17 +13,10 @@ import Tensors
 /// to the next.
 ///
 /// Source: Qin et al. 2022, cosFormer: Rethinking Softmax in Attention.
-struct Cosformer: Mixer {
+struct Cosformer: HeadMixer {
   static let name = "cosformer"
   static let summary = "linear attention with weights that fall as a cosine of the distance"
-  static let demands = [
-    TensorDemand("q", "batch tokens heads headDim"),
-    TensorDemand("k", "batch tokens heads headDim"),
-    TensorDemand("v", "batch tokens heads valueHeadDim"),
-  ]
-  static let randomDimensions = ["batch", "tokens", "heads", "headDim"]
-  static let furtherRandomDimensions = [(name: "valueHeadDim", likewise: "headDim")]
-  static let unitDimension = "heads"
+  static let demands = headTensors
   static let options: Set<MixerOption> = [.causal, .length]
 
   let sizes: MixerSizes

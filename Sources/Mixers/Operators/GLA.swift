@@ -9,7 +9,6 @@ struct GLA: GatedMixer {
   static let summary = "gated linear attention, with a decay for each key column"
   static let demands = tensors(TensorDemand("g", "batch tokens heads headDim", filling: .gate))
   static let options: Set<MixerOption> = [.scale]
-  static let query = "q"
   static let gate = "g"
   static let hasBonus = false
   static let gates = ReferenceGatedHead.Gates.keys

@@ -5,9 +5,7 @@ import Tensors
 
 /// An operator whose state `[headDim, valueHeadDim]` of a head grows by `kᵀ v` at each token, and
 /// decays by `e^g`: a value of ``OuterProductScan``.
-protocol GatedMixer: Mixer {
-  /// What queries are called.
-  static var query: String { get }
+protocol GatedMixer: HeadMixer {
   /// What the exponents of decays are called.
   static var gate: String { get }
   /// Whether a token reads the state before it has added to it, with a bonus `u` for itself.
@@ -22,19 +20,9 @@ protocol GatedMixer: Mixer {
 }
 
 extension GatedMixer {
-  static var randomDimensions: [String] { ["batch", "tokens", "heads", "headDim"] }
-  static var furtherRandomDimensions: [(name: String, likewise: String)] {
-    [(name: "valueHeadDim", likewise: "headDim")]
-  }
-  static var unitDimension: String { "heads" }
-
   /// The tensors of such an operator.
   static func tensors(_ gate: TensorDemand) -> [TensorDemand] {
-    [
-      TensorDemand(query, "batch tokens heads headDim"),
-      TensorDemand("k", "batch tokens heads headDim"),
-      TensorDemand("v", "batch tokens heads valueHeadDim"), gate,
-    ] + (hasBonus ? [TensorDemand("u", "heads headDim")] : [])
+    headTensors + [gate] + (hasBonus ? [TensorDemand("u", "heads headDim")] : [])
       + [TensorDemand("state", "batch heads headDim valueHeadDim", isOptional: true)]
   }
 

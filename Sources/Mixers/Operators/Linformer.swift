@@ -10,19 +10,12 @@ import Tensors
 /// layout is as good. It has no causal form: each projected key mixes all tokens.
 ///
 /// Source: Wang et al. 2020, Linformer: Self-Attention with Linear Complexity.
-struct Linformer: Mixer {
+struct Linformer: HeadMixer {
   static let name = "linformer"
   static let summary = "attention over a few projections of all keys and values"
-  static let demands = [
-    TensorDemand("q", "batch tokens heads headDim"),
-    TensorDemand("k", "batch tokens heads headDim"),
-    TensorDemand("v", "batch tokens heads valueHeadDim"),
-    TensorDemand("e", "tokens rank", filling: .weight),
-    TensorDemand("f", "tokens rank", filling: .weight),
-  ]
+  static let demands =
+    headTensors + ["e", "f"].map { TensorDemand($0, "tokens rank", filling: .weight) }
   static let randomDimensions = ["batch", "tokens", "heads", "headDim", "rank"]
-  static let furtherRandomDimensions = [(name: "valueHeadDim", likewise: "headDim")]
-  static let unitDimension = "heads"
   static let options: Set<MixerOption> = [.scale]
 
   let sizes: MixerSizes

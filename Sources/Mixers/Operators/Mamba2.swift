@@ -12,7 +12,6 @@ struct Mamba2: GatedMixer {
   static let summary = "state space duality: linear attention with a decay for each head and token"
   static let demands = tensors(TensorDemand("g", "batch tokens heads", filling: .gate))
   static let options: Set<MixerOption> = [.scale]
-  static let query = "q"
   static let gate = "g"
   static let hasBonus = false
   static let gates = ReferenceGatedHead.Gates.tokens

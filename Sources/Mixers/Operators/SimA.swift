@@ -12,17 +12,10 @@ import Tensors
 ///
 /// Source: Koohpayegani and Pirsiavash 2022, SimA: Simple Softmax-free Attention for Vision
 /// Transformers.
-struct SimA: Mixer {
+struct SimA: HeadMixer {
   static let name = "sima"
   static let summary = "attention with queries and keys divided by their sums over tokens"
-  static let demands = [
-    TensorDemand("q", "batch tokens heads headDim"),
-    TensorDemand("k", "batch tokens heads headDim"),
-    TensorDemand("v", "batch tokens heads valueHeadDim"),
-  ]
-  static let randomDimensions = ["batch", "tokens", "heads", "headDim"]
-  static let furtherRandomDimensions = [(name: "valueHeadDim", likewise: "headDim")]
-  static let unitDimension = "heads"
+  static let demands = headTensors
   static let options: Set<MixerOption> = []
 
   let sizes: MixerSizes
