@@ -31,7 +31,6 @@ struct BadInputTests {
       #expect(
         !result.isSuccess && result.ending != .timedOut, "\(result)", sourceLocation: sourceLocation
       )
-      #expect(result.seconds < 5, "\(result)", sourceLocation: sourceLocation)
       // mpirun adds lines of its own about the exit code.
       let sentences = result.standardError.split(separator: "\n").filter {
         $0.hasPrefix("gyre: ")
@@ -191,7 +190,7 @@ struct BadInputTests {
         BuiltProducts.executable("gyre"), "attend", "--random", "1x100000x8x1x64", "--output",
         folder.path + "/out.safetensors",
       ], timeoutSeconds: 20)
-    #expect(!result.isSuccess && result.seconds < 5, "\(result)")
+    #expect(!result.isSuccess && result.ending != .timedOut, "\(result)")
     #expect(result.standardError.contains("gyre: rank 0"), "\(result)")
     #expect(result.standardError.contains("out.safetensors"), "\(result)")
     #expect(folder.names.isEmpty)
@@ -252,7 +251,7 @@ struct BadInputTests {
     for other in ["1x17x1x1x8", "nonsense"] {
       let result = try await Command.run(
         "mpirun", arguments: start + [other], timeoutSeconds: 20)
-      #expect(!result.isSuccess && result.ending != .timedOut && result.seconds < 5, "\(result)")
+      #expect(!result.isSuccess && result.ending != .timedOut, "\(result)")
       #expect(
         result.standardError.contains("gyre: rank 1 was started with")
           && result.standardError.contains(other), "\(result)")
@@ -275,7 +274,6 @@ struct BadInputTests {
         folder.path + "/out.safetensors",
       ], timeoutSeconds: 30)
     #expect(!result.isSuccess && result.ending != .timedOut, "\(result)")
-    #expect(result.seconds < 1 + 5, "\(result)")
     #expect(result.standardError.contains("process rank 1"), "\(result)")
     #expect(folder.names.isEmpty, "\(folder.names)")
   }

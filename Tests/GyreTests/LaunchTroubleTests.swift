@@ -106,8 +106,8 @@ struct LaunchTroubleTests {
       echo "ended with $?"
       """
     let result = try await Command.run(
-      "bash", arguments: ["-c", script, BuiltProducts.executable("gyre")], timeoutSeconds: 15)
-    #expect(result.isSuccess && result.seconds < 10, "\(result)")
+      "bash", arguments: ["-c", script, BuiltProducts.executable("gyre")], timeoutSeconds: 20)
+    #expect(result.isSuccess, "\(result)")
     let number = ["QUIT": 3, "ABRT": 6, "TERM": 15, "HUP": 1][name] ?? 0
     #expect(result.standardOutput.hasSuffix("ended with \(128 + number)\n"), "\(result)")
   }

@@ -15,8 +15,9 @@ public enum MPIJob {
   ///     ranks.
   ///   - wrapper: a command with arguments that runs mpirun, which follows as its last arguments.
   ///   - rankWrapper: the same for each rank.
-  ///   - cleansUp: whether ranks that mpirun ends, since another has failed, have to clean up.
-  ///     mpirun gives them two seconds for it, which it often takes where all have ended.
+  ///   - cleansUp: whether ranks that mpirun ends, since another has failed, get the second that it
+  ///     gives them by default. Without it a job ends sooner, but mpirun itself can hang or crash at
+  ///     its end (in `PMIx_server_finalize`) where the others are at MPI's end already.
   ///   - timeoutSeconds: after how long the whole job is killed.
   /// - Returns: how mpirun ended, and what all ranks wrote.
   /// - Throws: where mpirun cannot be started.
