@@ -138,37 +138,6 @@ gyre_widen_bytes_upwards(const void *_Nonnull bytes) {
 /// Sixteen bytes: `SIMD16<UInt8>`.
 typedef unsigned char gyre_bytes16 __attribute__((ext_vector_type(16)));
 
-/// Sixteen bytes, each shifted to the right by `shift` and then masked.
-static inline __attribute__((always_inline)) gyre_bytes16
-gyre_bits_of_bytes(const void *_Nonnull bytes, int shift, int mask) {
-#if defined(__AVX2__)
-  // Neighbours come into a word's upper half, and are masked away.
-  const __m128i words = _mm_srl_epi16(
-      _mm_loadu_si128((const __m128i *)bytes), _mm_cvtsi32_si128(shift));
-  return (gyre_bytes16)_mm_and_si128(words, _mm_set1_epi8((char)mask));
-#else
-  gyre_bytes16 all;
-  memcpy(&all, bytes, sizeof all);
-  return (all >> (unsigned char)shift) & (unsigned char)mask;
-#endif
-}
-
-/// A byte for each of sixteen bits, the lowest first: `value` where it is set, or else 0.
-static inline __attribute__((always_inline)) gyre_bytes16
-gyre_bytes_of_bits(unsigned int bits, int value) {
-#if defined(__AVX2__)
-  const __m128i halves = _mm_set_epi64x(0x0101010101010101, 0);
-  const __m128i places = _mm_set1_epi64x((long long)0x8040201008040201);
-  const __m128i spread = _mm_shuffle_epi8(_mm_cvtsi32_si128((int)bits), halves);
-  const __m128i isSet = _mm_cmpeq_epi8(_mm_and_si128(spread, places), places);
-  return (gyre_bytes16)_mm_and_si128(isSet, _mm_set1_epi8((char)value));
-#else
-  gyre_bytes16 bytes;
-  for (int lane = 0; lane < 16; ++lane) bytes[lane] = (bits >> lane & 1) ? value : 0;
-  return bytes;
-#endif
-}
-
 /// Widens sixteen bytes without a sign.
 static inline __attribute__((always_inline)) gyre_floats16
 gyre_floats_of_bytes(gyre_bytes16 bytes) {
@@ -181,5 +150,151 @@ gyre_floats_of_bytes(gyre_bytes16 bytes) {
       _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_unpackhi_epi64(all, all))));
 #else
   return __builtin_convertvector(bytes, gyre_floats16);
+#endif
+}
+
+/// Eight bytes, each twice.
+static inline __attribute__((always_inline)) gyre_bytes16 gyre_bytes_twice(uint64_t bytes) {
+#if defined(__AVX2__)
+  const __m128i all = _mm_cvtsi64_si128((long long)bytes);
+  return (gyre_bytes16)_mm_unpacklo_epi8(all, all);
+#else
+  gyre_bytes16 twice;
+  for (int lane = 0; lane < 16; ++lane) twice[lane] = (unsigned char)(bytes >> (lane / 2 * 8));
+  return twice;
+#endif
+}
+
+/// Widens sixteen numbers of bf16.
+static inline __attribute__((always_inline)) gyre_floats16
+gyre_widen_brains(const void *_Nonnull numbers) {
+#if defined(__AVX512F__)
+  return (gyre_floats16)_mm512_slli_epi32(
+      _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)numbers)), 16);
+#elif defined(__AVX2__)
+  const __m128i *const halves = (const __m128i *)numbers;
+  const __m256i first = _mm256_cvtepu16_epi32(_mm_loadu_si128(halves));
+  const __m256i second = _mm256_cvtepu16_epi32(_mm_loadu_si128(halves + 1));
+  return GYRE_JOINED(
+      (__m256)_mm256_slli_epi32(first, 16), (__m256)_mm256_slli_epi32(second, 16));
+#else
+  typedef unsigned short Halves __attribute__((ext_vector_type(16)));
+  typedef unsigned int Words __attribute__((ext_vector_type(16)));
+  Halves halves;
+  memcpy(&halves, numbers, sizeof halves);
+  return (gyre_floats16)(__builtin_convertvector(halves, Words) << 16);
+#endif
+}
+
+/// A number of half precision.
+static inline __attribute__((always_inline)) float gyre_widen_half(const void *_Nonnull number) {
+#if defined(__F16C__)
+  unsigned short bits;
+  memcpy(&bits, number, sizeof bits);
+  // By a register of its own: what puts a word into a vector waits for what was in that before.
+  return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)));
+#else
+  _Float16 half;
+  memcpy(&half, number, sizeof half);
+  return half;
+#endif
+}
+
+/// The sixteen numbers that four bits can be, `least` and those after it, for a shuffle.
+#define GYRE_LEVELS(least)                                                                       \
+  _mm512_add_ps(                                                                                 \
+      _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),                      \
+      _mm512_set1_ps((float)(least)))
+
+/// Four bits of each of sixteen bytes, from bit `shift` on, plus `least`.
+static inline __attribute__((always_inline)) gyre_floats16
+gyre_four_bits(const void *_Nonnull bytes, unsigned int shift, int least) {
+#if defined(__AVX512F__)
+  // A shuffle asks for four bits of a word, whatever stands above them.
+  const __m512i words = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)bytes));
+  return (gyre_floats16)_mm512_permutexvar_ps(_mm512_srli_epi32(words, shift), GYRE_LEVELS(least));
+#elif defined(__AVX2__)
+  const __m128i all = _mm_srl_epi16(
+      _mm_loadu_si128((const __m128i *)bytes), _mm_cvtsi32_si128((int)shift));
+  const __m128i levels =
+      _mm_add_epi8(_mm_and_si128(all, _mm_set1_epi8(15)), _mm_set1_epi8((char)least));
+  return GYRE_JOINED(
+      _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(levels)),
+      _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(levels, levels))));
+#else
+  gyre_bytes16 all;
+  memcpy(&all, bytes, sizeof all);
+  return gyre_floats_of_bytes((all >> (unsigned char)shift) & (unsigned char)15) + (float)least;
+#endif
+}
+
+/// The same with a fifth bit above them: the sixteen lowest of `bits`, the first byte's the lowest.
+static inline __attribute__((always_inline)) gyre_floats16
+gyre_five_bits(const void *_Nonnull bytes, unsigned int shift, unsigned int bits, int least) {
+#if defined(__AVX512F__)
+  const __m512 low = (__m512)gyre_four_bits(bytes, shift, least);
+  return (gyre_floats16)_mm512_mask_add_ps(low, (__mmask16)bits, low, _mm512_set1_ps(16));
+#elif defined(__AVX2__)
+  const __m128i places = _mm_set1_epi64x((long long)0x8040201008040201);
+  const __m128i spread = _mm_shuffle_epi8(
+      _mm_cvtsi32_si128((int)bits), _mm_set_epi64x(0x0101010101010101, 0));
+  const __m128i isSet = _mm_cmpeq_epi8(_mm_and_si128(spread, places), places);
+  const __m128i all = _mm_srl_epi16(
+      _mm_loadu_si128((const __m128i *)bytes), _mm_cvtsi32_si128((int)shift));
+  const __m128i levels = _mm_add_epi8(
+      _mm_or_si128(
+          _mm_and_si128(all, _mm_set1_epi8(15)), _mm_and_si128(isSet, _mm_set1_epi8(16))),
+      _mm_set1_epi8((char)least));
+  return GYRE_JOINED(
+      _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(levels)),
+      _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(levels, levels))));
+#else
+  gyre_floats16 levels = gyre_four_bits(bytes, shift, least);
+  for (int lane = 0; lane < 16; ++lane) levels[lane] += (bits >> lane & 1) ? 16 : 0;
+  return levels;
+#endif
+}
+
+/// Bits of sixteen bytes at two places, joined: those of `low` under `lowMask`, from bit `lowShift`
+/// on, and those of `high` under `highMask` above them, from bit `above` on; plus `least`.
+static inline __attribute__((always_inline)) gyre_floats16 gyre_joined_bits(
+    const void *_Nonnull low, unsigned int lowShift, int lowMask, const void *_Nonnull high,
+    unsigned int highShift, int highMask, unsigned int above, int least) {
+#if defined(__AVX2__)
+  // Neighbours come into a word's upper half, and are masked away.
+  const __m128i lower = _mm_and_si128(
+      _mm_srl_epi16(
+          _mm_loadu_si128((const __m128i *)low), _mm_cvtsi32_si128((int)lowShift)),
+      _mm_set1_epi8((char)lowMask));
+  const __m128i upper = _mm_and_si128(
+      _mm_srl_epi16(
+          _mm_loadu_si128((const __m128i *)high), _mm_cvtsi32_si128((int)highShift)),
+      _mm_set1_epi8((char)highMask));
+  const __m128i levels = _mm_add_epi8(
+      _mm_or_si128(lower, _mm_slli_epi16(upper, (int)above)), _mm_set1_epi8((char)least));
+#if defined(__AVX512F__)
+  return (gyre_floats16)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(levels));
+#else
+  return GYRE_JOINED(
+      _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(levels)),
+      _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(levels, levels))));
+#endif
+#else
+  gyre_bytes16 lower, upper;
+  memcpy(&lower, low, sizeof lower);
+  memcpy(&upper, high, sizeof upper);
+  lower = (lower >> (unsigned char)lowShift) & (unsigned char)lowMask;
+  upper = (upper >> (unsigned char)highShift) & (unsigned char)highMask;
+  return gyre_floats_of_bytes(lower | (upper << (unsigned char)above)) + (float)least;
+#endif
+}
+
+/// One of sixteen numbers, sixteen times.
+static inline __attribute__((always_inline)) gyre_floats16
+gyre_repeated_lane(gyre_floats16 numbers, int lane) {
+#if defined(__AVX512F__)
+  return (gyre_floats16)_mm512_permutexvar_ps(_mm512_set1_epi32(lane), (__m512)numbers);
+#else
+  return (gyre_floats16)numbers[lane];
 #endif
 }

@@ -60,8 +60,8 @@ package struct WeightProduct: @unchecked Sendable {
   /// Rows from which on weights are widened once for all of them.
   package static var manyRows: Int { 12 }
 
-  /// Numbers of scratch, in which A is packed.
+  /// Numbers of scratch: A is packed in it, or has the sums of sixteen neighbours each there.
   package static func scratchCount(rows: Int, depth: Int) -> Int {
-    rows < manyRows ? 0 : (rows + 5) / 6 * 6 * depth
+    rows < manyRows ? depth / 16 : (rows + 5) / 6 * 6 * depth
   }
 }

@@ -3,8 +3,8 @@ import Compute
 /// Products of a few rows with weights that are widened in registers: each byte of them is read
 /// once, and memory is the limit.
 ///
-/// A thread takes some rows of weights at a time. One row of A meets two of them at once, more rows
-/// are taken four at a time: in either case there are enough sums that do not wait for each other.
+/// A thread takes some rows of weights at a time. One row of A meets them as they are stored, more
+/// rows are taken four at a time and meet widened ones.
 struct FewRowsProduct: ThreadedPass {
   /// Bytes of weights of a unit, about.
   private static var unitBytes: Int { 1 << 14 }
@@ -24,6 +24,19 @@ struct FewRowsProduct: ThreadedPass {
       return (outputs, first)
     }
     unitCount = first
+    unsafe Self.sumHalves(work)
+  }
+
+  /// Puts the sum of each half of a unit of the only row of A into the scratch.
+  @unsafe
+  private static func sumHalves(_ work: WeightProduct) {
+    if work.rows != 1 { return }
+    let row = unsafe FactorRow(numbers: work.a, halfSums: work.scratch)
+    for unit in 0..<work.depth / WeightUnit.length {
+      let numbers = unsafe row[unit]
+      unsafe work.scratch[2 * unit] = numbers.first.laneSum
+      unsafe work.scratch[2 * unit + 1] = numbers.second.laneSum
+    }
   }
 
   func run(_ units: ThreadTeam.Units, poll: (_ work: Int) -> Void) {
@@ -45,51 +58,21 @@ private struct FewRowsStretch: WeightVisitor {
   let outputs: Range<Int>
 
   func visit<Form: StoredWeights>(_ form: Form.Type) {
-    if work.rows == 1 {
-      for output in stride(from: outputs.lowerBound, to: outputs.upperBound, by: 2) {
-        unsafe oneRow(form, output, min(output + 1, outputs.upperBound - 1))
-      }
-    } else {
-      for output in outputs {
+    for output in outputs {
+      if work.rows == 1 {
+        unsafe oneRow(form, output)
+      } else {
         for row in stride(from: 0, to: work.rows, by: 4) { unsafe fourRows(form, output, row) }
       }
     }
   }
 
-  /// How far ahead memory is asked for: rows are too short, and pages too small, for the processor
-  /// to foresee what is read next.
-  @inline(__always)
-  private static var aheadBytes: Int { 4096 }
-
-  /// One row of A, two of weights, which may be the same.
   @unsafe @inline(__always)
-  private func oneRow<Form: StoredWeights>(_ form: Form.Type, _ one: Int, _ two: Int) {
-    let first = unsafe WeightRow<Form>(one, of: factor.weights, depth: work.depth)
-    let second = unsafe WeightRow<Form>(two, of: factor.weights, depth: work.depth)
-    var (a, b) = (SIMD16<Float>(), SIMD16<Float>())
-    var (c, d) = (SIMD16<Float>(), SIMD16<Float>())
-    var x = unsafe UnsafeRawPointer(work.a)
-    for unit in unsafe 0..<first.units {
-      let (left, right) = unsafe (
-        x.loadUnaligned(as: SIMD16<Float>.self),
-        x.loadUnaligned(fromByteOffset: 64, as: SIMD16<Float>.self)
-      )
-      unsafe first.ask(unit, ahead: Self.aheadBytes)
-      unsafe second.ask(unit, ahead: Self.aheadBytes)
-      let (one, two) = unsafe (first[unit], second[unit])
-      a = a.addingProduct(one.first, left)
-      b = b.addingProduct(one.second, right)
-      c = c.addingProduct(two.first, left)
-      d = d.addingProduct(two.second, right)
-      unsafe x += 4 * WeightUnit.length
-    }
-    var sums = ((a + b).laneSum, (c + d).laneSum)
-    if unsafe first.rest > 0 {
-      unsafe sums.0 += rest(first, row: 0)
-      unsafe sums.1 += rest(second, row: 0)
-    }
-    unsafe put(sums.0, row: 0, output: one)
-    if two != one { unsafe put(sums.1, row: 0, output: two) }
+  private func oneRow<Form: StoredWeights>(_ form: Form.Type, _ output: Int) {
+    let weights = unsafe WeightRow<Form>(output, of: factor.weights, depth: work.depth)
+    let row = unsafe FactorRow(numbers: work.a, halfSums: work.scratch)
+    let tail = unsafe weights.rest > 0 ? rest(weights, row: 0) : 0
+    unsafe put(weights.product(with: row) + tail, row: 0, output: output)
   }
 
   /// Up to four rows of A, one of weights.
@@ -105,8 +88,8 @@ private struct FewRowsStretch: WeightVisitor {
     var (a1, b1) = (SIMD16<Float>(), SIMD16<Float>())
     var (a2, b2) = (SIMD16<Float>(), SIMD16<Float>())
     var (a3, b3) = (SIMD16<Float>(), SIMD16<Float>())
-    for unit in unsafe 0..<weights.units {
-      let (w, place) = unsafe (weights[unit], unit * 4 * WeightUnit.length)
+    unsafe weights.forEachUnit(0..<weights.units) { unit, w in
+      let place = unit * 4 * WeightUnit.length
       unsafe a0 = a0.addingProduct(w.first, x0.floats(at: place))
       unsafe b0 = b0.addingProduct(w.second, x0.floats(at: place + 64))
       unsafe a1 = a1.addingProduct(w.first, x1.floats(at: place))

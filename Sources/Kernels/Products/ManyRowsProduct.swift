@@ -14,7 +14,7 @@ struct ManyRowsProduct<Element: Factor> {
   private typealias Tile = FactorTile<Element>
 
   /// Terms that are added before they join C: a whole number of blocks of any form.
-  private static var terms: Int { 256 }
+  fileprivate static var terms: Int { 256 }
   /// Rows that pass over a panel before the next one: what they read lies in the second-level
   /// cache.
   private static var tileRows: Int { 16 * Tile.height }
@@ -93,7 +93,7 @@ struct ManyRowsProduct<Element: Factor> {
   func run(_ units: ThreadTeam.Units, poll: (_ work: Int) -> Void) {
     let width = Tile.width
     let panels = AlignedBuffer<Float>(zeros: tilePanels * Self.terms * width)
-    let rows = AlignedBuffer<Float>(zeros: width * WeightUnit.length)
+    let rows = AlignedBuffer<Float>(zeros: width * Self.terms)
     let edge = AlignedBuffer<Float>(zeros: Tile.height * width)
     while let unit = units.next() {
       guard let number = firstUnits.lastIndex(where: { $0 <= unit }) else { return }
@@ -177,37 +177,53 @@ private struct PanelWidening<Element: Factor>: WeightVisitor {
   let depth: Int
   let terms: Range<Int>
   let panels: UnsafeMutablePointer<Element>
-  /// `[W][32]`.
+  /// `[W][256]`.
   let rows: UnsafeMutablePointer<Float>
 
   func visit<Form: StoredWeights>(_ form: Form.Type) {
-    let (width, length) = (FactorTile<Element>.width, WeightUnit.length)
+    let (width, length) = (FactorTile<Element>.width, ManyRowsProduct<Element>.terms)
     for (number, first) in stride(
       from: outputs.lowerBound, to: outputs.upperBound, by: width
     ).enumerated() {
       let high = min(width, outputs.upperBound - first)
-      for row in high..<width {
-        unsafe (rows + row * length).update(repeating: 0, count: length)
+      for row in 0..<high {
+        unsafe widen(form, first + row, into: rows + row * length)
       }
-      let panel = unsafe panels + number * 256 / Element.depth * width
-      for term in stride(from: terms.lowerBound, to: terms.upperBound, by: length) {
-        for row in 0..<high {
-          let weights = unsafe WeightRow<Form>(first + row, of: factor.weights, depth: depth)
-          let unit = unsafe term + length <= depth ? weights[term / length] : weights.lastUnit()
-          let target = unsafe UnsafeMutableRawPointer(rows + row * length)
-          unsafe target.storeBytes(of: unit.first, as: SIMD16<Float>.self)
-          unsafe target.storeBytes(of: unit.second, toByteOffset: 64, as: SIMD16<Float>.self)
-          if Element.depth > 1 { unsafe makeFactors(rows + row * length) }
-        }
-        let target = unsafe panel + (term - terms.lowerBound) / Element.depth * width
-        let source = unsafe UnsafeRawPointer(rows).assumingMemoryBound(to: Element.self)
-        for index in 0..<Element.steps(of: min(length, terms.upperBound - term)) {
-          for row in 0..<width {
-            unsafe target[index * width + row] = source[row * length + index]
-          }
+      unsafe (rows + high * length).update(repeating: 0, count: (width - high) * length)
+      let panel = unsafe panels + number * length / Element.depth * width
+      let source = unsafe UnsafeRawPointer(rows).assumingMemoryBound(to: Element.self)
+      for step in 0..<Element.steps(of: terms.count) {
+        for row in 0..<width {
+          unsafe panel[step * width + row] = source[row * length + step]
         }
       }
     }
+  }
+
+  /// The factors of a row's terms.
+  @unsafe @inline(__always)
+  private func widen<Form: StoredWeights>(
+    _ form: Form.Type, _ row: Int, into numbers: UnsafeMutablePointer<Float>
+  ) {
+    let weights = unsafe WeightRow<Form>(row, of: factor.weights, depth: depth)
+    let length = WeightUnit.length
+    let (first, last) = (terms.lowerBound / length, terms.upperBound / length)
+    unsafe weights.forEachUnit(first..<last) { unit, weights in
+      unsafe put(weights, numbers, unit - first)
+    }
+    if terms.upperBound % length > 0 {
+      unsafe put(weights.lastUnit(), numbers, last - first)
+    }
+  }
+
+  /// Puts the factors of a unit where they belong.
+  @unsafe @inline(__always)
+  private func put(_ weights: WeightUnit, _ numbers: UnsafeMutablePointer<Float>, _ unit: Int) {
+    let place = unsafe numbers + unit * WeightUnit.length / Element.depth
+    let first = UnsafeMutableRawPointer(place)
+    unsafe first.storeBytes(of: weights.first, as: SIMD16<Float>.self)
+    unsafe first.storeBytes(of: weights.second, toByteOffset: 64, as: SIMD16<Float>.self)
+    if Element.depth > 1 { unsafe makeFactors(place) }
   }
 
   /// The factors of a unit, in the place of its numbers.

@@ -32,13 +32,6 @@ enum PlainWeightsBrain: StoredWeights {
   @unsafe @inline(__always)
   static func unit(_ number: Int, of row: UnsafeRawPointer) -> WeightUnit {
     let start = unsafe row + number * 2 * WeightUnit.length
-    return unsafe WeightUnit(widened(start), widened(start + 32))
-  }
-
-  @unsafe @inline(__always)
-  private static func widened(_ numbers: UnsafeRawPointer) -> SIMD16<Float> {
-    let halves = unsafe numbers.loadUnaligned(as: SIMD16<UInt16>.self)
-    let bits = SIMD16<UInt32>(truncatingIfNeeded: halves) &<< 16
-    return unsafe unsafeBitCast(bits, to: SIMD16<Float>.self)
+    return unsafe WeightUnit(gyre_widen_brains(start), gyre_widen_brains(start + 32))
   }
 }

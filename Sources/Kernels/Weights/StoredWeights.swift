@@ -1,3 +1,4 @@
+import CInstructions
 import Compute
 
 /// A form in which weights are stored, as kernels read it: 32 neighbours of a row at a time.
@@ -9,6 +10,66 @@ protocol StoredWeights {
   ///
   /// - Parameter row: where its first block begins; at any alignment.
   @unsafe static func unit(_ number: Int, of row: UnsafeRawPointer) -> WeightUnit
+
+  /// Widens some units of a row, one after the other.
+  ///
+  /// - Parameter units: whole blocks.
+  @unsafe static func forEachUnit(
+    _ units: Range<Int>, of row: UnsafeRawPointer,
+    _ body: (_ number: Int, _ weights: WeightUnit) -> Void)
+
+  /// The sum of products of a row's first units with as many numbers, each weight read once.
+  @unsafe static func product(
+    of row: UnsafeRawPointer, units: Int, with factor: FactorRow
+  ) -> Float
+}
+
+extension StoredWeights {
+  @unsafe @inline(__always)
+  static func forEachUnit(
+    _ units: Range<Int>, of row: UnsafeRawPointer,
+    _ body: (_ number: Int, _ weights: WeightUnit) -> Void
+  ) {
+    for number in units { unsafe body(number, unit(number, of: row)) }
+  }
+
+  @unsafe @inline(__always)
+  static func product(of row: UnsafeRawPointer, units: Int, with factor: FactorRow) -> Float {
+    var (first, second) = (SIMD16<Float>(), SIMD16<Float>())
+    for number in 0..<units {
+      unsafe ask(number, of: row)
+      let (weights, numbers) = unsafe (unit(number, of: row), factor[number])
+      first = first.addingProduct(weights.first, numbers.first)
+      second = second.addingProduct(weights.second, numbers.second)
+    }
+    return (first + second).laneSum
+  }
+
+  /// Asks for memory some way after a unit, of this row or of those after it: rows are too short,
+  /// and pages too small, for the processor to foresee what is read next.
+  @unsafe @inline(__always)
+  static func ask(_ unit: Int, of row: UnsafeRawPointer) {
+    let unitBytes = type.blockBytes * WeightUnit.length / type.blockLength
+    unsafe gyre_prefetch_near(row + (unit &* unitBytes &+ 4096))
+  }
+}
+
+/// A row of A.
+@unsafe
+struct FactorRow {
+  /// Its numbers, at any alignment.
+  let numbers: UnsafeRawPointer
+  /// The sum of each sixteen of them, by which the offsets of weights are multiplied.
+  let halfSums: UnsafePointer<Float>
+
+  /// Those that the weights of a unit are multiplied by.
+  @inline(__always)
+  subscript(unit: Int) -> WeightUnit {
+    let place = unsafe numbers + unit &* (4 * WeightUnit.length)
+    return unsafe WeightUnit(
+      place.loadUnaligned(as: SIMD16<Float>.self),
+      place.loadUnaligned(fromByteOffset: 64, as: SIMD16<Float>.self))
+  }
 }
 
 /// 32 neighbouring weights of a row.
@@ -27,22 +88,17 @@ struct WeightUnit {
     self.second = second
   }
 
-  /// `scale · q + offset` of each.
+  /// `scale · q + offset` of each `q`.
   @inline(__always)
-  init(
-    _ first: SIMD16<Float>, _ second: SIMD16<Float>, scale: Float, offset: Float
-  ) {
-    self.first = SIMD16(repeating: offset).addingProduct(first, SIMD16(repeating: scale))
-    self.second = SIMD16(repeating: offset).addingProduct(second, SIMD16(repeating: scale))
+  func scaled(_ scale: SIMD16<Float>, _ offset: SIMD16<Float>) -> WeightUnit {
+    WeightUnit(offset.addingProduct(first, scale), offset.addingProduct(second, scale))
   }
 }
 
 extension UnsafeRawPointer {
   /// A number of half precision, at any alignment.
   @unsafe @inline(__always)
-  func half(at offset: Int) -> Float {
-    unsafe Float(loadUnaligned(fromByteOffset: offset, as: Float16.self))
-  }
+  func half(at offset: Int) -> Float { unsafe gyre_widen_half(self + offset) }
 
   /// A byte.
   @unsafe @inline(__always)

@@ -25,15 +25,20 @@ struct WeightRow<Form: StoredWeights> {
   @inline(__always)
   var rest: Int { unsafe depth % WeightUnit.length }
 
-  /// Weights of a whole unit.
+  /// Widens some whole units, one after the other.
+  ///
+  /// - Parameter units: beginning where a block does.
   @inline(__always)
-  subscript(unit: Int) -> WeightUnit { unsafe Form.unit(unit, of: start) }
+  func forEachUnit(
+    _ units: Range<Int>, _ body: (_ number: Int, _ weights: WeightUnit) -> Void
+  ) {
+    unsafe Form.forEachUnit(units, of: start, body)
+  }
 
-  /// Asks for memory some bytes after a unit, of this row or of those after it.
+  /// The sum of products of whole units with a row of A.
   @inline(__always)
-  func ask(_ unit: Int, ahead bytes: Int) {
-    let unitBytes = Form.type.blockBytes * WeightUnit.length / Form.type.blockLength
-    unsafe gyre_prefetch_near(start + (unit &* unitBytes &+ bytes))
+  func product(with factor: FactorRow) -> Float {
+    unsafe Form.product(of: start, units: units, with: factor)
   }
 
   /// The weights after whole units, and zeros.

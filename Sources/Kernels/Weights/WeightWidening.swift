@@ -15,10 +15,8 @@ struct WeightWidening: WeightVisitor {
 
   func visit<Form: StoredWeights>(_ form: Form.Type) {
     let weights = unsafe WeightRow<Form>(0, of: row, depth: depth)
-    for unit in unsafe 0..<weights.units {
-      let (numbers, place) = unsafe (
-        weights[unit], UnsafeMutableRawPointer(target + unit * WeightUnit.length)
-      )
+    unsafe weights.forEachUnit(0..<weights.units) { unit, numbers in
+      let place = unsafe UnsafeMutableRawPointer(target + unit * WeightUnit.length)
       unsafe place.storeBytes(of: numbers.first, as: SIMD16<Float>.self)
       unsafe place.storeBytes(of: numbers.second, toByteOffset: 64, as: SIMD16<Float>.self)
     }

@@ -5,22 +5,32 @@ import Compute
 /// `s` and `m`, 64 bytes of `q`, `d` and `e` of half precision.
 ///
 /// Each 32 bytes of `q` are four units, two bits of a byte for each.
-enum Weights2K: StoredWeights {
+enum Weights2K: ScaledBlocks {
   static var type: WeightType { .q2_K }
+  static var scalesHalves: Bool { true }
+  static var hasOffsets: Bool { true }
 
   @unsafe @inline(__always)
-  static func unit(_ number: Int, of row: UnsafeRawPointer) -> WeightUnit {
-    let (block, part) = unsafe (row + number / 8 * 84, number % 8)
-    let (d, e) = unsafe (block.half(at: 80), block.half(at: 82))
+  static func levels(_ part: Int, of block: UnsafeRawPointer) -> WeightUnit {
     let bytes = unsafe block + 16 + part / 4 * 32
-    let (one, two) = unsafe (block.byte(at: 2 * part), block.byte(at: 2 * part + 1))
-    let first = unsafe gyre_floats_of_bytes(gyre_bits_of_bytes(bytes, Int32(part % 4 * 2), 3))
-    let second = unsafe gyre_floats_of_bytes(
-      gyre_bits_of_bytes(bytes + 16, Int32(part % 4 * 2), 3))
-    return WeightUnit(
-      SIMD16(repeating: -e * Float(one >> 4)).addingProduct(
-        first, SIMD16(repeating: d * Float(one & 15))),
-      SIMD16(repeating: -e * Float(two >> 4)).addingProduct(
-        second, SIMD16(repeating: d * Float(two & 15))))
+    let shift = UInt32(part % 4 * 2)
+    return unsafe WeightUnit(bits(bytes, shift, 3), bits(bytes + 16, shift, 3))
+  }
+
+  @unsafe @inline(__always)
+  static func scales(of block: UnsafeRawPointer) -> SIMD16<Float> {
+    unsafe bits(block, 0, 15) * block.half(at: 80)
+  }
+
+  @unsafe @inline(__always)
+  static func offsets(of block: UnsafeRawPointer) -> SIMD16<Float> {
+    unsafe bits(block, 4, 15) * -block.half(at: 82)
+  }
+
+  @unsafe @inline(__always)
+  private static func bits(
+    _ bytes: UnsafeRawPointer, _ shift: UInt32, _ mask: Int32
+  ) -> SIMD16<Float> {
+    unsafe gyre_joined_bits(bytes, shift, mask, bytes, 0, 0, 0, 0)
   }
 }

@@ -3,29 +3,22 @@ import Compute
 
 /// Q4_0: `d · (q − 8)`; `d` of half precision, then sixteen bytes, whose lower halves are the first
 /// sixteen of a block and whose upper halves the others.
-enum Weights4Symmetric: StoredWeights {
+enum Weights4Symmetric: ScaledUnits {
   static var type: WeightType { .q4_0 }
 
   @unsafe @inline(__always)
-  static func unit(_ number: Int, of row: UnsafeRawPointer) -> WeightUnit {
-    let block = unsafe row + number * 18
-    let d = unsafe block.half(at: 0)
-    return unsafe WeightUnit(
-      gyre_floats_of_bytes(gyre_bits_of_bytes(block + 2, 0, 15)),
-      gyre_floats_of_bytes(gyre_bits_of_bytes(block + 2, 4, 15)), scale: d, offset: -8 * d)
+  static func levels(of block: UnsafeRawPointer) -> WeightUnit {
+    unsafe WeightUnit(gyre_four_bits(block + 2, 0, -8), gyre_four_bits(block + 2, 4, -8))
   }
 }
 
 /// Q4_1: `d · q + m`; `d` and `m` of half precision, then the bytes of Q4_0.
-enum Weights4: StoredWeights {
+enum Weights4: ScaledUnits {
   static var type: WeightType { .q4_1 }
+  static var offsetPlace: Int? { 2 }
 
   @unsafe @inline(__always)
-  static func unit(_ number: Int, of row: UnsafeRawPointer) -> WeightUnit {
-    let block = unsafe row + number * 20
-    return unsafe WeightUnit(
-      gyre_floats_of_bytes(gyre_bits_of_bytes(block + 4, 0, 15)),
-      gyre_floats_of_bytes(gyre_bits_of_bytes(block + 4, 4, 15)), scale: block.half(at: 0),
-      offset: block.half(at: 2))
+  static func levels(of block: UnsafeRawPointer) -> WeightUnit {
+    unsafe WeightUnit(gyre_four_bits(block + 4, 0, 0), gyre_four_bits(block + 4, 4, 0))
   }
 }

@@ -5,63 +5,85 @@ import Compute
 /// precision, twelve bytes of `s` and `m`, 128 bytes of `q`.
 ///
 /// Each 32 bytes of `q` are two units, the lower halves and the upper ones.
-enum Weights4K: StoredWeights {
+enum Weights4K: ScaledBlocks {
   static var type: WeightType { .q4_K }
+  static var scalesHalves: Bool { false }
+  static var hasOffsets: Bool { true }
 
   @unsafe @inline(__always)
-  static func unit(_ number: Int, of row: UnsafeRawPointer) -> WeightUnit {
-    let (block, part) = unsafe (row + number / 8 * 144, number % 8)
-    let (scale, offset) = unsafe SixBitScales(block + 4).pair(part)
+  static func levels(_ part: Int, of block: UnsafeRawPointer) -> WeightUnit {
     let bytes = unsafe block + 16 + part / 2 * 32
-    let shift = Int32(part % 2 * 4)
+    let shift = UInt32(part % 2 * 4)
     return unsafe WeightUnit(
-      gyre_floats_of_bytes(gyre_bits_of_bytes(bytes, shift, 15)),
-      gyre_floats_of_bytes(gyre_bits_of_bytes(bytes + 16, shift, 15)),
-      scale: block.half(at: 0) * scale, offset: -block.half(at: 2) * offset)
+      gyre_four_bits(bytes, shift, 0), gyre_four_bits(bytes + 16, shift, 0))
+  }
+
+  @unsafe @inline(__always)
+  static func scales(of block: UnsafeRawPointer) -> SIMD16<Float> {
+    unsafe SixBits(block).scales * block.half(at: 0)
+  }
+
+  @unsafe @inline(__always)
+  static func offsets(of block: UnsafeRawPointer) -> SIMD16<Float> {
+    unsafe SixBits(block).offsets * -block.half(at: 2)
   }
 }
 
 /// Q5_K: as Q4_K, with the fifth bits of `q` in 32 bytes before it, a bit of a byte for each unit.
-enum Weights5K: StoredWeights {
+enum Weights5K: ScaledBlocks {
   static var type: WeightType { .q5_K }
+  static var scalesHalves: Bool { false }
+  static var hasOffsets: Bool { true }
 
   @unsafe @inline(__always)
-  static func unit(_ number: Int, of row: UnsafeRawPointer) -> WeightUnit {
-    let (block, part) = unsafe (row + number / 8 * 176, number % 8)
-    let (scale, offset) = unsafe SixBitScales(block + 4).pair(part)
-    let bytes = unsafe block + 48 + part / 2 * 32
-    let shift = Int32(part % 2 * 4)
-    let first =
-      unsafe gyre_bits_of_bytes(bytes, shift, 15)
-      | gyre_bits_of_bytes(block + 16, Int32(part), 1) &* 16
-    let second =
-      unsafe gyre_bits_of_bytes(bytes + 16, shift, 15)
-      | gyre_bits_of_bytes(block + 32, Int32(part), 1) &* 16
+  static func levels(_ part: Int, of block: UnsafeRawPointer) -> WeightUnit {
+    let (bytes, bits) = unsafe (block + 48 + part / 2 * 32, block + 16)
+    let shift = UInt32(part % 2 * 4)
     return unsafe WeightUnit(
-      gyre_floats_of_bytes(first), gyre_floats_of_bytes(second), scale: block.half(at: 0) * scale,
-      offset: -block.half(at: 2) * offset)
+      gyre_joined_bits(bytes, shift, 15, bits, UInt32(part), 1, 4, 0),
+      gyre_joined_bits(bytes + 16, shift, 15, bits + 16, UInt32(part), 1, 4, 0))
+  }
+
+  @unsafe @inline(__always)
+  static func scales(of block: UnsafeRawPointer) -> SIMD16<Float> {
+    unsafe SixBits(block).scales * block.half(at: 0)
+  }
+
+  @unsafe @inline(__always)
+  static func offsets(of block: UnsafeRawPointer) -> SIMD16<Float> {
+    unsafe SixBits(block).offsets * -block.half(at: 2)
   }
 }
 
-/// Eight scales and eight offsets of six bits in twelve bytes.
+/// The `s` and `m` of eight units, in the twelve bytes after `d` and `e`.
 ///
-/// Those of the first four are the lower six bits of the first four bytes, and of the next four; of
-/// the others the last four bytes have four bits each, and two more stand above the first ones.
+/// Those of the first four units are the lower six bits of the first four bytes, and of the next
+/// four; of the others the last four bytes have four bits each, and two more stand above the first
+/// ones.
 @unsafe
-private struct SixBitScales {
-  private let bytes: UnsafeRawPointer
+private struct SixBits {
+  private let first: UInt32
+  private let second: UInt32
+  private let third: UInt32
 
   @inline(__always)
-  init(_ bytes: UnsafeRawPointer) { unsafe self.bytes = bytes }
+  init(_ block: UnsafeRawPointer) {
+    unsafe first = block.loadUnaligned(fromByteOffset: 4, as: UInt32.self)
+    unsafe second = block.loadUnaligned(fromByteOffset: 8, as: UInt32.self)
+    unsafe third = block.loadUnaligned(fromByteOffset: 12, as: UInt32.self)
+  }
 
   @inline(__always)
-  func pair(_ number: Int) -> (scale: Float, offset: Float) {
-    if number < 4 {
-      return unsafe (Float(bytes.byte(at: number) & 63), Float(bytes.byte(at: number + 4) & 63))
-    }
-    let low = unsafe bytes.byte(at: number + 4)
-    let scale = unsafe low & 15 | (bytes.byte(at: number - 4) >> 6) << 4
-    let offset = unsafe low >> 4 | (bytes.byte(at: number) >> 6) << 4
-    return (Float(scale), Float(offset))
+  var scales: SIMD16<Float> { unsafe numbers(first, third) }
+
+  @inline(__always)
+  var offsets: SIMD16<Float> { unsafe numbers(second, third >> 4) }
+
+  /// Eight numbers, each twice: for both halves of a unit.
+  @inline(__always)
+  private func numbers(_ own: UInt32, _ others: UInt32) -> SIMD16<Float> {
+    let last = others & 0x0F0F_0F0F | own >> 2 & 0x3030_3030
+    return gyre_floats_of_bytes(
+      gyre_bytes_twice(UInt64(own & 0x3F3F_3F3F) | UInt64(last) << 32))
   }
 }

@@ -6,33 +6,23 @@ import Compute
 ///
 /// Of 64 bytes of lower bits two units are the lower halves and two the upper ones; 32 bytes of
 /// upper bits are four units, two bits of a byte for each.
-enum Weights6K: StoredWeights {
+enum Weights6K: ScaledBlocks {
   static var type: WeightType { .q6_K }
+  static var scalesHalves: Bool { true }
 
   @unsafe @inline(__always)
-  static func unit(_ number: Int, of row: UnsafeRawPointer) -> WeightUnit {
-    let (block, part) = unsafe (row + number / 8 * 210, number % 8)
+  static func levels(_ part: Int, of block: UnsafeRawPointer) -> WeightUnit {
     let (half, place) = (part / 4, part % 4)
     let low = unsafe block + half * 64 + place % 2 * 32
     let high = unsafe block + 128 + half * 32
-    let scales = unsafe block + 192 + 2 * part
-    let d = unsafe block.half(at: 208)
+    let (lowShift, highShift) = (UInt32(place / 2 * 4), UInt32(place * 2))
     return unsafe WeightUnit(
-      sixteen(low, high, place, scale: d * signed(scales.byte(at: 0))),
-      sixteen(low + 16, high + 16, place, scale: d * signed(scales.byte(at: 1))))
+      gyre_joined_bits(low, lowShift, 15, high, highShift, 3, 4, -32),
+      gyre_joined_bits(low + 16, lowShift, 15, high + 16, highShift, 3, 4, -32))
   }
 
-  @inline(__always)
-  private static func signed(_ byte: UInt8) -> Float { Float(Int8(bitPattern: byte)) }
-
   @unsafe @inline(__always)
-  private static func sixteen(
-    _ low: UnsafeRawPointer, _ high: UnsafeRawPointer, _ place: Int, scale: Float
-  ) -> SIMD16<Float> {
-    let bits =
-      unsafe gyre_bits_of_bytes(low, Int32(place / 2 * 4), 15)
-      | gyre_bits_of_bytes(high, Int32(place * 2), 3) &* 16
-    return SIMD16(repeating: -32 * scale).addingProduct(
-      gyre_floats_of_bytes(bits), SIMD16(repeating: scale))
+  static func scales(of block: UnsafeRawPointer) -> SIMD16<Float> {
+    unsafe gyre_widen_bytes(block + 192) * block.half(at: 208)
   }
 }
