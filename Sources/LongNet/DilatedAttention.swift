@@ -143,9 +143,9 @@ public struct DilatedAttention: ~Copyable, AttentionOperator {
   ) throws(MPIError) -> AttentionOutput {
     let isDetached = options.branchWeightsGradient == .detached
     let pass = DilatedForwardPass(
-      plan, rank: rank, scale: problem.scale, q: queries.tensor, k: keys, v: values,
-      sendsRemainder: options.gradients, keepsBranchOutputs: isDetached, team: options.team,
-      memory: memory)
+      plan, rank: rank, scale: problem.scale, arithmetic: problem.arithmetic, q: queries.tensor,
+      k: keys, v: values, sendsRemainder: options.gradients, keepsBranchOutputs: isDetached,
+      team: options.team, memory: memory)
     timing = try rounds.run(pass, progress: progress)
     branchOutputs = isDetached ? pass.branchOutputs : nil
     return pass.finish()
@@ -172,11 +172,12 @@ public struct DilatedAttention: ~Copyable, AttentionOperator {
       shape: problem.shape, runs: queries.runs, pass: .backward,
       memory: queryMemory.unsafeMutableBytes)
     block.load(
-      queries, output: output, outputGradient: outputGradient, team: options.team)
+      queries, output: output, outputGradient: outputGradient, arithmetic: problem.arithmetic,
+      team: options.team)
     let prepared = ContinuousClock.now - start
     let pass = DilatedBackwardPass(
-      plan, rank: rank, scale: problem.scale, block: block, k: keys, v: values,
-      branchOutputs: branchOutputs, team: options.team, memory: memory)
+      plan, rank: rank, scale: problem.scale, arithmetic: problem.arithmetic, block: block, k: keys,
+      v: values, branchOutputs: branchOutputs, team: options.team, memory: memory)
     timing = try rounds.run(pass, progress: progress)
     timing.computing += prepared
     withExtendedLifetime(queryMemory) {}

@@ -50,6 +50,24 @@ struct DilatedTests {
     }
   }
 
+  @Test("bf16 arithmetic passes its check, and is off by what bf16 rounds", arguments: [1, 3])
+  func arithmetic(ranks: Int) async throws {
+    let folder = try TemporaryFolder()
+    let output = folder.path + "/bf16.safetensors"
+    let result = try await attend(
+      [
+        try folder.safetensors(Self.input), "--output", output, "--arithmetic", "bf16",
+        "--instructions", "avx2", "--verify",
+      ] + Self.problem, ranks: ranks)
+    try #require(result.isSuccess, "\(result)")
+    #expect(result.standardOutput.contains("f32 on the wire, bf16 arithmetic"), "\(result)")
+    #expect(result.standardOutput.contains("for rounding to bf16 in products: passed"), "\(result)")
+    for (name, expected) in zip(Self.names, try await Self.reference.value) where name != "lse" {
+      let error = relativeError(try read(output, name).values, expected.values)
+      #expect(error > 1e-4 && error < 1e-2, "\(name): \(error)")
+    }
+  }
+
   @Test("one segment of everything is full attention")
   func oneSegment() async throws {
     let folder = try TemporaryFolder()
@@ -137,10 +155,6 @@ struct DilatedTests {
       (["--dilated", "64"], "'64' is not a segment length and a dilation rate"),
       (["--dilated", "64:1", "--reproducible"], "--reproducible cannot be used with --dilated"),
       (["--dilated", "64:1", "--wire", "bf16"], "leave --wire bf16 out"),
-      (
-        ["--dilated", "64:1", "--arithmetic", "bf16", "--instructions", "avx2"],
-        "--arithmetic bf16 cannot be used with --dilated"
-      ),
       (["--dilated", "64:1", "--transport", "shared"], "--dilated has no --transport"),
       (
         ["--dilated", "64:1", "--gradients", "--backward-route", "kv"],

@@ -13,6 +13,7 @@ final class DilatedBackwardPass: DilatedPass {
   private let team: ThreadTeam
   private let memory: ReusedMemory
   private let scale: Double
+  private let arithmetic: Arithmetic
   private let queries: RowGrid
   private let outputGradient: RowGrid
   /// lse, its remainder, and Δ.
@@ -62,14 +63,15 @@ final class DilatedBackwardPass: DilatedPass {
   ///     constants.
   ///   - memory: for rows at their worker.
   init(
-    _ plan: DilatedPlan, rank: Int, scale: Double, block: borrowing QueryBlock,
-    k: borrowing Tensor<Float>, v: borrowing Tensor<Float>,
+    _ plan: DilatedPlan, rank: Int, scale: Double, arithmetic: Arithmetic,
+    block: borrowing QueryBlock, k: borrowing Tensor<Float>, v: borrowing Tensor<Float>,
     branchOutputs: [DilatedTask: [Float]]?, team: ThreadTeam, memory: ReusedMemory
   ) {
     let shape = plan.shape
     self.plan = plan
     self.rank = rank
     self.scale = scale
+    self.arithmetic = arithmetic
     self.team = team
     self.memory = memory
     self.branchOutputs = branchOutputs
@@ -100,7 +102,8 @@ final class DilatedBackwardPass: DilatedPass {
     plan.writeKeys([keys, values], of: step, heldBy: rank, to: worker, team)
   }
 
-  /// Computes `Δ = Σ do ∘ o` with the outputs of one branch, in the rows of a message.
+  /// Computes `Δ = Σ do ∘ o` with the outputs of one branch, in the rows of a message, of the
+  /// numbers that products are computed of.
   @unsafe
   private func replaceDeltas(in message: UnsafeMutablePointer<Float>, outputs: [Float]?) {
     guard let outputs else { return }
@@ -109,11 +112,13 @@ final class DilatedBackwardPass: DilatedPass {
     let gradients = unsafe message + rows * headDim
     let deltas = unsafe gradients + rows * (width + 2)
     nonisolated(unsafe) let (read, write) = unsafe (gradients, deltas)
+    let rounds = arithmetic == .bf16
     team.forEachPart(of: rows, cost: 2 * width) { part in
       for row in part {
         var sum: Float = 0
         for column in row * width..<(row + 1) * width {
-          unsafe sum += read[column] * outputs[column]
+          let gradient = unsafe read[column]
+          sum += (rounds ? Float(BFloat16(gradient)) : gradient) * outputs[column]
         }
         unsafe write[row] = sum
       }
@@ -133,9 +138,10 @@ final class DilatedBackwardPass: DilatedPass {
     var keyGradient = unsafe KeyValueGradient(
       shape: rows.shape, keys: step.keys.count, memory: gradientMemory.bytes)
     keyGradient.clear(team: team)
-    BlockComputation(shape: rows.shape, scale: scale, pattern: rows.pattern, team: team)
-      .addGradients(
-        state.block, and: block, to: &state.gradient, and: &keyGradient, poll: poll)
+    BlockComputation(
+      shape: rows.shape, scale: scale, pattern: rows.pattern, arithmetic: arithmetic, team: team
+    )
+    .addGradients(state.block, and: block, to: &state.gradient, and: &keyGradient, poll: poll)
     if step.isLast {
       state.gradient.multiply(by: scale, team: team)
       unsafe rows.send(state.gradient.grid, to: results)

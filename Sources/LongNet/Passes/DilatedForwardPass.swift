@@ -7,6 +7,7 @@ final class DilatedForwardPass: DilatedPass {
   private let plan: DilatedPlan
   private let rank: Int
   private let scale: Double
+  private let arithmetic: Arithmetic
   private let team: ThreadTeam
   private let memory: ReusedMemory
   private let queries: RowGrid
@@ -32,13 +33,14 @@ final class DilatedForwardPass: DilatedPass {
   ///   - keepsBranchOutputs: whether outputs are kept branch by branch too.
   ///   - memory: for rows at their worker.
   init(
-    _ plan: DilatedPlan, rank: Int, scale: Double, q: borrowing Tensor<Float>,
-    k: borrowing Tensor<Float>, v: borrowing Tensor<Float>, sendsRemainder: Bool,
-    keepsBranchOutputs: Bool, team: ThreadTeam, memory: ReusedMemory
+    _ plan: DilatedPlan, rank: Int, scale: Double, arithmetic: Arithmetic,
+    q: borrowing Tensor<Float>, k: borrowing Tensor<Float>, v: borrowing Tensor<Float>,
+    sendsRemainder: Bool, keepsBranchOutputs: Bool, team: ThreadTeam, memory: ReusedMemory
   ) {
     self.plan = plan
     self.rank = rank
     self.scale = scale
+    self.arithmetic = arithmetic
     self.team = team
     self.memory = memory
     self.sendsRemainder = sendsRemainder
@@ -83,7 +85,8 @@ final class DilatedForwardPass: DilatedPass {
     _ step: DilatedStep, _ rows: DilatedRows, _ homes: [MessageCursor]
   ) -> DilatedTaskState {
     let state = DilatedTaskState(
-      BlockComputation(shape: rows.shape, scale: scale, pattern: rows.pattern, team: team),
+      BlockComputation(
+        shape: rows.shape, scale: scale, pattern: rows.pattern, arithmetic: arithmetic, team: team),
       queries: step.task.queries, memory)
     unsafe rows.fill(state.queries.queryGrid, from: homes)
     return state

@@ -19,6 +19,8 @@ public struct ShardedDilatedAttention: ShardedProblem {
   public let pattern: DilatedPattern
   /// Multiplies `q·k`.
   public let scale: Double
+  /// What products are computed of.
+  public let arithmetic: Arithmetic
 
   /// Describes the problem; all ranks must give the same values.
   ///
@@ -29,11 +31,13 @@ public struct ShardedDilatedAttention: ShardedProblem {
   ///   - headOffset: which rows a head selects.
   ///   - isCausal: whether a query sees no later keys.
   ///   - scale: multiplies `q·k`; nil is 1/√headDim.
+  ///   - arithmetic: what products are computed of; rows travel as `Float` in either case.
   /// - Throws: ``DilatedProblemError`` without a branch, and where there are more pairs than can be
   ///   counted.
   public init(
     shape: AttentionShape, sharding: Sharding, branches: [DilatedBranch],
-    headOffset: HeadOffset = .modulo, isCausal: Bool, scale: Double? = nil
+    headOffset: HeadOffset = .modulo, isCausal: Bool, scale: Double? = nil,
+    arithmetic: Arithmetic = .f32
   ) throws(DilatedProblemError) {
     pattern = try DilatedPattern(
       checking: branches, headOffset: headOffset, isCausal: isCausal, shape: shape,
@@ -41,6 +45,7 @@ public struct ShardedDilatedAttention: ShardedProblem {
     self.shape = shape
     self.sharding = sharding
     self.scale = scale ?? 1 / Double(shape.headDim).squareRoot()
+    self.arithmetic = arithmetic
   }
 
   /// Which rank holds which queries.

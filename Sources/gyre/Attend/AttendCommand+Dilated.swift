@@ -32,11 +32,6 @@ extension AttendCommand {
         "\(option) cannot be used with --dilated, whose scores stay as they are; leave one of "
           + "them out.")
     }
-    if arithmetic != .f32 {
-      throw ValidationError(
-        "--arithmetic \(arithmetic) cannot be used with --dilated, which computes in f32; leave "
-          + "one of them out.")
-    }
     if let wire, wire != .f32 {
       throw ValidationError("--dilated sends rows as f32; leave --wire \(wire) out.")
     }
@@ -62,7 +57,8 @@ extension AttendCommand {
     return try ShardedDilatedAttention(
       shape: input.shape, sharding: try sharding(tokens: input.tokens, ranks: ranks),
       branches: list.branches,
-      headOffset: dilation.headOffset ?? .modulo, isCausal: masks.choice.isCausal, scale: scale)
+      headOffset: dilation.headOffset ?? .modulo, isCausal: masks.choice.isCausal, scale: scale,
+      arithmetic: arithmetic)
   }
 
   /// The closed form of dilated attention for the oracle, written out apart from the pattern.

@@ -66,10 +66,13 @@ extension RunReport {
     return "--weights \(weights) gives tokens in proportion"
   }
 
-  /// How much of the allowance is for what travels in fewer bits.
+  /// How much of the allowance is for what travels or is multiplied in fewer bits.
   private var ofWire: String {
     guard let part = wireTolerance.value, part > 0 else { return "" }
-    return ", \(scientific(part)) of it for rounding to \(wire) on the wire"
+    let types =
+      (wire == "f32" ? [] : ["\(wire) on the wire"])
+      + (arithmetic == "f32" ? [] : ["\(arithmetic) in products"])
+    return ", \(scientific(part)) of it for rounding to \(types.joined(separator: " and "))"
   }
 
   private var summary: [String] {
