@@ -2,7 +2,6 @@
 
 import ctypes
 import dataclasses
-import json
 
 import numpy as np
 
@@ -26,14 +25,22 @@ class Options:
     segment_lengths: tuple = ()
     dilation_rates: tuple = ()
 
-    def text(self):
-        """In one word, for an operator that takes words alone."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @staticmethod
-    def read(text):
-        """What text() has written."""
-        return Options(**json.loads(text))
+    def complaint(self):
+        """What is wrong with the types of options; None if nothing is."""
+        kinds = {
+            "causal": bool, "window": (int, type(None)), "sinks": int, "softcap": (int, float),
+            "scale": (int, float, type(None)), "layout": str, "route": str, "arithmetic": str,
+            "reproducible": bool,
+        }
+        for name, kind in kinds.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                return f"{name} is {value!r}; see help(gyre.attention)."
+        if not all(isinstance(x, int) for x in (*self.segment_lengths, *self.dilation_rates)):
+            return "segment_lengths and dilation_rates are whole numbers."
+        if len(self.segment_lengths) != len(self.dilation_rates):
+            return "there are not as many segment_lengths as dilation_rates; give pairs."
+        return f"sinks is {self.sinks}; give 0 or more." if self.sinks < 0 else None
 
 
 def _complaint(q, k, v, arrays):
@@ -123,7 +130,7 @@ def _describe(options, q, k, v, segment_ids, key_segment_ids, slopes):
 def _prepare(options, q, k, v, segment_ids, key_segment_ids, alibi_slopes, gradient=None):
     """Describes a pass; never raises, since all ranks have to hear of it."""
     try:
-        complaint = _complaint(
+        complaint = options.complaint() or _complaint(
             q,
             k,
             v,
@@ -134,10 +141,6 @@ def _prepare(options, q, k, v, segment_ids, key_segment_ids, alibi_slopes, gradi
                 "the output's gradient": gradient,
             },
         )
-        if complaint is None and options.sinks < 0:
-            complaint = f"sinks is {options.sinks}; give 0 or more."
-        if complaint is None and len(options.segment_lengths) != len(options.dilation_rates):
-            complaint = "there are not as many segment_lengths as dilation_rates; give pairs."
         if complaint is None:
             slopes = None if alibi_slopes is None else _arrays.as_input(alibi_slopes)
             asked, kept = _describe(

@@ -18,11 +18,25 @@ def attend(
     segment_ids: Optional[Tensor],
     key_segment_ids: Optional[Tensor],
     alibi_slopes: Optional[Tensor],
-    options: str,
+    causal: bool,
+    window: Optional[int],
+    sinks: int,
+    softcap: float,
+    scale: Optional[float],
+    layout: str,
+    route: str,
+    arithmetic: str,
+    reproducible: bool,
+    segment_lengths: list[int],
+    dilation_rates: list[int],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """o of the type of q, lse, and what rounding took from it."""
+    options = _attention.Options(
+        causal, window, sinks, softcap, scale, layout, route, arithmetic, reproducible,
+        segment_lengths, dilation_rates,
+    )
     o, lse, rest = _attention.forward(
-        _attention.Options.read(options), q, k, v, segment_ids, key_segment_ids, alibi_slopes
+        options, q, k, v, segment_ids, key_segment_ids, alibi_slopes
     )
     return (
         torch.from_numpy(o).to(q.dtype),
@@ -32,7 +46,7 @@ def attend(
 
 
 @attend.register_fake
-def _(q, k, v, segment_ids, key_segment_ids, alibi_slopes, options):
+def _(q, k, v, *_):
     batch, tokens, heads, _ = q.shape
     rows = q.new_empty((batch, heads, tokens), dtype=torch.float32)
     return q.new_empty((batch, tokens, heads, v.shape[3])), rows, torch.empty_like(rows)
@@ -50,11 +64,25 @@ def attend_backward(
     segment_ids: Optional[Tensor],
     key_segment_ids: Optional[Tensor],
     alibi_slopes: Optional[Tensor],
-    options: str,
+    causal: bool,
+    window: Optional[int],
+    sinks: int,
+    softcap: float,
+    scale: Optional[float],
+    layout: str,
+    route: str,
+    arithmetic: str,
+    reproducible: bool,
+    segment_lengths: list[int],
+    dilation_rates: list[int],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """dq, dk and dv, of the types of q, k and v."""
+    options = _attention.Options(
+        causal, window, sinks, softcap, scale, layout, route, arithmetic, reproducible,
+        segment_lengths, dilation_rates,
+    )
     made = _attention.backward(
-        _attention.Options.read(options), gradient, q, k, v, o, lse, rest, segment_ids,
+        options, gradient, q, k, v, o, lse, rest, segment_ids,
         key_segment_ids, alibi_slopes,
     )
     dq, dk, dv = (torch.from_numpy(x).to(y.dtype) for x, y in zip(made, (q, k, v)))
@@ -62,34 +90,40 @@ def attend_backward(
 
 
 @attend_backward.register_fake
-def _(gradient, q, k, v, o, lse, rest, segment_ids, key_segment_ids, alibi_slopes, options):
+def _(gradient, q, k, v, *_):
     return tuple(x.new_empty(x.shape) for x in (q, k, v))
 
 
 def _remember(ctx, inputs, output):
-    *arrays, ctx.options = inputs
+    arrays, ctx.options = inputs[:6], inputs[6:]
     o, lse, rest = output
     ctx.save_for_backward(*arrays[:3], o, lse, rest, *arrays[3:])
     ctx.mark_non_differentiable(lse, rest)
 
 
 def _backward(ctx, gradient, *_):
-    gradients = attend_backward(gradient, *ctx.saved_tensors, ctx.options)
-    return (*gradients, None, None, None, None)
+    gradients = attend_backward(gradient, *ctx.saved_tensors, *ctx.options)
+    return (*gradients, *[None] * (3 + len(ctx.options)))
 
 
 attend.register_autograd(_backward, setup_context=_remember)
 
 
 def run(options, q, k, v, segment_ids, key_segment_ids, alibi_slopes, return_lse):
-    """Attention of tensors; where some are none, all ranks hear of it."""
-    if not all(isinstance(x, Tensor) for x in (q, k, v)):
-        check(library.gyre_agree(
-            b"computes attention", b"some of q, k and v are tensors of torch; give all three."
-        ))
+    """Attention of tensors; what an operator cannot even be given, all ranks hear of."""
+    if not torch.compiler.is_compiling():
+        complaint = options.complaint()
+        if not all(isinstance(x, Tensor) for x in (q, k, v)):
+            complaint = "some of q, k and v are tensors of torch; give all three."
+        if complaint:
+            check(library.gyre_agree(b"computes attention", complaint.encode()))
     arrays = [
         torch.from_numpy(x) if isinstance(x, np.ndarray) else x
         for x in (segment_ids, key_segment_ids, alibi_slopes)
     ]
-    o, lse, _ = attend(q, k, v, *arrays, options.text())
+    o, lse, _ = attend(
+        q, k, v, *arrays, options.causal, options.window, options.sinks, options.softcap,
+        options.scale, options.layout, options.route, options.arithmetic, options.reproducible,
+        list(options.segment_lengths), list(options.dilation_rates),
+    )
     return (o, lse.detach()) if return_lse else o
