@@ -30,14 +30,16 @@ own = [gyre.shard(x) for x in whole]
 
 
 def seconds(function, tensors):
-    """Of a forward and a backward pass."""
+    """Of a forward and a backward pass; over ranks, until all have ended."""
     q, k, v = (x.detach().requires_grad_() for x in tensors[:3])
     start = time.perf_counter()
     o = function(q, k, v)
-    gyre.agree() if function is gyre.attention else None
+    if function is gyre.attention:
+        gyre.agree()
     middle = time.perf_counter()
     o.backward(tensors[3])
-    gyre.agree() if function is gyre.attention else None
+    if function is gyre.attention:
+        gyre.agree()
     return middle - start, time.perf_counter() - middle
 
 

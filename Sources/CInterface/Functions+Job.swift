@@ -20,18 +20,30 @@ public func gyre_init(_ threads: Int32) -> Int32 {
           + "for (\(InstructionSet.required)); run it on a newer one.")
     }
     let joined = try JoinedWorld()
-    let world = joined.communicator.shared()
-    try requireMeeting(of: world)
-    // Whoever finalizes MPI looks for the names, and only this module would put them back.
-    if joined.isInitializer { SegmentNames.remove() }
-    try world.together { try requireAllRanks(seen: world.size) }
-    try world.meet(
-      for: "calls gyre.init",
-      complaint: (0...1024).contains(threads)
-        ? nil : "threads is \(threads); give a number from 1 to 1024, or none for all cores.")
-    let count = threads > 0 ? Int(threads) : try world.threadShare()
+    let count: Int
+    do {
+      count = try threadCount(asked: threads, joined)
+    } catch {
+      // MPI is not left without an end.
+      try? joined.leave(within: .seconds(2), or: "this rank cannot join the job")
+      throw error
+    }
     Library.open(Door(joined: joined, team: ThreadTeam(threads: count)))
   }
+}
+
+/// Has all ranks meet, and gives this one's threads.
+private func threadCount(asked: Int32, _ joined: JoinedWorld) throws -> Int {
+  let world = joined.communicator.shared()
+  try requireMeeting(of: world)
+  // Whoever finalizes MPI looks for the names, and only this module would put them back.
+  if joined.isInitializer { SegmentNames.remove() }
+  try world.together { try requireAllRanks(seen: world.size) }
+  try world.meet(
+    for: "calls gyre.init",
+    complaint: (0...1024).contains(asked)
+      ? nil : "threads is \(asked); give a number from 1 to 1024, or none for all cores.")
+  return asked > 0 ? Int(asked) : try world.threadShare()
 }
 
 /// This rank's number.
