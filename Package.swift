@@ -40,6 +40,8 @@ let package = Package(
   products: [
     .executable(name: "gyre", targets: ["gyre"]),
     .library(name: "Gyre", targets: modules),
+    // libgyre, for C and Python, with Swift's runtime in it.
+    .library(name: "GyreC", type: .dynamic, targets: ["CInterface"]),
   ] + modules.map { .library(name: $0, targets: [$0]) },
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -86,6 +88,23 @@ let package = Package(
     // The commit that is built, in a module of its own, so that another compiles nothing else.
     .target(name: "BuildStamp", swiftSettings: settings, plugins: ["StampCommit"]),
     .plugin(name: "StampCommit", capability: .buildTool(), path: "Sources/StampCommit"),
+
+    // The library for C: functions of gyre.h, and what they are made of.
+    .target(
+      name: "CInterface",
+      dependencies: [
+        "CGyre", "Jobs", "Hosts", "Reporting", "LongNet", "SequenceParallel", "MPI", "Sharding",
+        "Attention", "Tensors", "BuildStamp",
+      ],
+      swiftSettings: settings,
+      linkerSettings: [
+        .linkedLibrary("_FoundationCollections"), .linkedLibrary("_FoundationCShims"),
+        .unsafeFlags([
+          "-static-stdlib", "-Xlinker", "-soname=libgyre.so", "-Xlinker", "--no-undefined",
+          "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/CGyre/gyre.map",
+        ]),
+      ]),
+    .target(name: "CGyre", exclude: ["gyre.map"]),
 
     // The library, from the ring down to the storage.
     .target(

@@ -89,6 +89,8 @@ install_test_packages() {
   have munged || servers+=(munge)
   have sshd || servers+=(openssh-server)
   have ssh-keygen || missing+=(openssh-client)
+  python3 -c 'import numpy' 2>/dev/null || /usr/bin/python3 -c 'import numpy' 2>/dev/null ||
+    missing+=(python3-numpy)
   if ((${#servers[@]})) && services_start; then
     printf '%s: not installing %s, which would start services here; the tests that need them are skipped.\n' \
       "$me" "${servers[*]}" >&2

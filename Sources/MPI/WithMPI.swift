@@ -47,7 +47,7 @@ public func withMPI<Result>(
   return result
 }
 
-private func makeWorld(threadLevel: ThreadLevel) throws(MPIError) -> Communicator {
+func makeWorld(threadLevel: ThreadLevel) throws(MPIError) -> Communicator {
   var initialized: CInt = 0
   try unsafe check(MPI_Initialized(&initialized), "MPI_Initialized")
   guard initialized == 0 else {
@@ -85,7 +85,7 @@ private func end(
   try finalize()
 }
 
-private func finalize() throws(MPIError) {
+func finalize() throws(MPIError) {
   SegmentNames.restore()
   try check(MPI_Finalize(), "MPI_Finalize")
 }

@@ -29,30 +29,17 @@ struct ChosenTransport {
     cheapestBy planner: RoutePlanner, backward: BackwardRoute?, team: ThreadTeam,
     on world: borrowing Communicator
   ) throws {
-    let topology = planner.topology
-    let node = try world.splitByNode()
-    let needed =
-      planner.residentBytes(
-        on: .hierarchical,
-        backward: backward.map { planner.backwardDecision($0, after: .hierarchical).route })[
-        world.rank] * Double(node.size)
-    let fits = try needed <= Double(SharedWindow.freeBytes(on: node))
-    let obstacle = node.size == 1 ? nil : try SharedWindow.obstacle(on: node)
-    let hasRoom = try world.allReduce(fits && obstacle == nil ? 1 : 0, with: .min) == 1
-    if topology.nodes.count == 1 {
-      self =
-        hasRoom
-        ? ChosenTransport(.shared, reason: "all ranks share the memory of one host")
-        : ChosenTransport(
-          .ring,
-          // Without what to do about it, since nothing needs to be.
-          reason: obstacle.map { String($0.text.prefix { $0 != ":" }) }
-            ?? "the host has too little shared memory")
-      return
+    let choice = try planner.automatic(backward: backward, team: team, on: world)
+    if !choice.estimates.isEmpty {
+      self.init(cheapest: choice.estimates)
+    } else if choice.route == .shared {
+      self.init(.shared, reason: "all ranks share the memory of one host")
+    } else {
+      self.init(
+        choice.route,
+        // Without what to do about it, since nothing needs to be.
+        reason: choice.obstacle.map { String($0.text.prefix { $0 != ":" }) }
+          ?? "the host has too little shared memory")
     }
-    let speeds = try MeasuredSpeeds(
-      shape: planner.problem.shape, team: team, topology: topology, on: world)
-    let estimates = planner.cheapest(backward: backward, speeds: speeds)
-    self.init(cheapest: estimates.filter { hasRoom || $0.route.grouping == .alone })
   }
 }
