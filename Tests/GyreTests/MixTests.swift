@@ -97,6 +97,8 @@ struct MixTests {
       (["cosformer", "--random", "1x9x1x4", "--length", "8"], "--length is 8", 64),
       (["sima", "--random", "1x9x1x4", "--causal"], "means nothing to sima", 64),
       (["mamba", "--random", "1x9x1"], "batchxtokensxchannelsxstate", 64),
+      (["relu", "--random", "1x9x3x4x4x2"], "a multiple of 2", 64),
+      (["sima", "--random", "1x9x1x4", "--normalize", "visible"], "means nothing to sima", 64),
       (["swirl", "--random", "1x9x1"], "swirl", 64),
       (["sima"], "There is no input", 64),
     ])

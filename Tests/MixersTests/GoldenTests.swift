@@ -20,7 +20,9 @@ struct GoldenTests {
     return wave(form.shape.elementCount, a, b)
   }
 
-  private let sizes = ["batch": 1, "tokens": 8, "heads": 1, "headDim": 4, "valueHeadDim": 4]
+  private let sizes = [
+    "batch": 1, "tokens": 8, "heads": 1, "kvHeads": 1, "headDim": 4, "valueHeadDim": 4,
+  ]
 
   /// One row of an output on some numbers of ranks, and by the oracle.
   private func rows(_ problem: MixerProblem, _ row: Int, width: Int) throws -> [[Double]] {
@@ -45,6 +47,12 @@ struct GoldenTests {
     try check(
       MixerProblem("sima", sizes, attention), 0,
       [-0.04718091, -0.05004694, -0.02872646, 0.00647683])
+  }
+
+  @Test func relu() throws {
+    try check(
+      MixerProblem("relu", sizes, attention), 0,
+      [-0.01819392, 0.00068845, 0.01923810, 0.02849044])
   }
 
   @Test func cosformer() throws {

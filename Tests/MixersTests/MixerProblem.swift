@@ -152,7 +152,12 @@ struct MixerProblem: Sendable {
     var places = [0]
     for (name, size) in zip(form.dimensions, form.sizes) {
       let indices =
-        name == "batch" ? [batch] : name == dimension ? [unit] : Array(0..<size)
+        switch name {
+        case "batch": [batch]
+        case dimension: [unit]
+        case "kvHeads" where dimension == "heads": [unit / (mixer.sizes["heads"] / size)]
+        default: Array(0..<size)
+        }
       places = places.flatMap { place in indices.map { place * size + $0 } }
     }
     return places

@@ -83,10 +83,10 @@ public struct MixerSource: Sendable {
   /// - Parameters:
   ///   - batch: the sequence.
   ///   - unit: a head or a channel.
-  ///   - dimension: the name of that dimension.
+  ///   - dimension: that of heads or channels.
   /// - Returns: the numbers without the dimensions of sequences and units.
   /// - Complexity: reads the whole sequence, a few rows at a time.
-  func slice(batch: Int, unit: Int, of dimension: String) throws -> [Double] {
+  func slice(batch: Int, unit: Int, of dimension: UnitDimension) throws -> [Double] {
     let cut = UnitCut(form, batch: batch, unit: unit, of: dimension)
     var result: [Double] = []
     result.reserveCapacity(cut.count)
@@ -109,6 +109,35 @@ public struct MixerSource: Sendable {
   }
 }
 
+/// The dimension along which an operator computes one part without the others.
+struct UnitDimension {
+  /// What it is called.
+  let name: String
+  /// How many units of a sequence there are.
+  let count: Int
+
+  init(of mixer: any Mixer) {
+    name = type(of: mixer).unitDimension
+    count = mixer.sizes[name]
+  }
+
+  /// Where a unit's numbers are along a dimension; nil if it has all of them.
+  ///
+  /// Query heads share key heads, the same number of them each.
+  func index(_ unit: Int, along other: String, of size: Int) -> Int? {
+    switch other {
+    case name: unit
+    case "kvHeads" where name == "heads": unit / (count / size)
+    default: nil
+    }
+  }
+
+  /// Units that share what they have of some dimension with others.
+  func group(sharing other: String, of size: Int) -> Int {
+    other == "kvHeads" && name == "heads" ? count / size : 1
+  }
+}
+
 /// Which numbers of a tensor are of one unit of one sequence.
 struct UnitCut {
   /// The dimension along which it is read.
@@ -122,13 +151,10 @@ struct UnitCut {
 
   /// - Parameter form: a tensor with dimensions of sequences and units before that of tokens, or
   ///   without one.
-  init(_ form: TensorForm, batch: Int, unit: Int, of dimension: String) {
+  init(_ form: TensorForm, batch: Int, unit: Int, of dimension: UnitDimension) {
     func fixed(_ axis: Int) -> Int? {
-      switch form.dimensions[axis] {
-      case "batch": batch
-      case dimension: unit
-      default: nil
-      }
+      let name = form.dimensions[axis]
+      return name == "batch" ? batch : dimension.index(unit, along: name, of: form.sizes[axis])
     }
     axis = form.tokenAxis ?? 0
     outerIndex = (0..<axis).reduce(0) { $0 * form.sizes[$1] + (fixed($1) ?? 0) }

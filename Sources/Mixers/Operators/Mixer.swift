@@ -127,7 +127,7 @@ public struct MixerError: Error, Hashable, Sendable, CustomStringConvertible {
 
 /// The options that some operators take.
 public enum MixerOption: String, Hashable, Sendable, CaseIterable {
-  case causal, length, softplus, scale
+  case causal, length, softplus, scale, normalize
 }
 
 /// What was asked for.
@@ -141,6 +141,17 @@ public struct MixerOptions: Hashable, Sendable {
   /// What multiplies queries; nil is the operator's own.
   public var scale: Double?
 
+  /// What the weights of ReLU attention are divided by.
+  public var normalization = MixerNormalization.length
+
   /// Nothing.
   public init() {}
+}
+
+/// What the weights of ReLU attention are divided by.
+public enum MixerNormalization: String, Hashable, Sendable, CaseIterable {
+  /// The tokens of the sequence.
+  case length
+  /// The root of half the keys that a query sees.
+  case visible
 }

@@ -65,9 +65,16 @@ struct MixCommand: ParsableCommand {
     parsing: .unconditional,
     help: ArgumentHelp(
       """
-      Multiplies queries. (default: 1/√headDim for gla and linformer, 1 for mamba2)
+      Multiplies queries. (default: 1/√headDim for gla, linformer and relu, 1 for mamba2)
       """, valueName: "x"))
   var scale: Double?
+
+  @Option(
+    help: """
+      What relu's weights are divided by: length, the tokens; or visible, the root of half the keys \
+      that a query sees. (default: length)
+      """)
+  var normalize: MixerNormalization?
 
   @Flag(help: "Step sizes of mamba are ln(1 + e^x) of delta and its bias.")
   var softplus = false
@@ -100,6 +107,7 @@ struct MixCommand: ParsableCommand {
     options.length = length
     options.softplus = softplus
     options.scale = scale
+    options.normalization = normalize ?? .length
     return options
   }
 
@@ -123,7 +131,7 @@ struct MixCommand: ParsableCommand {
     }
     let given: [(MixerOption, Bool)] = [
       (.causal, causal), (.length, length != nil), (.softplus, softplus),
-      (.scale, scale != nil),
+      (.scale, scale != nil), (.normalize, normalize != nil),
     ]
     for (option, isGiven) in given where isGiven && !kind.type.options.contains(option) {
       throw ValidationError("--\(option.rawValue) means nothing to \(kind); leave it out.")

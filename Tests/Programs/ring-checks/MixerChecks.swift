@@ -17,10 +17,11 @@ private func checkMixer(
   _ type: any Mixer.Type, causal: Bool, _ world: borrowing Communicator
 ) throws {
   // Sizes that no tile and no number of ranks divides.
-  let usual = [
+  var usual = [
     "batch": 1, "tokens": 299, "heads": 3, "headDim": 97, "valueHeadDim": 97, "channels": 1111,
-    "state": 17, "width": 4, "rank": 33, "in": 71, "out": 41,
+    "state": 17, "width": 4, "rank": 33, "in": 71, "out": 41, "kvHeads": 3,
   ]
+  if type.demands.contains(where: { $0.dimensions.contains("kvHeads") }) { usual["heads"] = 6 }
   var sizes = MixerSizes()
   for demand in type.demands {
     for name in demand.dimensions { if let size = usual[name] { sizes.complete(name, size) } }
