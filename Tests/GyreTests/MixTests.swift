@@ -99,6 +99,12 @@ struct MixTests {
       (["mamba", "--random", "1x9x1"], "batchxtokensxchannelsxstate", 64),
       (["relu", "--random", "1x9x3x4x4x2"], "a multiple of 2", 64),
       (["sima", "--random", "1x9x1x4", "--normalize", "visible"], "means nothing to sima", 64),
+      (["aft", "--random", "1x9x4", "--variant", "local:0"], "give full, simple, local:S", 64),
+      (["aft", "--random", "1x9x4x3", "--variant", "conv:2"], "do not divide 4 channels", 64),
+      (
+        ["aft", "--random", "1x9x4", "--variant", "local:2", "--layout", "striped"], "contiguous",
+        64
+      ),
       (["swirl", "--random", "1x9x1"], "swirl", 64),
       (["sima"], "There is no input", 64),
     ])

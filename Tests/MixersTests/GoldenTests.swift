@@ -77,6 +77,14 @@ struct GoldenTests {
     try check(problem, 7, [0.15343577, -0.13456657, -0.00566205, 0.38887764])
   }
 
+  @Test func aft() throws {
+    let sizes = ["batch": 1, "tokens": 6, "channels": 2]
+    let problem = try MixerProblem("aft", sizes) { form in
+      form.name == "w" ? wave(36, 0.19, 0.6) : attention(form)
+    }
+    try check(problem, 5, [0.27356411, 0.35920525])
+  }
+
   @Test func mamba() throws {
     let problem = try MixerProblem(
       "mamba", ["batch": 1, "tokens": 6, "channels": 2, "state": 2]

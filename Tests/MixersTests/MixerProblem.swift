@@ -155,7 +155,8 @@ struct MixerProblem: Sendable {
         switch name {
         case "batch": [batch]
         case dimension: [unit]
-        case "kvHeads" where dimension == "heads": [unit / (mixer.sizes["heads"] / size)]
+        case "kvHeads" where dimension == "heads", "heads" where dimension == "channels":
+          [unit / (mixer.sizes[dimension] / size)]
         default: Array(0..<size)
         }
       places = places.flatMap { place in indices.map { place * size + $0 } }

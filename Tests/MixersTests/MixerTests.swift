@@ -76,6 +76,29 @@ struct MixerTests {
     Case(
       name: "relu", sizes: heads(6, 2, 2, 5, 3), present: ["gamma"], isCausal: true,
       change: { $0.normalization = .visible }),
+    Case(name: "aft", sizes: ["batch": 2, "tokens": 6, "channels": 11], present: ["q"]),
+    Case(name: "aft", sizes: ["batch": 2, "tokens": 6, "channels": 3], isCausal: true),
+    Case(
+      name: "aft", sizes: ["batch": 2, "tokens": 6, "channels": 11], present: ["q"],
+      change: { $0.variant = .simple }),
+    Case(
+      name: "aft", sizes: ["batch": 2, "tokens": 6, "channels": 11], isCausal: true,
+      change: { $0.variant = .simple }),
+    Case(
+      name: "aft", sizes: ["batch": 2, "tokens": 7, "channels": 5], present: ["q"],
+      change: { $0.variant = .local(3) }),
+    Case(
+      name: "aft", sizes: ["batch": 1, "tokens": 7, "channels": 5, "keys": 7], isCausal: true,
+      change: { $0.variant = .local(2) }),
+    Case(
+      name: "aft", sizes: ["batch": 1, "tokens": 4, "channels": 2], isCausal: true,
+      change: { $0.variant = .local(9) }),
+    Case(
+      name: "aft", sizes: ["batch": 2, "tokens": 6, "channels": 6, "heads": 3],
+      change: { $0.variant = .conv(4) }),
+    Case(
+      name: "aft", sizes: ["batch": 2, "tokens": 7, "channels": 6, "heads": 2], present: ["q"],
+      isCausal: true, change: { $0.variant = .conv(3) }),
   ]
 
   /// Longer than chunks and parts, wider than tiles.
@@ -100,6 +123,18 @@ struct MixerTests {
     Case(
       name: "relu", sizes: heads(301, 1, 4, 19, 37, kv: 2), present: ["gamma"], isCausal: true,
       change: { $0.normalization = .visible }),
+    Case(
+      name: "aft", sizes: ["batch": 1, "tokens": 203, "channels": 77], present: ["q"],
+      isCausal: true),
+    Case(
+      name: "aft", sizes: ["batch": 2, "tokens": 301, "channels": 78, "heads": 13],
+      change: { $0.variant = .conv(60) }),
+    Case(
+      name: "aft", sizes: ["batch": 2, "tokens": 301, "channels": 77],
+      change: { $0.variant = .local(90) }),
+    Case(
+      name: "aft", sizes: ["batch": 2, "tokens": 601, "channels": 77],
+      change: { $0.variant = .simple }),
   ]
 
   @Test("outputs and gradients on any number of ranks", arguments: MixerTests.few)
@@ -137,10 +172,30 @@ struct MixerTests {
     }
   }
 
+  @Test("exponents of any size, and weights of −∞", arguments: [false, true])
+  func extremes(isCausal: Bool) throws {
+    for variant in [AFTVariant.full, .simple, .local(4), .conv(3)] {
+      var options = MixerOptions()
+      (options.variant, options.isCausal) = (variant, isCausal)
+      let sizes = ["batch": 1, "tokens": 40, "channels": 3, "heads": 3]
+      let problem = try MixerProblem("aft", sizes, options: options) { inputs in
+        inputs["k"] = inputs["k"]?.map { 80 * $0 }
+        inputs["w"] = inputs["w"]?.enumerated().map { $0 % 7 == 3 ? -.infinity : 400 * $1 }
+      }
+      let expected = problem.expected(problem.doubles)["o"] ?? []
+      for ranks in [1, 3] {
+        let results = try problem.run(ranks: ranks)
+        #expect(difference(results["o"], expected) <= 1e-4, "\(variant) on \(ranks) ranks")
+        #expect(results.values.allSatisfy { $0.allSatisfy(\.isFinite) })
+      }
+    }
+  }
+
   @Test("a sequence without tokens", arguments: MixerTests.few)
   func empty(_ one: Case) throws {
     var sizes = one.sizes
     sizes["tokens"] = 0
+    sizes["keys"] = nil
     let problem = try MixerProblem(
       one.name, sizes, present: one.present, options: one.options)
     for ranks in [1, 3] {

@@ -123,18 +123,16 @@ struct UnitDimension {
 
   /// Where a unit's numbers are along a dimension; nil if it has all of them.
   ///
-  /// Query heads share key heads, the same number of them each.
+  /// Query heads share heads of keys and values, and channels share heads, evenly.
   func index(_ unit: Int, along other: String, of size: Int) -> Int? {
-    switch other {
-    case name: unit
-    case "kvHeads" where name == "heads": unit / (count / size)
-    default: nil
-    }
+    other == name ? unit : isShared(other) ? unit / (count / size) : nil
   }
 
   /// Units that share what they have of some dimension with others.
-  func group(sharing other: String, of size: Int) -> Int {
-    other == "kvHeads" && name == "heads" ? count / size : 1
+  func group(sharing other: String, of size: Int) -> Int { isShared(other) ? count / size : 1 }
+
+  private func isShared(_ other: String) -> Bool {
+    [("heads", "kvHeads"), ("channels", "heads")].contains { $0 == (name, other) }
   }
 }
 

@@ -14,6 +14,9 @@ public protocol Mixer: Sendable {
   /// The tensors that it reads, without the gradient of its output.
   static var demands: [TensorDemand] { get }
 
+  /// The tensors that it reads with some options, where these say which.
+  static func demands(for options: MixerOptions) -> [TensorDemand]
+
   /// The dimensions that `--random` gives the sizes of, joined by `x`.
   static var randomDimensions: [String] { get }
 
@@ -84,6 +87,9 @@ public protocol Mixer: Sendable {
 }
 
 extension Mixer {
+  /// The same with all options.
+  public static func demands(for options: MixerOptions) -> [TensorDemand] { demands }
+
   /// None.
   public static var furtherRandomDimensions: [(name: String, likewise: String)] { [] }
 
@@ -127,7 +133,7 @@ public struct MixerError: Error, Hashable, Sendable, CustomStringConvertible {
 
 /// The options that some operators take.
 public enum MixerOption: String, Hashable, Sendable, CaseIterable {
-  case causal, length, softplus, scale, normalize
+  case causal, length, softplus, scale, normalize, variant
 }
 
 /// What was asked for.
@@ -143,6 +149,8 @@ public struct MixerOptions: Hashable, Sendable {
 
   /// What the weights of ReLU attention are divided by.
   public var normalization = MixerNormalization.length
+  /// Which pairs of tokens have a weight of their own in an attention free transformer.
+  public var variant = AFTVariant.full
 
   /// Nothing.
   public init() {}

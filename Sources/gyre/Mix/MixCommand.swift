@@ -76,6 +76,22 @@ struct MixCommand: ParsableCommand {
       """)
   var normalize: MixerNormalization?
 
+  @Option(
+    help: ArgumentHelp(
+      """
+      Which pairs of tokens have a weight of their own in aft: full, simple (none), local:S (those \
+      closer than S) or conv:S (those closer than S, by their distance). (default: full)
+      """, valueName: "variant"),
+    transform: { text throws in
+      guard let variant = AFTVariant(text) else {
+        throw ValidationError(
+          "give full, simple, local:S or conv:S, with S a whole number of at "
+            + "least 1.")
+      }
+      return variant
+    })
+  var variant: AFTVariant?
+
   @Flag(help: "Step sizes of mamba are ln(1 + e^x) of delta and its bias.")
   var softplus = false
 
@@ -108,6 +124,7 @@ struct MixCommand: ParsableCommand {
     options.softplus = softplus
     options.scale = scale
     options.normalization = normalize ?? .length
+    options.variant = variant ?? .full
     return options
   }
 
@@ -132,6 +149,7 @@ struct MixCommand: ParsableCommand {
     let given: [(MixerOption, Bool)] = [
       (.causal, causal), (.length, length != nil), (.softplus, softplus),
       (.scale, scale != nil), (.normalize, normalize != nil),
+      (.variant, variant != nil),
     ]
     for (option, isGiven) in given where isGiven && !kind.type.options.contains(option) {
       throw ValidationError("--\(option.rawValue) means nothing to \(kind); leave it out.")

@@ -18,10 +18,10 @@ struct MixInput {
     random: RandomSizes, _ type: any Mixer.Type, _ options: MixerOptions, seed: UInt64,
     gradients: Bool
   ) throws {
-    let sizes = random.sizes(for: type)
+    let (sizes, demands) = (random.sizes(for: type), type.demands(for: options))
     mixer = try Self.make(type, sizes, present: type.randomTensors, options)
     sources = mixer.inputs.enumerated().map { index, form in
-      let filling = type.demands.first { $0.name == form.name }?.filling ?? .normal
+      let filling = demands.first { $0.name == form.name }?.filling ?? .normal
       return MixerSource(form, seed: seed, tensor: UInt64(index), filling: filling)
     }
     gradient =
@@ -34,9 +34,10 @@ struct MixInput {
     file path: String, _ type: any Mixer.Type, _ options: MixerOptions, gradients: Bool
   ) throws {
     let file = try SafetensorsFile.open(path)
+    let demands = type.demands(for: options)
     var sizes = MixerSizes()
     var found: [String: TensorSource] = [:]
-    for demand in type.demands {
+    for demand in demands {
       guard file.entry(demand.name) != nil else {
         if demand.isOptional { continue }
         throw UserError(
@@ -57,13 +58,13 @@ struct MixInput {
       }
       found[demand.name] = source
     }
-    let optional = type.demands.filter { $0.isOptional && found[$0.name] != nil }.map(\.name)
+    let optional = demands.filter { $0.isOptional && found[$0.name] != nil }.map(\.name)
     let made = try Self.make(type, sizes, present: Set(optional), options)
     mixer = made
     sources = made.inputs.compactMap { form in
       found[form.name].map { MixerSource(form, file: $0) }
     }
-    files = type.demands.compactMap { found[$0.name] }
+    files = demands.compactMap { found[$0.name] }
     guard gradients else {
       gradient = nil
       return
@@ -88,8 +89,10 @@ struct MixInput {
   private static func make(
     _ type: any Mixer.Type, _ sizes: MixerSizes, present: Set<String>, _ options: MixerOptions
   ) throws -> any Mixer {
-    for demand in type.demands where !demand.isOptional || present.contains(demand.name) {
-      for name in demand.dimensions where name != "tokens" && sizes[name] == 0 {
+    for demand in type.demands(for: options)
+    where !demand.isOptional || present.contains(demand.name) {
+      for name in demand.dimensions
+      where name != "tokens" && name != "keys" && sizes.find(name) == 0 {
         throw UserError(
           "\(demand.name) has a \(name) of 0; only the number of tokens may be 0.")
       }
