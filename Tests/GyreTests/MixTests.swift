@@ -105,6 +105,10 @@ struct MixTests {
         ["aft", "--random", "1x9x4", "--variant", "local:2", "--layout", "striped"], "contiguous",
         64
       ),
+      (["deltanet", "--random", "1x9x1x4", "--chunk", "0"], "--chunk is 0", 64),
+      (["soft", "--random", "1x9x1x4", "--landmarks", "10"], "give at most 9", 64),
+      (["infonce", "--random", "1x9x4x2", "--steps", "3"], "W has 2", 64),
+      (["infonce", "--random", "1x9x4x2", "--temperature", "0"], "a finite number above 0", 64),
       (["swirl", "--random", "1x9x1"], "swirl", 64),
       (["sima"], "There is no input", 64),
     ])

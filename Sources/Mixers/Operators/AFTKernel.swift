@@ -74,17 +74,11 @@ enum AFTKernel {
     @inline(__always)
     mutating func add(_ values: Vector, _ weights: Vector, _ top: Vector) {
       let most = self.top.larger(top)
-      let (own, others) = (relative(self.top - most), relative(top - most))
+      let (own, others) = (vanishingExp(self.top - most), vanishingExp(top - most))
       self.values = self.values * own + values * others
       self.weights = self.weights * own + weights * others
       self.top = most
     }
-  }
-
-  /// `e^x` of numbers that are not above 0, and 0 where that is nearly so.
-  @inline(__always)
-  static func relative(_ x: Vector) -> Vector {
-    exp(x).replacing(with: Vector.zero, where: x .< Vector(repeating: -87))
   }
 
   /// Adds the keys that a token meets.
@@ -101,12 +95,12 @@ enum AFTKernel {
     for key in 0..<count {
       top = unsafe top.larger(bias[key] + Vector(loading: keys, at: key * row))
     }
-    let kept = relative(sums.top - top)
+    let kept = vanishingExp(sums.top - top)
     sums.values *= kept
     sums.weights *= kept
     for key in 0..<count {
       let x = unsafe bias[key] + Vector(loading: keys, at: key * row) - top
-      let weight = relative(x)
+      let weight = vanishingExp(x)
       sums.weights += weight
       unsafe sums.values.addProduct(weight, Vector(loading: keys, at: key * row + step))
     }
@@ -126,7 +120,7 @@ enum AFTKernel {
     for key in 0..<count {
       let place = key * row
       let x = unsafe bias[key] + Vector(loading: keys, at: place) - slope.top
-      let weight = relative(x)
+      let weight = vanishingExp(x)
       let ofValue = weight * slope.values
       let ofKey = unsafe ofValue * Vector(loading: keys, at: place + step) - weight * slope.weights
       unsafe ofKey.add(to: gradients, at: place)
@@ -145,7 +139,7 @@ enum AFTKernel {
       let place = key * row
       let x = unsafe bias[key] + Vector(loading: keys, at: place) - slope.top
       let ofValue = unsafe Vector(loading: keys, at: place + step) * slope.values
-      unsafe gradients[key] += (relative(x) * (ofValue - slope.weights)).laneSum
+      unsafe gradients[key] += (vanishingExp(x) * (ofValue - slope.weights)).laneSum
     }
   }
 }

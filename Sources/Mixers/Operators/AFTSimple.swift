@@ -63,7 +63,7 @@ struct AFTSimple {
           var (values, weights) = (Vector.zero, Vector.zero)
           for token in start..<min(start + partOfSums, tokens.upperBound) {
             let row = sequence * count + token
-            let weight = AFTKernel.relative(load(k, row, range, column) - top)
+            let weight = vanishingExp(load(k, row, range, column) - top)
             weights += weight
             values.addProduct(weight, load(v, row, range, column))
           }
@@ -117,7 +117,7 @@ struct AFTSimple {
           let top = unsafe Vector(
             loading: slopes.row(sequence, token) + 2 * step + range.lowerBound, at: column,
             of: range.count)
-          let weight = AFTKernel.relative(load(k, row, range, column) - top)
+          let weight = vanishingExp(load(k, row, range, column) - top)
           let ofValue = unsafe weight * Vector(loading: from, at: column)
           let ofKey =
             unsafe ofValue * load(v, row, range, column)

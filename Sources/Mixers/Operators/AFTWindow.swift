@@ -331,7 +331,7 @@ struct AFTWindow {
         state.add(slope.values, slope.weights, top)
       } read: { [self] sequence, token, column, state in
         let row = unsafe keys(sequence, token, column)
-        let weight = unsafe AFTKernel.relative(Vector(loading: row, at: 0) + state.top)
+        let weight = unsafe vanishingExp(Vector(loading: row, at: 0) + state.top)
         let ofValue = weight * state.values
         let ofKey = unsafe ofValue * Vector(loading: row, at: step) - weight * state.weights
         let target = unsafe own.base + (sequence * count + token) * 2 * step + column

@@ -133,7 +133,8 @@ public struct MixerError: Error, Hashable, Sendable, CustomStringConvertible {
 
 /// The options that some operators take.
 public enum MixerOption: String, Hashable, Sendable, CaseIterable {
-  case causal, length, softplus, scale, normalize, variant
+  case causal, length, softplus, scale, normalize, variant, chunk, landmarks, newton, normalized
+  case temperature, steps
 }
 
 /// What was asked for.
@@ -151,6 +152,18 @@ public struct MixerOptions: Hashable, Sendable {
   public var normalization = MixerNormalization.length
   /// Which pairs of tokens have a weight of their own in an attention free transformer.
   public var variant = AFTVariant.full
+  /// Tokens that are taken at a time as matrix products; nil is the operator's own.
+  public var chunk: Int?
+  /// Means of tokens that stand for all; nil is the operator's own.
+  public var landmarks: Int?
+  /// Steps of Newton towards an inverse; nil is the operator's own.
+  public var newtonSteps: Int?
+  /// Whether an inverse is divided by the roots of row sums.
+  public var isNormalized = false
+  /// What scores are divided by; nil is the operator's own.
+  public var temperature: Double?
+  /// How many steps ahead is predicted; nil is as many as there are weights for.
+  public var steps: Int?
 
   /// Nothing.
   public init() {}

@@ -8,6 +8,7 @@ import Sharding
 func checkMixers(_ world: borrowing Communicator) throws {
   for type in MixerCatalog.all {
     var options = MixerOptions()
+    if type.options.contains(.landmarks) { options.landmarks = 21 }
     let variants: [AFTVariant] =
       type.options.contains(.variant) ? [.full, .simple, .local(50), .conv(9)] : [.full]
     for variant in variants {
@@ -27,6 +28,7 @@ private func checkMixer(
   var usual = [
     "batch": 1, "tokens": 299, "heads": 3, "headDim": 97, "valueHeadDim": 97, "channels": 1111,
     "state": 17, "width": 4, "rank": 33, "in": 71, "out": 41, "kvHeads": 3,
+    "sequences": 2, "dim": 97, "steps": 2,
   ]
   let dimensions = Set(demands.flatMap(\.dimensions))
   if dimensions.contains("kvHeads") { usual["heads"] = 6 }
