@@ -106,6 +106,11 @@ struct MixTests {
         64
       ),
       (["deltanet", "--random", "1x9x1x4", "--chunk", "0"], "--chunk is 0", 64),
+      (
+        ["led", "--random", "1x9x4x2x5", "--factorize", "2", "--gradients"],
+        "goes with factors", 64
+      ),
+      (["led", "--random", "1x9x4x5x5", "--factorize", "5"], "a rank of at most 4", 64),
       (["soft", "--random", "1x9x1x4", "--landmarks", "10"], "give at most 9", 64),
       (["infonce", "--random", "1x9x4x2", "--steps", "3"], "W has 2", 64),
       (["infonce", "--random", "1x9x4x2", "--temperature", "0"], "a finite number above 0", 64),

@@ -69,7 +69,7 @@ struct MixerProblem: Sendable {
       let result = try mixer.forward(own, keeping: gradients, on: line)
       traffic?(wire.rank, wire.traffic)
       put(result.outputs.all, owner: result.owner, line, into: results)
-      guard gradients else { return }
+      guard gradients, mixer.hasGradients else { return }
       let form = mixer.outputs[0].named("do")
       let back = try mixer.backward(
         own, result, gradient: part(gradient, form, line), on: line)

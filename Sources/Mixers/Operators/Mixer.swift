@@ -53,6 +53,9 @@ public protocol Mixer: Sendable {
   /// Whether tokens are met in their order, so that only the contiguous layout is computed.
   var isInOrder: Bool { get }
 
+  /// Whether there is a backward pass.
+  var hasGradients: Bool { get }
+
   /// Floating-point operations of a pass for one token of one sequence, exponentials as one.
   var flopsPerToken: (forward: Double, backward: Double) { get }
 
@@ -96,6 +99,9 @@ extension Mixer {
   /// None.
   public static var randomTensors: Set<String> { [] }
 
+  /// There is one.
+  public var hasGradients: Bool { true }
+
   /// None that grow with the tokens.
   public func keptBytes(tokens: Int) -> Double { 0 }
 
@@ -134,7 +140,7 @@ public struct MixerError: Error, Hashable, Sendable, CustomStringConvertible {
 /// The options that some operators take.
 public enum MixerOption: String, Hashable, Sendable, CaseIterable {
   case causal, length, softplus, scale, normalize, variant, chunk, landmarks, newton, normalized
-  case temperature, steps
+  case temperature, steps, factorize
 }
 
 /// What was asked for.
@@ -164,6 +170,8 @@ public struct MixerOptions: Hashable, Sendable {
   public var temperature: Double?
   /// How many steps ahead is predicted; nil is as many as there are weights for.
   public var steps: Int?
+  /// The rank that a matrix is factorized to; nil takes factors.
+  public var factorize: Int?
 
   /// Nothing.
   public init() {}

@@ -126,6 +126,15 @@ struct MixCommand: ParsableCommand {
       "How many steps ahead infonce predicts. (default: as many as W has)", valueName: "n"))
   var steps: Int?
 
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      """
+      led takes the matrix w [in, out] and not e and d, which are its best factors of this rank, by \
+      singular values, and outputs too.
+      """, valueName: "rank"))
+  var factorize: Int?
+
   @Flag(help: "Step sizes of mamba are ln(1 + e^x) of delta and its bias.")
   var softplus = false
 
@@ -165,6 +174,7 @@ struct MixCommand: ParsableCommand {
     options.isNormalized = normalized
     options.temperature = temperature
     options.steps = steps
+    options.factorize = factorize
     return options
   }
 
@@ -177,7 +187,7 @@ struct MixCommand: ParsableCommand {
     }
     for (name, number) in [
       ("length", length), ("chunk", chunk), ("landmarks", landmarks), ("newton", newton),
-      ("steps", steps),
+      ("steps", steps), ("factorize", factorize),
     ] {
       if let number, number < 1 {
         throw ValidationError("--\(name) is \(number); give at least 1.")
@@ -204,6 +214,7 @@ struct MixCommand: ParsableCommand {
       (.variant, variant != nil), (.chunk, chunk != nil), (.landmarks, landmarks != nil),
       (.newton, newton != nil), (.normalized, normalized), (.temperature, temperature != nil),
       (.steps, steps != nil),
+      (.factorize, factorize != nil),
     ]
     for (option, isGiven) in given where isGiven && !kind.type.options.contains(option) {
       throw ValidationError("--\(option.rawValue) means nothing to \(kind); leave it out.")

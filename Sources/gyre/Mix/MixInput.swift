@@ -19,7 +19,7 @@ struct MixInput {
     gradients: Bool
   ) throws {
     let (sizes, demands) = (random.sizes(for: type), type.demands(for: options))
-    mixer = try Self.make(type, sizes, present: type.randomTensors, options)
+    mixer = try Self.make(type, sizes, present: type.randomTensors, options, gradients: gradients)
     sources = mixer.inputs.enumerated().map { index, form in
       let filling = demands.first { $0.name == form.name }?.filling ?? .normal
       return MixerSource(form, seed: seed, tensor: UInt64(index), filling: filling)
@@ -59,7 +59,7 @@ struct MixInput {
       found[demand.name] = source
     }
     let optional = demands.filter { $0.isOptional && found[$0.name] != nil }.map(\.name)
-    let made = try Self.make(type, sizes, present: Set(optional), options)
+    let made = try Self.make(type, sizes, present: Set(optional), options, gradients: gradients)
     mixer = made
     sources = made.inputs.compactMap { form in
       found[form.name].map { MixerSource(form, file: $0) }
@@ -87,7 +87,8 @@ struct MixInput {
   }
 
   private static func make(
-    _ type: any Mixer.Type, _ sizes: MixerSizes, present: Set<String>, _ options: MixerOptions
+    _ type: any Mixer.Type, _ sizes: MixerSizes, present: Set<String>, _ options: MixerOptions,
+    gradients: Bool
   ) throws -> any Mixer {
     for demand in type.demands(for: options)
     where !demand.isOptional || present.contains(demand.name) {
@@ -97,10 +98,17 @@ struct MixInput {
           "\(demand.name) has a \(name) of 0; only the number of tokens may be 0.")
       }
     }
+    let mixer: any Mixer
     do throws(MixerError) {
-      return try type.init(sizes, present: present, options: options)
+      mixer = try type.init(sizes, present: present, options: options)
     } catch {
       throw UserError.usage(error.description)
     }
+    guard mixer.hasGradients || !gradients else {
+      throw UserError.usage(
+        "--gradients goes with factors, not with a matrix that is factorized; factorize it once, and "
+          + "give e and d of the output.")
+    }
+    return mixer
   }
 }
