@@ -123,6 +123,21 @@ struct MixTests {
       result.ending == .exited(code) && result.standardError.contains(words), "\(result)")
   }
 
+  @Test("Linformer with projections for each head of keys, which query heads share")
+  func projections() async throws {
+    let folder = try TemporaryFolder()
+    let input = try folder.safetensors([
+      TestTensor("q", [1, 11, 4, 3]), TestTensor("k", [1, 11, 2, 3]),
+      TestTensor("v", [1, 11, 2, 5]), TestTensor("e", [2, 11, 4]), TestTensor("f", [11, 4]),
+      TestTensor("do", [1, 11, 4, 5]),
+    ])
+    let output = folder.path + "/output.safetensors"
+    let result = try await mix(
+      ["linformer", input, "--gradients", "--verify", "--output", output], ranks: 3)
+    #expect(result.isSuccess, "\(result)")
+    #expect(try read(output, "de").values.count == 2 * 11 * 4)
+  }
+
   @Test("tensors that are missing or do not fit are named")
   func tensors() async throws {
     let folder = try TemporaryFolder()

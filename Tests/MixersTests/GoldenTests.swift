@@ -93,8 +93,8 @@ struct GoldenTests {
       [0.02080729, 0.39029860, 0.57116787, 0.47600527], by: 1e-5)
   }
 
-  /// The reference pairs contexts and tokens of the same number: here tokens are one step ahead, and
-  /// the first, which it does not have, is out of reach.
+  /// The reference pairs contexts and tokens of the same number: here tokens are one step ahead,
+  /// and the first, which it does not have, is out of reach.
   @Test func infonce() throws {
     var options = MixerOptions()
     options.temperature = 0.1

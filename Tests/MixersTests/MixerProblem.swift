@@ -21,11 +21,13 @@ struct MixerProblem: Sendable {
   /// Random inputs.
   init(
     _ name: String, _ sizes: [String: Int], present: Set<String> = [],
-    options: MixerOptions = MixerOptions(), seed: UInt64 = 1,
+    options: MixerOptions = MixerOptions(), ranks: [String: Int] = [:], seed: UInt64 = 1,
     change: (inout [String: [Float]]) -> Void = { _ in }
   ) throws {
     let type = try requireMixer(name)
-    mixer = try type.init(MixerSizes(sizes), present: present, options: options)
+    var all = MixerSizes(sizes)
+    all.ranks = ranks
+    mixer = try type.init(all, present: present, options: options)
     let team = ThreadTeam(threads: 1)
     var inputs: [String: [Float]] = [:]
     for (index, form) in mixer.inputs.enumerated() {

@@ -14,6 +14,8 @@ struct MixerTests {
     var present: Set<String> = []
     var isCausal = false
     var softplus = false
+    /// Dimensions of tensors that may have more than one number of them.
+    var ranks: [String: Int] = [:]
     var change: @Sendable (inout MixerOptions) -> Void = { _ in }
 
     var testDescription: String {
@@ -30,7 +32,7 @@ struct MixerTests {
     }
 
     func problem() throws -> MixerProblem {
-      try MixerProblem(name, sizes, present: present, options: options)
+      try MixerProblem(name, sizes, present: present, options: options, ranks: ranks)
     }
   }
 
@@ -48,6 +50,7 @@ struct MixerTests {
   /// Odd sizes, fewer tokens than ranks, several sequences.
   static let few: [Case] = [
     Case(name: "sima", sizes: heads(6, 2, 2, 5, 3)),
+    Case(name: "sima", sizes: heads(6, 2, 6, 5, 3, kv: 2)),
     Case(name: "cosformer", sizes: heads(6, 2, 2, 5, 3)),
     Case(name: "cosformer", sizes: heads(6, 2, 2, 5, 3), isCausal: true),
     Case(name: "rwkv4", sizes: ["batch": 2, "tokens": 6, "channels": 11]),
@@ -63,6 +66,12 @@ struct MixerTests {
       name: "mamba", sizes: ["batch": 1, "tokens": 5, "channels": 2, "state": 3, "width": 3],
       present: ["z", "delta_bias", "conv_weight"], softplus: true),
     Case(name: "linformer", sizes: heads(6, 2, 2, 5, 3).merging(["rank": 4]) { $1 }),
+    Case(
+      name: "linformer", sizes: heads(6, 2, 4, 5, 3, kv: 2).merging(["rank": 4]) { $1 },
+      ranks: ["e": 3]),
+    Case(
+      name: "linformer", sizes: heads(5, 1, 2, 3, 2).merging(["rank": 3]) { $1 },
+      ranks: ["e": 3, "f": 3]),
     Case(
       name: "led", sizes: ["batch": 2, "tokens": 6, "in": 5, "rank": 2, "out": 7],
       present: ["bias"]),
@@ -119,7 +128,7 @@ struct MixerTests {
 
   /// Longer than chunks and parts, wider than tiles.
   static let many: [Case] = [
-    Case(name: "sima", sizes: heads(601, 1, 2, 20, 37)),
+    Case(name: "sima", sizes: heads(601, 1, 4, 20, 37, kv: 2)),
     Case(name: "cosformer", sizes: heads(301, 1, 2, 19, 21)),
     Case(name: "cosformer", sizes: heads(301, 1, 2, 19, 21), isCausal: true),
     Case(
@@ -130,7 +139,9 @@ struct MixerTests {
       sizes: ["batch": 2, "tokens": 203, "channels": 77, "state": 5, "width": 4, "before": 3],
       present: ["z", "delta_bias", "conv_weight", "conv_bias", "state", "conv_state"],
       softplus: true),
-    Case(name: "linformer", sizes: heads(303, 1, 2, 19, 37).merging(["rank": 21]) { $1 }),
+    Case(
+      name: "linformer", sizes: heads(303, 1, 4, 19, 37, kv: 2).merging(["rank": 21]) { $1 },
+      ranks: ["f": 3]),
     Case(name: "led", sizes: ["batch": 2, "tokens": 303, "in": 65, "rank": 19, "out": 37]),
     Case(name: "gla", sizes: heads(203, 1, 2, 19, 37), present: ["state"]),
     Case(name: "mamba2", sizes: heads(203, 1, 2, 19, 37)),

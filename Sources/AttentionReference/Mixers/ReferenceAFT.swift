@@ -1,6 +1,7 @@
 import Glibc
 
-/// An attention free transformer's mean of values in one channel: each token with each that it sees.
+/// An attention free transformer's mean of values in one channel: each token with each that it
+/// sees.
 ///
 /// - Parameters:
 ///   - q: `[tokens]`, whose logistic function multiplies the mean; empty for none.

@@ -1,5 +1,5 @@
-/// The delta rule of one head, a token at a time: what a key reads from the state is replaced by its
-/// value, as far as `beta` says.
+/// The delta rule of one head, a token at a time: what a key reads from the state is replaced by
+/// its value, as far as `beta` says.
 ///
 /// - Parameters:
 ///   - q: `[tokens, headDim]`.
@@ -16,13 +16,17 @@ public func referenceDeltaNet(
   var s = state.isEmpty ? [Double](repeating: 0, count: d * c) : state
   var o: [Double] = []
   for token in beta.indices {
+    var change = Array(v[token * c..<(token + 1) * c])
+    for row in 0..<d {
+      let key = k[token * d + row]
+      for column in 0..<c { change[column] -= key * s[row * c + column] }
+    }
     var output = [Double](repeating: 0, count: c)
-    for column in 0..<c {
-      let read = (0..<d).reduce(0) { $0 + k[token * d + $1] * s[$1 * c + column] }
-      let change = beta[token] * (v[token * c + column] - read)
-      for row in 0..<d {
-        s[row * c + column] += k[token * d + row] * change
-        output[column] += scale * q[token * d + row] * s[row * c + column]
+    for row in 0..<d {
+      let (key, query) = (beta[token] * k[token * d + row], scale * q[token * d + row])
+      for column in 0..<c {
+        s[row * c + column] += key * change[column]
+        output[column] += query * s[row * c + column]
       }
     }
     o += output

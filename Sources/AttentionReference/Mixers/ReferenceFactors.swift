@@ -15,13 +15,14 @@ public func referenceFactors(
     for i in 0..<n { for j in 0..<n { a[i * n + j] += w[row * n + i] * w[row * n + j] } }
   }
   var vectors = (0..<n * n).map { $0 % (n + 1) == 0 ? 1.0 : 0 }
+  let trace = (0..<n).reduce(0) { $0 + a[$1 * n + $1] }
   for _ in 0..<60 {
-    var largest = 0.0
+    var isDiagonal = true
     for p in 0..<n {
       for q in p + 1..<max(n, p + 1) {
         let (x, y, z) = (a[p * n + p], a[q * n + q], a[p * n + q])
-        if abs(z) <= 1e-300 { continue }
-        largest = max(largest, abs(z) / max(1e-300, (abs(x * y)).squareRoot()))
+        if abs(z) <= 1e-16 * trace { continue }
+        isDiagonal = false
         let angle = 0.5 * atan2(2 * z, y - x)
         let (c, s) = (cos(angle), sin(angle))
         for i in 0..<n {
@@ -36,7 +37,7 @@ public func referenceFactors(
         }
       }
     }
-    if largest < 1e-13 { break }
+    if isDiagonal { break }
   }
   let order = (0..<n).sorted { a[$0 * n + $0] > a[$1 * n + $1] }.prefix(rank)
   var d: [Double] = []

@@ -5,7 +5,8 @@
 ///   - k: `[tokens, headDim]`.
 ///   - v: `[tokens, valueHeadDim]`.
 ///   - gamma: what weights are divided by besides.
-///   - countsVisible: whether weights are divided by `√(n / 2)` of the n keys that a query sees, and
+///   - countsVisible: whether weights are divided by `√(n / 2)` of the n keys that a query sees,
+///   and
 ///     not by the tokens.
 /// - Returns: `[tokens, valueHeadDim]`.
 /// - Complexity: O(tokens² · (headDim + valueHeadDim)).

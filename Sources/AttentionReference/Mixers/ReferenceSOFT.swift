@@ -25,7 +25,9 @@ public func referenceSOFT(
     }
   }
   func kernel(_ a: [Double], _ b: [Double]) -> Double {
-    exp(-zip(a, b).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) } / (2 * Double(d).squareRoot()))
+    var distance = 0.0
+    for column in 0..<d { distance += (a[column] - b[column]) * (a[column] - b[column]) }
+    return exp(-distance / (2 * Double(d).squareRoot()))
   }
   func times(_ a: [[Double]], _ b: [[Double]]) -> [[Double]] {
     a.map { row in

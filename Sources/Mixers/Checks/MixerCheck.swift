@@ -191,11 +191,11 @@ public struct MixerCheck {
     guard let way = try? normal.slice(batch: batch, unit: unit, of: dimension),
       let values = try? sources[index].slice(batch: batch, unit: unit, of: dimension)
     else { return nil }
-    return zip(way, values).map { abs($1) <= 10 * Self.step ? 0 : $0 }
+    return zip(way, values).map { abs($1) <= 10 * step ? 0 : $0 }
   }
 
   /// Half of what central differences are taken over.
-  private static let step = 1e-5
+  private var step: Double { type(of: mixer).differenceStep }
 
   /// The derivative of `Σ do ∘ o` of a unit along a random direction.
   private func derivative(
@@ -205,7 +205,7 @@ public struct MixerCheck {
     guard let x = inputs[name],
       let way = direction(name, batch, unit)
     else { return .nan }
-    let step = Self.step
+    let step = step
     let values = [step, -step].map { step in
       var moved = inputs
       moved[name] = zip(x, way).map { $0 + step * $1 }
@@ -242,6 +242,7 @@ struct OwnNumbers: Sequence, IteratorProtocol {
   private let runs: [PositionRange]
   private let rowLength: Int
   private let localRows: Int
+  private var outer = 0
   private var run = 0
   private var row = 0
   private var localRow = 0
@@ -258,7 +259,11 @@ struct OwnNumbers: Sequence, IteratorProtocol {
   }
 
   mutating func next() -> (place: Int, index: Int)? {
-    while run < runs.count {
+    while outer < cut.outerIndices.count {
+      guard run < runs.count else {
+        (outer, run, row, localRow, index) = (outer + 1, 0, 0, 0, 0)
+        continue
+      }
       if row == runs[run].count {
         (run, row) = (run + 1, 0)
         continue
@@ -267,9 +272,11 @@ struct OwnNumbers: Sequence, IteratorProtocol {
       places = cut.places(row: position)
       if index < places.count {
         defer { index += 1 }
-        let before = cut.count == places.count && cut.isOneRow ? 0 : position * places.count
+        let perOuter = cut.count / cut.outerIndices.count
+        let before = outer * perOuter + (cut.isOneRow ? 0 : position * places.count)
         return (
-          (cut.outerIndex * localRows + localRow) * rowLength + places[index], before + index
+          (cut.outerIndices[outer] * localRows + localRow) * rowLength + places[index],
+          before + index
         )
       }
       (row, localRow, index) = (row + 1, localRow + 1, 0)

@@ -93,15 +93,16 @@ public struct MixerSource: Sendable {
     let rowLength = form.shape.stride(cut.axis)
     let step = max(1, (1 << 18) / max(1, rowLength))
     var piece = [Float](repeating: 0, count: min(step, form.sizes[cut.axis]) * rowLength)
-    for start in Swift.stride(from: 0, to: form.sizes[cut.axis], by: step) {
-      let rows = start..<min(start + step, form.sizes[cut.axis])
-      var all = piece.mutableSpan
-      var part = all.part(0..<rows.count * rowLength)
-      try read(
-        RowSlice(PositionRange(rows), axis: cut.axis, outerIndex: cut.outerIndex), into: &part)
-      for row in 0..<rows.count {
-        for place in cut.places(row: start + row) {
-          result.append(Double(piece[row * rowLength + place]))
+    for outer in cut.outerIndices {
+      for start in Swift.stride(from: 0, to: form.sizes[cut.axis], by: step) {
+        let rows = start..<min(start + step, form.sizes[cut.axis])
+        var all = piece.mutableSpan
+        var part = all.part(0..<rows.count * rowLength)
+        try read(RowSlice(PositionRange(rows), axis: cut.axis, outerIndex: outer), into: &part)
+        for row in 0..<rows.count {
+          for place in cut.places(row: start + row) {
+            result.append(Double(piece[row * rowLength + place]))
+          }
         }
       }
     }
@@ -140,7 +141,8 @@ struct UnitDimension {
 struct UnitCut {
   /// The dimension along which it is read.
   let axis: Int
-  let outerIndex: Int
+  /// Which of the parts that the dimensions before it make, in their order.
+  let outerIndices: [Int]
   /// The places of the unit's numbers in a row.
   private let inner: [Int]
   /// The rows that have any; nil for all.
@@ -155,7 +157,10 @@ struct UnitCut {
       return name == "batch" ? batch : dimension.index(unit, along: name, of: form.sizes[axis])
     }
     axis = form.tokenAxis ?? 0
-    outerIndex = (0..<axis).reduce(0) { $0 * form.sizes[$1] + (fixed($1) ?? 0) }
+    outerIndices = (0..<axis).reduce([0]) { outers, axis in
+      let numbers = fixed(axis).map { [$0] } ?? Array(0..<form.sizes[axis])
+      return outers.flatMap { outer in numbers.map { outer * form.sizes[axis] + $0 } }
+    }
     onlyRow = fixed(axis)
     rows = form.sizes[axis]
     var places = [0]
@@ -170,7 +175,7 @@ struct UnitCut {
   var isOneRow: Bool { onlyRow != nil }
 
   /// How many numbers there are.
-  var count: Int { (onlyRow == nil ? rows : 1) * inner.count }
+  var count: Int { outerIndices.count * (onlyRow == nil ? rows : 1) * inner.count }
 
   /// The places in a row.
   func places(row: Int) -> [Int] { onlyRow == nil || onlyRow == row ? inner : [] }

@@ -1,7 +1,8 @@
 import Compute
 import Tensors
 
-/// What is kept of tokens and channels of an attention free transformer, `[batch, tokens, 3, step]`.
+/// What is kept of tokens and channels of an attention free transformer, `[batch, tokens, 3,
+/// step]`.
 ///
 /// That is the sum of weighted values and, when it is over, their mean; the sum of weights; and the
 /// largest exponent, to which both are relative. The step is a multiple of a vector.
@@ -68,7 +69,8 @@ struct AFTMeans: Sendable {
 
   /// What gradients are made of, and writes those of q.
   ///
-  /// - Returns: `[batch, tokens, 3, step]`, the gradient of a mean by the sum of weights; that times
+  /// - Returns: `[batch, tokens, 3, step]`, the gradient of a mean by the sum of weights; that
+  ///   times
   ///   the mean; and the largest exponent.
   func slopes(
     q: MixerTensor?, _ gradient: MixerTensor, ofQueries dq: MixerTensor?, on line: RankLine
@@ -104,7 +106,8 @@ struct AFTMeans: Sendable {
   }
 }
 
-/// Keys and values of tokens side by side, `[batch, tokens, 2, step]`, and their gradients likewise.
+/// Keys and values of tokens side by side, `[batch, tokens, 2, step]`, and their gradients
+/// likewise.
 enum AFTPairs {
   /// Puts them side by side.
   static func pack(_ mixer: AFT, _ x: MixerTensors, on line: RankLine) -> MixerTensor {

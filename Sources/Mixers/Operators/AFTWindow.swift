@@ -314,7 +314,8 @@ struct AFTWindow {
 
   /// What the tokens that are far after a key give to it and, without a mask, those far before it.
   ///
-  /// A state holds sums of slopes, relative to the largest of the negative exponents that they have.
+  /// A state holds sums of slopes, relative to the largest of the negative exponents that they
+  /// have.
   private func farGradients(
     _ slopes: AFTMeans, _ own: MixerTensor, on line: RankLine
   ) throws(MPIError) {

@@ -3,15 +3,16 @@ import Compute
 import MPI
 import Tensors
 
-/// The delta rule: `S_t = S_{t−1} + k_t (β_t (v_t − k_tᵀ S_{t−1}))ᵀ`, `o_t = scale · q_t S_t`: what a
-/// key reads is replaced by its value, as far as β says.
+/// The delta rule: `S_t = S_{t−1} + k_t (β_t (v_t − k_tᵀ S_{t−1}))ᵀ`, `o_t = scale · q_t S_t`: what
+/// a key reads is replaced by its value, as far as β says.
 ///
 /// Inside a rank in chunks, as matrix products: the changes `u_t` of a chunk's tokens solve
 /// `(I + A) U = β (V − K S)` with `A_tj = β_t k_t · k_j` for `j < t`, a triangular system, and then
 /// `o = Q S + tril(Q Kᵀ) U` and `S ← S + Kᵀ U`. The forward pass keeps the state before each chunk.
 ///
 /// Source: Yang et al. 2024, Parallelizing Linear Transformers with the Delta Rule over Sequence
-/// Length; the rule is Schlag et al. 2021, Linear Transformers Are Secretly Fast Weight Programmers.
+/// Length; the rule is Schlag et al. 2021, Linear Transformers Are Secretly Fast Weight
+/// Programmers.
 struct DeltaNet: HeadMixer {
   static let name = "deltanet"
   static let summary = "a state in which what a key reads is replaced by its value"

@@ -111,8 +111,8 @@ struct InfoNCERows {
 
   // MARK: Forward
 
-  /// `[steps, sequences, tokens, 3]`: the largest score, the sum of exponentials relative to it, and
-  /// the score of the token to tell.
+  /// `[steps, sequences, tokens, 3]`: the largest score, the sum of exponentials relative to it,
+  /// and the score of the token to tell.
   func sums() -> MixerTensor {
     let sums = MixerTensor(
       zeros: TensorForm(

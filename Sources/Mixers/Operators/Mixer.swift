@@ -29,6 +29,10 @@ public protocol Mixer: Sendable {
   /// The dimension along which it computes one part without the others: heads or channels.
   static var unitDimension: String { get }
 
+  /// Half of what the check takes central differences over: less where scores have a kink, since a
+  /// difference over one is no derivative.
+  static var differenceStep: Double { get }
+
   /// Which options it takes.
   static var options: Set<MixerOption> { get }
 
@@ -92,6 +96,9 @@ public protocol Mixer: Sendable {
 extension Mixer {
   /// The same with all options.
   public static func demands(for options: MixerOptions) -> [TensorDemand] { demands }
+
+  /// Small, and far from where double precision ends.
+  public static var differenceStep: Double { 1e-5 }
 
   /// None.
   public static var furtherRandomDimensions: [(name: String, likewise: String)] { [] }

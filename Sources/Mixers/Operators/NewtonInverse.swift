@@ -2,8 +2,8 @@
 /// derivative.
 ///
 /// `A' = A + 0.01 I`, `Y₀ = α A'` with `α = 1.8 / (the largest row sum of A)²`, and
-/// `Y ← 2 Y − Y A' Y`. The derivative is that of the iterates, not of the inverse that they tend to:
-/// a kernel of near landmarks is so nearly singular that twenty steps do not reach it.
+/// `Y ← 2 Y − Y A' Y`. The derivative is that of the iterates, not of the inverse that they tend
+/// to: a kernel of near landmarks is so nearly singular that twenty steps do not reach it.
 struct NewtonInverse {
   /// Rows, and columns.
   let count: Int

@@ -21,6 +21,7 @@ struct ReLUAttention: HeadMixer {
   static let furtherRandomDimensions = groupedRandomDimensions
   static let randomTensors: Set<String> = ["gamma"]
   static let options: Set<MixerOption> = [.causal, .scale, .normalize]
+  static let differenceStep = 1e-8
 
   let sizes: MixerSizes
   let inputs: [TensorForm]

@@ -146,7 +146,8 @@ struct ReLURows: Sendable {
 
   // MARK: Backward
 
-  /// Adds what a block gives to the gradients of queries, and what these give to those of the block.
+  /// Adds what a block gives to the gradients of queries, and what these give to those of the
+  /// block.
   ///
   /// A head of keys is one piece of work, since all queries add to its gradients.
   func meetBackward(_ visit: Ring.Visit, ofQueries dq: MixerTensor) throws(MPIError) {

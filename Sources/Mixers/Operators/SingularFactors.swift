@@ -99,7 +99,7 @@ struct SingularFactors {
           unsafe results[pair] = max(results[pair], turn(min(one, other), with: max(one, other)))
         }
       }
-      return (0..<players / 2).allSatisfy { unsafe results[$0] < 1e-14 }
+      return (0..<players / 2).allSatisfy { unsafe results[$0] < 1e-12 }
     }
 
     /// Turns two vectors until they are at right angles; answers how far from it they were.
@@ -114,7 +114,7 @@ struct SingularFactors {
         unsafe ab += a[place] * b[place]
       }
       let cosine = abs(ab) / (aa * bb).squareRoot()
-      guard cosine > 1e-15 else { return 0 }
+      guard cosine > 1e-14 else { return 0 }
       let zeta = (bb - aa) / (2 * ab)
       let t = (zeta < 0 ? -1 : 1) / (abs(zeta) + (1 + zeta * zeta).squareRoot())
       let c = 1 / (1 + t * t).squareRoot()

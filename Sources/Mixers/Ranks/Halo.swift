@@ -3,8 +3,8 @@ import SequenceParallel
 import Sharding
 import Tensors
 
-/// Rows of the tokens before a rank's own or after them, for short convolutions, shifts and windows:
-/// of as many ranks as it takes, where shards are shorter than the halo.
+/// Rows of the tokens before a rank's own or after them, for short convolutions, shifts and
+/// windows: of as many ranks as it takes, where shards are shorter than the halo.
 ///
 /// Shards are contiguous. Every rank knows what every other needs, so nobody is told.
 struct Halo {

@@ -6,8 +6,8 @@ import Tensors
 /// token meets every other.
 ///
 /// While a rank computes with a block it passes it on, and the next one comes: `P − 1` hops, of the
-/// blocks of all ranks but the next. Sums of a block, its gradients, follow it a step later, so that
-/// they too travel while the next block is computed with; `P` hops bring them home.
+/// blocks of all ranks but the next. Sums of a block, its gradients, follow it a step later, so
+/// that they too travel while the next block is computed with; `P` hops bring them home.
 ///
 /// Source: Liu et al. 2023, Ring Attention with Blockwise Transformers, Algorithm 1.
 struct Ring {
@@ -62,18 +62,10 @@ struct Ring {
     for step in 0..<ranks {
       let owner = (rank + ranks - step) % ranks
       let coming = (owner + ranks - 1) % ranks
-      var moving: [any Shipment] = []
       let slot = slots[step % 2]
-      if step + 1 < ranks {
-        if lengths[coming] > 0 {
-          moving.append(
-            line.wire.receive(into: slot.piece(lengths[coming]), from: previous, tag: Self.tag))
-        }
-        if lengths[owner] > 0 {
-          moving.append(
-            try line.wire.send(block.piece(lengths[owner]), to: next, tag: Self.tag))
-        }
-      }
+      let moving =
+        step + 1 < ranks
+        ? try pass(block, of: owner, receiving: slot, of: coming, on: line) : []
       let part = parts[step % 2]
       var ofBefore: [any Shipment] = []
       if sums != nil {
@@ -103,12 +95,40 @@ struct Ring {
       try line.wait(for: "a block", moving)
       block = slot
     }
-    guard let sums, ranks > 1 else { return }
-    var last: [any Shipment] = leaving[0] + leaving[1]
+    if let sums, ranks > 1 { try takeHome(sums, leaving[0] + leaving[1], on: line) }
+  }
+
+  /// Sends a block on, and makes room for the next.
+  private func pass(
+    _ block: RingNumbers, of owner: Int, receiving slot: RingNumbers, of coming: Int,
+    on line: RankLine
+  ) throws(MPIError) -> [any Shipment] {
+    let (ranks, rank) = (line.ranks, line.rank)
+    var moving: [any Shipment] = []
+    if lengths[coming] > 0 {
+      moving.append(
+        line.wire.receive(
+          into: slot.piece(lengths[coming]), from: (rank + ranks - 1) % ranks, tag: Self.tag))
+    }
+    if lengths[owner] > 0 {
+      moving.append(
+        try line.wire.send(
+          block.piece(lengths[owner]), to: (rank + 1) % ranks, tag: Self.tag))
+    }
+    return moving
+  }
+
+  /// Waits for the sums of this rank's block, and until those of others have left.
+  private func takeHome(
+    _ sums: MixerTensor, _ leaving: [any Shipment], on line: RankLine
+  ) throws(MPIError) {
+    let (ranks, rank) = (line.ranks, line.rank)
+    var last = leaving
     if lengths[rank] > 0 {
       let home = unsafe RingNumbers(sums)
       last.append(
-        line.wire.receive(into: home.piece(lengths[rank]), from: previous, tag: Self.sumsTag))
+        line.wire.receive(
+          into: home.piece(lengths[rank]), from: (rank + ranks - 1) % ranks, tag: Self.sumsTag))
     }
     try line.wait(for: "sums to come home", last)
   }

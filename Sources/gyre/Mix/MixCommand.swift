@@ -72,8 +72,8 @@ struct MixCommand: ParsableCommand {
 
   @Option(
     help: """
-      What relu's weights are divided by: length, the tokens; or visible, the root of half the keys \
-      that a query sees. (default: length)
+      What relu's weights are divided by: length, the tokens; or visible, the root of half the \
+      keys that a query sees. (default: length)
       """)
   var normalize: MixerNormalization?
 
@@ -130,8 +130,8 @@ struct MixCommand: ParsableCommand {
     parsing: .unconditional,
     help: ArgumentHelp(
       """
-      led takes the matrix w [in, out] and not e and d, which are its best factors of this rank, by \
-      singular values, and outputs too.
+      led takes the matrix w [in, out] and not e and d, which are its best factors of this rank, \
+      by singular values, and outputs too.
       """, valueName: "rank"))
   var factorize: Int?
 
@@ -227,12 +227,20 @@ struct MixCommand: ParsableCommand {
   private static var operators: String {
     MixerCatalog.all.map { type in
       let tensors = type.demands.map {
-        ($0.isOptional ? "optional " : "") + "\($0.name) [\($0.dimensions.joined(separator: ", "))]"
+        ($0.isOptional ? "optional " : "") + "\($0.name) \($0.shapes)"
       }
       let further = type.furtherRandomDimensions.map { "[x\($0.name)]" }.joined()
       return "\(type.name): \(type.summary). Tensors: \(tensors.joined(separator: ", ")). "
         + "--random \(type.randomDimensions.joined(separator: "x"))\(further)."
     }.joined(separator: "\n\n")
+  }
+}
+
+extension TensorDemand {
+  /// Its shape in words: `[tokens, rank] or [kvHeads, tokens, rank]`.
+  var shapes: String {
+    [dimensions, otherDimensions].compactMap(\.self)
+      .map { "[\($0.joined(separator: ", "))]" }.joined(separator: " or ")
   }
 }
 

@@ -42,14 +42,13 @@ struct MixInput {
         if demand.isOptional { continue }
         throw UserError(
           "'\(path)': \(type.name) needs a tensor \(demand.name) "
-            + "[\(demand.dimensions.joined(separator: ", "))], and there is none in the file; add "
-            + "it.")
+            + "\(demand.shapes), and there is none in the file; add it.")
       }
       let source = try file.source(demand.name)
-      guard source.shape.rank == demand.dimensions.count else {
+      guard demand.dimensions(rank: source.shape.rank) != nil else {
         throw UserError(
           "'\(path)': \(demand.name) is \(source.shape), and \(type.name) needs "
-            + "[\(demand.dimensions.joined(separator: ", "))]; reshape it before saving.")
+            + "\(demand.shapes); reshape it before saving.")
       }
       if let other = sizes.add(demand, source.shape) {
         throw UserError(
@@ -106,8 +105,8 @@ struct MixInput {
     }
     guard mixer.hasGradients || !gradients else {
       throw UserError.usage(
-        "--gradients goes with factors, not with a matrix that is factorized; factorize it once, and "
-          + "give e and d of the output.")
+        "--gradients goes with factors, not with a matrix that is factorized; factorize it once, "
+          + "and give e and d of the output.")
     }
     return mixer
   }
