@@ -97,6 +97,23 @@ struct MixTests {
       (["cosformer", "--random", "1x9x1x4", "--length", "8"], "--length is 8", 64),
       (["sima", "--random", "1x9x1x4", "--causal"], "means nothing to sima", 64),
       (["mamba", "--random", "1x9x1"], "batchxtokensxchannelsxstate", 64),
+      (["relu", "--random", "1x9x3x4x4x2"], "a multiple of 2", 64),
+      (["sima", "--random", "1x9x1x4", "--normalize", "visible"], "means nothing to sima", 64),
+      (["aft", "--random", "1x9x4", "--variant", "local:0"], "give full, simple, local:S", 64),
+      (["aft", "--random", "1x9x4x3", "--variant", "conv:2"], "do not divide 4 channels", 64),
+      (
+        ["aft", "--random", "1x9x4", "--variant", "local:2", "--layout", "striped"], "contiguous",
+        64
+      ),
+      (["deltanet", "--random", "1x9x1x4", "--chunk", "0"], "--chunk is 0", 64),
+      (
+        ["led", "--random", "1x9x4x2x5", "--factorize", "2", "--gradients"],
+        "goes with factors", 64
+      ),
+      (["led", "--random", "1x9x4x5x5", "--factorize", "5"], "a rank of at most 4", 64),
+      (["soft", "--random", "1x9x1x4", "--landmarks", "10"], "give at most 9", 64),
+      (["infonce", "--random", "1x9x4x2", "--steps", "3"], "W has 2", 64),
+      (["infonce", "--random", "1x9x4x2", "--temperature", "0"], "a finite number above 0", 64),
       (["swirl", "--random", "1x9x1"], "swirl", 64),
       (["sima"], "There is no input", 64),
     ])
@@ -104,6 +121,21 @@ struct MixTests {
     let result = try await mix(arguments, ranks: 2)
     #expect(
       result.ending == .exited(code) && result.standardError.contains(words), "\(result)")
+  }
+
+  @Test("Linformer with projections for each head of keys, which query heads share")
+  func projections() async throws {
+    let folder = try TemporaryFolder()
+    let input = try folder.safetensors([
+      TestTensor("q", [1, 11, 4, 3]), TestTensor("k", [1, 11, 2, 3]),
+      TestTensor("v", [1, 11, 2, 5]), TestTensor("e", [2, 11, 4]), TestTensor("f", [11, 4]),
+      TestTensor("do", [1, 11, 4, 5]),
+    ])
+    let output = folder.path + "/output.safetensors"
+    let result = try await mix(
+      ["linformer", input, "--gradients", "--verify", "--output", output], ranks: 3)
+    #expect(result.isSuccess, "\(result)")
+    #expect(try read(output, "de").values.count == 2 * 11 * 4)
   }
 
   @Test("tensors that are missing or do not fit are named")

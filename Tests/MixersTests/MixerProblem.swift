@@ -21,11 +21,13 @@ struct MixerProblem: Sendable {
   /// Random inputs.
   init(
     _ name: String, _ sizes: [String: Int], present: Set<String> = [],
-    options: MixerOptions = MixerOptions(), seed: UInt64 = 1,
+    options: MixerOptions = MixerOptions(), ranks: [String: Int] = [:], seed: UInt64 = 1,
     change: (inout [String: [Float]]) -> Void = { _ in }
   ) throws {
     let type = try requireMixer(name)
-    mixer = try type.init(MixerSizes(sizes), present: present, options: options)
+    var all = MixerSizes(sizes)
+    all.ranks = ranks
+    mixer = try type.init(all, present: present, options: options)
     let team = ThreadTeam(threads: 1)
     var inputs: [String: [Float]] = [:]
     for (index, form) in mixer.inputs.enumerated() {
@@ -69,7 +71,7 @@ struct MixerProblem: Sendable {
       let result = try mixer.forward(own, keeping: gradients, on: line)
       traffic?(wire.rank, wire.traffic)
       put(result.outputs.all, owner: result.owner, line, into: results)
-      guard gradients else { return }
+      guard gradients, mixer.hasGradients else { return }
       let form = mixer.outputs[0].named("do")
       let back = try mixer.backward(
         own, result, gradient: part(gradient, form, line), on: line)
@@ -152,7 +154,13 @@ struct MixerProblem: Sendable {
     var places = [0]
     for (name, size) in zip(form.dimensions, form.sizes) {
       let indices =
-        name == "batch" ? [batch] : name == dimension ? [unit] : Array(0..<size)
+        switch name {
+        case "batch": [batch]
+        case dimension: [unit]
+        case "kvHeads" where dimension == "heads", "heads" where dimension == "channels":
+          [unit / (mixer.sizes[dimension] / size)]
+        default: Array(0..<size)
+        }
       places = places.flatMap { place in indices.map { place * size + $0 } }
     }
     return places

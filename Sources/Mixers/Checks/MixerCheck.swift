@@ -40,7 +40,7 @@ public struct MixerCheck {
   private let sources: [MixerSource]
   private let gradient: MixerSource?
   private let seed: UInt64
-  private let dimension: String
+  private let dimension: UnitDimension
 
   /// - Parameters:
   ///   - sources: of all inputs of the operator.
@@ -52,7 +52,7 @@ public struct MixerCheck {
     self.sources = sources
     self.gradient = gradient
     self.seed = seed
-    dimension = type(of: mixer).unitDimension
+    dimension = UnitDimension(of: mixer)
   }
 
   /// Compares, called by all ranks together.
@@ -63,7 +63,7 @@ public struct MixerCheck {
     agreed: (() throws -> Void) throws -> Void
   ) throws -> Finding {
     var finding = Finding()
-    let pairs = mixer.batch * mixer.sizes[dimension]
+    let pairs = mixer.batch * dimension.count
     let all = Array(0..<pairs)
     let chosen = pairs * mixer.tokens <= Self.mostForAll ? all : sample(of: pairs)
     finding.units = chosen.count
@@ -72,9 +72,7 @@ public struct MixerCheck {
     var names: [String] = []
     if gradients != nil {
       for source in sources {
-        let isShared = !Set(source.form.dimensions).isSuperset(
-          of: (mixer.batch > 1 ? ["batch"] : []) + (mixer.sizes[dimension] > 1 ? [dimension] : []))
-        if isShared && chosen.count < pairs {
+        if isShared(source.form) && chosen.count < pairs {
           finding.unchecked.append("d\(source.form.name)")
         } else {
           names.append(source.form.name)
@@ -85,7 +83,7 @@ public struct MixerCheck {
     sums = [Double](repeating: 0, count: 3 * names.count)
     try agreed {
       for pair in chosen {
-        let (batch, unit) = pair.quotientAndRemainder(dividingBy: mixer.sizes[dimension])
+        let (batch, unit) = pair.quotientAndRemainder(dividingBy: dimension.count)
         var inputs: [String: [Double]] = [:]
         for source in sources {
           inputs[source.form.name] = try source.slice(batch: batch, unit: unit, of: dimension)
@@ -141,10 +139,27 @@ public struct MixerCheck {
     finding.maxGradientError = largest
   }
 
-  /// Two units, chosen by the seed.
+  /// Whether a tensor has no dimension for sequences or for units, so that its gradient is a sum
+  /// over all of them.
+  private func isShared(_ form: TensorForm) -> Bool {
+    let hasUnits = zip(form.dimensions, form.sizes).contains {
+      dimension.index(0, along: $0, of: $1) != nil
+    }
+    return mixer.batch > 1 && !form.dimensions.contains("batch") || dimension.count > 1 && !hasUnits
+  }
+
+  /// Two units, chosen by the seed, each with those that share a part of some tensor with it: the
+  /// gradient of that part is a sum over all of these.
   private func sample(of pairs: Int) -> [Int] {
-    let first = Int(seed % UInt64(pairs))
-    return pairs == 1 ? [0] : [first, (first + 1 + Int(seed / 7) % (pairs - 1)) % pairs]
+    let sharing = sources.flatMap { source in
+      zip(source.form.dimensions, source.form.sizes).map { dimension.group(sharing: $0, of: $1) }
+    }
+    let group = sharing.max() ?? 1
+    let groups = pairs / group
+    let first = Int(seed % UInt64(groups))
+    let chosen =
+      groups == 1 ? [0] : [first, (first + 1 + Int(seed / 7) % (groups - 1)) % groups]
+    return chosen.flatMap { $0 * group..<($0 + 1) * group }
   }
 
   /// Compares this rank's numbers of a unit with those of the oracle.
@@ -176,11 +191,11 @@ public struct MixerCheck {
     guard let way = try? normal.slice(batch: batch, unit: unit, of: dimension),
       let values = try? sources[index].slice(batch: batch, unit: unit, of: dimension)
     else { return nil }
-    return zip(way, values).map { abs($1) <= 10 * Self.step ? 0 : $0 }
+    return zip(way, values).map { abs($1) <= 10 * step ? 0 : $0 }
   }
 
   /// Half of what central differences are taken over.
-  private static let step = 1e-5
+  private var step: Double { type(of: mixer).differenceStep }
 
   /// The derivative of `Σ do ∘ o` of a unit along a random direction.
   private func derivative(
@@ -190,7 +205,7 @@ public struct MixerCheck {
     guard let x = inputs[name],
       let way = direction(name, batch, unit)
     else { return .nan }
-    let step = Self.step
+    let step = step
     let values = [step, -step].map { step in
       var moved = inputs
       moved[name] = zip(x, way).map { $0 + step * $1 }
@@ -208,7 +223,7 @@ public struct MixerCheck {
     var (sum, squares) = (0.0, 0.0)
     var seen: Set<Int> = []
     for pair in chosen {
-      let (batch, unit) = pair.quotientAndRemainder(dividingBy: mixer.sizes[dimension])
+      let (batch, unit) = pair.quotientAndRemainder(dividingBy: dimension.count)
       guard let way = direction(name, batch, unit) else { return (.nan, .nan) }
       for (place, index) in OwnNumbers(gradient.form, batch, unit, dimension, line)
       where seen.insert(place).inserted {
@@ -227,13 +242,16 @@ struct OwnNumbers: Sequence, IteratorProtocol {
   private let runs: [PositionRange]
   private let rowLength: Int
   private let localRows: Int
+  private var outer = 0
   private var run = 0
   private var row = 0
   private var localRow = 0
   private var index = 0
   private var places: [Int] = []
 
-  init(_ form: TensorForm, _ batch: Int, _ unit: Int, _ dimension: String, _ line: RankLine) {
+  init(
+    _ form: TensorForm, _ batch: Int, _ unit: Int, _ dimension: UnitDimension, _ line: RankLine
+  ) {
     cut = UnitCut(form, batch: batch, unit: unit, of: dimension)
     runs = form.tokenAxis == nil ? [PositionRange(0..<form.sizes[0])] : line.runs
     localRows = runs.reduce(0) { $0 + $1.count }
@@ -241,7 +259,11 @@ struct OwnNumbers: Sequence, IteratorProtocol {
   }
 
   mutating func next() -> (place: Int, index: Int)? {
-    while run < runs.count {
+    while outer < cut.outerIndices.count {
+      guard run < runs.count else {
+        (outer, run, row, localRow, index) = (outer + 1, 0, 0, 0, 0)
+        continue
+      }
       if row == runs[run].count {
         (run, row) = (run + 1, 0)
         continue
@@ -250,9 +272,11 @@ struct OwnNumbers: Sequence, IteratorProtocol {
       places = cut.places(row: position)
       if index < places.count {
         defer { index += 1 }
-        let before = cut.count == places.count && cut.isOneRow ? 0 : position * places.count
+        let perOuter = cut.count / cut.outerIndices.count
+        let before = outer * perOuter + (cut.isOneRow ? 0 : position * places.count)
         return (
-          (cut.outerIndex * localRows + localRow) * rowLength + places[index], before + index
+          (cut.outerIndices[outer] * localRows + localRow) * rowLength + places[index],
+          before + index
         )
       }
       (row, localRow, index) = (row + 1, localRow + 1, 0)

@@ -83,25 +83,26 @@ public struct MixerSource: Sendable {
   /// - Parameters:
   ///   - batch: the sequence.
   ///   - unit: a head or a channel.
-  ///   - dimension: the name of that dimension.
+  ///   - dimension: that of heads or channels.
   /// - Returns: the numbers without the dimensions of sequences and units.
   /// - Complexity: reads the whole sequence, a few rows at a time.
-  func slice(batch: Int, unit: Int, of dimension: String) throws -> [Double] {
+  func slice(batch: Int, unit: Int, of dimension: UnitDimension) throws -> [Double] {
     let cut = UnitCut(form, batch: batch, unit: unit, of: dimension)
     var result: [Double] = []
     result.reserveCapacity(cut.count)
     let rowLength = form.shape.stride(cut.axis)
     let step = max(1, (1 << 18) / max(1, rowLength))
     var piece = [Float](repeating: 0, count: min(step, form.sizes[cut.axis]) * rowLength)
-    for start in Swift.stride(from: 0, to: form.sizes[cut.axis], by: step) {
-      let rows = start..<min(start + step, form.sizes[cut.axis])
-      var all = piece.mutableSpan
-      var part = all.part(0..<rows.count * rowLength)
-      try read(
-        RowSlice(PositionRange(rows), axis: cut.axis, outerIndex: cut.outerIndex), into: &part)
-      for row in 0..<rows.count {
-        for place in cut.places(row: start + row) {
-          result.append(Double(piece[row * rowLength + place]))
+    for outer in cut.outerIndices {
+      for start in Swift.stride(from: 0, to: form.sizes[cut.axis], by: step) {
+        let rows = start..<min(start + step, form.sizes[cut.axis])
+        var all = piece.mutableSpan
+        var part = all.part(0..<rows.count * rowLength)
+        try read(RowSlice(PositionRange(rows), axis: cut.axis, outerIndex: outer), into: &part)
+        for row in 0..<rows.count {
+          for place in cut.places(row: start + row) {
+            result.append(Double(piece[row * rowLength + place]))
+          }
         }
       }
     }
@@ -109,11 +110,39 @@ public struct MixerSource: Sendable {
   }
 }
 
+/// The dimension along which an operator computes one part without the others.
+struct UnitDimension {
+  /// What it is called.
+  let name: String
+  /// How many units of a sequence there are.
+  let count: Int
+
+  init(of mixer: any Mixer) {
+    name = type(of: mixer).unitDimension
+    count = mixer.sizes[name]
+  }
+
+  /// Where a unit's numbers are along a dimension; nil if it has all of them.
+  ///
+  /// Query heads share heads of keys and values, and channels share heads, evenly.
+  func index(_ unit: Int, along other: String, of size: Int) -> Int? {
+    other == name ? unit : isShared(other) ? unit / (count / size) : nil
+  }
+
+  /// Units that share what they have of some dimension with others.
+  func group(sharing other: String, of size: Int) -> Int { isShared(other) ? count / size : 1 }
+
+  private func isShared(_ other: String) -> Bool {
+    [("heads", "kvHeads"), ("channels", "heads")].contains { $0 == (name, other) }
+  }
+}
+
 /// Which numbers of a tensor are of one unit of one sequence.
 struct UnitCut {
   /// The dimension along which it is read.
   let axis: Int
-  let outerIndex: Int
+  /// Which of the parts that the dimensions before it make, in their order.
+  let outerIndices: [Int]
   /// The places of the unit's numbers in a row.
   private let inner: [Int]
   /// The rows that have any; nil for all.
@@ -122,16 +151,16 @@ struct UnitCut {
 
   /// - Parameter form: a tensor with dimensions of sequences and units before that of tokens, or
   ///   without one.
-  init(_ form: TensorForm, batch: Int, unit: Int, of dimension: String) {
+  init(_ form: TensorForm, batch: Int, unit: Int, of dimension: UnitDimension) {
     func fixed(_ axis: Int) -> Int? {
-      switch form.dimensions[axis] {
-      case "batch": batch
-      case dimension: unit
-      default: nil
-      }
+      let name = form.dimensions[axis]
+      return name == "batch" ? batch : dimension.index(unit, along: name, of: form.sizes[axis])
     }
     axis = form.tokenAxis ?? 0
-    outerIndex = (0..<axis).reduce(0) { $0 * form.sizes[$1] + (fixed($1) ?? 0) }
+    outerIndices = (0..<axis).reduce([0]) { outers, axis in
+      let numbers = fixed(axis).map { [$0] } ?? Array(0..<form.sizes[axis])
+      return outers.flatMap { outer in numbers.map { outer * form.sizes[axis] + $0 } }
+    }
     onlyRow = fixed(axis)
     rows = form.sizes[axis]
     var places = [0]
@@ -146,7 +175,7 @@ struct UnitCut {
   var isOneRow: Bool { onlyRow != nil }
 
   /// How many numbers there are.
-  var count: Int { (onlyRow == nil ? rows : 1) * inner.count }
+  var count: Int { outerIndices.count * (onlyRow == nil ? rows : 1) * inner.count }
 
   /// The places in a row.
   func places(row: Int) -> [Int] { onlyRow == nil || onlyRow == row ? inner : [] }

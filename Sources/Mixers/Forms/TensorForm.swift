@@ -25,6 +25,8 @@ public struct TensorDemand: Hashable, Sendable {
   public let name: String
   /// The names of its dimensions, outermost first.
   public let dimensions: [String]
+  /// The names that they may have instead, another number of them.
+  public let otherDimensions: [String]?
   /// Whether the operator does without it.
   public let isOptional: Bool
   /// What `--random` has in its place.
@@ -32,17 +34,25 @@ public struct TensorDemand: Hashable, Sendable {
 
   /// Describes a tensor by its name and its dimensions, with blanks between them.
   public init(
-    _ name: String, _ dimensions: String, isOptional: Bool = false, filling: Filling = .normal
+    _ name: String, _ dimensions: String, or others: String? = nil, isOptional: Bool = false,
+    filling: Filling = .normal
   ) {
     self.name = name
     self.dimensions = dimensions.split(separator: " ").map(String.init)
+    otherDimensions = others?.split(separator: " ").map(String.init)
     self.isOptional = isOptional
     self.filling = filling
   }
 
+  /// The dimensions of a tensor with so many of them; nil if it may not have as many.
+  public func dimensions(rank: Int) -> [String]? {
+    [dimensions, otherDimensions ?? []].first { $0.count == rank }
+  }
+
   /// The tensor of these sizes.
   func form(_ sizes: MixerSizes, named name: String? = nil) -> TensorForm {
-    TensorForm(
+    let dimensions = dimensions(rank: sizes.ranks[self.name] ?? dimensions.count) ?? dimensions
+    return TensorForm(
       name: name ?? self.name, dimensions: dimensions, sizes: dimensions.map { sizes[$0] })
   }
 }
@@ -81,6 +91,8 @@ public struct TensorForm: Hashable, Sendable {
 /// How many there are of each dimension of an operator's tensors.
 public struct MixerSizes: Hashable, Sendable {
   private var sizes: [String: Int]
+  /// How many dimensions tensors have of which that says which they are, by their names.
+  public var ranks: [String: Int] = [:]
 
   /// Takes sizes by the names of their dimensions.
   public init(_ sizes: [String: Int] = [:]) { self.sizes = sizes }
@@ -100,7 +112,9 @@ public struct MixerSizes: Hashable, Sendable {
   ///
   /// - Returns: the dimension in which it differs from those before it, and of how many those were.
   public mutating func add(_ demand: TensorDemand, _ shape: Shape) -> (name: String, other: Int)? {
-    for (name, size) in zip(demand.dimensions, shape.dimensions) {
+    ranks[demand.name] = shape.rank
+    let names = demand.dimensions(rank: shape.rank) ?? demand.dimensions
+    for (name, size) in zip(names, shape.dimensions) {
       if let other = sizes[name], other != size { return (name, other) }
       sizes[name] = size
     }

@@ -13,6 +13,16 @@ final class DoubleSums: @unchecked Sendable {
     unsafe memory.unsafeBaseAddress[place] += Double(number)
   }
 
+  /// The sums as pairs of floats: what one holds, and the rest.
+  func split(into tensor: MixerTensor, rest: MixerTensor) {
+    precondition(tensor.count == memory.count && rest.count == memory.count, "as many sums")
+    for place in 0..<tensor.count {
+      let sum = unsafe memory.unsafeBaseAddress[place]
+      unsafe tensor.base[place] = Float(sum)
+      unsafe rest.base[place] = Float(sum - Double(tensor.base[place]))
+    }
+  }
+
   /// The sums as floats.
   func store(to tensor: MixerTensor) {
     precondition(tensor.count == memory.count, "as many sums")

@@ -28,6 +28,12 @@ extension Vector {
   func larger(_ other: Vector) -> Vector { replacing(with: other, where: self .< other) }
 }
 
+/// `e^x` of numbers that are not above 0, and 0 where it is nearly so: −∞ is exact.
+@inline(__always)
+func vanishingExp(_ x: Vector) -> Vector {
+  exp(x).replacing(with: Vector.zero, where: x .< Vector(repeating: -87))
+}
+
 /// Calls `body` with 0, 8, … up to `count`.
 @inline(__always)
 func forEachVector(_ count: Int, _ body: (_ offset: Int) -> Void) {

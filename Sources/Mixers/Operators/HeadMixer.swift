@@ -20,4 +20,28 @@ extension HeadMixer {
       TensorDemand("v", "batch tokens heads valueHeadDim"),
     ]
   }
+
+  /// The same with fewer heads of keys and values: each of them is read by as many query heads.
+  static var groupedTensors: [TensorDemand] {
+    [
+      TensorDemand(query, "batch tokens heads headDim"),
+      TensorDemand("k", "batch tokens kvHeads headDim"),
+      TensorDemand("v", "batch tokens kvHeads valueHeadDim"),
+    ]
+  }
+
+  /// The sizes that `--random` has for these.
+  static var groupedRandomDimensions: [(name: String, likewise: String)] {
+    [(name: "valueHeadDim", likewise: "headDim"), (name: "kvHeads", likewise: "heads")]
+  }
+
+  /// Refuses query heads that cannot share the heads of keys and values evenly.
+  static func checkGroups(_ sizes: MixerSizes) throws(MixerError) {
+    let (heads, shared) = (sizes["heads"], sizes["kvHeads"])
+    guard heads % shared == 0 else {
+      throw MixerError(
+        "q has \(heads) heads and k and v have \(shared): query heads share those of keys and "
+          + "values evenly; give a number of query heads that is a multiple of \(shared).")
+    }
+  }
 }

@@ -9,36 +9,76 @@ import Tensors
 /// Tokens do not meet: forward nothing travels; backward the gradients of E, D and bias are a sum
 /// over ranks.
 ///
+/// With a rank to factorize to, the matrix itself is given, and its best factors of that rank are
+/// computed by singular values, on every rank, and are outputs too.
+///
 /// Source: Winata et al. 2020, Lightweight and Efficient End-to-End Speech Recognition Using
 /// Low-Rank Transformer.
 struct LED: Mixer {
   static let name = "led"
   static let summary = "a linear layer in two factors of low rank"
-  static let demands = [
-    TensorDemand("x", "batch tokens in"), TensorDemand("e", "in rank", filling: .weight),
-    TensorDemand("d", "rank out", filling: .weight), TensorDemand("bias", "out", isOptional: true),
-  ]
+  static let demands = tensors(isWhole: false)
   static let randomDimensions = ["batch", "tokens", "in", "rank", "out"]
   static let unitDimension = "whole"
-  static let options: Set<MixerOption> = []
+  static let options: Set<MixerOption> = [.factorize]
+
+  static func demands(for options: MixerOptions) -> [TensorDemand] {
+    tensors(isWhole: options.factorize != nil)
+  }
+
+  private static func tensors(isWhole: Bool) -> [TensorDemand] {
+    let matrices =
+      isWhole
+      ? [TensorDemand("w", "in out", filling: .weight)]
+      : [
+        TensorDemand("e", "in rank", filling: .weight),
+        TensorDemand("d", "rank out", filling: .weight),
+      ]
+    return [TensorDemand("x", "batch tokens in")] + matrices
+      + [TensorDemand("bias", "out", isOptional: true)]
+  }
 
   let sizes: MixerSizes
   let inputs: [TensorForm]
+  /// Whether the matrix is given, and not its factors.
+  let isWhole: Bool
 
   init(_ sizes: MixerSizes, present: Set<String>, options: MixerOptions) throws(MixerError) {
     var sizes = sizes
     sizes.complete("whole", 1)
-    self.sizes = sizes
-    rank = sizes["rank"]
     columns = sizes["in"]
     out = sizes["out"]
-    inputs = Self.forms(sizes, present: present)
+    isWhole = options.factorize != nil
+    if let asked = options.factorize {
+      sizes.complete("rank", asked)
+      guard sizes["rank"] == asked else {
+        throw MixerError(
+          "--factorize is \(asked) and the rank of --random is \(sizes["rank"]); give the same.")
+      }
+      guard asked <= min(columns, out) else {
+        throw MixerError(
+          "--factorize is \(asked), and w [\(columns), \(out)] has a rank of at most "
+            + "\(min(columns, out)); give at most that.")
+      }
+    }
+    self.sizes = sizes
+    rank = sizes["rank"]
+    inputs = Self.tensors(isWhole: isWhole)
+      .filter { !$0.isOptional || present.contains($0.name) }.map { $0.form(sizes) }
   }
 
   var outputs: [TensorForm] {
     [
       TensorForm(
         name: "o", dimensions: ["batch", "tokens", "out"], sizes: [batch, tokens, sizes["out"]])
+    ] + (isWhole ? factors : [])
+  }
+  var hasGradients: Bool { !isWhole }
+  /// E and D.
+  private var factors: [TensorForm] {
+    [
+      TensorForm(name: "e", dimensions: ["in", "rank"], sizes: [columns, rank]),
+      TensorForm(name: "d", dimensions: ["rank", "out"], sizes: [rank, out]),
     ]
   }
   var isInOrder: Bool { false }
@@ -71,8 +111,10 @@ struct LED: Mixer {
     var result = MixerResult()
     let o = result.outputs.addZeros(outputs[0], tokens: line.tokens)
     let count = line.tokens
+    if isWhole { for tensor in factorize(x["w"], on: line) { result.outputs.add(tensor) } }
+    let given = isWhole ? result.outputs : x
     let (e, d) = unsafe (
-      StridedMatrix(x["e"].base, row: rank), StridedMatrix(x["d"].base, row: out)
+      StridedMatrix(given["e"].base, row: rank), StridedMatrix(given["d"].base, row: out)
     )
     let bias = x.find("bias")
     line.forEachSegment(units: batch) { sequence, tokens, poll in
@@ -97,9 +139,19 @@ struct LED: Mixer {
     return result
   }
 
+  private func factorize(_ w: MixerTensor, on line: RankLine) -> [MixerTensor] {
+    let found = SingularFactors(of: w, rank: rank, on: line)
+    return zip(factors, [found.e, found.d]).map { form, numbers in
+      let tensor = MixerTensor(zeros: form, tokens: 0)
+      for (place, number) in numbers.enumerated() { unsafe tensor.base[place] = Float(number) }
+      return tensor
+    }
+  }
+
   func backward(
     _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
+    precondition(hasGradients, "gradients of a matrix through its factors")
     var gradients = MixerTensors()
     for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
     let length = columns * rank + rank * out + out
@@ -163,7 +215,14 @@ struct LED: Mixer {
   }
 
   func reference(_ inputs: [String: [Double]]) -> [String: [Double]] {
-    guard let x = inputs["x"], let e = inputs["e"], let d = inputs["d"] else { return [:] }
+    guard let x = inputs["x"] else { return [:] }
+    if isWhole {
+      let (e, d) = referenceFactors(inputs["w"] ?? [], rows: columns, columns: out, rank: rank)
+      let o = referenceLED(
+        x: x, e: e, d: d, bias: inputs["bias"] ?? [], rank: rank, outputs: out)
+      return ["o": o, "e": e, "d": d]
+    }
+    guard let e = inputs["e"], let d = inputs["d"] else { return [:] }
     return [
       "o": referenceLED(
         x: x, e: e, d: d, bias: inputs["bias"] ?? [], rank: rank, outputs: out)

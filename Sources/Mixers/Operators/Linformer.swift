@@ -6,24 +6,30 @@ import Tensors
 /// Linformer: keys and values of all tokens are projected to a few, `K̃ = Eᵀ K` and `Ṽ = Fᵀ V`, and
 /// each query attends to these: `o = softmax(scale · q K̃ᵀ) Ṽ`.
 ///
-/// One sum of `rank · (headDim + valueHeadDim)` numbers a head travels; backward as much. Any
-/// layout is as good. It has no causal form: each projected key mixes all tokens.
+/// One sum of `rank · (headDim + valueHeadDim)` numbers a head of keys and values travels; backward
+/// as much. Any layout is as good. It has no causal form: each projected key mixes all tokens.
 ///
 /// Source: Wang et al. 2020, Linformer: Self-Attention with Linear Complexity.
 struct Linformer: HeadMixer {
   static let name = "linformer"
   static let summary = "attention over a few projections of all keys and values"
   static let demands =
-    headTensors + ["e", "f"].map { TensorDemand($0, "tokens rank", filling: .weight) }
+    groupedTensors
+    + ["e", "f"].map {
+      TensorDemand($0, "tokens rank", or: "kvHeads tokens rank", filling: .weight)
+    }
   static let randomDimensions = ["batch", "tokens", "heads", "headDim", "rank"]
+  static let furtherRandomDimensions = groupedRandomDimensions
   static let options: Set<MixerOption> = [.scale]
 
   let sizes: MixerSizes
   let scale: Float
 
   init(_ sizes: MixerSizes, present: Set<String>, options: MixerOptions) throws(MixerError) {
+    try Self.checkGroups(sizes)
     self.sizes = sizes
     heads = sizes["heads"]
+    kvHeads = sizes["kvHeads"]
     rank = sizes["rank"]
     d = sizes["headDim"]
     c = sizes["valueHeadDim"]
@@ -33,28 +39,44 @@ struct Linformer: HeadMixer {
   var inputs: [TensorForm] { Self.forms(sizes, present: []) }
   var outputs: [TensorForm] {
     [
-      Self.demands[2].form(sizes, named: "o"),
+      TensorForm(
+        name: "o", dimensions: ["batch", "tokens", "heads", "valueHeadDim"],
+        sizes: [batch, tokens, heads, c]),
       TensorForm(
         name: "lse", dimensions: ["batch", "heads", "tokens"], sizes: [batch, heads, tokens]),
     ]
   }
   var isInOrder: Bool { false }
   var flopsPerToken: (forward: Double, backward: Double) {
-    let products = Double(2 * heads * rank * (d + c))
-    return (2 * products, 5 * products)
+    let products = Double(2 * rank * (d + c))
+    let (all, shared) = (Double(heads) * products, Double(kvHeads) * products)
+    return (all + shared, 3 * all + 2 * shared)
   }
 
   private let heads: Int
+  /// Heads of keys and values.
+  private let kvHeads: Int
   private let rank: Int
   /// Columns of queries and keys, and of values.
   private let d: Int
   private let c: Int
   private var units: Int { batch * heads }
+  /// Heads of keys and values of all sequences.
+  private var kvUnits: Int { batch * kvHeads }
   private var length: Int { rank * (d + c) }
 
-  /// `[units, rank · headDim + rank · valueHeadDim]`.
+  /// `[units, rank · headDim + rank · valueHeadDim]`, of keys and values.
   private func projectedForm(_ name: String) -> TensorForm {
-    TensorForm(name: name, dimensions: ["units", "projected"], sizes: [units, length])
+    TensorForm(name: name, dimensions: ["units", "projected"], sizes: [kvUnits, length])
+  }
+
+  /// The rows of a projection that a head of keys and values has from a token on; of all heads the
+  /// same, unless it is given for each.
+  private func projection(_ weights: MixerTensor, _ unit: Int, _ first: Int, _ count: Int)
+    -> StridedMatrix
+  {
+    let head = weights.form.dimensions.count == 3 ? unit % kvHeads : 0
+    return unsafe StridedMatrix(weights.base + (head * count + first) * rank, row: rank)
   }
 
   func forward(
@@ -65,21 +87,21 @@ struct Linformer: HeadMixer {
     let lse = result.outputs.addZeros(outputs[1], tokens: line.tokens)
     let projected = MixerTensor(zeros: projectedForm("projected"), tokens: 0)
     let count = line.tokens
-    unsafe line.addUp(units: units, to: projected) { unit, tokens, total, poll in
+    unsafe line.addUp(units: kvUnits, to: projected) { unit, tokens, total, poll in
       let first = tokens.lowerBound
       for (weights, rows, width, place) in [
         (x["e"], x["k"], d, 0), (x["f"], x["v"], c, rank * d),
       ] {
         unsafe addProducts(
-          StridedMatrix(weights.base + first * rank, row: rank),
-          headRows(rows, unit, heads: heads, tokens: count).part(row: first), tokens.count,
+          projection(weights, unit, first, count),
+          headRows(rows, unit, heads: kvHeads, tokens: count).part(row: first), tokens.count,
           rows: rank, columns: width, to: total + place, poll)
       }
     }
     try Summary.sum.combine(projected, on: line)
     line.forEachSegment(units: units) { unit, tokens, poll in
       let work = LinformerWork(rank: rank, d: d, c: c)
-      unsafe work.take(projected.base + unit * length)
+      unsafe work.take(projected.base + unit * kvHeads / heads * length)
       let (q, o) = unsafe (
         headRows(x["q"], unit, heads: heads, tokens: count),
         headRows(o, unit, heads: heads, tokens: count)
@@ -107,28 +129,30 @@ struct Linformer: HeadMixer {
     let ofProjected = MixerTensor(zeros: projectedForm("gradients"), tokens: 0)
     let count = line.tokens
     let dq = gradients["dq"]
-    unsafe line.addUp(units: units, to: ofProjected) { unit, tokens, total, poll in
+    unsafe line.addUp(units: kvUnits, to: ofProjected) { kvUnit, tokens, total, poll in
       let work = LinformerWork(rank: rank, d: d, c: c)
-      unsafe work.take(projected.base + unit * length)
-      let rows = [x["q"], gradient, result.outputs["o"], dq].map {
-        unsafe headRows($0, unit, heads: heads, tokens: count)
-      }
-      forEachPart(tokens) { part in
-        let own = rows.map { $0.part(row: part.lowerBound) }
-        unsafe work.weigh(own[0], part.count, scale) { _, _ in }
-        unsafe addProducts(
-          work.weights, own[1], part.count, rows: rank, columns: c, to: total + rank * d, poll)
-        unsafe work.gradients(own[1], own[2], part.count, scale)
-        multiply(
-          work.weights, work.keys, into: own[3], rows: part.count, depth: rank, columns: d)
-        unsafe addProducts(
-          work.weights, own[0], part.count, rows: rank, columns: d, to: total, poll)
+      unsafe work.take(projected.base + kvUnit * length)
+      for unit in kvUnit * heads / kvHeads..<(kvUnit + 1) * heads / kvHeads {
+        let rows = [x["q"], gradient, result.outputs["o"], dq].map {
+          unsafe headRows($0, unit, heads: heads, tokens: count)
+        }
+        forEachPart(tokens) { part in
+          let own = rows.map { $0.part(row: part.lowerBound) }
+          unsafe work.weigh(own[0], part.count, scale) { _, _ in }
+          unsafe addProducts(
+            work.weights, own[1], part.count, rows: rank, columns: c, to: total + rank * d, poll)
+          unsafe work.gradients(own[1], own[2], part.count, scale)
+          multiply(
+            work.weights, work.keys, into: own[3], rows: part.count, depth: rank, columns: d)
+          unsafe addProducts(
+            work.weights, own[0], part.count, rows: rank, columns: d, to: total, poll)
+        }
       }
     }
     try Summary.sum.combine(ofProjected, on: line)
     // Weights have a gradient from every head: a segment of all heads is one piece of work.
     line.forEachSegment(units: 1) { [gradients] _, tokens, poll in
-      for unit in 0..<units {
+      for unit in 0..<kvUnits {
         unsafe self.project(
           x, gradients, unit, tokens, count, ofProjected.base + unit * length)
         poll()
@@ -147,9 +171,9 @@ struct Linformer: HeadMixer {
     let first = tokens.lowerBound
     for (weights, rows, width, place) in [("e", "k", d, 0), ("f", "v", c, rank * d)] {
       let p = unsafe StridedMatrix(projected + place, row: width)
-      let w = unsafe StridedMatrix(x[weights].base + first * rank, row: rank)
-      let own = unsafe headRows(x[rows], unit, heads: heads, tokens: count).part(row: first)
-      let target = unsafe headRows(gradients["d\(rows)"], unit, heads: heads, tokens: count)
+      let w = projection(x[weights], unit, first, count)
+      let own = unsafe headRows(x[rows], unit, heads: kvHeads, tokens: count).part(row: first)
+      let target = unsafe headRows(gradients["d\(rows)"], unit, heads: kvHeads, tokens: count)
       multiply(
         w, p, into: target.part(row: first), rows: tokens.count, depth: rank, columns: width)
       var scratch = Scratch(count: rank * width, parts: 1)
@@ -159,8 +183,7 @@ struct Linformer: HeadMixer {
           unsafe turned.base[column * rank + row] = p.base[row * width + column]
         }
       }
-      let ofWeights = unsafe StridedMatrix(
-        gradients["d\(weights)"].base + first * rank, row: rank)
+      let ofWeights = projection(gradients["d\(weights)"], unit, first, count)
       multiply(
         own, turned, into: ofWeights, rows: tokens.count, depth: width, columns: rank,
         adding: true)

@@ -14,6 +14,9 @@ public protocol Mixer: Sendable {
   /// The tensors that it reads, without the gradient of its output.
   static var demands: [TensorDemand] { get }
 
+  /// The tensors that it reads with some options, where these say which.
+  static func demands(for options: MixerOptions) -> [TensorDemand]
+
   /// The dimensions that `--random` gives the sizes of, joined by `x`.
   static var randomDimensions: [String] { get }
 
@@ -25,6 +28,10 @@ public protocol Mixer: Sendable {
 
   /// The dimension along which it computes one part without the others: heads or channels.
   static var unitDimension: String { get }
+
+  /// Half of what the check takes central differences over: less where scores have a kink, since a
+  /// difference over one is no derivative.
+  static var differenceStep: Double { get }
 
   /// Which options it takes.
   static var options: Set<MixerOption> { get }
@@ -49,6 +56,9 @@ public protocol Mixer: Sendable {
 
   /// Whether tokens are met in their order, so that only the contiguous layout is computed.
   var isInOrder: Bool { get }
+
+  /// Whether there is a backward pass.
+  var hasGradients: Bool { get }
 
   /// Floating-point operations of a pass for one token of one sequence, exponentials as one.
   var flopsPerToken: (forward: Double, backward: Double) { get }
@@ -84,11 +94,20 @@ public protocol Mixer: Sendable {
 }
 
 extension Mixer {
+  /// The same with all options.
+  public static func demands(for options: MixerOptions) -> [TensorDemand] { demands }
+
+  /// Small, and far from where double precision ends.
+  public static var differenceStep: Double { 1e-5 }
+
   /// None.
   public static var furtherRandomDimensions: [(name: String, likewise: String)] { [] }
 
   /// None.
   public static var randomTensors: Set<String> { [] }
+
+  /// There is one.
+  public var hasGradients: Bool { true }
 
   /// None that grow with the tokens.
   public func keptBytes(tokens: Int) -> Double { 0 }
@@ -127,7 +146,8 @@ public struct MixerError: Error, Hashable, Sendable, CustomStringConvertible {
 
 /// The options that some operators take.
 public enum MixerOption: String, Hashable, Sendable, CaseIterable {
-  case causal, length, softplus, scale
+  case causal, length, softplus, scale, normalize, variant, chunk, landmarks, newton, normalized
+  case temperature, steps, factorize
 }
 
 /// What was asked for.
@@ -141,6 +161,33 @@ public struct MixerOptions: Hashable, Sendable {
   /// What multiplies queries; nil is the operator's own.
   public var scale: Double?
 
+  /// What the weights of ReLU attention are divided by.
+  public var normalization = MixerNormalization.length
+  /// Which pairs of tokens have a weight of their own in an attention free transformer.
+  public var variant = AFTVariant.full
+  /// Tokens that are taken at a time as matrix products; nil is the operator's own.
+  public var chunk: Int?
+  /// Means of tokens that stand for all; nil is the operator's own.
+  public var landmarks: Int?
+  /// Steps of Newton towards an inverse; nil is the operator's own.
+  public var newtonSteps: Int?
+  /// Whether an inverse is divided by the roots of row sums.
+  public var isNormalized = false
+  /// What scores are divided by; nil is the operator's own.
+  public var temperature: Double?
+  /// How many steps ahead is predicted; nil is as many as there are weights for.
+  public var steps: Int?
+  /// The rank that a matrix is factorized to; nil takes factors.
+  public var factorize: Int?
+
   /// Nothing.
   public init() {}
+}
+
+/// What the weights of ReLU attention are divided by.
+public enum MixerNormalization: String, Hashable, Sendable, CaseIterable {
+  /// The tokens of the sequence.
+  case length
+  /// The root of half the keys that a query sees.
+  case visible
 }

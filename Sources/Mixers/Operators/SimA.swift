@@ -7,7 +7,7 @@ import Tensors
 /// all tokens, column by column, and `o = q̂ (k̂ᵀ v)`.
 ///
 /// A rank adds up `Σ|q|`, `Σ|k|` and `kᵀ v`, which is divided by the sums afterwards, so that one
-/// reduction of `2 · heads · headDim + heads · headDim · valueHeadDim` numbers of a sequence is all
+/// reduction of `headDim (heads + kvHeads + kvHeads · valueHeadDim)` numbers of a sequence is all
 /// that travels; backward one of `heads · headDim · valueHeadDim`. Any layout is as good.
 ///
 /// Source: Koohpayegani and Pirsiavash 2022, SimA: Simple Softmax-free Attention for Vision
@@ -15,7 +15,8 @@ import Tensors
 struct SimA: HeadMixer {
   static let name = "sima"
   static let summary = "attention with queries and keys divided by their sums over tokens"
-  static let demands = headTensors
+  static let demands = groupedTensors
+  static let furtherRandomDimensions = groupedRandomDimensions
   static let options: Set<MixerOption> = []
 
   let sizes: MixerSizes
@@ -27,49 +28,66 @@ struct SimA: HeadMixer {
   init(
     _ sizes: MixerSizes, present: Set<String>, options: MixerOptions
   ) throws(MixerError) {
+    try Self.checkGroups(sizes)
     self.sizes = sizes
     heads = sizes["heads"]
+    kvHeads = sizes["kvHeads"]
     d = sizes["headDim"]
     c = sizes["valueHeadDim"]
   }
 
   var inputs: [TensorForm] { Self.forms(sizes, present: []) }
   var outputs: [TensorForm] {
-    [Self.demands[2].form(sizes, named: "o")]
+    [
+      TensorForm(
+        name: "o", dimensions: ["batch", "tokens", "heads", "valueHeadDim"],
+        sizes: [batch, tokens, heads, c])
+    ]
   }
   var flopsPerToken: (forward: Double, backward: Double) {
-    let products = Double(2 * heads * d * c)
-    return (2 * products, 5 * products)
+    let (all, shared) = (Double(2 * heads * d * c), Double(2 * kvHeads * d * c))
+    return (all + shared, 2 * all + 3 * shared)
   }
 
   private let heads: Int
+  /// Heads of keys and values, and how many query heads share each.
+  private let kvHeads: Int
+  private var group: Int { heads / kvHeads }
   /// Columns of queries and of values.
   private let d: Int
   private let c: Int
   private var units: Int { batch * heads }
-  /// `[units, d, c]` and, after it, `[units, 2, d]`.
-  private func sumForm(_ name: String, norms: Bool) -> TensorForm {
-    TensorForm(
-      name: name, dimensions: ["units", "sums"], sizes: [units, d * c + (norms ? 2 * d : 0)])
+  /// Heads of keys and values of all sequences.
+  private var kvUnits: Int { batch * kvHeads }
+  /// Of a head of keys and values: `[d, c]`, norms of keys, and norms of the queries that share it.
+  private var length: Int { d * c + d + group * d }
+
+  private func numbers(_ name: String, _ units: Int, _ length: Int) -> MixerTensor {
+    MixerTensor(
+      zeros: TensorForm(name: name, dimensions: ["units", "sums"], sizes: [units, length]),
+      tokens: 0)
   }
 
   func forward(
     _ x: MixerTensors, keeping: Bool, on line: RankLine
   ) throws(MPIError) -> MixerResult {
     var result = MixerResult()
-    let sums = MixerTensor(zeros: sumForm("sums", norms: true), tokens: 0)
+    let sums = numbers("sums", kvUnits, length)
     let o = result.outputs.addZeros(outputs[0], tokens: line.tokens)
     let (q, k, v) = (x["q"], x["k"], x["v"])
     let count = line.tokens
-    unsafe line.addUp(units: units, to: sums) { unit, tokens, total, poll in
+    unsafe line.addUp(units: kvUnits, to: sums) { kvUnit, tokens, total, poll in
       let (first, length) = (tokens.lowerBound, tokens.count)
-      let (q, k) = (
-        rows(q, unit, count).part(row: first), rows(k, unit, count).part(row: first)
+      let (k, v) = (
+        sharedRows(k, kvUnit, count).part(row: first), sharedRows(v, kvUnit, count).part(row: first)
       )
-      let v = rows(v, unit, count).part(row: first)
       unsafe addProducts(k, v, length, rows: d, columns: c, to: total, poll)
-      unsafe addMagnitudes(q, length, to: total + d * c)
-      unsafe addMagnitudes(k, length, to: total + d * c + d)
+      unsafe addMagnitudes(k, length, to: total + d * c)
+      for member in 0..<group {
+        unsafe addMagnitudes(
+          rows(q, kvUnit * group + member, count).part(row: first), length,
+          to: total + d * c + (1 + member) * d)
+      }
     }
     try Summary.sum.combine(sums, on: line)
     line.forEachSegment(units: units) { unit, tokens, poll in
@@ -97,7 +115,7 @@ struct SimA: HeadMixer {
       gradients.addZeros(inputs[2].named("dv"), tokens: line.tokens)
     )
     let sums = result.kept["sums"]
-    let products = MixerTensor(zeros: sumForm("products", norms: false), tokens: 0)
+    let products = numbers("products", units, d * c)
     let count = line.tokens
     unsafe line.addUp(units: units, to: products) { unit, tokens, total, poll in
       let first = tokens.lowerBound
@@ -107,53 +125,81 @@ struct SimA: HeadMixer {
     }
     try Summary.sum.combine(products, on: line)
     line.forEachSegment(units: units) { unit, tokens, poll in
-      let parts = [q, k, v, gradient, dq, dk, dv].map {
-        rows($0, unit, count).part(row: tokens.lowerBound)
+      let parts = [q, gradient, dq].map { rows($0, unit, count).part(row: tokens.lowerBound) }
+      unsafe queryGradients(unit, tokens.count, sums, products.base + unit * d * c, parts)
+      poll()
+    }
+    line.forEachSegment(units: kvUnits) { kvUnit, tokens, poll in
+      let parts = [k, v, dk, dv].map {
+        sharedRows($0, kvUnit, count).part(row: tokens.lowerBound)
       }
-      unsafe self.gradients(of: unit, tokens.count, sums, products.base + unit * d * c, parts)
+      unsafe keyGradients(kvUnit, tokens.count, sums, products.base + kvUnit * group * d * c, parts)
       poll()
     }
     return gradients
   }
 
-  /// The gradients of some tokens of one head, from `qᵀ do` over all tokens.
+  /// The gradients of some tokens of one head of queries, from `qᵀ do` over all tokens.
   ///
-  /// - Parameter parts: q, k, v, do, dq, dk, dv.
+  /// - Parameter parts: q, do, dq.
   ///
-  /// The sum over tokens of `dq̂ ∘ q̂`, which the derivative of the norm needs, is that over columns
-  /// of `k̂ᵀv ∘ q̂ᵀdo`, and the same for keys: no second reduction.
+  /// The sum over tokens of `dq̂ ∘ q̂`, which the derivative of the norm needs, is that over
+  /// columns of `k̂ᵀv ∘ q̂ᵀdo`, and the same for keys: no second reduction.
   @unsafe
-  private func gradients(
-    of unit: Int, _ count: Int, _ sums: MixerTensor, _ product: UnsafeMutablePointer<Float>,
+  private func queryGradients(
+    _ unit: Int, _ count: Int, _ sums: MixerTensor, _ product: UnsafeMutablePointer<Float>,
     _ parts: [StridedMatrix]
   ) {
-    let (q, k, v, o) = (parts[0], parts[1], parts[2], parts[3])
-    let (dq, dk, dv) = (parts[4], parts[5], parts[6])
-    var scratch = Scratch(count: 2 * d * c + 2 * d, parts: 4)
-    let w = unsafe scratch.take(d * c)
-    let turned = unsafe scratch.take(d * c)
-    let (ofQueries, ofKeys) = unsafe (scratch.take(d), scratch.take(d))
-    let norms = unsafe sums.base + unit * (d * c + 2 * d) + d * c
-    // dv = k̂ q̂ᵀdo, and dk = v (q̂ᵀdo)ᵀ / ‖k‖ less what the norm takes.
+    let (q, o, dq) = (parts[0], parts[1], parts[2])
+    var scratch = Scratch(count: 2 * d * c + d, parts: 3)
+    let (w, turned) = unsafe (scratch.take(d * c), scratch.take(d * c))
+    let ofQueries = unsafe scratch.take(d)
+    let norms = unsafe queryNorms(sums, unit)
+    // dq = do (k̂ᵀv)ᵀ / ‖q‖ less what the norm takes.
+    unsafe weights(sums, unit, into: w)
     for row in 0..<d {
-      let scale = unsafe 1 / (norm(norms[row]) * norm(norms[d + row]))
+      var both: Float = 0
+      for column in 0..<c { both += unsafe w[row * c + column] * product[row * c + column] }
+      unsafe ofQueries[row] = norms[row] < Self.leastNorm ? 0 : both / norm(norms[row])
+    }
+    unsafe turn(w, into: turned)
+    unsafe multiply(o, StridedMatrix(turned, row: d), into: dq, rows: count, depth: c, columns: d)
+    unsafe subtractSigns(q, ofQueries, count, from: dq)
+  }
+
+  /// The gradients of some tokens of one head of keys and values, from `qᵀ do` of the heads of
+  /// queries that share it.
+  ///
+  /// - Parameter parts: k, v, dk, dv.
+  @unsafe
+  private func keyGradients(
+    _ kvUnit: Int, _ count: Int, _ sums: MixerTensor, _ products: UnsafeMutablePointer<Float>,
+    _ parts: [StridedMatrix]
+  ) {
+    let (k, v, dk, dv) = (parts[0], parts[1], parts[2], parts[3])
+    var scratch = Scratch(count: 2 * d * c + d, parts: 3)
+    let (w, turned) = unsafe (scratch.take(d * c), scratch.take(d * c))
+    let ofKeys = unsafe scratch.take(d)
+    let product = unsafe sums.base + kvUnit * length
+    let norms = unsafe product + d * c
+    // dv = k̂ Σ q̂ᵀdo, and dk = v (Σ q̂ᵀdo)ᵀ / ‖k‖ less what the norm takes.
+    for row in 0..<d {
       var both: Float = 0
       for column in 0..<c {
-        unsafe w[row * c + column] = product[row * c + column] * scale
-        both += unsafe w[row * c + column] * (norms - d * c)[row * c + column]
+        var sum: Float = 0
+        for member in 0..<group {
+          let own = unsafe queryNorms(sums, kvUnit * group + member)[row]
+          sum += unsafe products[(member * d + row) * c + column] / norm(own)
+        }
+        unsafe w[row * c + column] = sum / norm(norms[row])
+        both += unsafe w[row * c + column] * product[row * c + column]
       }
-      unsafe ofQueries[row] = norms[row] < Self.leastNorm ? 0 : both / norm(norms[row])
-      unsafe ofKeys[row] = norms[d + row] < Self.leastNorm ? 0 : both / norm(norms[d + row])
+      unsafe ofKeys[row] = norms[row] < Self.leastNorm ? 0 : both / norm(norms[row])
     }
     unsafe multiply(k, StridedMatrix(w, row: c), into: dv, rows: count, depth: d, columns: c)
     unsafe turn(w, into: turned)
     unsafe multiply(v, StridedMatrix(turned, row: d), into: dk, rows: count, depth: c, columns: d)
     unsafe subtractSigns(k, ofKeys, count, from: dk)
-    // dq = do (k̂ᵀv)ᵀ / ‖q‖, likewise.
-    unsafe weights(sums, unit, into: w)
-    unsafe turn(w, into: turned)
-    unsafe multiply(o, StridedMatrix(turned, row: d), into: dq, rows: count, depth: c, columns: d)
-    unsafe subtractSigns(q, ofQueries, count, from: dq)
   }
 
   func reference(_ inputs: [String: [Double]]) -> [String: [Double]] {
@@ -165,15 +211,22 @@ struct SimA: HeadMixer {
 
   private func norm(_ sum: Float) -> Float { max(sum, Self.leastNorm) }
 
+  /// The norms of the columns of a head of queries.
+  @unsafe
+  private func queryNorms(_ sums: MixerTensor, _ unit: Int) -> UnsafeMutablePointer<Float> {
+    let (kvUnit, member) = unit.quotientAndRemainder(dividingBy: group)
+    return unsafe sums.base + kvUnit * length + d * c + (1 + member) * d
+  }
+
   /// `kᵀ v` of all tokens, divided by the sums.
   @unsafe
   private func weights(
     _ sums: MixerTensor, _ unit: Int, into w: UnsafeMutablePointer<Float>
   ) {
-    let product = unsafe sums.base + unit * (d * c + 2 * d)
-    let norms = unsafe product + d * c
+    let product = unsafe sums.base + unit / group * length
+    let (keys, queries) = unsafe (product + d * c, queryNorms(sums, unit))
     for row in 0..<d {
-      let scale = unsafe 1 / (norm(norms[row]) * norm(norms[d + row]))
+      let scale = unsafe 1 / (norm(queries[row]) * norm(keys[row]))
       for column in 0..<c { unsafe w[row * c + column] = product[row * c + column] * scale }
     }
   }
@@ -220,6 +273,11 @@ struct SimA: HeadMixer {
         unsafe gradient.store(to: target, at: column, of: d)
       }
     }
+  }
+
+  /// The rows of one head of keys and values.
+  private func sharedRows(_ tensor: MixerTensor, _ unit: Int, _ count: Int) -> StridedMatrix {
+    unsafe headRows(tensor, unit, heads: kvHeads, tokens: count)
   }
 
   /// The rows of one head of a tensor `[batch, tokens, heads, columns]`.

@@ -65,9 +65,75 @@ struct MixCommand: ParsableCommand {
     parsing: .unconditional,
     help: ArgumentHelp(
       """
-      Multiplies queries. (default: 1/√headDim for gla and linformer, 1 for mamba2)
+      Multiplies queries. (default: 1/√headDim for deltanet, gla, linformer and relu, 1 for \
+      mamba2)
       """, valueName: "x"))
   var scale: Double?
+
+  @Option(
+    help: """
+      What relu's weights are divided by: length, the tokens; or visible, the root of half the \
+      keys that a query sees. (default: length)
+      """)
+  var normalize: MixerNormalization?
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      Which pairs of tokens have a weight of their own in aft: full, simple (none), local:S (those \
+      closer than S) or conv:S (those closer than S, by their distance). (default: full)
+      """, valueName: "variant"),
+    transform: { text throws in
+      guard let variant = AFTVariant(text) else {
+        throw ValidationError(
+          "give full, simple, local:S or conv:S, with S a whole number of at "
+            + "least 1.")
+      }
+      return variant
+    })
+  var variant: AFTVariant?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Tokens that deltanet takes at a time, as matrix products. (default: 64)", valueName: "n"))
+  var chunk: Int?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Means of tokens that stand for all in soft. (default: 64, or the tokens if they are fewer)",
+      valueName: "n"))
+  var landmarks: Int?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Steps of Newton towards the inverse that soft needs. (default: 20)", valueName: "n"))
+  var newton: Int?
+
+  @Flag(help: "The inverse that soft needs is divided by the roots of its kernel's row sums.")
+  var normalized = false
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("What infonce's scores are divided by. (default: 1)", valueName: "x"))
+  var temperature: Double?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "How many steps ahead infonce predicts. (default: as many as W has)", valueName: "n"))
+  var steps: Int?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      """
+      led takes the matrix w [in, out] and not e and d, which are its best factors of this rank, \
+      by singular values, and outputs too.
+      """, valueName: "rank"))
+  var factorize: Int?
 
   @Flag(help: "Step sizes of mamba are ln(1 + e^x) of delta and its bias.")
   var softplus = false
@@ -100,6 +166,15 @@ struct MixCommand: ParsableCommand {
     options.length = length
     options.softplus = softplus
     options.scale = scale
+    options.normalization = normalize ?? .length
+    options.variant = variant ?? .full
+    options.chunk = chunk
+    options.landmarks = landmarks
+    options.newtonSteps = newton
+    options.isNormalized = normalized
+    options.temperature = temperature
+    options.steps = steps
+    options.factorize = factorize
     return options
   }
 
@@ -110,8 +185,20 @@ struct MixCommand: ParsableCommand {
           ? "There is no input; name a .safetensors file, or give --random."
           : "Give only one input: there are the input file '\(input ?? "")' and --random.")
     }
-    if let length, length < 1 {
-      throw ValidationError("--length is \(length); give at least 1.")
+    for (name, number) in [
+      ("length", length), ("chunk", chunk), ("landmarks", landmarks), ("newton", newton),
+      ("steps", steps), ("factorize", factorize),
+    ] {
+      if let number, number < 1 {
+        throw ValidationError("--\(name) is \(number); give at least 1.")
+      }
+    }
+    if let chunk, chunk > 4096 {
+      throw ValidationError(
+        "--chunk is \(chunk), and the work in a chunk grows with its square; give at most 4096.")
+    }
+    if let temperature, !temperature.isFinite || temperature <= 0 {
+      throw ValidationError("--temperature is \(temperature); give a finite number above 0.")
     }
     if let scale, !scale.isFinite || scale == 0 {
       throw ValidationError("--scale is \(scale); give a finite number that is not 0.")
@@ -123,7 +210,11 @@ struct MixCommand: ParsableCommand {
     }
     let given: [(MixerOption, Bool)] = [
       (.causal, causal), (.length, length != nil), (.softplus, softplus),
-      (.scale, scale != nil),
+      (.scale, scale != nil), (.normalize, normalize != nil),
+      (.variant, variant != nil), (.chunk, chunk != nil), (.landmarks, landmarks != nil),
+      (.newton, newton != nil), (.normalized, normalized), (.temperature, temperature != nil),
+      (.steps, steps != nil),
+      (.factorize, factorize != nil),
     ]
     for (option, isGiven) in given where isGiven && !kind.type.options.contains(option) {
       throw ValidationError("--\(option.rawValue) means nothing to \(kind); leave it out.")
@@ -136,12 +227,20 @@ struct MixCommand: ParsableCommand {
   private static var operators: String {
     MixerCatalog.all.map { type in
       let tensors = type.demands.map {
-        ($0.isOptional ? "optional " : "") + "\($0.name) [\($0.dimensions.joined(separator: ", "))]"
+        ($0.isOptional ? "optional " : "") + "\($0.name) \($0.shapes)"
       }
       let further = type.furtherRandomDimensions.map { "[x\($0.name)]" }.joined()
       return "\(type.name): \(type.summary). Tensors: \(tensors.joined(separator: ", ")). "
         + "--random \(type.randomDimensions.joined(separator: "x"))\(further)."
     }.joined(separator: "\n\n")
+  }
+}
+
+extension TensorDemand {
+  /// Its shape in words: `[tokens, rank] or [kvHeads, tokens, rank]`.
+  var shapes: String {
+    [dimensions, otherDimensions].compactMap(\.self)
+      .map { "[\($0.joined(separator: ", "))]" }.joined(separator: " or ")
   }
 }
 

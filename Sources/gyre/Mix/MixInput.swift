@@ -18,10 +18,10 @@ struct MixInput {
     random: RandomSizes, _ type: any Mixer.Type, _ options: MixerOptions, seed: UInt64,
     gradients: Bool
   ) throws {
-    let sizes = random.sizes(for: type)
-    mixer = try Self.make(type, sizes, present: type.randomTensors, options)
+    let (sizes, demands) = (random.sizes(for: type), type.demands(for: options))
+    mixer = try Self.make(type, sizes, present: type.randomTensors, options, gradients: gradients)
     sources = mixer.inputs.enumerated().map { index, form in
-      let filling = type.demands.first { $0.name == form.name }?.filling ?? .normal
+      let filling = demands.first { $0.name == form.name }?.filling ?? .normal
       return MixerSource(form, seed: seed, tensor: UInt64(index), filling: filling)
     }
     gradient =
@@ -34,21 +34,21 @@ struct MixInput {
     file path: String, _ type: any Mixer.Type, _ options: MixerOptions, gradients: Bool
   ) throws {
     let file = try SafetensorsFile.open(path)
+    let demands = type.demands(for: options)
     var sizes = MixerSizes()
     var found: [String: TensorSource] = [:]
-    for demand in type.demands {
+    for demand in demands {
       guard file.entry(demand.name) != nil else {
         if demand.isOptional { continue }
         throw UserError(
           "'\(path)': \(type.name) needs a tensor \(demand.name) "
-            + "[\(demand.dimensions.joined(separator: ", "))], and there is none in the file; add "
-            + "it.")
+            + "\(demand.shapes), and there is none in the file; add it.")
       }
       let source = try file.source(demand.name)
-      guard source.shape.rank == demand.dimensions.count else {
+      guard demand.dimensions(rank: source.shape.rank) != nil else {
         throw UserError(
           "'\(path)': \(demand.name) is \(source.shape), and \(type.name) needs "
-            + "[\(demand.dimensions.joined(separator: ", "))]; reshape it before saving.")
+            + "\(demand.shapes); reshape it before saving.")
       }
       if let other = sizes.add(demand, source.shape) {
         throw UserError(
@@ -57,13 +57,13 @@ struct MixInput {
       }
       found[demand.name] = source
     }
-    let optional = type.demands.filter { $0.isOptional && found[$0.name] != nil }.map(\.name)
-    let made = try Self.make(type, sizes, present: Set(optional), options)
+    let optional = demands.filter { $0.isOptional && found[$0.name] != nil }.map(\.name)
+    let made = try Self.make(type, sizes, present: Set(optional), options, gradients: gradients)
     mixer = made
     sources = made.inputs.compactMap { form in
       found[form.name].map { MixerSource(form, file: $0) }
     }
-    files = type.demands.compactMap { found[$0.name] }
+    files = demands.compactMap { found[$0.name] }
     guard gradients else {
       gradient = nil
       return
@@ -86,18 +86,28 @@ struct MixInput {
   }
 
   private static func make(
-    _ type: any Mixer.Type, _ sizes: MixerSizes, present: Set<String>, _ options: MixerOptions
+    _ type: any Mixer.Type, _ sizes: MixerSizes, present: Set<String>, _ options: MixerOptions,
+    gradients: Bool
   ) throws -> any Mixer {
-    for demand in type.demands where !demand.isOptional || present.contains(demand.name) {
-      for name in demand.dimensions where name != "tokens" && sizes[name] == 0 {
+    for demand in type.demands(for: options)
+    where !demand.isOptional || present.contains(demand.name) {
+      for name in demand.dimensions
+      where name != "tokens" && name != "keys" && sizes.find(name) == 0 {
         throw UserError(
           "\(demand.name) has a \(name) of 0; only the number of tokens may be 0.")
       }
     }
+    let mixer: any Mixer
     do throws(MixerError) {
-      return try type.init(sizes, present: present, options: options)
+      mixer = try type.init(sizes, present: present, options: options)
     } catch {
       throw UserError.usage(error.description)
     }
+    guard mixer.hasGradients || !gradients else {
+      throw UserError.usage(
+        "--gradients goes with factors, not with a matrix that is factorized; factorize it once, "
+          + "and give e and d of the output.")
+    }
+    return mixer
   }
 }

@@ -7,31 +7,41 @@ import Sharding
 /// states are larger than what MPI sends at once.
 func checkMixers(_ world: borrowing Communicator) throws {
   for type in MixerCatalog.all {
-    for causal in type.options.contains(.causal) ? [false, true] : [false] {
-      try checkMixer(type, causal: causal, world)
+    var options = MixerOptions()
+    if type.options.contains(.landmarks) { options.landmarks = 21 }
+    let variants: [AFTVariant] =
+      type.options.contains(.variant) ? [.full, .simple, .local(50), .conv(9)] : [.full]
+    for variant in variants {
+      for causal in type.options.contains(.causal) ? [false, true] : [false] {
+        (options.variant, options.isCausal) = (variant, causal)
+        try checkMixer(type, options, world)
+      }
     }
   }
 }
 
 private func checkMixer(
-  _ type: any Mixer.Type, causal: Bool, _ world: borrowing Communicator
+  _ type: any Mixer.Type, _ options: MixerOptions, _ world: borrowing Communicator
 ) throws {
+  let demands = type.demands(for: options)
   // Sizes that no tile and no number of ranks divides.
-  let usual = [
+  var usual = [
     "batch": 1, "tokens": 299, "heads": 3, "headDim": 97, "valueHeadDim": 97, "channels": 1111,
-    "state": 17, "width": 4, "rank": 33, "in": 71, "out": 41,
+    "state": 17, "width": 4, "rank": 33, "in": 71, "out": 41, "kvHeads": 3,
+    "sequences": 2, "dim": 97, "steps": 2,
   ]
+  let dimensions = Set(demands.flatMap(\.dimensions))
+  if dimensions.contains("kvHeads") { usual["heads"] = 6 }
+  if dimensions.contains("channels") { usual["heads"] = 1111 }
   var sizes = MixerSizes()
-  for demand in type.demands {
+  for demand in demands {
     for name in demand.dimensions { if let size = usual[name] { sizes.complete(name, size) } }
   }
-  var options = MixerOptions()
-  options.isCausal = causal
   let mixer = try type.init(sizes, present: type.randomTensors, options: options)
   let sources = mixer.inputs.enumerated().map { index, form in
     MixerSource(
       form, seed: 3, tensor: UInt64(index),
-      filling: type.demands.first { $0.name == form.name }?.filling ?? .normal)
+      filling: demands.first { $0.name == form.name }?.filling ?? .normal)
   }
   let gradient = MixerSource(
     mixer.outputs[0].named("do"), seed: 3, tensor: 100, filling: .normal)
@@ -46,5 +56,6 @@ private func checkMixer(
     inputs, result, gradient: try gradient.read(line.runs, team: team), on: line)
   let finding = try MixerCheck(of: mixer, sources, gradient: gradient, seed: 3)
     .run(result, gradients, on: line) { try $0() }
-  try require(finding.holds && finding.numbers > 0 || line.tokens == 0, "\(type.name): \(finding)")
+  try require(
+    finding.holds && finding.numbers > 0 || line.tokens == 0, "\(type.name) \(options): \(finding)")
 }
