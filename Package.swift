@@ -27,6 +27,11 @@ func compiled(for march: String, _ others: [SwiftSetting] = []) -> [SwiftSetting
 /// What all but kernels are compiled for: nothing less than it runs the program.
 let settings = compiled(for: "x86-64-v3")
 
+/// What kernels with vectors of 512 bits have in common.
+///
+/// Where rows are packed the compiler would store by scattering, which is slower than storing.
+let avx512: [SwiftSetting] = [.unsafeFlags(["-Xcc", "-mno-scatter"]), .define("GYRE_AVX512")]
+
 /// What other packages can use: all as the product `Gyre`, or each by itself.
 ///
 /// Open MPI is needed only with `MPI`, `SequenceParallel` and `LongNet`.
@@ -156,15 +161,13 @@ let package = Package(
     .target(
       name: "KernelsAVX512",
       dependencies: ["AttentionTypes", "CInstructions", "Compute", "Tensors"],
-      swiftSettings: compiled(for: "x86-64-v4", [.define("GYRE_AVX512")])),
+      swiftSettings: compiled(for: "x86-64-v4", avx512)),
     .target(
       name: "KernelsAVX512BF16",
       dependencies: ["AttentionTypes", "CInstructions", "Compute", "Tensors"],
       swiftSettings: compiled(
         for: "x86-64-v4",
-        [
-          .unsafeFlags(["-Xcc", "-mavx512bf16"]), .define("GYRE_AVX512"), .define("GYRE_BF16"),
-        ])),
+        avx512 + [.unsafeFlags(["-Xcc", "-mavx512bf16"]), .define("GYRE_BF16")])),
     // Instructions that Swift has no words for.
     .target(name: "CInstructions"),
 

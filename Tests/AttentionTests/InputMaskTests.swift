@@ -124,6 +124,7 @@ struct InputMaskTests {
       let defined = keys.map { bias(batch, query, $0, head) == 0 }
       #expect(defined == keys.indices.map(seen.contains), "\(drawn): \(query) of \(keys)")
     }
+    checkNarrowing(pattern, drawn, keys, queries)
     for batch in 0..<drawn.inputs.batch {
       let head = batch % 2
       let seen = queries.reduce(0) { sum, i in
@@ -139,6 +140,26 @@ struct InputMaskTests {
         case .some: #expect(all > 0, "\(drawn): \(keys) of \(queries)")
         }
       }
+    }
+  }
+
+  /// Asked of many queries at once, keys are those of each by itself, and no others than before.
+  private func checkNarrowing(
+    _ pattern: any AttentionPattern, _ drawn: Case, _ keys: PositionRange, _ queries: PositionRange
+  ) {
+    let (batch, head) = (drawn.inputs.batch - 1, 1)
+    let before = 0..<(keys.count + 1) / 2
+    var seen = [Range<Int>](repeating: before, count: queries.count)
+    var span = seen.mutableSpan
+    let knows = pattern.narrow(&span, to: keys, of: queries, batch: batch, head: head)
+    let single = queries.map { pattern.visibleKeys(of: $0, in: keys, batch: batch, head: head) }
+    #expect(knows == single.allSatisfy { $0 != nil }, "\(drawn): \(queries) of \(keys)")
+    guard knows else { return }
+    for (own, narrowed) in zip(single, seen) {
+      #expect(
+        keys.indices.filter(narrowed.contains)
+          == keys.indices.filter { before.contains($0) && own?.contains($0) == true },
+        "\(drawn): \(queries) of \(keys)")
     }
   }
 

@@ -73,6 +73,31 @@ struct RotaryPositionTests {
     }
   }
 
+  @Test("a row is turned by its own position, whatever rows are turned with it")
+  func alone() {
+    let places = [-40, -33, 1_000_003, 5, 5, 6, 1 << 31 | 17, 15, 16, 0, -1]
+    let row = sines(30, 0.3, 0.2).map { Float($0) }
+    for pairing in RotaryPositions.Pairing.allCases {
+      // A vector of pairs and some more.
+      let positions = RotaryPositions(pairing, columns: 26, base: 500, tokens: 1)
+      let twin = ReferenceRotation(
+        frequencies: positions.frequencies, magnitude: 1, isInterleaved: pairing == .interleaved)
+      var rows = places.flatMap { _ in row }
+      var span = rows.mutableSpan
+      positions.turn(&span, heads: 1, headDim: 30, positions: places)
+      for (index, place) in places.enumerated() {
+        var own = row
+        var ownSpan = own.mutableSpan
+        positions.turn(&ownSpan, heads: 1, headDim: 30, positions: [place])
+        let together = rows[30 * index..<30 * index + 30]
+        #expect(Array(together) == own, "\(place)")
+        for (a, e) in zip(together, twin(row.map(Double.init), position: Double(place))) {
+          #expect(abs(Double(a) - e) < 2e-6, "\(place)")
+        }
+      }
+    }
+  }
+
   @Test("the transpose turns back what it turned, times the magnitude squared; other columns stay")
   func transpose() {
     let scaling = RotaryScaling.yarn(16, trainedLength: 2048)

@@ -8,7 +8,11 @@ public import Tensors
 /// times a magnitude. Values stay as they are. It is done to a rank's own rows before they meet
 /// any others; nothing more travels. Angles are worked out in `Double`: right at any position.
 ///
-/// Cost: a sine and a cosine for each pair of a token, and six operations for each pair of a head.
+/// Sines and cosines are those of every sixteenth position, turned further by up to fifteen, in
+/// `Double` too: what comes out depends on the position alone, whoever asks.
+///
+/// Cost: a product of two complex numbers for each pair of a token, and six operations, in vectors,
+/// for each pair of a head.
 ///
 /// Source: Su et al. 2021, RoFormer, section 3.2.
 public struct RotaryPositions: Hashable, Sendable {
@@ -26,6 +30,13 @@ public struct RotaryPositions: Hashable, Sendable {
   public let frequencies: [Double]
   /// What turned columns are multiplied by.
   public let magnitude: Double
+  /// `[positionsOfAnchor][pairs]`: sines and cosines of the first positions.
+  private let first: [Turn]
+
+  /// A turn by an angle: its cosine and its sine.
+  private typealias Turn = SIMD2<Double>
+  /// How far positions are apart whose sines and cosines are asked for.
+  private static let positionsOfAnchor = 16
 
   /// Describes the positions of a sequence; all ranks must give the same values.
   ///
@@ -41,6 +52,18 @@ public struct RotaryPositions: Hashable, Sendable {
     self.pairing = pairing
     (frequencies, magnitude) = scaling.frequencies(columns: columns, base: base, tokens: tokens)
     precondition(frequencies.count == columns / 2, "a factor for each of \(columns / 2) pairs")
+    first = Self.firstTurns(frequencies)
+  }
+
+  private static func firstTurns(_ frequencies: [Double]) -> [Turn] {
+    (0..<positionsOfAnchor).flatMap { turns(of: $0, frequencies) }
+  }
+
+  private static func turns(of position: Int, _ frequencies: [Double]) -> [Turn] {
+    frequencies.map { frequency in
+      let angle = Double(position) * frequency
+      return Turn(cos(angle), sin(angle))
+    }
   }
 
   /// Turns rows by their positions.
@@ -56,31 +79,27 @@ public struct RotaryPositions: Hashable, Sendable {
   ) {
     precondition(rows.count == positions.count * heads * headDim, "rows of another shape")
     precondition(2 * frequencies.count <= headDim, "more columns to turn than there are")
-    var angles = [(cosine: Float, sine: Float)](repeating: (0, 0), count: frequencies.count)
+    if positions.isEmpty { return }
+    var angles = RowAngles(pairing, pairs: frequencies.count)
+    var (anchor, turns) = (Int?.none, [Turn]())
     for (row, position) in positions.enumerated() {
-      for (pair, frequency) in frequencies.enumerated() {
-        let angle = Double(position) * frequency
-        angles[pair] = (
-          Float(magnitude * cos(angle)), Float(magnitude * sin(backwards ? -angle : angle))
-        )
+      // Rounded down, where positions are negative too.
+      let steps = position & (Self.positionsOfAnchor - 1)
+      if anchor != position - steps {
+        anchor = position - steps
+        turns = Self.turns(of: position - steps, frequencies)
+      }
+      for pair in turns.indices {
+        let (a, b) = (turns[pair], first[steps * turns.count + pair])
+        let cosine = magnitude * (a.x * b.x - a.y * b.y)
+        let sine = magnitude * (a.y * b.x + a.x * b.y)
+        angles.set(pair, cosine: Float(cosine), sine: Float(backwards ? -sine : sine))
       }
       for head in 0..<heads {
-        turn(&rows, from: (row * heads + head) * headDim, angles)
+        let start = (row * heads + head) * headDim
+        var columns = rows.part(start..<start + 2 * turns.count)
+        angles.turn(&columns)
       }
-    }
-  }
-
-  /// Turns the columns of one head.
-  @inline(__always)
-  private func turn(
-    _ rows: inout MutableSpan<Float>, from start: Int, _ angles: [(cosine: Float, sine: Float)]
-  ) {
-    let (step, distance) = pairing == .half ? (1, frequencies.count) : (2, 1)
-    for (pair, angle) in angles.enumerated() {
-      let first = start + pair * step
-      let (x, y) = (rows[first], rows[first + distance])
-      rows[first] = x * angle.cosine - y * angle.sine
-      rows[first + distance] = y * angle.cosine + x * angle.sine
     }
   }
 
@@ -91,6 +110,7 @@ public struct RotaryPositions: Hashable, Sendable {
 
   private init(pairing: Pairing, frequencies: [Double], magnitude: Double) {
     (self.pairing, self.frequencies, self.magnitude) = (pairing, frequencies, magnitude)
+    first = Self.firstTurns(frequencies)
   }
 
   /// Turns the rows of a shard by their positions.

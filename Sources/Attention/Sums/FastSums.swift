@@ -106,11 +106,10 @@ enum FastSums: SumKind {
     _ tokens: Range<Int>, of results: ResultRows, to target: UnsafeMutablePointer<Float>
   ) {
     let shape = unsafe results.shape
+    let (rowSums, outputs) = unsafe (results.rowSums, UnsafePointer(results.outputs))
     unsafe shape.forEachRow(tokens: results.tokens, in: tokens) { row, first in
-      let inverse = unsafe results.rowSums[row]
-      for d in first..<first + shape.valueHeadDim {
-        unsafe target[d] = results.outputs[d] * inverse
-      }
+      unsafe multiply(
+        outputs + first, by: rowSums[row], to: target + first, count: shape.valueHeadDim)
     }
   }
 
@@ -120,7 +119,8 @@ enum FastSums: SumKind {
     let shape = unsafe results.shape
     unsafe shape.forEachRow(tokens: results.tokens, in: tokens) { row, first in
       let (inverse, logSumExp) = unsafe finished(results, row: row)
-      for d in first..<first + shape.valueHeadDim { unsafe results.outputs[d] *= inverse }
+      let outputs = unsafe results.outputs + first
+      unsafe multiply(outputs, by: inverse, to: outputs, count: shape.valueHeadDim)
       unsafe (results.rowMax[row], results.rowSums[row]) = logSumExp
     }
   }
@@ -133,6 +133,22 @@ enum FastSums: SumKind {
     let sum = unsafe Double(results.rowSums[row]) + Double(results.rowSumRemainders?[row] ?? 0)
     if sum == 0 { return (0, (-.infinity, 0)) }
     return unsafe (Float(1 / sum), split(Double(results.rowMax[row]) * M_LN2 + log(sum)))
+  }
+}
+
+/// `b = a · f`, where `a` and `b` may be the same.
+@unsafe
+private func multiply(
+  _ a: UnsafePointer<Float>, by f: Float, to b: UnsafeMutablePointer<Float>, count: Int
+) {
+  var index = 0
+  while index + Vector.width <= count {
+    unsafe (Vector(loading: a, at: index) * f).store(to: b, at: index)
+    index += Vector.width
+  }
+  while index < count {
+    unsafe b[index] = a[index] * f
+    index += 1
   }
 }
 

@@ -76,6 +76,22 @@ public protocol AttentionPattern: Sendable {
     of query: Int, in keys: PositionRange, batch: Int, head: Int
   ) -> Range<Int>?
 
+  /// Takes from what each of some queries may see of some keys what it does not see: that question
+  /// for many queries at once, by default one after the other.
+  ///
+  /// - Parameters:
+  ///   - seen: for each query, which of the keys it may see, as indices of `keys`; it may be
+  ///     longer.
+  ///   - keys: as there.
+  ///   - queries: as many as are asked about.
+  /// - Returns: whether ``visibleKeys(of:in:batch:head:)`` has an answer for each of them; if not,
+  ///   what `seen` holds means nothing.
+  /// - Complexity: should be O(queries); it is asked for each tile of queries and leaf of keys.
+  func narrow(
+    _ seen: inout MutableSpan<Range<Int>>, to keys: PositionRange, of queries: PositionRange,
+    batch: Int, head: Int
+  ) -> Bool
+
   /// Writes what is added to the scores of one tile: 0, a bias in natural-log units, or −∞ where
   /// the query does not see the key.
   ///
@@ -113,6 +129,20 @@ extension AttentionPattern {
   public func visibleKeys(
     of query: Int, in keys: PositionRange, batch: Int, head: Int
   ) -> Range<Int>? { nil }
+
+  /// One query after the other.
+  public func narrow(
+    _ seen: inout MutableSpan<Range<Int>>, to keys: PositionRange, of queries: PositionRange,
+    batch: Int, head: Int
+  ) -> Bool {
+    for index in 0..<queries.count {
+      guard let own = visibleKeys(of: queries[index], in: keys, batch: batch, head: head) else {
+        return false
+      }
+      seen[index] = seen[index].clamped(to: own)
+    }
+    return true
+  }
 
   /// What holds for all sequences and heads.
   public func coverage(

@@ -69,6 +69,19 @@ public struct IntersectedPattern: AttentionPattern {
     return common
   }
 
+  /// One pattern after the other.
+  public func narrow(
+    _ seen: inout MutableSpan<Range<Int>>, to keys: PositionRange, of queries: PositionRange,
+    batch: Int, head: Int
+  ) -> Bool {
+    for pattern in patterns {
+      guard pattern.narrow(&seen, to: keys, of: queries, batch: batch, head: head) else {
+        return false
+      }
+    }
+    return true
+  }
+
   /// Asks those that have something to say of the tile, as a rule one.
   public func fill(
     _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,

@@ -120,10 +120,14 @@ struct LabelRuns: Hashable, Sendable {
 
   /// The indices of those of some positions that have a label, if they are neighbours.
   ///
-  /// - Returns: nil if they are not, or if more than four stretches would have to be looked at.
-  /// - Complexity: O(1).
+  /// - Returns: nil if they are not, or, where labels do not ascend, if more than four stretches
+  ///   would have to be looked at.
+  /// - Complexity: O(1), or O(log stretches) where labels ascend.
   func neighbours(in range: PositionRange, labelled label: Int32) -> Range<Int>? {
     guard !range.isEmpty else { return 0..<0 }
+    if isAscending {
+      return ascendingStretch(labelled: label).map { range.indices(in: positions(of: $0)) } ?? 0..<0
+    }
     let (first, last) = (stretch(of: range.start), stretch(of: range[range.count - 1]))
     guard last - first < 4 else { return nil }
     var found: Int?
@@ -132,8 +136,21 @@ struct LabelRuns: Hashable, Sendable {
       found = stretch
     }
     guard let found else { return 0..<0 }
-    let end = found + 1 < starts.count ? Int(starts[found + 1]) : count
-    return range.indices(in: Int(starts[found])..<end)
+    return range.indices(in: positions(of: found))
+  }
+
+  private func positions(of stretch: Int) -> Range<Int> {
+    Int(starts[stretch])..<(stretch + 1 < starts.count ? Int(starts[stretch + 1]) : count)
+  }
+
+  /// The one stretch that has a label, where labels ascend.
+  private func ascendingStretch(labelled label: Int32) -> Int? {
+    var (low, high) = (0, labels.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if labels[middle] < label { low = middle + 1 } else { high = middle }
+    }
+    return low < labels.count && labels[low] == label ? low : nil
   }
 
   /// Calls a function with the label of each of some positions, in their order.

@@ -60,6 +60,24 @@ public struct SegmentPattern: AttentionPattern {
     self.keys[batch].neighbours(in: keys, labelled: queries[batch][query])
   }
 
+  /// Asks once for neighbours of the same document.
+  public func narrow(
+    _ seen: inout MutableSpan<Range<Int>>, to keys: PositionRange, of queries: PositionRange,
+    batch: Int, head: Int
+  ) -> Bool {
+    let ofKeys = self.keys[batch]
+    var last: (label: Int32, keys: Range<Int>)?
+    var knows = true
+    self.queries[batch].forEach(in: queries) { row, label in
+      if last?.label != label {
+        last = ofKeys.neighbours(in: keys, labelled: label).map { (label, $0) }
+        if last == nil { knows = false }
+      }
+      if let last { seen[row] = seen[row].clamped(to: last.keys) }
+    }
+    return knows
+  }
+
   /// Writes 0 where labels are the same and −∞ elsewhere.
   public func fill(
     _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,

@@ -1,7 +1,8 @@
 import AttentionTypes
 import Tensors
 
-/// The five products of one tile of queries and the tile of keys.
+/// Weights and gradients of the scores of one tile of queries and the tile of keys: two of the five
+/// products.
 extension BackwardTile {
   /// Collects the gradients of the keys and values, and prepares those of the queries.
   ///
@@ -14,16 +15,24 @@ extension BackwardTile {
     case .none: unsafe computeWeights(rule)
     case .some(let mask): unsafe computeWeights(mask, rule)
     }
-    unsafe collect(
-      weights, from: outputGradients, columns: valueHeadDim, to: dv)
-    unsafe collect(scoreGradients, from: queries, columns: headDim, to: dk)
+    unsafe collect()
+  }
+
+  /// The same where rows see what ``ranges`` say of the keys.
+  @unsafe
+  mutating func attendToRanges(rule: borrowing TileRule?) {
+    unsafe computeRangeWeights(rule)
+    unsafe collect()
   }
 
   /// Weights and gradients of the scores, everything visible.
   @unsafe
   private mutating func computeWeights(_ rule: borrowing TileRule?) {
-    for group in 0..<groups { visiblePanels[group] = 0..<panels }
-    for panel in 0..<panels { visibleGroups[panel] = 0..<groups }
+    for group in 0..<groups {
+      visiblePanels[group] = 0..<panels
+      visibleKeys[group] = 0..<keys
+    }
+    for group in 0..<keyGroups { visibleGroups[group] = 0..<groups }
     let needs = RuleNeeds(rule)
     for panel in 0..<panels {
       for group in 0..<groups {
@@ -34,6 +43,53 @@ extension BackwardTile {
     }
   }
 
+  /// Weights and gradients of the scores where it is known which keys rows see: nothing is asked.
+  @unsafe
+  private mutating func computeRangeWeights(_ rule: borrowing TileRule?) {
+    for group in 0..<groups {
+      let seen = ranges.seen(by: group, of: 0..<keys)
+      visibleKeys[group] = seen
+      visiblePanels[group] =
+        seen.isEmpty
+        ? 0..<0 : seen.lowerBound / Self.width..<(seen.upperBound + Self.width - 1) / Self.width
+    }
+    findVisibleGroups()
+    let needs = RuleNeeds(rule)
+    for panel in 0..<panels {
+      for group in 0..<groups {
+        if !visiblePanels[group].contains(panel) {
+          unsafe clear(panel: panel, group: group)
+          continue
+        }
+        unsafe computeScores(panel: panel, group: group)
+        unsafe change(panel: panel, group: group, by: rule, needs)
+        let columns = columns(of: panel)
+        if !ranges.allSee(columns, group: group) {
+          unsafe ranges.hide(
+            scores.unsafeBaseAddress, stride: Self.width, keys: columns, columns: columns.count,
+            group: group)
+        }
+        unsafe computeGradients(panel: panel, group: group, rule, needs)
+      }
+    }
+  }
+
+  /// For each group of 6 keys, which groups of rows see any of them.
+  private mutating func findVisibleGroups() {
+    for keyGroup in 0..<keyGroups {
+      let first = keyGroup * Self.height
+      let keys = first..<first + Self.height
+      var seen = 0..<0
+      for group in 0..<groups where visibleKeys[group].overlaps(keys) {
+        seen = extended(seen, by: group)
+      }
+      visibleGroups[keyGroup] = seen
+    }
+  }
+
+  /// Groups of 6 keys.
+  private var keyGroups: Int { (keys + Self.height - 1) / Self.height }
+
   /// Weights and gradients of the scores under a mask: register tiles that are hidden cost nothing.
   @unsafe
   private mutating func computeWeights(_ mask: borrowing TileMask, _ rule: borrowing TileRule?) {
@@ -41,7 +97,6 @@ extension BackwardTile {
       visiblePanels[group] = 0..<0
       groupCoverage[group] = mask.coverage(keys: 0..<keys, queries: rows(of: group))
     }
-    for panel in 0..<panels { visibleGroups[panel] = 0..<0 }
     let needs = RuleNeeds(rule)
     for panel in 0..<panels {
       for group in 0..<groups {
@@ -54,7 +109,6 @@ extension BackwardTile {
           continue
         }
         visiblePanels[group] = extended(visiblePanels[group], by: panel)
-        visibleGroups[panel] = extended(visibleGroups[panel], by: group)
         unsafe computeScores(panel: panel, group: group)
         unsafe change(panel: panel, group: group, by: rule, needs)
         if coverage == .some || mask.pattern.hasBias {
@@ -66,6 +120,11 @@ extension BackwardTile {
         unsafe computeGradients(panel: panel, group: group, rule, needs)
       }
     }
+    for group in 0..<groups {
+      let seen = visiblePanels[group]
+      visibleKeys[group] = seen.lowerBound * Self.width..<min(seen.upperBound * Self.width, keys)
+    }
+    findVisibleGroups()
   }
 
   /// Where the factors of a register tile lie among weights and gradients of scores.
@@ -267,69 +326,6 @@ extension BackwardTile {
     for row in group * Self.height..<(group + 1) * Self.height {
       unsafe (gradientRow(row) + panel * Self.width / Element.depth)
         .update(repeating: .zero, count: Self.width / Element.depth)
-    }
-  }
-
-  /// Adds `Σ_rows factors[row, key] · source[row, :]` to the rows of the keys.
-  @unsafe
-  private func collect(
-    _ factors: borrowing AlignedBuffer<Element>, from source: borrowing AlignedBuffer<Element>,
-    columns: Int, to target: borrowing AlignedBuffer<Float>
-  ) {
-    for first in stride(from: 0, to: columns, by: Self.width) {
-      let panel =
-        unsafe UnsafePointer(source.unsafeBaseAddress)
-        + first * Element.steps(of: TileSizes.backwardQueries)
-      for key in stride(from: 0, to: keys, by: Self.height) {
-        let seen = joined(
-          visibleGroups[key / Self.width],
-          visibleGroups[min(key + Self.height - 1, keys - 1) / Self.width])
-        if seen.isEmpty { continue }
-        let begin = seen.lowerBound * Self.height / Element.depth
-        let end = seen.upperBound * Self.height / Element.depth
-        var product = FactorTile<Element>()
-        unsafe product.accumulate(
-          rows: UnsafePointer(factors.unsafeBaseAddress) + begin * Element.backwardStride + key,
-          rowStride: 1, stepStride: Element.backwardStride,
-          panel: panel + begin * Self.width, steps: end - begin)
-        unsafe product.add(
-          to: target.unsafeBaseAddress + (first * Element.backwardKeys + key * Self.width),
-          stride: Self.width)
-      }
-    }
-  }
-
-  /// Adds `ds k` to the rows of the queries' gradients.
-  ///
-  /// - Parameter dq: row `row` lies at `row · stride`.
-  @unsafe
-  func addQueryGradients(to dq: UnsafeMutablePointer<Float>, stride: Int) {
-    for first in Swift.stride(from: 0, to: headDim, by: Self.width) {
-      let columns =
-        unsafe UnsafePointer(keyColumns.unsafeBaseAddress)
-        + first * Element.steps(of: Element.backwardKeys)
-      for group in 0..<groups {
-        let seen = visiblePanels[group]
-        if seen.isEmpty { continue }
-        let begin = seen.lowerBound * Self.width / Element.depth
-        let end = Element.steps(of: min(seen.upperBound * Self.width, keys))
-        let row = group * Self.height
-        var product = FactorTile<Element>()
-        unsafe product.accumulate(
-          rows: gradientRow(row) + begin, rowStride: Self.rowStride, stepStride: 1,
-          panel: columns + begin * Self.width, steps: end - begin)
-        let target = unsafe dq + row * stride + first
-        let (height, width) = (min(Self.height, rows - row), min(Self.width, headDim - first))
-        if height == Self.height, width == Self.width {
-          unsafe product.add(to: target, stride: stride)
-        } else {
-          let tile = unsafe edge.unsafeBaseAddress
-          unsafe product.store(to: tile, stride: Self.width)
-          for y in 0..<height {
-            for x in 0..<width { unsafe target[y * stride + x] += tile[y * Self.width + x] }
-          }
-        }
-      }
     }
   }
 }

@@ -20,6 +20,8 @@ struct BackwardTile<Element: Factor>: ~Copyable {
   private(set) var keys = 0
   /// Query rows in use.
   private(set) var rows = 0
+  /// The first of them among those that were to be looked at.
+  private(set) var firstRow = 0
 
   /// `[panels of W keys][steps of headDim][W]`.
   let keysAcross: AlignedBuffer<Element>
@@ -63,10 +65,14 @@ struct BackwardTile<Element: Factor>: ~Copyable {
   let lseRemainder: AlignedBuffer<Float>
   let delta: AlignedBuffer<Float>
 
-  /// For each group of 6 rows the panels of keys that any of them sees, and for each panel of keys
-  /// the groups of rows that see any of them.
+  /// For each group of 6 rows the panels of keys that any of them sees, and the keys among them
+  /// that gradients of scores are multiplied by; for each group of 6 keys the groups of rows that
+  /// see any of them.
   var visiblePanels: [Range<Int>]
+  var visibleKeys: [Range<Int>]
   var visibleGroups: [Range<Int>]
+  /// What each row sees of the keys, as far as that was asked.
+  var ranges = RowRanges(capacity: TileSizes.backwardQueries)
   /// What the pattern adds to one register tile, and a register tile on the edge of dq.
   let edge: AlignedBuffer<Float>
   /// What each group of rows sees of the tile of keys.
@@ -117,7 +123,8 @@ struct BackwardTile<Element: Factor>: ~Copyable {
     lseRemainder = AlignedBuffer(zeros: maxRows)
     delta = AlignedBuffer(zeros: maxRows)
     visiblePanels = Array(repeating: 0..<0, count: maxRows / Self.height)
-    visibleGroups = Array(repeating: 0..<0, count: maxKeys / Self.width)
+    visibleKeys = visiblePanels
+    visibleGroups = Array(repeating: 0..<0, count: maxKeys / Self.height)
     groupCoverage = Array(repeating: .none, count: maxRows / Self.height)
     edge = AlignedBuffer(zeros: Self.height * Self.width)
     slopes = AlignedBuffer(zeros: Self.height * Self.width)
@@ -266,11 +273,17 @@ struct BackwardTile<Element: Factor>: ~Copyable {
     of source: UnsafePointer<Float>, columns: Int, factor: Float,
     to target: UnsafeMutablePointer<Float>, stride: Int
   ) {
-    for key in 0..<keys {
-      for column in 0..<columns {
-        let panel = column / Self.width * Element.backwardKeys
-        let place = (panel + key) * Self.width + column % Self.width
-        unsafe target[key * stride + column] += factor * source[place]
+    for first in Swift.stride(from: 0, to: columns, by: Self.width) {
+      let panel = unsafe source + first * Element.backwardKeys
+      let count = min(Self.width, columns - first)
+      for key in 0..<keys {
+        let (from, to) = unsafe (panel + key * Self.width, target + key * stride + first)
+        if count == Self.width {
+          unsafe (Vector(loading: from, at: 0) * factor).add(to: to, at: 0)
+          unsafe (Vector(loading: from, at: Vector.width) * factor).add(to: to, at: Vector.width)
+        } else {
+          for column in 0..<count { unsafe to[column] += factor * from[column] }
+        }
       }
     }
   }
@@ -280,13 +293,15 @@ struct BackwardTile<Element: Factor>: ~Copyable {
   /// Takes up a tile of queries.
   ///
   /// - Parameters:
-  ///   - source: the first row of each tensor.
+  ///   - firstRow: which of those that were to be looked at is the first that is taken.
+  ///   - source: that row of each tensor.
   ///   - queryScale: scale · log₂e.
   @unsafe
   mutating func load(
-    rows: Int, _ source: BackwardRows, shape: AttentionShape, queryScale: Float
+    rows: Int, from firstRow: Int, _ source: BackwardRows, shape: AttentionShape, queryScale: Float
   ) {
     self.rows = rows
+    self.firstRow = firstRow
     scoreScale = Element.scalesScores ? queryScale : 1
     unsafe pack(
       source.queries, stride: shape.queryHeads * headDim, columns: headDim,

@@ -1,4 +1,5 @@
 import AttentionTypes
+import CInstructions
 import Tensors
 
 /// The state of one tile of queries while tiles of keys stream past it: online softmax.
@@ -25,6 +26,10 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   let scores: AlignedBuffer<Float>
   /// For each group of 6 rows, the panels of keys that any of them sees.
   var visiblePanels: [Range<Int>]
+  /// The keys among them that weights are multiplied by the values of.
+  private var visibleKeys: [Range<Int>]
+  /// What each row sees of a leaf, as far as that was asked.
+  var ranges = RowRanges(capacity: Element.queries)
   /// What the pattern adds to one register tile.
   let bias: AlignedBuffer<Float>
   /// What the pattern says of the tile of keys that is taken in.
@@ -39,6 +44,7 @@ struct ForwardTile<Element: Factor>: ~Copyable {
     scores = AlignedBuffer(zeros: Element.queries * TileSizes.scoreStride)
     visiblePanels = Array(
       repeating: 0..<0, count: Element.queries / TileSizes.registerRows)
+    visibleKeys = visiblePanels
     bias = AlignedBuffer(zeros: TileSizes.registerRows * TileSizes.panelWidth)
   }
 
@@ -50,6 +56,9 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   }
 
   // MARK: Loading and storing the state
+
+  /// How many rows before it is packed a row is asked for.
+  private static var rowsAhead: Int { 12 }
 
   /// Takes up the queries of `rows` rows.
   ///
@@ -63,16 +72,30 @@ struct ForwardTile<Element: Factor>: ~Copyable {
     let steps = Element.steps(of: headDim)
     scoreScale = Element.scalesScores ? scale : 1
     let queryScale = Element.scalesScores ? 1 : scale
+    let whole = headDim / depth
     for row in 0..<groups * height {
       let target =
         unsafe queries.unsafeBaseAddress + row / height * height * steps + row % height
-      for step in 0..<steps {
-        let first = step * depth
-        unsafe target[step * height] =
-          row < rows
-          ? Element.factor(
-            of: source + row * stride + first, stride: 1, count: min(depth, headDim - first)
-          ) { _ in queryScale } : .zero
+      if row >= rows {
+        for step in 0..<steps { unsafe target[step * height] = .zero }
+        continue
+      }
+      let own = unsafe source + row * stride
+      // Rows of other heads lie between them, past which no processor looks ahead by itself.
+      if row + Self.rowsAhead < rows {
+        for column in Swift.stride(from: 0, to: headDim, by: 16) {
+          unsafe gyre_prefetch_near(own + Self.rowsAhead * stride + column)
+        }
+      }
+      for step in 0..<whole {
+        unsafe target[step * height] = Element.factor(
+          of: own + step * depth, stride: 1, count: depth
+        ) { _ in queryScale }
+      }
+      if whole < steps {
+        unsafe target[whole * height] = Element.factor(
+          of: own + whole * depth, stride: 1, count: headDim - whole * depth
+        ) { _ in queryScale }
       }
     }
   }
@@ -99,6 +122,20 @@ struct ForwardTile<Element: Factor>: ~Copyable {
     unsafe accumulateOutputs(tile)
   }
 
+  /// Takes a tile of keys of which rows see what ``ranges`` say into the state.
+  ///
+  /// - Parameters:
+  ///   - keys: which of the leaf they are.
+  ///   - rule: what becomes of scores; nil if nothing does.
+  @unsafe
+  mutating func attend(
+    to tile: borrowing KeyTile<Element>, keys: Range<Int>, rule: borrowing TileRule?
+  ) {
+    unsafe computeScores(tile, keys, rule)
+    unsafe computeWeights()
+    unsafe accumulateOutputs(tile)
+  }
+
   /// Pass 1, everything visible.
   @unsafe
   private mutating func computeScores(
@@ -117,7 +154,46 @@ struct ForwardTile<Element: Factor>: ~Copyable {
       }
     }
     unsafe hideScoresPastEnd(of: tile)
-    for group in 0..<groups { visiblePanels[group] = 0..<panelCount }
+    for group in 0..<groups {
+      visiblePanels[group] = 0..<panelCount
+      visibleKeys[group] = 0..<tile.count
+    }
+  }
+
+  /// Pass 1 where it is known which keys rows see: nothing is asked any more.
+  @unsafe
+  private mutating func computeScores(
+    _ tile: borrowing KeyTile<Element>, _ keys: Range<Int>, _ rule: borrowing TileRule?
+  ) {
+    let width = TileSizes.panelWidth
+    for group in 0..<groups {
+      let seen = ranges.seen(by: group, of: keys)
+      visibleKeys[group] = seen
+      visiblePanels[group] =
+        seen.isEmpty ? 0..<0 : seen.lowerBound / width..<(seen.upperBound + width - 1) / width
+    }
+    for panel in 0..<tile.panelCount {
+      for group in 0..<groups where visiblePanels[group].contains(panel) {
+        unsafe computeScores(tile, panel: panel, group: group)
+      }
+    }
+    for group in 0..<groups where !visiblePanels[group].isEmpty {
+      let first = visiblePanels[group].lowerBound * width
+      let columns = visiblePanels[group].count * width
+      let ofColumns =
+        keys.lowerBound + first..<min(keys.lowerBound + first + columns, keys.upperBound)
+      let scores = unsafe scoreTile(panel: visiblePanels[group].lowerBound, group: group)
+      switch rule {
+      case .none: break
+      case .some(let rule):
+        unsafe rule.apply(
+          to: scores, stride: TileSizes.scoreStride, keys: first..<first + ofColumns.count,
+          queries: rows(of: group))
+      }
+      if ofColumns.count == columns && ranges.allSee(ofColumns, group: group) { continue }
+      unsafe ranges.hide(
+        scores, stride: TileSizes.scoreStride, keys: ofColumns, columns: columns, group: group)
+    }
   }
 
   /// Pass 1 under a mask: register tiles that are hidden cost nothing, and only those on an edge
@@ -132,6 +208,7 @@ struct ForwardTile<Element: Factor>: ~Copyable {
     let panels = tile.panelCount
     for group in 0..<groups {
       visiblePanels[group] = 0..<0
+      visibleKeys[group] = 0..<0
       edges.ofGroups[group] = mask.coverage(keys: 0..<tile.count, queries: rows(of: group))
     }
     for panel in 0..<panels {
@@ -150,15 +227,16 @@ struct ForwardTile<Element: Factor>: ~Copyable {
     }
     for group in 0..<groups where !visiblePanels[group].isEmpty {
       let seen = visiblePanels[group]
+      let columns =
+        seen.lowerBound
+        * TileSizes.panelWidth..<min(seen.upperBound * TileSizes.panelWidth, tile.count)
+      visibleKeys[group] = columns
       switch rule {
       case .none: break
       case .some(let rule):
-        let keys =
-          seen.lowerBound
-          * TileSizes.panelWidth..<min(seen.upperBound * TileSizes.panelWidth, tile.count)
         unsafe rule.apply(
           to: scoreTile(panel: seen.lowerBound, group: group), stride: TileSizes.scoreStride,
-          keys: keys, queries: rows(of: group))
+          keys: columns, queries: rows(of: group))
       }
       let isEdge = edges.ofGroups[group] == .some
       guard isEdge || mask.pattern.hasBias else { continue }
@@ -274,17 +352,16 @@ struct ForwardTile<Element: Factor>: ~Copyable {
     for panel in 0..<results.valuePanels {
       let values = unsafe tile.valuePanel(panel)
       for group in 0..<groups {
-        let panels = visiblePanels[group]
-        if panels.isEmpty { continue }
-        let begin = panels.lowerBound * TileSizes.panelWidth
-        let end = min(panels.upperBound * TileSizes.panelWidth, tile.count)
+        let keys = visibleKeys[group]
+        if keys.isEmpty { continue }
         let row = group * TileSizes.registerRows
         let output = unsafe results.outputRow(panel: panel, row: row)
-        let firstStep = begin / Element.depth
+        let firstStep = keys.lowerBound / Element.depth
         var product = FactorTile<Element>()
         unsafe product.accumulate(
           rows: weightRow(row) + firstStep, rowStride: TileSizes.scoreStride, stepStride: 1,
-          panel: values + firstStep * TileSizes.panelWidth, steps: Element.steps(of: end - begin))
+          panel: values + firstStep * TileSizes.panelWidth,
+          steps: Element.steps(of: keys.upperBound) - firstStep)
         unsafe product.add(to: output, stride: TileSizes.panelWidth)
       }
     }

@@ -81,7 +81,9 @@ struct KeyTile<Element: Factor>: ~Copyable {
         let scales = unsafe PanelScales<Packed>(loading: keyScales, at: key)
         unsafe makeFactors(of: source, rows: headDim, in: target) { _ in scales }
       } else {
-        unsafe spread(source, width: count - key, to: target, rows: headDim) { _, column in
+        // As wide as it is packed, even if the tile ends before.
+        let wide = unsafe head.count - first - key
+        unsafe spread(source, width: wide, to: target, rows: headDim) { _, column in
           unsafe Packed.scale(keyScales, at: key + column)
         }
       }

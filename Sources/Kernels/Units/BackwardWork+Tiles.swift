@@ -20,18 +20,30 @@ extension BackwardWork {
     _ tile: inout BackwardTile<Element>, keys: PositionRange, queries: PositionRange, batch: Int,
     head: Int, firstToken: Int, coverage: Coverage
   ) {
-    unsafe tile.load(
-      rows: queries.count,
-      rows.from(batch: batch, head: head, token: firstToken, of: tokens, shape: shape),
-      shape: shape, queryScale: queryScale)
     let number = shape.firstQueryHead + head
+    let knows =
+      coverage == .some && !pattern.hasBias
+      && tile.ranges.ask(pattern, keys: keys, from: 0, queries: queries, batch: batch, head: number)
+    // Rows that see none of the keys are not packed.
+    let part = knows ? tile.ranges.dropEmptyGroups() : 0..<queries.count
+    let queries = queries.slice(part)
+    let rule = scoreRule.map {
+      TileRule(rule: $0, batch: batch, head: number, keys: keys, queries: queries)
+    }
+    unsafe tile.load(
+      rows: part.count, from: part.lowerBound,
+      rows.from(
+        batch: batch, head: head, token: firstToken + part.lowerBound, of: tokens, shape: shape),
+      shape: shape, queryScale: queryScale)
+    if knows {
+      unsafe tile.attendToRanges(rule: rule)
+      return
+    }
     let isMasked = coverage == .some || pattern.hasBias
     unsafe tile.attend(
       mask: isMasked
         ? TileMask(
           pattern: pattern, keys: keys, queries: queries, batch: batch, head: number) : nil,
-      rule: scoreRule.map {
-        TileRule(rule: $0, batch: batch, head: number, keys: keys, queries: queries)
-      })
+      rule: rule)
   }
 }

@@ -21,22 +21,42 @@ enum FastLeafSums: LeafSums {
       let ownMax = unsafe state.rowMax[index]
       // The row has seen nothing.
       if ownMax == -.infinity { continue }
+      let target = unsafe outputs.from(
+        (outputRow + index * shape.queryHeads) * shape.valueHeadDim)
+      if unsafe rowMax[index] == -.infinity {
+        unsafe start(rowMax + index, rowSums.sums + index, target.sums, shape, state, index)
+        continue
+      }
       let newMax = unsafe max(rowMax[index], ownMax)
-      // 0 where the row of the results had seen nothing.
       let kept = unsafe exp2(rowMax[index] - newMax)
       let added = exp2(ownMax - newMax)
       unsafe rowMax[index] = newMax
       unsafe (rowSums.sums[index], rowSums.remainders[index]) = adding(
         state.rowSum[index] * added, to: rowSums.sums[index] * kept,
         remainder: rowSums.remainders[index] * kept)
-      let target = unsafe outputs.from(
-        (outputRow + index * shape.queryHeads) * shape.valueHeadDim)
       for panel in 0..<state.valuePanels {
         let first = panel * state.panelWidth
         unsafe target.from(first).add(
           state.outputRow(panel: panel, row: index), times: added, keeping: kept,
           count: min(state.panelWidth, shape.valueHeadDim - first))
       }
+    }
+  }
+
+  /// Makes what a row has found out its result, where it had seen nothing: what rounding takes is 0
+  /// and stays so, in memory that may never be needed.
+  @unsafe @inline(__always)
+  private static func start(
+    _ rowMax: UnsafeMutablePointer<Float>, _ rowSum: UnsafeMutablePointer<Float>,
+    _ outputs: UnsafeMutablePointer<Float>, _ shape: AttentionShape, _ state: LeafState, _ row: Int
+  ) {
+    unsafe rowMax.pointee = state.rowMax[row]
+    unsafe rowSum.pointee = state.rowSum[row]
+    for panel in 0..<state.valuePanels {
+      let first = panel * state.panelWidth
+      unsafe (outputs + first).update(
+        from: state.outputRow(panel: panel, row: row),
+        count: min(state.panelWidth, shape.valueHeadDim - first))
     }
   }
 }

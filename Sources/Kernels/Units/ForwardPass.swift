@@ -111,28 +111,52 @@ struct ForwardPass<Element: Factor>: Sendable {
     poll: (_ scores: Int) -> Void
   ) -> Bool {
     let (shape, pattern) = (work.shape, work.pattern)
+    let head = shape.firstQueryHead + unit.head
+    let ofLeaf = pattern.coverage(
+      keys: leaf.positions, queries: unit.positions, batch: unit.batch, head: head)
+    if ofLeaf == .none { return false }
     let packed = unsafe work.packedHead(
       leaf, batch: unit.batch, kvHead: shape.kvHead(of: unit.head))
-    let head = shape.firstQueryHead + unit.head
+    /// Whether it can be found out which of some keys each row sees.
+    func asks(_ range: Range<Int>, _ tile: inout ForwardTile<Element>) -> Bool {
+      !pattern.hasBias
+        && tile.ranges.ask(
+          pattern, keys: leaf.positions.slice(range), from: range.lowerBound,
+          queries: unit.positions, batch: unit.batch, head: head)
+    }
+    let knowsLeaf = ofLeaf == .some && asks(0..<leaf.positions.count, &tile)
     var isSeen = false
     for range in leaf.tiles(of: TileSizes.keys) {
-      let keys = leaf.positions.slice(range)
-      let coverage = pattern.coverage(
-        keys: keys, queries: unit.positions, batch: unit.batch, head: head)
+      var (part, coverage, knows) = (range, ofLeaf, knowsLeaf)
+      if !knows && coverage == .some {
+        coverage = pattern.coverage(
+          keys: leaf.positions.slice(range), queries: unit.positions, batch: unit.batch,
+          head: head)
+        knows = coverage == .some && asks(range, &tile)
+      }
+      if knows {
+        part = tile.ranges.visible(in: range)
+        if part.isEmpty { continue }
+        if tile.ranges.allSee(part) { (coverage, knows) = (.all, false) }
+      }
       if coverage == .none { continue }
       if !isSeen { tile.clearState() }
       isSeen = true
-      let masked = coverage == .some || pattern.hasBias
-      let mask =
-        masked
-        ? TileMask(
-          pattern: pattern, keys: keys, queries: unit.positions, batch: unit.batch, head: head)
-        : nil
+      let keys = leaf.positions.slice(part)
       let rule = work.scoreRule.map {
         TileRule(rule: $0, batch: unit.batch, head: head, keys: keys, queries: unit.positions)
       }
-      unsafe keyTile.load(packed, first: leaf.firstInRun + range.lowerBound, count: keys.count)
-      unsafe tile.attend(to: keyTile, mask: mask, rule: rule)
+      unsafe keyTile.load(packed, first: leaf.firstInRun + part.lowerBound, count: keys.count)
+      if knows {
+        unsafe tile.attend(to: keyTile, keys: part, rule: rule)
+      } else {
+        let mask =
+          coverage == .some || pattern.hasBias
+          ? TileMask(
+            pattern: pattern, keys: keys, queries: unit.positions, batch: unit.batch, head: head)
+          : nil
+        unsafe tile.attend(to: keyTile, mask: mask, rule: rule)
+      }
       poll(unit.positions.count * keys.count)
     }
     if isSeen, Element.roundsWeights { tile.results.settleRoundedWeights() }
