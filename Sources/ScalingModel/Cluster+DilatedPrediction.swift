@@ -37,14 +37,15 @@ extension Cluster {
     }
     let others = Double(ranks - min(ranks, ranksPerHost)) / Double(max(1, ranks - 1))
     let sending = sendSeconds(bytes, toOtherHosts: others)
-    let mean = computing.reduce(0, +) / Double(ranks)
+    let turning = turningSeconds / Double(threads * ranks)
+    let mean = computing.reduce(0, +) / Double(ranks) + turning
     let moved = Double(bytes.reduce(0, +)) / Double(ranks)
     let working =
       moved * 2
       * (others * network.cpuSecondsPerByte + (1 - others) * self.inside.cpuSecondsPerByte)
     let cores = Double(self.cores ?? Int.max)
     let sharing = sharesCores ? Double(ranks) : Double(min(ranks, ranksPerHost))
-    let slowest = (computing.max() ?? 0) + working
+    let slowest = (computing.max() ?? 0) + turning + working
     // Cores that are shared limit by the work of all, however it is spread.
     let computed = max(slowest, (mean + working) * sharing * Double(threads) / cores)
     let rounds = max(1, moved / Double(DilatedAttention.Options().roundBytes))

@@ -59,26 +59,29 @@ extension Cluster {
     residentBytes: Double, pass: AttentionPass, slowdown: Double
   ) -> Prediction {
     let (exchange, pure) = (schedule.exchangeSeconds * slowdown, outcome.computing)
-    let seconds = outcome.ends.reduce(0, max) + exchange + startUp
+    let turning = turningSeconds / Double(threads)
+    let ownTurning = turning / Double(ranks) * slowdown
+    let seconds = outcome.ends.reduce(0, max) + exchange + startUp + ownTurning
     let count = Double(pure.count)
-    let mean = pure.reduce(0, +) / count * schedule.meanShare
+    let mean = pure.reduce(0, +) / count * schedule.meanShare + ownTurning
+    let most = (pure.max() ?? 0) + ownTurning
     let shape = problem.shape
     let pairs = schedule.pairs.map { $0 * Double(shape.queryHeads * shape.batch) } ?? problem.pairs
     let flops = pairs * shape.flopsPerPair(pass)
     let alone =
-      flops
+      turning + flops
       / (kernel.flopsPerSecond(
         tokens: schedule.pairs.map { 2 * $0 / Double(problem.tokens) } ?? Double(problem.tokens),
         pass, isMasked: problem.pattern != .full) * Double(threads))
     let efficiency = alone / (Double(ranks) * seconds)
     return Prediction(
       ranks: ranks, hosts: hosts(ranks: ranks), seconds: seconds, computeSeconds: mean,
-      exposedSeconds: max(0, seconds - (pure.max() ?? 0)),
-      imbalanceSeconds: max(0, (pure.max() ?? 0) - mean), bytesSentPerRank: schedule.bytesSent,
+      exposedSeconds: max(0, seconds - most), imbalanceSeconds: max(0, most - mean),
+      bytesSentPerRank: schedule.bytesSent,
       residentBytes: residentBytes, flops: flops,
       efficiency: efficiency,
       limit: limit(
-        schedule, seconds: seconds, mean: mean, most: pure.max() ?? 0, exchange: exchange,
+        schedule, seconds: seconds, mean: mean, most: most, exchange: exchange,
         ideal: alone / Double(ranks), slowdown: slowdown * coreSlowdown(ranks: ranks)))
   }
 

@@ -26,6 +26,9 @@ public struct Cluster: Sendable {
   public var visitSeconds = 0.0
   /// Seconds of a pass before and after all visits.
   public var startUp = 0.0
+  /// Seconds that one thread takes to turn all queries and keys of a sequence by their positions;
+  /// ranks turn their own.
+  public var turningSeconds = 0.0
 
   /// How ranks are counted: host by host, or round the hosts.
   public enum Mapping: String, Sendable, CaseIterable {

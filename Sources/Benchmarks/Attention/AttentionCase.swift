@@ -22,6 +22,9 @@ package struct AttentionCase {
   package let softcap: Float?
   /// Whether linear biases are taken from scores.
   package let alibi: Bool
+  /// What turns queries and keys of so many tokens before a pass, and gradients back after it, and
+  /// its name; nil if nothing does.
+  package let rotation: (name: String, of: (_ tokens: Int) throws -> RotaryPositions?)?
   /// The transport as it was asked for.
   package let transportName: String
   let chooseRoute: Choice
@@ -29,6 +32,7 @@ package struct AttentionCase {
   package init(
     shape: AttentionShape, pattern: PatternChoice, layout: Layout?, wire: WireType,
     arithmetic: Arithmetic = .f32, threads: Int, softcap: Float? = nil, alibi: Bool = false,
+    rotation: (name: String, of: (_ tokens: Int) throws -> RotaryPositions?)? = nil,
     transportName: String, chooseRoute: @escaping Choice
   ) {
     self.shape = shape
@@ -39,6 +43,7 @@ package struct AttentionCase {
     self.threads = threads
     self.softcap = softcap
     self.alibi = alibi
+    self.rotation = rotation
     self.transportName = transportName
     self.chooseRoute = chooseRoute
   }
@@ -63,9 +68,11 @@ package struct AttentionCase {
       ]), wire: wire, arithmetic: arithmetic)
   }
 
-  /// What becomes of scores, as it was asked for; nil if they stay as they are.
+  /// What becomes of scores and rows, as it was asked for; nil if they stay as they are.
   var rules: String? {
-    let rules = [softcap.map { "softcap \($0)" }, alibi ? "alibi" : nil].compactMap { $0 }
+    let rules = [
+      softcap.map { "softcap \($0)" }, alibi ? "alibi" : nil, rotation.map { "rope \($0.name)" },
+    ].compactMap { $0 }
     return rules.isEmpty ? nil : rules.joined(separator: ", ")
   }
 

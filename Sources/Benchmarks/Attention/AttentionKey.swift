@@ -26,7 +26,7 @@ struct AttentionKey: Encodable {
   let wire: String
   /// What products are computed of; null if of `Float`.
   let arithmetic: Nullable<String>
-  /// What becomes of scores; null if they stay as they are.
+  /// What becomes of scores and rows; null if they stay as they are.
   let rules: Nullable<String>
   /// What was taken, where it was not named; no key.
   let chosenTransport: String

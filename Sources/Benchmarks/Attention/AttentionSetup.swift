@@ -50,7 +50,8 @@ final class AttentionSetup {
       try group.onMembers { members in
         guard let choice else { preconditionFailure("a member has a transport") }
         let inputs = try TrialInputs(
-          problem, gradients: gradients, threads: attention.threads, rank: members.rank)
+          problem, rotation: attention.rotation?.of(tokens), gradients: gradients,
+          threads: attention.threads, rank: members.rank)
         var trials: [TrialPart: AttentionTrial] = [:]
         for part in measured {
           trials[part] = try AttentionTrial(

@@ -2,6 +2,7 @@ import Attention
 import MPI
 import Reporting
 import SequenceParallel
+import Sharding
 import Tensors
 
 /// What of attention is measured.
@@ -23,16 +24,26 @@ enum TrialPart: CaseIterable {
 final class TrialInputs {
   let queries: QueryShard
   let outputGradient: Tensor<Float>
+  /// Turns rows of the rank beside each pass; nil if they stay as they are.
+  let turning: RowTurning?
   /// Of the forward pass, for backward passes.
   fileprivate var output: TrialOutput?
 
   /// Generates them, gradients only if there are any.
-  init(_ problem: ShardedAttention, gradients: Bool, threads: Int, rank: Int) throws {
+  init(
+    _ problem: ShardedAttention, rotation: RotaryPositions?, gradients: Bool, threads: Int,
+    rank: Int
+  ) throws {
     let team = ThreadTeam(threads: threads)
     queries = try problem.loadQueries(
       RandomRows(shape: problem.queryShape, seed: 0, tensor: 0), rank: rank, team: team)
     outputGradient = try RandomRows(shape: problem.outputShape, seed: 0, tensor: 3)
       .read(shard: gradients ? queries.runs : [], team: team)
+    turning = rotation.map {
+      RowTurning(
+        $0, shape: problem.shape, queries: problem.queries.shards[rank],
+        keys: problem.keys.shards[rank], team: team)
+    }
   }
 }
 
@@ -87,6 +98,7 @@ final class AttentionTrial {
     let before = traffic
     let work = ProcessorTime.seconds
     let start = ContinuousClock.now
+    try inputs.turning?.run(backwards: pass == .backward)
     switch pass {
     case .forward: _ = try attention?.forward(inputs.queries)
     case .backward:

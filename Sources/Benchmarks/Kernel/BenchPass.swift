@@ -8,6 +8,39 @@ protocol BenchPass: AnyObject {
 
   /// Runs it once.
   func run() throws
+
+  /// How long rows were turned in the last run; 0 where none are.
+  var turningSeconds: Double { get }
+
+  /// Columns of all rows that are turned in a run.
+  var turnedColumns: Int { get }
+}
+
+extension BenchPass {
+  var turningSeconds: Double { 0 }
+  var turnedColumns: Int { 0 }
+}
+
+/// A pass and the turning of its rows by their positions.
+final class TurningPass: BenchPass {
+  private let pass: any BenchPass
+  private let backwards: Bool
+  private let turning: RowTurning
+  private(set) var turningSeconds = 0.0
+
+  init(_ pass: any BenchPass, backwards: Bool, _ turning: RowTurning) {
+    self.pass = pass
+    self.backwards = backwards
+    self.turning = turning
+  }
+
+  var pairs: Int { pass.pairs }
+  var turnedColumns: Int { turning.columns }
+
+  func run() throws {
+    turningSeconds = try BenchClock.wall.seconds { try turning.run(backwards: backwards) }
+    try pass.run()
+  }
 }
 
 extension KernelPass {

@@ -18,13 +18,15 @@ package struct KernelBenchProblem {
   let softcap: Float?
   /// Whether a slope times the distance is taken from scores.
   let alibi: Bool
+  /// What turns queries and keys before a pass, and gradients back after it; nil if nothing does.
+  let rotation: RotaryPositions?
   /// How many of it are computed at the same time, each by threads of its own.
   let copies: Int
 
   package init(
     shape: AttentionShape, tokens: Int, queries: Int, choice: PatternChoice, dtype: WireType,
     threads: Int, accumulation: Accumulation, arithmetic: Arithmetic = .f32, softcap: Float? = nil,
-    alibi: Bool = false, copies: Int = 1
+    alibi: Bool = false, rotation: RotaryPositions? = nil, copies: Int = 1
   ) {
     self.shape = shape
     self.tokens = tokens
@@ -37,6 +39,7 @@ package struct KernelBenchProblem {
     self.softcap = softcap
     self.copies = copies
     self.alibi = alibi
+    self.rotation = rotation
     let inputs = choice.drawnInputs(
       batch: shape.batch, queryHeads: shape.queryHeads, tokens: queries, keyTokens: tokens)
     pattern = choice.pattern(inputs)
@@ -63,9 +66,12 @@ package struct KernelBenchProblem {
   /// and of a backward pass the gradients of all.
   func residentBytes(_ pass: KernelPass) -> Double {
     let dims = Double(shape.headDim) + Double(shape.valueHeadDim)
-    let rows =
-      Double(queries) * Double(shape.queryHeads) + 2 * Double(tokens) * Double(shape.kvHeads)
-    return 4 * dims * rows * (pass == .backward ? 2 : 1) * Double(copies)
+    let (queryRows, keyRows) = (
+      Double(queries) * Double(shape.queryHeads), Double(tokens) * Double(shape.kvHeads)
+    )
+    let turned = rotation == nil ? 0 : 4 * Double(shape.headDim) * (queryRows + keyRows)
+    let rows = queryRows + 2 * keyRows
+    return (4 * dims * rows * (pass == .backward ? 2 : 1) + turned) * Double(copies)
   }
 
   /// About how long a pass takes.
@@ -96,6 +102,7 @@ package struct KernelBenchProblem {
     var means = Samples()
     var peaks = Samples()
     var bandwidths = Samples()
+    var turning = Samples()
     // The first round warms caches and threads up and is not counted.
     for round in 0...repeats {
       let bandwidth = memory.bytesPerSecond(team: everybody)
@@ -107,6 +114,7 @@ package struct KernelBenchProblem {
       means.append(elapsed.reduce(0, +) / Double(copies))
       peaks.append(peak)
       bandwidths.append(bandwidth)
+      turning.append(measured[0].turningSeconds)
     }
     let flops = Double(pairs) * Double(pass.flopsPerPair(shape))
     let rate = flops / means.median
@@ -118,14 +126,17 @@ package struct KernelBenchProblem {
       queryHeads: shape.queryHeads, kvHeads: shape.kvHeads, dtype: dtype.rawValue,
       threads: threads, reproducible: accumulation == .reproducible,
       arithmetic: Nullable(value: arithmetic == .f32 ? nil : arithmetic.rawValue),
-      softcap: Nullable(value: softcap.map(Double.init)), alibi: alibi, copies: copies,
+      softcap: Nullable(value: softcap.map(Double.init)), alibi: alibi,
+      rope: Nullable(value: rotation?.pairing.rawValue), copies: copies,
       seconds: times.median,
       secondsLow: times.interval.lowerBound, secondsHigh: times.interval.upperBound,
       spread: times.spread, flopsPerSecond: rate, slowestFlopsPerSecond: flops / times.median,
       fmaPeakFlopsPerSecond: peaks.median,
       fractionOfPeak: rate / (peaks.median * Double(threads)), bytesPerSecond: bytesPerSecond,
       memoryBandwidthBytesPerSecond: bandwidths.median,
-      fractionOfBandwidth: bytesPerSecond / bandwidths.median)
+      fractionOfBandwidth: bytesPerSecond / bandwidths.median,
+      turnedColumnsPerSecond: Nullable(
+        value: rotation == nil ? nil : Double(measured[0].turnedColumns) / turning.median))
     return WithPattern(choice, fields)
   }
 
@@ -134,8 +145,19 @@ package struct KernelBenchProblem {
   /// The (query, key) pairs of all heads.
   var pairs: Int { pattern.visiblePairs(keys: [keyRun], queries: [queryRun], shape: shape) }
 
-  /// A pass with its inputs, keys and values packed.
+  /// A pass with its inputs, keys and values packed, and what turns rows beside it.
   func prepared(_ pass: KernelPass) -> any BenchPass {
+    let alone = unturned(pass)
+    guard let rotation else { return alone }
+    let first = tokens - queries
+    return TurningPass(
+      alone, backwards: pass == .backward,
+      RowTurning(
+        rotation, shape: shape, queries: [PositionRange(first..<tokens)], keys: [keyRun],
+        team: team))
+  }
+
+  private func unturned(_ pass: KernelPass) -> any BenchPass {
     let inputs = BenchInputs(shape: shape, tokens: tokens, queryTokens: queries)
     let shard = QueryShard(inputs.queries(), runs: [queryRun])
     var block = KeyValueBlock(shape: shape, elementType: dtype, runs: [keyRun])

@@ -7,14 +7,14 @@ extension KernelBenchFields: PatternedFields {
   package static let keys =
     ["pass", "headDim", "tokens", "queries", "queryHeads", "kvHeads"] + PatternChoice.fields
     + [
-      "dtype", "threads", "reproducible", "valueHeadDim", "softcap", "alibi", "copies",
-      "arithmetic",
+      "dtype", "threads", "reproducible", "valueHeadDim", "softcap", "alibi", "rope",
+      "copies", "arithmetic",
     ]
 
   package static let figures = [
     "seconds", "secondsLow", "secondsHigh", "spread", "flopsPerSecond", "slowestFlopsPerSecond",
     "fmaPeakFlopsPerSecond", "fractionOfPeak", "bytesPerSecond", "memoryBandwidthBytesPerSecond",
-    "fractionOfBandwidth",
+    "fractionOfBandwidth", "turnedColumnsPerSecond",
   ]
 
   package static func table(of results: [KernelBenchResult]) -> [[String]] {
@@ -49,7 +49,8 @@ extension KernelBenchFields: PatternedFields {
   private func cells(under pattern: PatternChoice) -> [String] {
     [
       pass.rawValue,
-      "\(pattern)" + (softcap.value == nil ? "" : ", capped") + (alibi ? ", ALiBi" : ""),
+      "\(pattern)" + (softcap.value == nil ? "" : ", capped") + (alibi ? ", ALiBi" : "")
+        + (rope.value == nil ? "" : ", RoPE"),
       headDims(headDim, valueHeadDim), grouped(tokens),
       "\(queryHeads)/\(kvHeads)",
       arithmetic.value.map { "\(dtype), \($0) products" } ?? dtype,

@@ -21,6 +21,8 @@ package struct KernelBenchFields: Encodable {
   /// The limit of scores; null if they stay as they are.
   let softcap: Nullable<Double>
   let alibi: Bool
+  /// Which columns are turned with each other by their positions; null if none are.
+  let rope: Nullable<String>
   /// How many of the problem were computed at the same time, each by threads of its own.
   let copies: Int
   /// The median, of the slowest copy.
@@ -43,4 +45,6 @@ package struct KernelBenchFields: Encodable {
   /// Of reading memory and nothing else, on the threads of all copies, between the repeats.
   let memoryBandwidthBytesPerSecond: Double
   let fractionOfBandwidth: Double
+  /// Of queries and keys, by all threads, in time that is part of the pass; null if none are.
+  let turnedColumnsPerSecond: Nullable<Double>
 }

@@ -6,11 +6,11 @@ import Tensors
 /// again where they are asked for.
 public struct ReferenceLabels: ReferenceScoreRule {
   private let q: any TokenRows
-  private let tables: LabelTables
-  private let distance: Int
+  let tables: LabelTables
+  let distance: Int
   private let scale: Double
-  private let offset: Int
-  private let isGlobal: @Sendable (_ token: Int) -> Bool
+  let offset: Int
+  let isGlobal: @Sendable (_ token: Int) -> Bool
   private let sentence: @Sendable (_ batch: Int, _ token: Int) -> Int
   private let rows = Rows()
 

@@ -30,6 +30,13 @@ public struct SampledCheck: Sendable {
     /// Whether the result is what it should be.
     public var holds: Bool { maxError <= tolerance }
 
+    /// The same with an error of other numbers, if that is larger or no number.
+    public func including(_ error: Double) -> Finding {
+      Finding(
+        rows: rows, maxError: error <= maxError ? maxError : error, tolerance: tolerance,
+        wireTolerance: wireTolerance)
+    }
+
     /// What two checks of different rows found: the rows of both, and the errors of the one that is
     /// further from what it should be.
     public func joined(with other: Finding) -> Finding {

@@ -241,7 +241,7 @@ extension SampledGradientCheck {
   }
 
   /// The log-sum-exp and `Δ` of a row of the result.
-  private struct RowStatistics: Sendable {
+  struct RowStatistics: Sendable {
     let lse: Double
     let delta: Double
     /// The sum of the magnitudes of what `Δ` is the sum of.
@@ -254,7 +254,7 @@ extension SampledGradientCheck {
   ///   - rowGradients: `do` of these tokens, `[tokens][queryHeads][valueHeadDim]`.
   ///   - tokens: indices among the rank's.
   ///   - ownTokens: how many the rank has.
-  private func statistics(
+  func statistics(
     of output: borrowing AttentionOutput, _ rowGradients: [Double], batch: Int,
     tokens: Range<Int>, of ownTokens: Int
   ) -> [RowStatistics] {

@@ -236,8 +236,8 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     }
     let sinks = input.sinks?.map(Double.init)
     let checks = RowChecks(
-      problem: problem, scoreRule: reference, sinks: sinks, positions: positions, team: team,
-      bias: bias(input))
+      problem: problem, scoreRule: reference, sinks: sinks, positions: positions,
+      labels: referenceLabels(input, scale: problem.scale), team: team, bias: bias(input))
     return try checks.findings(
       result, input, queries: globalQueries(input), hasGradients: !dilation.isDetached, on: world)
   }

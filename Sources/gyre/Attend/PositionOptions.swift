@@ -85,6 +85,35 @@ struct PositionOptions: ParsableArguments {
     }
   }
 
+  /// Refuses what benchmarks and predictions have no input for, or do not measure.
+  ///
+  /// - Parameter headDims: of their problems.
+  func requireRotationsAlone(headDims: [Int]) throws {
+    if xpos {
+      throw ValidationError(
+        "--xpos meets keys group by group, each a pass of its own; here it is not known how long "
+          + "that takes. Leave it out.")
+    }
+    if positionIds {
+      throw ValidationError(
+        "--position-ids are a tensor of an input, and there is none here; leave it out.")
+    }
+    if sinkPositions == .cache {
+      throw ValidationError(
+        "--sink-positions cache computes sinks apart from other keys, which is not done here; "
+          + "leave it out.")
+    }
+    guard pairing != nil else { return }
+    for headDim in headDims {
+      let columns = ropeDim ?? headDim
+      guard columns <= headDim, columns % 2 == 0 else {
+        throw ValidationError(
+          "--rope turns \(columns) of \(headDim) columns, and it turns pairs of those that there "
+            + "are; give --rope-dim with an even number of them.")
+      }
+    }
+  }
+
   /// The positions of a problem; nil if rows stay as they are.
   ///
   /// - Throws: where they do not fit its heads, or the file of factors cannot be read.

@@ -11,6 +11,8 @@ struct RowChecks<Problem: ShardedProblem> {
   let scoreRule: (any ReferenceScoreRule)?
   let sinks: [Double]?
   let positions: ReferencePositions?
+  /// The twin of ETC's labels, which is one of the rules; nil if there are none.
+  let labels: ReferenceLabels?
   let team: ThreadTeam
   let bias: MaskFunction
 
@@ -64,9 +66,16 @@ struct RowChecks<Problem: ShardedProblem> {
         of: problem, scoreRule: scoreRule, sinks: sinks, positions: positions, among: queries,
         team: team, bias: bias(of: queries))
     }
-    let finding = try check(of: queries?.others).run(
+    let checked = check(of: queries?.others)
+    var finding = try checked.run(
       gradients, result.output, q: input.q, k: input.k, v: input.v,
       outputGradient: outputGradient, biasGradients: ofBias, on: world)
+    if let labels, let found = result.labels {
+      finding = finding.including(
+        try checked.labelError(
+          found, labels, result.output, q: input.q, k: input.k, v: input.v,
+          outputGradient: outputGradient, on: world))
+    }
     switch gradients.ofGlobals {
     case .some(let own):
       guard let projections = input.projections, let queries else { return finding }

@@ -71,6 +71,8 @@ struct AttentionOptions: ParsableArguments {
 
   @OptionGroup var scoreRule: ScoreRuleOptions
 
+  @OptionGroup var position: PositionOptions
+
   @OptionGroup var threading: ThreadOptions
 
   @OptionGroup var instructionOptions: InstructionOptions
@@ -79,6 +81,7 @@ struct AttentionOptions: ParsableArguments {
     try requireHeads(heads, kvHeads)
     try window.requireNoLabels()
     try scoreRule.requireNoTensors()
+    try position.requireRotationsAlone(headDims: headDims)
     if let valueHeadDim, !(1...AttentionShape.largestHeadDim).contains(valueHeadDim) {
       throw ValidationError(
         "--value-head-dim is \(valueHeadDim); give a number from 1 to "
@@ -121,7 +124,12 @@ struct AttentionOptions: ParsableArguments {
         valueHeadDim: valueHeadDim ?? headDim),
       pattern: pattern, layout: layout, wire: wire, arithmetic: arithmetic, threads: threads,
       softcap: scoreRule.softcap.map { Float($0) }, alibi: scoreRule.alibi,
-      transportName: transport.name
+      rotation: position.pairing.map { pairing in
+        (
+          pairing.rawValue,
+          { try position.positions(headDim: headDim, keyTokens: $0) }
+        )
+      }, transportName: transport.name
     ) { planner, gradients, members in
       try transport.settled(by: planner, gradients: gradients, threads: threads, on: members)
     }

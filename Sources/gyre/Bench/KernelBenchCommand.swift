@@ -91,6 +91,9 @@ struct KernelBenchCommand: ComputingCommand {
   @OptionGroup
   var scoreRule: ScoreRuleOptions
 
+  @OptionGroup
+  var position: PositionOptions
+
   @Option(help: "How often each is measured.")
   var repeats = 9
 
@@ -113,6 +116,7 @@ struct KernelBenchCommand: ComputingCommand {
           + "\(AttentionShape.largestHeadDim).")
     }
     try scoreRule.requireNoTensors()
+    try position.requireRotationsAlone(headDims: headDims)
     guard (1...1000).contains(repeats) else {
       throw ValidationError("--repeats is \(repeats); give a number from 1 to 1000.")
     }
@@ -127,7 +131,7 @@ struct KernelBenchCommand: ComputingCommand {
           + "threads than the \(counted(environment.cores, "core")) here; give fewer --copies.")
     }
     var printer = RowPrinter<KernelBenchResult>(table, environment)
-    try KernelBench(runs, repeats: repeats).measure(
+    try KernelBench(runs(), repeats: repeats).measure(
       cores: environment.cores, progressOn: Terminal.openForProgress() ?? .log(STDERR_FILENO)
     ) { try printer.add([$0]) }
     try printer.finish()
@@ -143,11 +147,12 @@ struct KernelBenchCommand: ComputingCommand {
   private var mostThreads: Int { (copies.max() ?? 1) * (threads.map(\.alone).max() ?? 1) }
 
   /// Every combination.
-  private var runs: [(pass: KernelPass, problem: KernelBenchProblem)] {
+  private func runs() throws -> [(pass: KernelPass, problem: KernelBenchProblem)] {
     var runs: [(pass: KernelPass, problem: KernelBenchProblem)] = []
     for pass in passes {
       for headDim in headDims {
         for tokens in tokens {
+          let rotation = try position.positions(headDim: headDim, keyTokens: tokens)
           for pattern in masks.choices(usual: .both, with: window.masks + ofInput.masks) {
             for (arithmetic, dtype) in types {
               for threads in threads.map(\.alone) {
@@ -159,7 +164,7 @@ struct KernelBenchCommand: ComputingCommand {
                     tokens: tokens, queries: queries ?? tokens, choice: pattern, dtype: dtype,
                     threads: threads, accumulation: reproducible ? .reproducible : .fast,
                     arithmetic: arithmetic, softcap: scoreRule.softcap.map { Float($0) },
-                    alibi: scoreRule.alibi, copies: copies)
+                    alibi: scoreRule.alibi, rotation: rotation, copies: copies)
                   runs.append((pass, problem))
                 }
               }

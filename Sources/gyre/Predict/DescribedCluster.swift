@@ -18,15 +18,17 @@ extension ClusterOptions {
   /// - Parameters:
   ///   - dims: of the problem.
   ///   - arithmetic: of the problem.
+  ///   - rules: of the problem.
   ///   - rows: of results files.
   ///   - ranksPerHost: of the problem.
   ///   - runs: what is taken where neither says anything; nil to ask for it.
   /// - Throws: a `UserError` of usage where a speed is not known.
   func describe(
-    _ dims: HeadDims, _ arithmetic: Arithmetic, rows: [ResultRow], ranksPerHost: Int = 1,
-    runs: RunSpeeds? = nil
+    _ dims: HeadDims, _ arithmetic: Arithmetic, _ rules: ScoreRuleKinds = .none,
+    rows: [ResultRow], ranksPerHost: Int = 1, runs: RunSpeeds? = nil
   ) throws -> DescribedCluster {
-    let measured = MeasuredKernel(nearest: dims, arithmetic, rows)
+    let ofRules = MeasuredKernel(nearest: dims, arithmetic, rules, rows)
+    let measured = ofRules ?? MeasuredKernel(nearest: dims, arithmetic, .none, rows)
     let (kernel, kernelSource) = try speed(measured, arithmetic, runs)
     let links = LinkRows(rows)
     let between = self.network.map { rate in link(links.network ?? links.inside, rate) }
@@ -65,6 +67,10 @@ extension ClusterOptions {
       guesses.append(
         "no kernel of head dim \(dims) was measured, and the speed is that of \(measured.dims)"
       )
+    }
+    if flops == nil, measured != nil, ofRules == nil {
+      guesses.append(
+        "no kernel was measured with \(rules.options), and the speed is that of one without")
     }
     if between == nil, links.network == nil, links.inside != nil {
       guesses.append("no links between hosts were measured, and those inside one stand for them")

@@ -15,6 +15,8 @@ extension PredictCommand {
     let given = [
       ("--heads", heads != 8), ("--kv-heads", kvHeads != nil), ("--head-dim", headDim != 64),
       ("--value-head-dim", valueHeadDim != nil), ("masks", masks.choice != .full),
+      (scoreRule.given.first ?? "", !scoreRule.given.isEmpty),
+      ("--rope", position.pairing != nil),
       ("--layout", layout != nil), ("--dilated", dilated != nil), ("--sweep", sweep),
       ("--simgrid", simgrid != nil), ("--check", !check.isEmpty),
       ("--pass", passes != [.forward]), ("--tokens-per-rank", tokensPerRank != nil),

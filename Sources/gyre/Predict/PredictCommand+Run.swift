@@ -32,12 +32,15 @@ extension PredictCommand {
       return
     }
     let described = try machines.describe(
-      HeadDims(shape), arithmetic, rows: rows, ranksPerHost: ranksPerHost)
+      HeadDims(shape), arithmetic, ScoreRuleKinds(scoreRule), rows: rows,
+      ranksPerHost: ranksPerHost)
     let cluster = described.cluster
+    let turning = MeasuredTurning(rows)
     var results: [PredictResult] = []
     for pass in passes {
       for count in counts {
-        let predicted = try predictions(ranks: count, pass, cluster)
+        let predicted = try predictions(
+          ranks: count, pass, turned(cluster, by: turning, tokens: tokens(ranks: count)))
         results += transport == .auto ? [predicted.fastest].compactMap { $0 } : predicted
       }
     }
@@ -49,7 +52,8 @@ extension PredictCommand {
         .write(to: replayFolder)
     }
     let guesses =
-      described.guesses + machines.kernelGuesses(cluster.kernel, passes.map(\.pass))
+      described.guesses + (position.pairing == nil ? [] : [turning.guess].compactMap { $0 })
+      + machines.kernelGuesses(cluster.kernel, passes.map(\.pass))
       + (ranksPerHost > 1 ? [machines.insideGuess(rows: rows)].compactMap { $0 } : [])
     let report = BenchReport(
       results, in: Assumptions(cluster, tokens: results[0].tokens, guesses: guesses),
@@ -128,6 +132,16 @@ extension PredictCommand {
       valueHeadDim: valueHeadDim ?? headDim)
   }
 
+  /// The machines with what turning the rows of a sequence takes them.
+  private func turned(_ cluster: Cluster, by turning: MeasuredTurning, tokens: Int) -> Cluster {
+    guard position.pairing != nil else { return cluster }
+    var cluster = cluster
+    let rows = Double(tokens) * Double(shape.queryHeads + shape.kvHeads)
+    cluster.turningSeconds =
+      rows * Double(position.ropeDim ?? headDim) / turning.columnsPerSecond
+    return cluster
+  }
+
   /// The layout asked for, or the best.
   private func chosenLayout(ranks: Int) -> Layout {
     if let layout { return layout }
@@ -189,6 +203,8 @@ extension PredictCommand {
       threads: machines.threads, tokens: tokens, queryHeads: heads, kvHeads: kvHeads ?? heads,
       headDim: headDim, valueHeadDim: shape.valueHeadDim, layout: layout.rawValue,
       wire: chosenWire.rawValue, arithmetic: arithmetic.field,
+      softcap: Nullable(value: scoreRule.softcap), alibi: scoreRule.alibi,
+      rope: Nullable(value: position.pairing?.rawValue),
       seconds: prediction.seconds, computeSeconds: prediction.computeSeconds,
       exposedSeconds: prediction.exposedSeconds, imbalanceSeconds: prediction.imbalanceSeconds,
       bytesSentPerRank: prediction.bytesSentPerRank, residentBytes: prediction.residentBytes,

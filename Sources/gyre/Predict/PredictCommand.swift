@@ -81,6 +81,12 @@ struct PredictCommand: ParsableCommand {
   @OptionGroup(title: "Masks")
   var masks: PatternOptions
 
+  @OptionGroup(title: "Scores and positions")
+  var scoreRule: ScoreRuleOptions
+
+  @OptionGroup(title: "Scores and positions")
+  var position: PositionOptions
+
   @Option(
     help: "Which rank holds which tokens. (default: as attend, the best for mask and ranks)")
   var layout: Layout?
@@ -191,6 +197,7 @@ struct PredictCommand: ParsableCommand {
         "--value-head-dim is \(valueHeadDim); give a number from 1 to "
           + "\(AttentionShape.largestHeadDim).")
     }
+    try requireOwnRules()
     guard sweep == (output != nil), sweep || !keep else {
       throw ValidationError("--sweep draws into --output; give both.")
     }
@@ -222,6 +229,22 @@ struct PredictCommand: ParsableCommand {
       throw ValidationError(
         "--dilated works out every segment of up to \(Cluster.mostDilatedRanks) ranks; leave "
           + "\(most) out.")
+    }
+  }
+
+  /// Refuses rules of scores where they are not the command line's to say.
+  private func requireOwnRules() throws {
+    try scoreRule.requireNoTensors()
+    try position.requireRotationsAlone(headDims: [headDim])
+    let rules = scoreRule.given + (position.pairing == nil ? [] : ["--rope"])
+    guard let option = rules.first else { return }
+    guard check.isEmpty else {
+      throw ValidationError("--check predicts what its files hold; leave \(option) out.")
+    }
+    guard dilated == nil || option == "--rope" else {
+      throw ValidationError(
+        "\(option) cannot be used with --dilated, whose scores stay as they are; leave one of them "
+          + "out.")
     }
   }
 

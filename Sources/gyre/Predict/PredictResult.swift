@@ -23,6 +23,11 @@ struct PredictFields {
   let wire: String
   /// Null for `f32`.
   let arithmetic: Nullable<String>
+  /// Null if scores stay as they are.
+  let softcap: Nullable<Double>
+  let alibi: Bool
+  /// Null if no rows are turned.
+  let rope: Nullable<String>
   let seconds: Double
   /// Mean over ranks.
   let computeSeconds: Double
@@ -45,7 +50,9 @@ extension PredictFields: PatternedFields {
     [
       "pass", "transport", "ranks", "hosts", "threads", "tokens", "queryHeads", "kvHeads",
       "headDim",
-    ] + PatternChoice.fields + ["layout", "wire", "arithmetic", "valueHeadDim"]
+    ] + PatternChoice.fields + [
+      "layout", "wire", "arithmetic", "softcap", "alibi", "rope", "valueHeadDim",
+    ]
 
   static let figures = [
     "seconds", "computeSeconds", "exposedSeconds", "imbalanceSeconds", "bytesSentPerRank",
