@@ -47,6 +47,10 @@ struct Cosformer: HeadMixer {
   var inputs: [TensorForm] { Self.forms(sizes, present: []) }
   var outputs: [TensorForm] { [Self.demands[2].form(sizes, named: "o")] }
   var isInOrder: Bool { isCausal }
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+    let floats = units * 2 * d * (c + 1)
+    return [isCausal ? .scan(units: units, floats: floats) : .summary(floats: floats)]
+  }
   var flopsPerToken: (forward: Double, backward: Double) {
     let products = Double(2 * heads * 2 * d * (c + 1))
     return (2 * products, (isCausal ? 6 : 5) * products)

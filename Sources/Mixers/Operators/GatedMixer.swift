@@ -32,6 +32,13 @@ extension GatedMixer {
       + Self.demands.filter { $0.name == "state" }.map { $0.form(sizes) }
   }
   var isInOrder: Bool { true }
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+    let (d, c) = (sizes["headDim"], sizes["valueHeadDim"])
+    if !backward { return [.scan(units: units, floats: units * d * c)] }
+    // With the gradient of the state a sum for decays; then what all tokens share.
+    return [.scan(units: units, floats: units * d * (c + 1))]
+      + [Self.gates == .all, Self.hasBonus].filter { $0 }.map { _ in .summary(floats: units * d) }
+  }
   var flopsPerToken: (forward: Double, backward: Double) {
     let products = Double(sizes["heads"] * sizes["headDim"] * sizes["valueHeadDim"])
     return (5 * products, 15 * products)

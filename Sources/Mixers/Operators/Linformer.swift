@@ -39,6 +39,9 @@ struct Linformer: HeadMixer {
     ]
   }
   var isInOrder: Bool { false }
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+    [.summary(floats: units * length)]
+  }
   var flopsPerToken: (forward: Double, backward: Double) {
     let products = Double(2 * heads * rank * (d + c))
     return (2 * products, 5 * products)

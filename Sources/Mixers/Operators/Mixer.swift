@@ -50,6 +50,11 @@ public protocol Mixer: Sendable {
   /// Whether tokens are met in their order, so that only the contiguous layout is computed.
   var isInOrder: Bool { get }
 
+  /// What ranks exchange in a pass; nil if that is not reckoned.
+  ///
+  /// - Parameter threads: the most of any rank.
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]?
+
   /// Floating-point operations of a pass for one token of one sequence, exponentials as one.
   var flopsPerToken: (forward: Double, backward: Double) { get }
 
@@ -89,6 +94,9 @@ extension Mixer {
 
   /// None.
   public static var randomTensors: Set<String> { [] }
+
+  /// Not reckoned.
+  public func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? { nil }
 
   /// None that grow with the tokens.
   public func keptBytes(tokens: Int) -> Double { 0 }

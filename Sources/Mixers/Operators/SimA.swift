@@ -37,6 +37,9 @@ struct SimA: HeadMixer {
   var outputs: [TensorForm] {
     [Self.demands[2].form(sizes, named: "o")]
   }
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+    [.summary(floats: units * (d * c + (backward ? 0 : 2 * d)))]
+  }
   var flopsPerToken: (forward: Double, backward: Double) {
     let products = Double(2 * heads * d * c)
     return (2 * products, 5 * products)

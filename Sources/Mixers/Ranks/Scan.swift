@@ -51,7 +51,7 @@ struct Scan: Sendable {
     let source = line.neighbour(isReverse: !isReverse)
     let target = line.neighbour(isReverse: isReverse)
     let isAlone = source == nil && target == nil
-    let groups = isAlone ? [0..<units] : groups(threads: line.mostThreads)
+    let groups = isAlone ? [0..<units] : Self.groups(units: units, threads: line.mostThreads)
     let pieces = groups.map { piece(of: $0, in: states) }
     let incoming: [any Shipment] =
       source.map { source in
@@ -119,8 +119,8 @@ struct Scan: Sendable {
   }
 
   /// Units in groups that keep all threads busy, the same on all ranks.
-  private func groups(threads: Int) -> [Range<Int>] {
-    let size = max(threads, (units + Self.mostGroups - 1) / Self.mostGroups)
+  static func groups(units: Int, threads: Int) -> [Range<Int>] {
+    let size = max(threads, (units + mostGroups - 1) / mostGroups)
     return stride(from: 0, to: units, by: size).map { $0..<min($0 + size, units) }
   }
 }

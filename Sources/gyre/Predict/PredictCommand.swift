@@ -2,6 +2,7 @@ import ArgumentParser
 import Attention
 import Benchmarks
 import LongNet
+import Mixers
 import Plots
 import Reporting
 import Results
@@ -135,6 +136,17 @@ struct PredictCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       """
+      Instead of attention: this operator of gyre mix, with +causal or +softplus where that means \
+      something. Results of gyre bench mix on one rank tell how fast it is. (default: attention)
+      """, valueName: "operator"),
+    completion: .list(MixerCatalog.all.map { $0.name }), transform: MixerChoice.init(parsing:))
+  var mixer: MixerChoice?
+
+  @OptionGroup var sizes: MixerSizeOptions
+
+  @Option(
+    help: ArgumentHelp(
+      """
       Also write the forward pass for SimGrid's smpirun -replay into this folder; for one number \
       of ranks and one of ring, hierarchical and heads.
       """, valueName: "folder"),
@@ -177,10 +189,13 @@ struct PredictCommand: ParsableCommand {
       throw ValidationError("Give one of --tokens and --tokens-per-rank.")
     }
     try checkModelOptions()
+    try checkMixerOptions()
     try table.check(
       model != nil
         ? ModelPredictResult.columns
-        : check.isEmpty ? PredictResult.columns : ModelCheckResult.columns)
+        : mixer != nil
+          ? MixerPredictResult.columns
+          : check.isEmpty ? PredictResult.columns : ModelCheckResult.columns)
     try requireHeads(heads, kvHeads)
     guard (1...AttentionShape.largestHeadDim).contains(headDim) else {
       throw ValidationError(
