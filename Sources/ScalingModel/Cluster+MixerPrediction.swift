@@ -20,15 +20,24 @@ extension Cluster {
     var (fill, sending, delays) = (0.0, 0.0, 0.0)
     for exchange in work.exchanges where ranks > 1 {
       switch exchange {
-      case .scan(let pieces, let bytes):
-        let end = crowded.scanEnd(
-          ranks: ranks, pieces: pieces, bytes: bytes / Double(max(1, pieces)),
-          computing: computing)
-        fill = max(0, end - computing)
+      case .scan(let pieces, let bytes, let effect):
         let step = crowded.seconds(of: bytes / Double(max(1, pieces)), ranks: ranks)
-        sending += min(fill, step.bytes * Double(ranks - 1))
-        delays += min(fill, step.delay * Double(ranks - 1))
-        fill -= min(fill, (step.bytes + step.delay) * Double(ranks - 1))
+        let hops = Double(ranks - 1)
+        if let effect, ranks > pieces + 1 {
+          // The states go their way when all know what their tokens do to them.
+          fill = computing * effect
+          sending += step.bytes * hops
+          delays += step.delay * hops
+        } else {
+          let end = crowded.scanEnd(
+            ranks: ranks, pieces: pieces, bytes: bytes / Double(max(1, pieces)),
+            computing: computing)
+          let waiting = max(0, end - computing)
+          let way = min(waiting, (step.bytes + step.delay) * hops)
+          fill = waiting - way
+          sending += min(way, step.bytes * hops)
+          delays += max(0, way - step.bytes * hops)
+        }
       case .summary(let bytes):
         let parts = crowded.exchangeSeconds(
           bytes: bytes * Double(ranks - 1) / Double(ranks), ranks: ranks)

@@ -4,7 +4,10 @@ public struct MixerWork: Sendable {
   public enum Exchange: Hashable, Sendable {
     /// A state that goes from each rank to the next in so many pieces, of so many bytes together,
     /// while the tokens of others are computed with it.
-    case scan(pieces: Int, bytes: Double)
+    ///
+    /// Where ranks are more than one beyond the pieces, and it is known what it takes to compute what
+    /// a rank's tokens do to any state, over the pass, they do that first, all at once.
+    case scan(pieces: Int, bytes: Double, effect: Double?)
     /// Numbers that are added up over all ranks, in as many parts as there are ranks.
     case summary(bytes: Double)
     /// Rows of the tokens before a rank's own, of so many bytes each.
@@ -37,7 +40,7 @@ public struct MixerWork: Sendable {
     var (bytes, messages) = (0.0, 0)
     for exchange in exchanges {
       switch exchange {
-      case .scan(let pieces, let all):
+      case .scan(let pieces, let all, _):
         bytes += all
         messages += pieces
       case .summary(let all):

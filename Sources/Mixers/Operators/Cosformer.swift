@@ -49,7 +49,11 @@ struct Cosformer: HeadMixer {
   var isInOrder: Bool { isCausal }
   func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
     let floats = units * 2 * d * (c + 1)
-    return [isCausal ? .scan(units: units, floats: floats) : .summary(floats: floats)]
+    let effect = OuterProductScan<CosformerRows>.effectShare(backward: backward, hasDecay: false)
+    return [
+      isCausal
+        ? .scan(units: units, floats: floats, effect: effect) : .summary(floats: floats)
+    ]
   }
   var flopsPerToken: (forward: Double, backward: Double) {
     let products = Double(2 * heads * 2 * d * (c + 1))
@@ -94,7 +98,7 @@ struct Cosformer: HeadMixer {
       gradients: gradients)
     if isCausal {
       let scan = OuterProductScan(body: rows, units: units)
-      _ = try scan.backward(carried: result.kept["carried"], on: line)
+      _ = try scan.backward(carried: result.kept["carried"], last: nil, on: line)
     } else {
       try rows.meetAllBackward(result.kept["state"], on: line)
     }

@@ -4,7 +4,10 @@ import Tensors
 /// What ranks exchange in a pass, so that bytes and messages can be reckoned beforehand.
 public enum MixerExchange: Hashable, Sendable {
   /// Each unit's state goes from each rank with tokens to the next: `floats` of all units together.
-  case scan(units: Int, floats: Int)
+  ///
+  /// `effect` is what it takes to compute what a rank's tokens do to any state, over the time of the
+  /// pass; nil if the operator cannot.
+  case scan(units: Int, floats: Int, effect: Double? = nil)
   /// Numbers that are added up over all ranks.
   case summary(floats: Int)
   /// The last `rows` rows of tokens before a rank's first, of so many floats for all sequences
@@ -29,7 +32,7 @@ public enum MixerExchange: Hashable, Sendable {
     let ranks = sharding.ranks
     if ranks == 1 { return (0, 0) }
     switch self {
-    case .scan(let units, let floats):
+    case .scan(let units, let floats, _):
       let others = isReverse ? 0..<rank : rank + 1..<ranks
       let hasNext = others.contains { !sharding.shards[$0].isEmpty }
       guard hasNext, !sharding.shards[rank].isEmpty, units > 0 else { return (0, 0) }

@@ -96,10 +96,10 @@ extension PredictCommand {
       flopsPerToken: Double(mixer.batch) * (isBackward ? perToken.backward : perToken.forward),
       exchanges: exchanges.map { exchange in
         switch exchange {
-        case .scan(let units, let floats):
+        case .scan(let units, let floats, let effect):
           .scan(
             pieces: MixerExchange.pieces(units: units, threads: machines.threads),
-            bytes: Double(4 * floats))
+            bytes: Double(4 * floats), effect: effect)
         case .summary(let floats): .summary(bytes: Double(4 * floats))
         case .halo(let rows, let floats): .halo(rows: rows, rowBytes: Double(4 * floats))
         }
