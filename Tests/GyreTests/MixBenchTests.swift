@@ -99,9 +99,9 @@ struct MixBenchTests {
     #expect(scan[1]["messagesPerRank"] as? Int == 20)
     // 2 heads, and with 5 ranks two passes, the first of which has two of five multiply–adds.
     let gated = try await rows([
-      "--mixer", "gla", "--sizes", "heads=2,headDim=32", "--tokens", "100000", "--ranks", "3,5",
+      "--mixer", "gla", "--sizes", "heads=2,headDim=32", "--tokens", "150000", "--ranks", "3,5",
     ])
-    let whole: Double = 100_000 * 2 * 1024 * 5 / 1e9
+    let whole: Double = 150_000 * 2 * 1024 * 5 / 1e9
     let hop: Double = 1e-3 + 4096 / 1e9
     let pipelined: Double = whole / 3 * 2 + 2 * hop
     let twice: Double = whole / 5 * 1.4 + 4 * hop

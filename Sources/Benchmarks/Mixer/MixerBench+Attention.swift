@@ -13,7 +13,7 @@ extension MixerBench {
         setups.indices.compactMap { index -> MixerRow<MixerSpeed>? in
           let setup = setups[index][place]
           guard let contestant = setup.contestant(pass, .all) else { return nil }
-          let before = index == 0 ? nil : setups[index - 1][place].contestant(pass, .all)?.seconds
+          let before = index == 0 ? nil : setups[index - 1][place].contestant(pass, .all)
           let (tokens, shape) = (setup.problem.queries.tokens, setup.problem.shape)
           let columns =
             2 * (shape.queryHeads + shape.kvHeads) * (shape.headDim + shape.valueHeadDim)

@@ -113,7 +113,7 @@ package struct MixerBench {
       bytes: setup.mixer.leastBytes(pass, tokens: setup.mixer.tokens),
       tokens: setup.mixer.tokens * setup.mixer.batch, ranks: setup.ranks)
     let figures = MixerSpeed(
-      contestant, before: before?.contestant(pass)?.seconds, work, bound)
+      contestant, before: before?.contestant(pass), work, bound)
     return MixerRow(key: setup.key(pass), figures: figures)
   }
 

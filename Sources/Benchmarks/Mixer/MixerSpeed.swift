@@ -15,6 +15,10 @@ package struct MixerSpeed {
   let tokensPerSecond: Double
   /// Seconds over those of the same at the number of tokens before; null for the first.
   let timeRatio: Nullable<Double>
+  /// Of all threads of a rank, mean over ranks: what a machine that others use too has given.
+  let processorSeconds: Double
+  /// The same of processor time.
+  let processorTimeRatio: Nullable<Double>
   /// Useful ones of all ranks, exponentials as one.
   let flops: Double
   let flopsPerSecond: Double
@@ -57,8 +61,8 @@ extension MixerSpeed {
     let ranks: Int
   }
 
-  /// - Parameter earlier: the times at the number of tokens before.
-  init(_ contestant: Contestant, before earlier: Samples?, _ work: Work, _ bound: Bound) {
+  /// - Parameter earlier: the same at the number of tokens before.
+  init(_ contestant: Contestant, before earlier: Contestant?, _ work: Work, _ bound: Bound) {
     let times = contestant.seconds
     let (seconds, ranks) = (times.median, Double(work.ranks))
     let multiplying = work.flops / (bound.peak * Double(bound.threads) * ranks)
@@ -67,7 +71,12 @@ extension MixerSpeed {
       repeats: contestant.rounds.count, seconds: seconds, secondsLow: times.interval.lowerBound,
       secondsHigh: times.interval.upperBound, spread: times.spread,
       tokensPerSecond: Double(work.tokens) / seconds,
-      timeRatio: Nullable(value: earlier.map { times.medianRatio(to: $0) }),
+      timeRatio: Nullable(value: earlier.map { times.medianRatio(to: $0.seconds) }),
+      processorSeconds: contestant.mean(\.processorSeconds).median,
+      processorTimeRatio: Nullable(
+        value: earlier.map {
+          contestant.mean(\.processorSeconds).medianRatio(to: $0.mean(\.processorSeconds))
+        }),
       flops: work.flops, flopsPerSecond: work.flops / seconds,
       fmaPeakFlopsPerSecond: bound.peak, leastBytes: work.bytes,
       bytesPerSecond: work.bytes / seconds, memoryBandwidthBytesPerSecond: bound.bandwidth,
@@ -85,7 +94,8 @@ extension MixerSpeed: MixerFigures {
 
   package static let names = [
     "repeats", "seconds", "secondsLow", "secondsHigh", "spread", "tokensPerSecond", "timeRatio",
-    "flops", "flopsPerSecond", "fmaPeakFlopsPerSecond", "leastBytes", "bytesPerSecond",
+    "processorSeconds", "processorTimeRatio", "flops", "flopsPerSecond", "fmaPeakFlopsPerSecond",
+    "leastBytes", "bytesPerSecond",
     "memoryBandwidthBytesPerSecond", "bound", "fractionOfBound", "computeSeconds",
     "exposedSeconds", "bytesSentPerRank", "messagesPerRank",
   ]

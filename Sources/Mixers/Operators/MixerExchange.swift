@@ -3,10 +3,10 @@ import Tensors
 
 /// What ranks exchange in a pass, so that bytes and messages can be reckoned beforehand.
 public enum MixerExchange: Hashable, Sendable {
-  /// Each unit's state goes from each rank with tokens to the next: `floats` of all units together.
+  /// Each unit's state goes from each rank with tokens to the next: `floats` of all units.
   ///
-  /// `effect` is what it takes to compute what a rank's tokens do to any state, over the time of the
-  /// pass; nil if the operator cannot.
+  /// `effect` is what it takes to compute what a rank's tokens do to any state, over the time of
+  /// the pass; nil if the operator cannot.
   case scan(units: Int, floats: Int, effect: Double? = nil)
   /// Numbers that are added up over all ranks.
   case summary(floats: Int)

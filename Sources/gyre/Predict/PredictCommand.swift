@@ -190,12 +190,7 @@ struct PredictCommand: ParsableCommand {
     }
     try checkModelOptions()
     try checkMixerOptions()
-    try table.check(
-      model != nil
-        ? ModelPredictResult.columns
-        : mixer != nil
-          ? MixerPredictResult.columns
-          : check.isEmpty ? PredictResult.columns : ModelCheckResult.columns)
+    try table.check(columns)
     try requireHeads(heads, kvHeads)
     guard (1...AttentionShape.largestHeadDim).contains(headDim) else {
       throw ValidationError(
@@ -238,6 +233,13 @@ struct PredictCommand: ParsableCommand {
         "--dilated works out every segment of up to \(Cluster.mostDilatedRanks) ranks; leave "
           + "\(most) out.")
     }
+  }
+
+  /// Those that the table may have.
+  private var columns: [String] {
+    if model != nil { return ModelPredictResult.columns }
+    if mixer != nil { return MixerPredictResult.columns }
+    return check.isEmpty ? PredictResult.columns : ModelCheckResult.columns
   }
 
   /// Refuses masks that dilated attention does not have, and more ranks than can be asked about.
