@@ -70,7 +70,7 @@ let package = Package(
       name: "Benchmarks",
       dependencies: [
         "Results", "Jobs", "Hosts", "Reporting", "MPI", "Sharding", "Tensors", "Attention",
-        "KernelSets", "SequenceParallel", "LongNet", "Models", "BuildStamp",
+        "KernelSets", "Compute", "SequenceParallel", "LongNet", "Models", "Mixers", "BuildStamp",
       ],
       swiftSettings: settings),
     .target(

@@ -31,6 +31,7 @@ struct PlotTests {
       ("kernel", "", ["attainable", "multiply–adds: 120 GFLOP/s", "memory: 20.0 GB/s"], 3 + 3),
       ("kernel", "kernel", ["multiply–add peak", "66 %"], 3 + 3),
       ("longnet", "", ["tokens of the sequence", "time ∝ N²"], 3 + 2 + 2),
+      ("mix", "", ["Operators as sequences grow", "time ∝ N"], 3 + 2 + 2),
       ("memory", "", ["formula", "16 MiB"], 3 + 3),
       ("link", "", ["limit of the link", "1 GB/s", "16 KiB"], 3 + 2),
     ])

@@ -63,7 +63,7 @@ struct TableTests {
 
   @Test(
     "columns that a table does not have are refused",
-    arguments: ["kernel", "longnet", "strong", "weak", "overlap", "link", "memory"])
+    arguments: ["kernel", "longnet", "strong", "weak", "overlap", "link", "memory", "mix"])
   func unknownColumns(benchmark: String) async throws {
     let result = try await MPIJob.runAlone(
       program: "gyre", arguments: ["bench", benchmark, "--columns", "time,tempo"])

@@ -116,6 +116,14 @@ import Testing
   }
 
   @Test(arguments: [
+    ["--tokens", "63"], ["--pass", "sideways"], ["--repeats", "0"], ["--mixer"], ["--seed", "1"],
+    ["--cache", "/etc/passwd"],
+  ])
+  func aComparisonOfMixersThatCannotBe(arguments: [String]) throws {
+    expectRefusal(of: try run("Launch/compare-mixers", arguments), naming: arguments[0])
+  }
+
+  @Test(arguments: [
     ["--minutes", "0"], ["--minutes", "eight"], ["--minutes"], ["--output", "/nowhere/x"],
     ["--output="], ["--seed", "1"],
   ])
@@ -144,7 +152,8 @@ import Testing
   }
 
   @Test(arguments: [
-    "local", "demo", "test", "compare-peers", "emulated-cluster", "try-tiles", "try-splits",
+    "local", "demo", "test", "compare-peers", "compare-mixers", "emulated-cluster", "try-tiles",
+    "try-splits",
     "cluster", "measure-host",
   ])
   func helpIsNoRefusal(script: String) throws {

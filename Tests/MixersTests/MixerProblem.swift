@@ -57,6 +57,29 @@ struct MixerProblem: Sendable {
     gradient = numbers(mixer.outputs[0].named("do"))
   }
 
+  /// The same operator on some of the tokens, with states of its own.
+  ///
+  /// - Parameter states: inputs that are not of tokens, by name.
+  func part(
+    _ tokens: Range<Int>, of sizes: [String: Int], _ states: Results, options: MixerOptions
+  ) throws -> MixerProblem {
+    var own = sizes
+    own["tokens"] = tokens.count
+    let names = Set(inputs.keys).union(states.keys)
+    var result = try MixerProblem(
+      type(of: mixer).name, own, present: names, options: options)
+    for form in mixer.inputs {
+      guard let axis = form.tokenAxis, let whole = inputs[form.name] else { continue }
+      let row = form.shape.stride(axis)
+      let rows = form.sizes[axis] * row
+      result.inputs[form.name] = (0..<form.sizes[..<axis].reduce(1, *)).flatMap { outer in
+        whole[outer * rows + tokens.lowerBound * row..<outer * rows + tokens.upperBound * row]
+      }
+    }
+    for (name, numbers) in states { result.inputs[name] = numbers }
+    return result
+  }
+
   /// Computes on some ranks, with delays at random.
   func run(
     ranks: Int, layout: Layout = .contiguous, threads: Int = 1, gradients: Bool = true,

@@ -73,32 +73,12 @@ package struct ScalingBench {
     guard let contestant = setup.contestant(pass, .all),
       let first = baseline.contestant(pass, .all)
     else { return nil }
-    let (ranks, fewest) = (setup.problem.ranks, baseline.problem.ranks)
-    let (times, firstTimes) = (contestant.seconds, first.seconds)
-    let flops = setup.flops(pass)
-    let speedup = firstTimes.medianRatio(to: times) * flops / baseline.flops(pass)
-    let computing = setup.contestant(pass, .computing)?.seconds
-    let firstComputing = baseline.contestant(pass, .computing)?.seconds
-    var share: Double?
-    if let computing, let firstComputing {
-      share = computing.ratios(to: times).medianRatio(to: firstComputing.ratios(to: firstTimes))
-    }
-    let ofRanks = contestant.rankSeconds
     let figures = ScalingFigures(
-      repeats: contestant.rounds.count, seconds: times.median,
-      secondsLow: times.interval.lowerBound, secondsHigh: times.interval.upperBound,
-      spread: times.spread, slowestRankSeconds: ofRanks.slowest,
-      medianRankSeconds: ofRanks.median, fastestRankSeconds: ofRanks.fastest,
-      computeSeconds: contestant.mean(\.computing).median,
-      exposedSeconds: contestant.mean(\.waiting).median,
-      imbalanceSeconds: contestant.imbalance.median,
-      computeOnlySeconds: Nullable(value: computing?.median),
-      bytesSentPerRank: contestant.largest(\.bytesSent),
-      messagesPerRank: contestant.largest(\.messagesSent), flops: flops,
-      flopsPerSecond: flops / times.median,
-      baseline: "\(fewest) \(fewest == 1 ? "rank" : "ranks"), same job", speedup: speedup,
-      efficiency: speedup * Double(fewest) / Double(ranks),
-      efficiencyWithoutContention: Nullable(value: share))
+      contestant, computing: setup.contestant(pass, .computing)?.seconds,
+      flops: setup.flops(pass), ranks: setup.problem.ranks,
+      baseline: ScalingFigures.Baseline(
+        times: first.seconds, computing: baseline.contestant(pass, .computing)?.seconds,
+        flops: baseline.flops(pass), ranks: baseline.problem.ranks))
     return AttentionResult(key: setup.key(pass), figures: figures)
   }
 }

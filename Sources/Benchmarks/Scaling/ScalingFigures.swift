@@ -39,6 +39,52 @@ package struct ScalingFigures {
   let efficiencyWithoutContention: Nullable<Double>
 }
 
+extension ScalingFigures {
+  /// What speedup and efficiency are in relation to.
+  struct Baseline {
+    let times: Samples
+    /// Without any transfer; nil where that was not measured.
+    let computing: Samples?
+    let flops: Double
+    let ranks: Int
+  }
+
+  /// - Parameters:
+  ///   - computing: what it takes without any transfer; nil where that was not measured.
+  ///   - flops: useful ones, of all ranks.
+  init(
+    _ contestant: Contestant, computing: Samples?, flops: Double, ranks: Int, baseline: Baseline
+  ) {
+    let times = contestant.seconds
+    let speedup = baseline.times.medianRatio(to: times) * flops / baseline.flops
+    var share: Double?
+    if let computing, let first = baseline.computing {
+      share = computing.ratios(to: times).medianRatio(to: first.ratios(to: baseline.times))
+    }
+    let ofRanks = contestant.rankSeconds
+    self.init(
+      repeats: contestant.rounds.count, seconds: times.median,
+      secondsLow: times.interval.lowerBound, secondsHigh: times.interval.upperBound,
+      spread: times.spread, slowestRankSeconds: ofRanks.slowest,
+      medianRankSeconds: ofRanks.median, fastestRankSeconds: ofRanks.fastest,
+      computeSeconds: contestant.mean(\.computing).median,
+      exposedSeconds: contestant.mean(\.waiting).median,
+      imbalanceSeconds: contestant.imbalance.median,
+      computeOnlySeconds: Nullable(value: computing?.median),
+      bytesSentPerRank: contestant.largest(\.bytesSent),
+      messagesPerRank: contestant.largest(\.messagesSent), flops: flops,
+      flopsPerSecond: flops / times.median,
+      baseline: "\(counted(baseline.ranks, "rank")), same job", speedup: speedup,
+      efficiency: speedup * Double(baseline.ranks) / Double(ranks),
+      efficiencyWithoutContention: Nullable(value: share))
+  }
+
+  /// Why efficiency can be above 1.
+  static let aboveOne =
+    "Efficiency above 100 %: times are uncertain by their spread, and what a rank of many "
+    + "holds may fit a cache that the whole does not."
+}
+
 extension ScalingFigures: AttentionFigures {
   package static let benchmark = "strong"
 
@@ -60,12 +106,7 @@ extension ScalingFigures: AttentionFigures {
   ]
 
   package static func remarks(on results: [AttentionResult<ScalingFigures>]) -> [String] {
-    let isAbove = results.contains { $0.figures.efficiency > 1.005 }
-    let efficiency =
-      isAbove
-      ? "Efficiency above 100 %: times are uncertain by their spread, and what a rank of many "
-        + "holds may fit a cache that the whole does not." : nil
-    return [Spread.remark(results.map(\.figures.spread)), efficiency].compactMap { $0 }
+    remarks(on: results.map(\.figures))
   }
 
   package var cells: [String] {

@@ -10,9 +10,13 @@ public final class MixerTensor: @unchecked Sendable {
   private let owner: Owner
 
   /// The memory, which tensors with several names may share.
-  private final class Owner: @unchecked Sendable {
-    let tensor: Tensor<Float>
-    init(_ tensor: consuming Tensor<Float>) { self.tensor = tensor }
+  private final class Owner: Sendable {
+    let block: TensorBlock
+    let shape: Shape
+
+    init(_ block: TensorBlock, _ shape: Shape) { (self.block, self.shape) = (block, shape) }
+
+    deinit { TensorMemory.give(block) }
   }
 
   /// Zeros.
@@ -20,13 +24,16 @@ public final class MixerTensor: @unchecked Sendable {
   /// - Parameter tokens: those of the rank.
   public init(zeros form: TensorForm, tokens: Int) {
     self.form = form
-    owner = Owner(Tensor(zeros: form.shape(tokens: tokens)))
+    let shape = form.shape(tokens: tokens)
+    let block = TensorMemory.take(shape.elementCount) ?? TensorBlock(Tensor(zeros: shape))
+    owner = Owner(block, shape)
   }
 
   /// Takes a tensor of the shape that the form has.
   public init(_ form: TensorForm, _ tensor: consuming Tensor<Float>) {
     self.form = form
-    owner = Owner(tensor)
+    let shape = tensor.shape
+    owner = Owner(TensorBlock(tensor), shape)
   }
 
   /// The same numbers under another name.
@@ -36,10 +43,10 @@ public final class MixerTensor: @unchecked Sendable {
   }
 
   /// The shape of the part.
-  public var shape: Shape { owner.tensor.shape }
+  public var shape: Shape { owner.shape }
 
   /// How many numbers it has.
-  public var count: Int { owner.tensor.count }
+  public var count: Int { owner.block.tensor.count }
 
   /// The numbers, row-major.
   public var span: Span<Float> {
@@ -57,7 +64,9 @@ public final class MixerTensor: @unchecked Sendable {
 
   /// Where the numbers are.
   @unsafe
-  package var base: UnsafeMutablePointer<Float> { unsafe owner.tensor.unsafeBaseAddress }
+  package var base: UnsafeMutablePointer<Float> {
+    unsafe owner.block.tensor.unsafeBaseAddress
+  }
 
   /// All numbers.
   @unsafe

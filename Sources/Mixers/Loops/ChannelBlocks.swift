@@ -4,11 +4,30 @@ import Compute
 struct ChannelBlocks {
   let batch: Int
   let channels: Int
+  /// Channels of a block, of which the last of a sequence may have fewer.
+  private let blockWidth: Int
 
-  /// Channels of a block: a few cache lines of a token's row.
+  /// The most channels of a block: a few cache lines of a token's row.
   static let width = 64
+  /// The fewest: one cache line.
+  private static let leastWidth = 16
 
-  private var perSequence: Int { (channels + Self.width - 1) / Self.width }
+  /// Blocks as wide as leaves enough of them for all threads, and for ranks that work through them
+  /// one after the other: four for each.
+  init(batch: Int, channels: Int, ranks: Int, threads: Int) {
+    (self.batch, self.channels) = (batch, channels)
+    let wanted = max(threads, ranks > 1 ? 4 * ranks : 1)
+    var width = Self.width
+    while width > Self.leastWidth, batch * ((channels + width - 1) / width) < wanted { width /= 2 }
+    blockWidth = width
+  }
+
+  /// Those of a job.
+  init(batch: Int, channels: Int, on line: RankLine) {
+    self.init(batch: batch, channels: channels, ranks: line.ranks, threads: line.mostThreads)
+  }
+
+  private var perSequence: Int { (channels + blockWidth - 1) / blockWidth }
 
   /// Blocks of all sequences.
   var count: Int { batch * perSequence }
@@ -22,8 +41,8 @@ struct ChannelBlocks {
   /// The sequence and the channels of a block.
   subscript(block: Int) -> (sequence: Int, channels: Range<Int>) {
     let (sequence, number) = block.quotientAndRemainder(dividingBy: perSequence)
-    let first = number * Self.width
-    return (sequence, first..<min(first + Self.width, channels))
+    let first = number * blockWidth
+    return (sequence, first..<min(first + blockWidth, channels))
   }
 
   /// Where the states of blocks begin, of so many floats a channel.

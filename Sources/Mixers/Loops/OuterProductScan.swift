@@ -22,7 +22,7 @@ struct OuterProductChunk {
   /// Tokens of a chunk.
   static let tokens = 32
 
-  fileprivate init(keys: Int, values: Int, from scratch: inout Scratch) {
+  init(keys: Int, values: Int, from scratch: inout Scratch) {
     keyStep = paddedToVectors(keys)
     valueStep = paddedToVectors(values)
     let (ofKeys, ofValues) = (Self.tokens * keyStep, Self.tokens * valueStep)
@@ -82,10 +82,10 @@ struct OuterProductScan<Operator: OuterProductOperator>: Sendable {
   let body: Operator
   let units: Int
 
-  private var stateLength: Int { body.keys * body.values }
-  private var keyStep: Int { paddedToVectors(body.keys) }
-  private var valueStep: Int { paddedToVectors(body.values) }
-  private var scratchLength: Int {
+  var stateLength: Int { body.keys * body.values }
+  var keyStep: Int { paddedToVectors(body.keys) }
+  var valueStep: Int { paddedToVectors(body.values) }
+  var scratchLength: Int {
     OuterProductChunk.tokens * (4 * keyStep + 3 * valueStep) + body.keys * valueStep
       + body.values * keyStep
   }
@@ -108,8 +108,9 @@ struct OuterProductScan<Operator: OuterProductOperator>: Sendable {
     let states = given ?? MixerTensor(zeros: stateForm("states"), tokens: 0)
     let carried = keeping ? MixerTensor(zeros: stateForm("carried"), tokens: 0) : nil
     let count = line.tokens
-    try unsafe Scan(units: units, stateLength: stateLength).run(states, carried: carried, on: line)
-    {
+    try unsafe Scan(units: units, stateLength: stateLength).run(
+      states, carried: carried, effect: effect(tokens: count), on: line
+    ) {
       [self] unit, state, poll in
       var scratch = Scratch(count: scratchLength, parts: 9)
       let chunk = OuterProductChunk(keys: body.keys, values: body.values, from: &scratch)
@@ -136,15 +137,21 @@ struct OuterProductScan<Operator: OuterProductOperator>: Sendable {
 
   /// Computes the gradients of queries, then those of keys, values and decays.
   ///
-  /// - Parameter carried: what the forward pass has returned.
+  /// - Parameters:
+  ///   - carried: what the forward pass has returned.
+  ///   - last: the states that this rank has handed on then.
   /// - Returns: the gradient of the states that the sequence starts from, on the first rank.
-  func backward(carried: MixerTensor, on line: RankLine) throws(MPIError) -> MixerTensor {
+  func backward(
+    carried: MixerTensor, last: MixerTensor?, on line: RankLine
+  ) throws(MPIError) -> MixerTensor {
     queryGradients(carried, on: line)
     let extra = body.gradientCarry
     let states = MixerTensor(zeros: stateForm("gradients", extra: extra), tokens: 0)
     let scan = Scan(units: units, stateLength: stateLength + extra, isReverse: true)
     let count = line.tokens
-    try unsafe scan.run(states, carried: nil, on: line) { [self] unit, state, poll in
+    let effect = extra == 0 || last != nil ? gradientEffect(tokens: count, last) : nil
+    try unsafe scan.run(states, carried: nil, effect: effect, on: line) {
+      [self] unit, state, poll in
       var scratch = Scratch(count: scratchLength, parts: 9)
       let chunk = OuterProductChunk(keys: body.keys, values: body.values, from: &scratch)
       let r = unsafe scratch.take(body.keys * valueStep)

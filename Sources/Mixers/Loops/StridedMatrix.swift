@@ -91,9 +91,49 @@ private func tileOfFour(
     unsafe put(s31, target + 3 * c.row + 8, adding)
     column += 16
   }
-  if column == columns { return }
-  for row in 0..<4 {
-    unsafe rest(a.part(row: row), b, c.part(row: row), depth, column..<columns, adding)
+  if column < columns { unsafe restOfFour(a, b, c, depth, column..<columns, adding) }
+}
+
+/// Some columns of four rows, whose sums do not wait for each other.
+@unsafe @inline(__always)
+private func restOfFour(
+  _ a: StridedMatrix, _ b: StridedMatrix, _ c: StridedMatrix, _ depth: Int, _ columns: Range<Int>,
+  _ adding: Bool
+) {
+  let (a0, step) = unsafe (a.base, a.column)
+  let (a1, a2, a3) = unsafe (a0 + a.row, a0 + 2 * a.row, a0 + 3 * a.row)
+  var column = columns.lowerBound
+  while column + 8 <= columns.upperBound {
+    var (s0, s1, s2, s3) = (Vector.zero, Vector.zero, Vector.zero, Vector.zero)
+    for index in 0..<depth {
+      let b0 = unsafe Vector(loading: b.base + index * b.row, at: column)
+      let place = index * step
+      unsafe s0.addProduct(Vector(repeating: a0[place]), b0)
+      unsafe s1.addProduct(Vector(repeating: a1[place]), b0)
+      unsafe s2.addProduct(Vector(repeating: a2[place]), b0)
+      unsafe s3.addProduct(Vector(repeating: a3[place]), b0)
+    }
+    let target = unsafe c.base + column
+    unsafe put(s0, target, adding)
+    unsafe put(s1, target + c.row, adding)
+    unsafe put(s2, target + 2 * c.row, adding)
+    unsafe put(s3, target + 3 * c.row, adding)
+    column += 8
+  }
+  while column < columns.upperBound {
+    var (s0, s1, s2, s3): (Float, Float, Float, Float) = (0, 0, 0, 0)
+    for index in 0..<depth {
+      let (x, place) = unsafe (b.base[index * b.row + column], index * step)
+      s0 = unsafe s0.addingProduct(a0[place], x)
+      s1 = unsafe s1.addingProduct(a1[place], x)
+      s2 = unsafe s2.addingProduct(a2[place], x)
+      s3 = unsafe s3.addingProduct(a3[place], x)
+    }
+    for (row, sum) in [s0, s1, s2, s3].enumerated() {
+      let target = unsafe c.base + row * c.row + column
+      unsafe target.pointee = adding ? target.pointee + sum : sum
+    }
+    column += 1
   }
 }
 

@@ -47,6 +47,14 @@ struct Cosformer: HeadMixer {
   var inputs: [TensorForm] { Self.forms(sizes, present: []) }
   var outputs: [TensorForm] { [Self.demands[2].form(sizes, named: "o")] }
   var isInOrder: Bool { isCausal }
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+    let floats = units * 2 * d * (c + 1)
+    let effect = OuterProductScan<CosformerRows>.effectShare(backward: backward, hasDecay: false)
+    return [
+      isCausal
+        ? .scan(units: units, floats: floats, effect: effect) : .summary(floats: floats)
+    ]
+  }
   var flopsPerToken: (forward: Double, backward: Double) {
     let products = Double(2 * heads * 2 * d * (c + 1))
     return (2 * products, (isCausal ? 6 : 5) * products)
@@ -90,7 +98,7 @@ struct Cosformer: HeadMixer {
       gradients: gradients)
     if isCausal {
       let scan = OuterProductScan(body: rows, units: units)
-      _ = try scan.backward(carried: result.kept["carried"], on: line)
+      _ = try scan.backward(carried: result.kept["carried"], last: nil, on: line)
     } else {
       try rows.meetAllBackward(result.kept["state"], on: line)
     }

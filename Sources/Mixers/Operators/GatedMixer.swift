@@ -32,6 +32,14 @@ extension GatedMixer {
       + Self.demands.filter { $0.name == "state" }.map { $0.form(sizes) }
   }
   var isInOrder: Bool { true }
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+    let (d, c) = (sizes["headDim"], sizes["valueHeadDim"])
+    let effect = OuterProductScan<GatedRows>.effectShare(backward: backward, hasDecay: true)
+    if !backward { return [.scan(units: units, floats: units * d * c, effect: effect)] }
+    // With the gradient of the state a sum for decays; then what all tokens share.
+    return [.scan(units: units, floats: units * d * (c + 1), effect: effect)]
+      + [Self.gates == .all, Self.hasBonus].filter { $0 }.map { _ in .summary(floats: units * d) }
+  }
   var flopsPerToken: (forward: Double, backward: Double) {
     let products = Double(sizes["heads"] * sizes["headDim"] * sizes["valueHeadDim"])
     return (5 * products, 15 * products)
@@ -65,7 +73,8 @@ extension GatedMixer {
     for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
     let rows = GatedRows(self, x, o: gradient, tokens: line.tokens, gradients: gradients)
     let scan = OuterProductScan(body: rows, units: units)
-    let states = try scan.backward(carried: result.kept["carried"], on: line)
+    let states = try scan.backward(
+      carried: result.kept["carried"], last: result.outputs["state"], on: line)
     if let first = gradients.find("dstate") {
       let (length, step) = (first.count / units, states.count / units)
       for unit in 0..<units {

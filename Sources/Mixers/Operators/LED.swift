@@ -82,6 +82,10 @@ struct LED: Mixer {
     ]
   }
   var isInOrder: Bool { false }
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+    let length = columns * rank + rank * out + out
+    return backward ? [.summary(floats: batch * length)] : []
+  }
   var flopsPerToken: (forward: Double, backward: Double) {
     let products = Double(2 * rank * (columns + sizes["out"]))
     return (products, 2 * products + Double(2 * rank * columns))

@@ -47,6 +47,9 @@ struct Linformer: HeadMixer {
     ]
   }
   var isInOrder: Bool { false }
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+    [.summary(floats: units * length)]
+  }
   var flopsPerToken: (forward: Double, backward: Double) {
     let products = Double(2 * rank * (d + c))
     let (all, shared) = (Double(heads) * products, Double(kvHeads) * products)

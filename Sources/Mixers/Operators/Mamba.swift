@@ -61,7 +61,10 @@ struct Mamba: Mixer {
   var hasConvolution: Bool { present.contains("conv_weight") }
   let channels: Int
   let states: Int
-  var blocks: ChannelBlocks { ChannelBlocks(batch: batch, channels: channels) }
+
+  private func blocks(on line: RankLine) -> ChannelBlocks {
+    ChannelBlocks(batch: batch, channels: channels, on: line)
+  }
 
   var outputs: [TensorForm] {
     [Self.demands[0].form(sizes, named: "o"), Self.demands[10].form(sizes)]
@@ -75,6 +78,19 @@ struct Mamba: Mixer {
   }
 
   var isInOrder: Bool { true }
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+    let blocks = ChannelBlocks(batch: batch, channels: channels, ranks: ranks, threads: threads)
+    let (floats, width) = (batch * channels, hasConvolution ? sizes["width"] : 1)
+    var exchanges = [MixerExchange.scan(units: blocks.count, floats: floats * states)]
+    if width > 1 { exchanges.append(.halo(rows: width - 1, floats: floats)) }
+    guard backward else { return exchanges }
+    exchanges.append(.summary(floats: floats * (states + 2)))
+    if hasConvolution { exchanges.append(.summary(floats: floats * (width + 1))) }
+    if hasConvolution, present.contains("conv_state") {
+      exchanges.append(.summary(floats: floats * (width - 1)))
+    }
+    return exchanges
+  }
   var flopsPerToken: (forward: Double, backward: Double) {
     (Double(channels * (7 * states + 12)), Double(channels * (20 * states + 40)))
   }
@@ -84,7 +100,8 @@ struct Mamba: Mixer {
     return 4 * rows
       * (Double(channels * states) / Double(MambaRows.chunk)
         + Double((hasConvolution ? 2 : 0) * channels)
-        + Double(2 * blocks.blocksPerSequence * states))
+        // Shares of blocks in the gradients of b and c: of as many as there may be.
+        + Double(2 * ((channels + 15) / 16) * states))
   }
 
   func forward(
@@ -99,7 +116,8 @@ struct Mamba: Mixer {
     result.owner = line.lastRank
     result.gradientOwner = line.firstRank
     var u = x["x"]
-    if let convolution = convolution(x) {
+    let blocks = blocks(on: line)
+    if let convolution = convolution(x, blocks) {
       let halo = try convolution.halo(before: x.find("conv_state"), on: line)
       u = convolution.forward(halo, on: line)
       if outputs.count > 2 { result.outputs.add(lastRows(x["x"], halo, line)) }
@@ -109,7 +127,6 @@ struct Mamba: Mixer {
       }
     }
     let rows = MambaRows(self, x, u: u, o: o, tokens: line.tokens, keeping: keeping)
-    let blocks = blocks
     try unsafe Scan(cuts: blocks.cuts(states)).run(state, carried: nil, on: line) {
       block, state, poll in
       unsafe rows.forward(blocks, block, state, poll)
@@ -118,7 +135,7 @@ struct Mamba: Mixer {
     return result
   }
 
-  private func convolution(_ x: MixerTensors) -> ShortConvolution? {
+  private func convolution(_ x: MixerTensors, _ blocks: ChannelBlocks) -> ShortConvolution? {
     x.find("conv_weight").map {
       ShortConvolution(x: x["x"], weight: $0, bias: x.find("conv_bias"), blocks: blocks)
     }
@@ -148,7 +165,8 @@ struct Mamba: Mixer {
   ) throws(MPIError) -> MixerTensors {
     var gradients = MixerTensors()
     for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
-    let convolution = convolution(x)
+    let blocks = blocks(on: line)
+    let convolution = convolution(x, blocks)
     // With a convolution, the gradient of what it has made.
     let ofInput =
       convolution == nil
@@ -156,9 +174,8 @@ struct Mamba: Mixer {
     let rows = MambaRows(
       self, x, u: result.kept.find("convolved") ?? x["x"], o: gradient, tokens: line.tokens,
       keeping: false, checkpoints: result.kept["checkpoints"])
-    let back = MambaGradients(self, gradients, ofInput: ofInput, tokens: line.tokens)
+    let back = MambaGradients(self, blocks, gradients, ofInput: ofInput, tokens: line.tokens)
     let state = MixerTensor(zeros: outputs[1], tokens: 0)
-    let blocks = blocks
     try unsafe Scan(cuts: blocks.cuts(states), isReverse: true).run(
       state, carried: nil, on: line
     ) { block, state, poll in

@@ -37,6 +37,7 @@ struct MambaChunk {
 /// are added in order, so that the bits do not depend on the number of threads.
 struct MambaGradients {
   private let mixer: Mamba
+  private let blocks: ChannelBlocks
   private let gradients: MixerTensors
   private let count: Int
   /// Of what goes into the scan.
@@ -48,8 +49,12 @@ struct MambaGradients {
   /// `[batch, channels, state + 2]`: of A, of D and of the bias of step sizes.
   private let sums: MixerTensor
 
-  init(_ mixer: Mamba, _ gradients: MixerTensors, ofInput: MixerTensor, tokens: Int) {
+  init(
+    _ mixer: Mamba, _ blocks: ChannelBlocks, _ gradients: MixerTensors, ofInput: MixerTensor,
+    tokens: Int
+  ) {
     self.mixer = mixer
+    self.blocks = blocks
     self.gradients = gradients
     count = tokens
     input = ofInput
@@ -58,7 +63,7 @@ struct MambaGradients {
     shares = MixerTensor(
       zeros: TensorForm(
         name: "shares", dimensions: ["two", "batch", "blocks", "rows", "state"],
-        sizes: [2, mixer.batch, mixer.blocks.blocksPerSequence, tokens, mixer.states]), tokens: 0)
+        sizes: [2, mixer.batch, blocks.blocksPerSequence, tokens, mixer.states]), tokens: 0)
     sums = MixerTensor(
       zeros: TensorForm(
         name: "sums", dimensions: ["batch", "channels", "sums"],
@@ -99,7 +104,7 @@ struct MambaGradients {
   /// Adds the blocks' shares.
   func addShares(on line: RankLine) {
     let (states, batch) = (mixer.states, mixer.batch)
-    let blocks = mixer.blocks.blocksPerSequence
+    let blocks = blocks.blocksPerSequence
     for (kind, name) in ["db", "dc"].enumerated() {
       let target = gradients[name]
       line.forEachSegment(units: batch) { sequence, tokens, _ in

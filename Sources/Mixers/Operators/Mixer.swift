@@ -60,6 +60,11 @@ public protocol Mixer: Sendable {
   /// Whether there is a backward pass.
   var hasGradients: Bool { get }
 
+  /// What ranks exchange in a pass; nil if that is not reckoned.
+  ///
+  /// - Parameter threads: the most of any rank.
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]?
+
   /// Floating-point operations of a pass for one token of one sequence, exponentials as one.
   var flopsPerToken: (forward: Double, backward: Double) { get }
 
@@ -108,6 +113,9 @@ extension Mixer {
 
   /// There is one.
   public var hasGradients: Bool { true }
+
+  /// Not reckoned.
+  public func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? { nil }
 
   /// None that grow with the tokens.
   public func keptBytes(tokens: Int) -> Double { 0 }

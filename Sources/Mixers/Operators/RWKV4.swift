@@ -54,6 +54,12 @@ struct RWKV4: Mixer {
     [Self.demands[2].form(sizes, named: "o"), Self.demands[5].form(sizes)]
   }
   var isInOrder: Bool { true }
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+    let floats = batch * channels
+    let blocks = ChannelBlocks(batch: batch, channels: channels, ranks: ranks, threads: threads)
+    return [.scan(units: blocks.count, floats: 3 * floats)]
+      + (backward ? [.summary(floats: 2 * floats)] : [])
+  }
   var flopsPerToken: (forward: Double, backward: Double) {
     (Double(20 * channels), Double(60 * channels))
   }
@@ -63,7 +69,9 @@ struct RWKV4: Mixer {
   }
 
   private let channels: Int
-  private var blocks: ChannelBlocks { ChannelBlocks(batch: batch, channels: channels) }
+  private func blocks(on line: RankLine) -> ChannelBlocks {
+    ChannelBlocks(batch: batch, channels: channels, on: line)
+  }
 
   func forward(
     _ x: MixerTensors, keeping: Bool, on line: RankLine
@@ -78,6 +86,7 @@ struct RWKV4: Mixer {
     result.owner = line.lastRank
     result.gradientOwner = line.firstRank
     let rows = RWKV4Rows(x, o: o, tokens: line.tokens, keeping: keeping, forms: sizes)
+    let blocks = blocks(on: line)
     try unsafe Scan(cuts: blocks.cuts(3)).run(state, carried: nil, on: line) { block, state, poll in
       unsafe rows.forward(blocks, block, state, poll)
     }
@@ -101,6 +110,7 @@ struct RWKV4: Mixer {
       zeros: TensorForm(
         name: "sums", dimensions: ["two", "batch", "channels"], sizes: [2, batch, channels]),
       tokens: 0)
+    let blocks = blocks(on: line)
     try unsafe Scan(cuts: blocks.cuts(3), isReverse: true).run(state, carried: nil, on: line) {
       [gradients] block, state, poll in
       unsafe rows.backward(blocks, block, state, gradients, sums, poll)

@@ -44,6 +44,9 @@ struct SimA: HeadMixer {
         sizes: [batch, tokens, heads, c])
     ]
   }
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+    [.summary(floats: units * (d * c + (backward ? 0 : 2 * d)))]
+  }
   var flopsPerToken: (forward: Double, backward: Double) {
     let (all, shared) = (Double(2 * heads * d * c), Double(2 * kvHeads * d * c))
     return (all + shared, 2 * all + 3 * shared)

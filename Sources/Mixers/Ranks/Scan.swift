@@ -1,6 +1,7 @@
 import Compute
 import MPI
 import SequenceParallel
+import Sharding
 
 /// States that pass from rank to rank in the order of positions, or against it.
 ///
@@ -8,7 +9,8 @@ import SequenceParallel
 /// units in the same order, so that a rank computes unit u while the next one computes u − 1 with
 /// the state that it was sent: nothing is computed twice, and the bits do not depend on the number
 /// of ranks. With U groups of units a pass takes `(U + P − 1) / U` times as long as the busiest
-/// rank computes.
+/// rank computes. Where that is more than twice as long, and the operator can tell what a rank's
+/// tokens do to any state, ranks go in two passes instead: see ``ScanEffect``.
 struct Scan: Sendable {
   /// Where the states of units begin, and after them the end of the last.
   let cuts: [Int]
@@ -27,9 +29,9 @@ struct Scan: Sendable {
   }
 
   /// Units of all sequences.
-  private var units: Int { cuts.count - 1 }
+  var units: Int { cuts.count - 1 }
 
-  private static let firstTag = 16
+  static let firstTag = 16
   /// Groups into which units are divided at most: with 64 on 8 ranks an eighth more than computing.
   private static let mostGroups = 64
 
@@ -41,17 +43,20 @@ struct Scan: Sendable {
   ///   - carried: the same, gets what this rank has started from; nil is not asked for.
   ///   - body: computes this rank's tokens of a unit with its state.
   func run(
-    _ states: MixerTensor, carried: MixerTensor?, on line: RankLine,
+    _ states: MixerTensor, carried: MixerTensor?, effect: ScanEffect? = nil, on line: RankLine,
     _ body:
       @Sendable (
         _ unit: Int, _ state: UnsafeMutablePointer<Float>, _ poll: Poll
       ) -> Void
   ) throws(MPIError) {
     if line.tokens == 0 { return }
+    if let effect, takesTwoPasses(line) {
+      return try unsafe runTwice(states, carried: carried, effect, on: line, body)
+    }
     let source = line.neighbour(isReverse: !isReverse)
     let target = line.neighbour(isReverse: isReverse)
     let isAlone = source == nil && target == nil
-    let groups = isAlone ? [0..<units] : groups(threads: line.mostThreads)
+    let groups = isAlone ? [0..<units] : Self.groups(units: units, threads: line.mostThreads)
     let pieces = groups.map { piece(of: $0, in: states) }
     let incoming: [any Shipment] =
       source.map { source in
@@ -72,7 +77,9 @@ struct Scan: Sendable {
         unsafe (carried.base + start).update(from: states.base + start, count: end - start)
       }
       let next = number + 1 < incoming.count ? [incoming[number + 1]] : []
-      try unsafe compute(group, states, on: line, moving: outgoing.suffix(8) + next, body)
+      let moving = Array(outgoing.suffix(8)) + next
+      try unsafe compute(
+        group, states, on: line, moving: { () throws(MPIError) in try move(moving) }, body)
       if let target {
         outgoing.append(
           try line.wire.send(pieces[number], to: target, tag: Self.firstTag + number))
@@ -85,9 +92,16 @@ struct Scan: Sendable {
     }
   }
 
+  /// Whether ranks would wait for each other as long as they compute.
+  private func takesTwoPasses(_ line: RankLine) -> Bool {
+    let groups = Self.groups(units: units, threads: line.mostThreads).count
+    return line.sharding.shards.count { !$0.isEmpty } > groups + 1
+  }
+
   /// Computes a group of units, and moves messages meanwhile.
-  private func compute(
-    _ group: Range<Int>, _ states: MixerTensor, on line: RankLine, moving: [any Shipment],
+  func compute(
+    _ group: Range<Int>, _ states: MixerTensor, on line: RankLine,
+    moving: () throws(MPIError) -> Void,
     _ body:
       @Sendable (
         _ unit: Int, _ state: UnsafeMutablePointer<Float>, _ poll: Poll
@@ -97,7 +111,7 @@ struct Scan: Sendable {
     let looks = Looks(line.wire.lookInterval)
     line.compute(group.count) {
       looks.look {
-        do throws(MPIError) { try move(moving) } catch { failure = failure ?? error }
+        do throws(MPIError) { try moving() } catch { failure = failure ?? error }
       }
     } _: { index, poll in
       let unit = group.lowerBound + index
@@ -107,7 +121,7 @@ struct Scan: Sendable {
   }
 
   /// The states of a group as a message.
-  private func piece(of group: Range<Int>, in states: MixerTensor) -> Piece {
+  func piece(of group: Range<Int>, in states: MixerTensor) -> Piece {
     let (start, end) = (cuts[group.lowerBound], cuts[group.upperBound])
     return unsafe Piece(
       unowned: UnsafeMutableRawBufferPointer(
@@ -119,8 +133,8 @@ struct Scan: Sendable {
   }
 
   /// Units in groups that keep all threads busy, the same on all ranks.
-  private func groups(threads: Int) -> [Range<Int>] {
-    let size = max(threads, (units + Self.mostGroups - 1) / Self.mostGroups)
+  static func groups(units: Int, threads: Int) -> [Range<Int>] {
+    let size = max(threads, (units + mostGroups - 1) / mostGroups)
     return stride(from: 0, to: units, by: size).map { $0..<min($0 + size, units) }
   }
 }

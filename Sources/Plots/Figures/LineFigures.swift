@@ -5,8 +5,23 @@ import Results
 extension PlotKind {
   /// Time against tokens, with guides of the slopes one and two.
   func longNet(_ rows: PlotRows) throws -> Figure {
+    try growth(
+      rows, "Dilated and dense attention as sequences grow", ignoring: ["branches"],
+      leading: "attention")
+  }
+
+  /// Time of operators against tokens, with the same guides.
+  func mixers(_ rows: PlotRows) throws -> Figure {
+    try growth(
+      rows, "Operators as sequences grow", ignoring: ["tokensPerRank", "hosts", "sizes", "causal"],
+      leading: "mixer")
+  }
+
+  private func growth(
+    _ rows: PlotRows, _ title: String, ignoring: [String], leading: String
+  ) throws -> Figure {
     let rows = try rows.having("tokens", "seconds")
-    let groups = rows.groups(along: "tokens", ignoring: ["branches"], leading: "attention")
+    let groups = rows.groups(along: "tokens", ignoring: ignoring, leading: leading)
     var series = groups.map { group in
       Series(
         label: group.label.isEmpty ? "measured" : group.label, style: group.style,
@@ -39,7 +54,7 @@ extension PlotKind {
     }
     let isProcessorTime = rows.rows.allSatisfy { $0.fields["clock"]?.string == "cpu" }
     return Figure(
-      title: "Dilated and dense attention as sequences grow",
+      title: title,
       panels: [
         Panel(
           x: tokensAxis(rows),

@@ -1,6 +1,6 @@
 /// What is drawn.
 package enum PlotKind: String, CaseIterable, Sendable {
-  case strong, weak, overlap, kernel, roofline, longnet, memory, link, predict, perplexity
+  case strong, weak, overlap, kernel, roofline, longnet, memory, link, predict, perplexity, mix
 
   /// The benchmark that it shows.
   package var benchmark: String { self == .roofline ? "kernel" : rawValue }
@@ -21,6 +21,7 @@ package enum PlotKind: String, CaseIterable, Sendable {
     case .kernel: try kernelRates(rows)
     case .roofline: try roofline(rows)
     case .longnet: try longNet(rows)
+    case .mix: try mixers(rows)
     case .memory: try memory(rows)
     case .link: try link(rows)
     case .predict: try predictions(rows)

@@ -2,6 +2,7 @@ import ArgumentParser
 import Attention
 import Benchmarks
 import MPI
+import Reporting
 import SequenceParallel
 import Sharding
 
@@ -86,6 +87,21 @@ struct AttentionOptions: ParsableArguments {
       throw ValidationError(
         "--value-head-dim is \(valueHeadDim); give a number from 1 to "
           + "\(AttentionShape.largestHeadDim).")
+    }
+  }
+
+  /// Refuses what was asked of attention where something else is measured.
+  func requireNoneBeside(_ option: String) throws {
+    let given = [
+      ("--heads", heads != 8), ("--kv-heads", kvHeads != nil), ("--head-dim", headDims != [64]),
+      ("--value-head-dim", valueHeadDim != nil), ("--layout", layouts != nil),
+      ("--transport", transports != nil), ("--wire", wires != nil),
+      ("--arithmetic", arithmetics != [.f32]), ("--softcap", scoreRule.softcap != nil),
+      ("--alibi", scoreRule.alibi),
+      ("masks", masks.choices(usual: .yes, with: window.masks + ofInput.masks) != [.causal]),
+    ]
+    if let (name, _) = given.first(where: \.1) {
+      throw UserError.usage("\(name) cannot be used with \(option); leave it out.")
     }
   }
 

@@ -8,6 +8,6 @@ struct BenchCommand: ParsableCommand {
     subcommands: [
       KernelBenchCommand.self, LongNetBenchCommand.self, StrongBenchCommand.self,
       WeakBenchCommand.self, OverlapBenchCommand.self, LinkBenchCommand.self,
-      MemoryBenchCommand.self, ModelBenchCommand.self,
+      MemoryBenchCommand.self, ModelBenchCommand.self, MixBenchCommand.self,
     ])
 }

@@ -26,12 +26,17 @@ struct StrongBenchCommand: ParsableCommand {
   var tokens = [16384]
 
   @OptionGroup var counts: RankCounts
+  @OptionGroup(title: "Operators") var mixing: MixerScalingOptions
   @OptionGroup(title: "Attention") var attention: AttentionOptions
   @OptionGroup(title: "Rounds") var rounds: RoundOptions
   @OptionGroup(title: "Output") var table: TableOptions
   @OptionGroup(title: "Settings") var layers: SettingsOptions
 
-  func validate() throws { try table.check(AttentionResult<ScalingFigures>.columns) }
+  func validate() throws {
+    try table.check(
+      mixing.mixers == nil
+        ? AttentionResult<ScalingFigures>.columns : MixerRow<ScalingFigures>.columns)
+  }
 }
 
 extension StrongBenchCommand: DistributedCommand, ComputingCommand {
@@ -40,9 +45,12 @@ extension StrongBenchCommand: DistributedCommand, ComputingCommand {
 
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {
-    try runScaling(
-      "strong", tokens.map { tokens in { _ in tokens } }, counts, attention, rounds, table,
-      on: world)
+    let tokens = tokens.map { tokens in { (_: Int) in tokens } }
+    guard let mixers = mixing.mixers else {
+      return try runScaling("strong", tokens, counts, attention, rounds, table, on: world)
+    }
+    try mixing.run(
+      "strong", mixers, tokens, counts, attention, rounds, table, on: world)
   }
 }
 

@@ -22,12 +22,17 @@ struct WeakBenchCommand: ParsableCommand {
   var tokens = [4096]
 
   @OptionGroup var counts: RankCounts
+  @OptionGroup(title: "Operators") var mixing: MixerScalingOptions
   @OptionGroup(title: "Attention") var attention: AttentionOptions
   @OptionGroup(title: "Rounds") var rounds: RoundOptions
   @OptionGroup(title: "Output") var table: TableOptions
   @OptionGroup(title: "Settings") var layers: SettingsOptions
 
-  func validate() throws { try table.check(AttentionResult<ScalingFigures>.columns) }
+  func validate() throws {
+    try table.check(
+      mixing.mixers == nil
+        ? AttentionResult<ScalingFigures>.columns : MixerRow<ScalingFigures>.columns)
+  }
 }
 
 extension WeakBenchCommand: DistributedCommand, ComputingCommand {
@@ -36,8 +41,10 @@ extension WeakBenchCommand: DistributedCommand, ComputingCommand {
 
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {
-    try runScaling(
-      "weak", tokens.map { tokens in { ranks in tokens * ranks } }, counts, attention, rounds,
-      table, on: world)
+    let tokens = tokens.map { tokens in { (ranks: Int) in tokens * ranks } }
+    guard let mixers = mixing.mixers else {
+      return try runScaling("weak", tokens, counts, attention, rounds, table, on: world)
+    }
+    try mixing.run("weak", mixers, tokens, counts, attention, rounds, table, on: world)
   }
 }

@@ -15,7 +15,7 @@ extension MixCommand: DistributedCommand {
     try world.requireSameFiles(input.files.fingerprints())
     try world.agreed { if world.rank == 0 { try claimFiles() } }
     let mixer = input.mixer
-    try world.agreed { try checkLayout(mixer) }
+    try world.agreed { try checkLayout(mixer, ranks: world.size) }
     try checkMemory(mixer, on: world)
     let team = ThreadTeam(threads: try threading.count(on: world))
     let sharding = Sharding(layout, tokens: mixer.tokens, ranks: world.size)
@@ -34,7 +34,7 @@ extension MixCommand: DistributedCommand {
     run.report.checkSeconds = (checked - computed).inSeconds
     if output != nil { run.report.writeSeconds = (ContinuousClock.now - checked).inSeconds }
     run.report.peakResidentBytes = ProcessMemory.peakResidentBytes
-    let report = try MixReport.gather(run.report, of: mixer, self, finding, on: world)
+    let report = try MixReport.gather(run, of: mixer, self, finding, on: world)
     try world.agreed {
       if let report { try printReport(self.report == .json ? jsonLine(report) : report.text) }
     }
@@ -64,12 +64,19 @@ extension MixCommand: DistributedCommand {
   }
 
   /// Refuses layouts in which a state would have to go to and fro.
-  private func checkLayout(_ mixer: any Mixer) throws {
+  private func checkLayout(_ mixer: any Mixer, ranks: Int) throws {
     guard mixer.isInOrder, layout != .contiguous else { return }
     let times = layout == .zigzag ? "twice through every rank" : "to the next rank at every token"
+    // The other way: rows are sent to contiguous shards, and results back.
+    let share = Double(ranks - 1) / Double(ranks * ranks)
+    let bytes = (mixer.inputs + mixer.outputs).filter { $0.tokenAxis != nil }.reduce(0.0) {
+      $0 + 4 * Double($1.shape.elementCount) * share
+    }
     throw UserError.usage(
       "--layout is \(layout.rawValue), and \(kind) passes a state from token to token, which would "
-        + "go \(times); give --layout contiguous, in which it goes once.")
+        + "go \(times); to send the rows to contiguous shards and back costs each of "
+        + "\(counted(ranks, "rank")) \(formatBytes(bytes)); give --layout contiguous, in which the "
+        + "state goes once.")
   }
 
   /// Refuses a problem that the hosts cannot hold before anything is allocated.
@@ -107,6 +114,14 @@ extension MixCommand: DistributedCommand {
       try input.gradient.map { try $0.read(line.runs, team: line.team) }
     }
     let mixer = input.mixer
+    let loaded = ContinuousClock.now
+    // Pages that nobody has touched would count as computing.
+    let results =
+      mixer.outputs
+      + (gradient == nil ? [] : mixer.inputs.map { $0.named("d\($0.name)") })
+    TensorMemory.reserve(results, tokens: line.tokens, on: line.team)
+    defer { TensorMemory.release() }
+    let allocated = ContinuousClock.now
     try world.barrier()
     let before = line.traffic
     let ready = ContinuousClock.now
@@ -120,10 +135,12 @@ extension MixCommand: DistributedCommand {
       mixer.flopsPerToken.forward + (gradients == nil ? 0 : mixer.flopsPerToken.backward)
     let report = RankReport(
       rank: world.rank, threads: line.team.threads, tokens: line.tokens,
-      flops: perToken * Double(line.tokens * mixer.batch), load: ready - start,
+      flops: perToken * Double(line.tokens * mixer.batch), load: loaded - start,
       forward: forwardEnd - ready, backward: end - forwardEnd, timing: line.timing,
       traffic: line.traffic - before)
-    return MixRun(result: result, gradients: gradients, report: report)
+    return MixRun(
+      result: result, gradients: gradients, report: report,
+      allocateSeconds: (allocated - loaded).inSeconds)
   }
 
   /// Refuses to pass on a result in which finite inputs have overflowed single precision.
@@ -165,6 +182,8 @@ struct MixRun {
   /// Nil unless gradients were asked for.
   let gradients: MixerTensors?
   var report: RankReport
+  /// What the system took to provide memory for all that is written.
+  let allocateSeconds: Double
 
   /// All tensors that are written, by name.
   func tensors(_ type: any Mixer.Type) -> [(name: String, tensor: MixerTensor)] {

@@ -25,6 +25,8 @@ struct MixReport: Encodable {
   /// Tokens of all sequences a second, of all passes together.
   let tokensPerSecond: Double
   let loadSeconds: Double
+  /// Until the system had provided memory for all that is written.
+  let allocateSeconds: Double
   let checkSeconds: Double
   let writeSeconds: Double
   /// Of all ranks together, exponentials as one each.
@@ -50,10 +52,11 @@ struct MixReport: Encodable {
 
   /// Gathers the ranks' reports; nil on all ranks but 0.
   static func gather(
-    _ own: RankReport, of mixer: any Mixer, _ options: MixCommand, _ finding: MixerCheck.Finding?,
+    _ run: MixRun, of mixer: any Mixer, _ options: MixCommand, _ finding: MixerCheck.Finding?,
     on world: borrowing Communicator
   ) throws -> MixReport? {
-    guard let ranks = try own.gather(on: world) else { return nil }
+    let allocating = try world.allReduce(run.allocateSeconds, with: .max)
+    guard let ranks = try run.report.gather(on: world) else { return nil }
     func largest(_ value: (RankReport) -> Double) -> Double { ranks.map(value).max() ?? 0 }
     let (seconds, flops) = (largest(\.seconds), ranks.map(\.flops).reduce(0, +))
     let units = mixer.batch * mixer.sizes[type(of: mixer).unitDimension]
@@ -66,7 +69,8 @@ struct MixReport: Encodable {
       threads: ranks.map(\.threads).min() ?? 1, gradients: options.gradients, seconds: seconds,
       forwardSeconds: largest(\.forwardSeconds), backwardSeconds: largest(\.backwardSeconds),
       tokensPerSecond: seconds > 0 ? Double(mixer.tokens * mixer.batch) / seconds : 0,
-      loadSeconds: largest(\.loadSeconds), checkSeconds: largest(\.checkSeconds),
+      loadSeconds: largest(\.loadSeconds), allocateSeconds: allocating,
+      checkSeconds: largest(\.checkSeconds),
       writeSeconds: largest(\.writeSeconds), flops: flops,
       flopsPerSecond: seconds > 0 ? flops / seconds : 0,
       bytesSentPerRank: ranks.map(\.bytesSent).max() ?? 0,

@@ -22,14 +22,18 @@ extension ClusterOptions {
   ///   - rows: of results files.
   ///   - ranksPerHost: of the problem.
   ///   - runs: what is taken where neither says anything; nil to ask for it.
+  ///   - given: the speed of what is computed, where that is no attention.
   /// - Throws: a `UserError` of usage where a speed is not known.
   func describe(
     _ dims: HeadDims, _ arithmetic: Arithmetic, _ rules: ScoreRuleKinds = .none,
-    rows: [ResultRow], ranksPerHost: Int = 1, runs: RunSpeeds? = nil
+    rows: [ResultRow], ranksPerHost: Int = 1, runs: RunSpeeds? = nil,
+    kernel given: (curve: KernelCurve, source: String)? = nil
   ) throws -> DescribedCluster {
-    let ofRules = MeasuredKernel(nearest: dims, arithmetic, rules, rows)
-    let measured = ofRules ?? MeasuredKernel(nearest: dims, arithmetic, .none, rows)
-    let (kernel, kernelSource) = try speed(measured, arithmetic, runs)
+    let ofRules =
+      MeasuredKernel(nearest: dims, arithmetic, rules, rows)
+      ?? MeasuredKernel(nearest: dims, arithmetic, .none, rows)
+    let measured = given == nil ? ofRules : nil
+    let (kernel, kernelSource) = try given ?? speed(measured, arithmetic, runs)
     let links = LinkRows(rows)
     let between = self.network.map { rate in link(links.network ?? links.inside, rate) }
     guard let network = between ?? links.network ?? links.inside ?? runs?.network else {

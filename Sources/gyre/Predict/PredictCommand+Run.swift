@@ -31,6 +31,10 @@ extension PredictCommand {
       try predictModel(model, rows: rows)
       return
     }
+    if let mixer {
+      try predictMixer(mixer, rows: rows, into: picture)
+      return
+    }
     let described = try machines.describe(
       HeadDims(shape), arithmetic, ScoreRuleKinds(scoreRule), rows: rows,
       ranksPerHost: ranksPerHost)

@@ -2,6 +2,7 @@ import ArgumentParser
 import Attention
 import Benchmarks
 import LongNet
+import Mixers
 import Plots
 import Reporting
 import Results
@@ -141,6 +142,17 @@ struct PredictCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       """
+      Instead of attention: this operator of gyre mix, with +causal or +softplus where that means \
+      something. Results of gyre bench mix on one rank tell how fast it is. (default: attention)
+      """, valueName: "operator"),
+    completion: .list(MixerCatalog.all.map { $0.name }), transform: MixerChoice.init(parsing:))
+  var mixer: MixerChoice?
+
+  @OptionGroup var sizes: MixerSizeOptions
+
+  @Option(
+    help: ArgumentHelp(
+      """
       Also write the forward pass for SimGrid's smpirun -replay into this folder; for one number \
       of ranks and one of ring, hierarchical and heads.
       """, valueName: "folder"),
@@ -183,10 +195,8 @@ struct PredictCommand: ParsableCommand {
       throw ValidationError("Give one of --tokens and --tokens-per-rank.")
     }
     try checkModelOptions()
-    try table.check(
-      model != nil
-        ? ModelPredictResult.columns
-        : check.isEmpty ? PredictResult.columns : ModelCheckResult.columns)
+    try checkMixerOptions()
+    try table.check(columns)
     try requireHeads(heads, kvHeads)
     guard (1...AttentionShape.largestHeadDim).contains(headDim) else {
       throw ValidationError(
@@ -246,6 +256,13 @@ struct PredictCommand: ParsableCommand {
         "\(option) cannot be used with --dilated, whose scores stay as they are; leave one of them "
           + "out.")
     }
+  }
+
+  /// Those that the table may have.
+  private var columns: [String] {
+    if model != nil { return ModelPredictResult.columns }
+    if mixer != nil { return MixerPredictResult.columns }
+    return check.isEmpty ? PredictResult.columns : ModelCheckResult.columns
   }
 
   /// Refuses masks that dilated attention does not have, and more ranks than can be asked about.

@@ -51,11 +51,38 @@ private func checkMixer(
     team: team)
   var inputs = MixerTensors()
   for source in sources { inputs.add(try source.read(line.runs, team: team)) }
+  var before = line.traffic
   let result = try mixer.forward(inputs, keeping: true, on: line)
+  try checkTraffic(mixer, backward: false, line.traffic - before, line, world)
+  before = line.traffic
   let gradients = try mixer.backward(
     inputs, result, gradient: try gradient.read(line.runs, team: team), on: line)
+  try checkTraffic(mixer, backward: true, line.traffic - before, line, world)
   let finding = try MixerCheck(of: mixer, sources, gradient: gradient, seed: 3)
     .run(result, gradients, on: line) { try $0() }
   try require(
     finding.holds && finding.numbers > 0 || line.tokens == 0, "\(type.name) \(options): \(finding)")
+}
+
+/// Bytes and messages are those that predictions reckon with.
+private func checkTraffic(
+  _ mixer: any Mixer, backward: Bool, _ traffic: Traffic, _ line: RankLine,
+  _ world: borrowing Communicator
+) throws {
+  // Threads of ranks differ: 1 on those of even number.
+  let threads = world.size > 1 ? 2 : 1
+  guard
+    let exchanges = mixer.exchanges(backward: backward, ranks: world.size, threads: threads)
+  else { return }
+  var (bytes, messages) = (0, 0)
+  for exchange in exchanges {
+    let sent = exchange.sent(
+      by: world.rank, of: line.sharding, isReverse: backward, threads: threads)
+    bytes += sent.bytes
+    messages += sent.messages
+  }
+  try require(
+    traffic.bytesSent == bytes && traffic.messagesSent == messages,
+    "\(type(of: mixer).name)\(backward ? " backward" : ""): \(traffic.bytesSent) bytes in "
+      + "\(traffic.messagesSent) messages, not \(bytes) in \(messages)")
 }
