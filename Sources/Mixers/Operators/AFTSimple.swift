@@ -15,7 +15,8 @@ struct AFTSimple {
   init(_ mixer: AFT, _ x: MixerTensors) {
     self.mixer = mixer
     (k, v) = (x["k"], x["v"])
-    blocks = ChannelBlocks(batch: mixer.batch, channels: mixer.channels)
+    blocks = ChannelBlocks(
+      batch: mixer.batch, channels: mixer.channels, ranks: 1, threads: 1)
   }
 
   private func numbers(_ columns: Int) -> MixerTensor {

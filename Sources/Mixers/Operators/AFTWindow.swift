@@ -31,7 +31,8 @@ struct AFTWindow {
     step = paddedToVectors(mixer.channels)
     count = line.tokens
     start = line.runs.first?.start ?? 0
-    blocks = ChannelBlocks(batch: mixer.batch, channels: step)
+    blocks = ChannelBlocks(
+      batch: mixer.batch, channels: step, ranks: 1, threads: 1)
     width = mixer.reach - 1
     after = mixer.isCausal ? 0 : width
     biases = Self.widen(w, mixer, step)
