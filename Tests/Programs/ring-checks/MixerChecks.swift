@@ -32,6 +32,8 @@ private func checkMixer(
   ]
   let dimensions = Set(demands.flatMap(\.dimensions))
   if dimensions.contains("kvHeads") { usual["heads"] = 6 }
+  // Their oracles take longest.
+  if !type.options.isDisjoint(with: [.steps, .landmarks]) { usual["tokens"] = 131 }
   if dimensions.contains("channels") { usual["heads"] = 1111 }
   var sizes = MixerSizes()
   for demand in demands {
@@ -56,6 +58,8 @@ private func checkMixer(
     inputs, result, gradient: try gradient.read(line.runs, team: team), on: line)
   let finding = try MixerCheck(of: mixer, sources, gradient: gradient, seed: 3)
     .run(result, gradients, on: line) { try $0() }
+  // A rank without tokens has nothing to compare, nor have others of a loss that one rank has.
+  let hasNumbers = line.tokens > 0 && mixer.outputs[0].tokenAxis != nil
   try require(
-    finding.holds && finding.numbers > 0 || line.tokens == 0, "\(type.name) \(options): \(finding)")
+    finding.holds && (finding.numbers > 0 || !hasNumbers), "\(type.name) \(options): \(finding)")
 }
