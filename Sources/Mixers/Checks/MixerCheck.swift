@@ -52,7 +52,8 @@ public struct MixerCheck {
     self.sources = sources
     self.gradient = gradient
     self.seed = seed
-    dimension = UnitDimension(of: mixer)
+    let name = type(of: mixer).unitDimension
+    dimension = UnitDimension(name: name, count: mixer.sizes[name])
   }
 
   /// Compares, called by all ranks together.

@@ -117,11 +117,6 @@ struct UnitDimension {
   /// How many units of a sequence there are.
   let count: Int
 
-  init(of mixer: any Mixer) {
-    name = type(of: mixer).unitDimension
-    count = mixer.sizes[name]
-  }
-
   /// Where a unit's numbers are along a dimension; nil if it has all of them.
   ///
   /// Query heads share heads of keys and values, and channels share heads, evenly.

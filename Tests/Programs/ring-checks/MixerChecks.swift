@@ -27,11 +27,15 @@ private func checkMixer(
   // Sizes that no tile and no number of ranks divides.
   var usual = [
     "batch": 1, "tokens": 299, "heads": 3, "headDim": 97, "valueHeadDim": 97, "channels": 1111,
-    "state": 17, "width": 4, "rank": 33, "in": 71, "out": 41, "kvHeads": 3,
+    "state": 17, "width": 4, "rank": 33, "in": 71, "out": 41, "kvHeads": 2,
     "sequences": 2, "dim": 97, "steps": 2,
   ]
   let dimensions = Set(demands.flatMap(\.dimensions))
-  if dimensions.contains("kvHeads") { usual["heads"] = 6 }
+  if dimensions.contains("kvHeads") { usual["heads"] = 4 }
+  // Their oracles take longest.
+  if dimensions.contains("kvHeads") || !type.options.isDisjoint(with: [.steps, .landmarks]) {
+    usual["tokens"] = 131
+  }
   if dimensions.contains("channels") { usual["heads"] = 1111 }
   var sizes = MixerSizes()
   for demand in demands {
@@ -60,8 +64,10 @@ private func checkMixer(
   try checkTraffic(mixer, backward: true, line.traffic - before, line, world)
   let finding = try MixerCheck(of: mixer, sources, gradient: gradient, seed: 3)
     .run(result, gradients, on: line) { try $0() }
+  // A rank without tokens has nothing to compare, nor have others of a loss that one rank has.
+  let hasNumbers = line.tokens > 0 && mixer.outputs[0].tokenAxis != nil
   try require(
-    finding.holds && finding.numbers > 0 || line.tokens == 0, "\(type.name) \(options): \(finding)")
+    finding.holds && (finding.numbers > 0 || !hasNumbers), "\(type.name) \(options): \(finding)")
 }
 
 /// Bytes and messages are those that predictions reckon with.
