@@ -48,7 +48,7 @@ struct Linformer: HeadMixer {
   }
   var isInOrder: Bool { false }
   func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
-    [.summary(floats: units * length)]
+    [.summary(floats: kvUnits * length)]
   }
   var flopsPerToken: (forward: Double, backward: Double) {
     let products = Double(2 * rank * (d + c))

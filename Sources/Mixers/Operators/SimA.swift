@@ -45,7 +45,7 @@ struct SimA: HeadMixer {
     ]
   }
   func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
-    [.summary(floats: units * (d * c + (backward ? 0 : 2 * d)))]
+    [.summary(floats: backward ? units * d * c : kvUnits * length)]
   }
   var flopsPerToken: (forward: Double, backward: Double) {
     let (all, shared) = (Double(2 * heads * d * c), Double(2 * kvHeads * d * c))
