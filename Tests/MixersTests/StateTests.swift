@@ -39,7 +39,9 @@ struct StateTests {
   func memory() throws {
     let form = try MixerProblem(
       "sima",
-      ["batch": 1, "tokens": 1 << 10, "heads": 2, "headDim": 64, "valueHeadDim": 64]
+      [
+        "batch": 1, "tokens": 1 << 10, "heads": 2, "kvHeads": 2, "headDim": 64, "valueHeadDim": 64,
+      ]
     ).mixer.inputs[0]
     TensorMemory.reserve([form], tokens: 1 << 10, on: ThreadTeam(threads: 2))
     defer { TensorMemory.release() }

@@ -29,10 +29,9 @@ extension ClusterOptions {
     rows: [ResultRow], ranksPerHost: Int = 1, runs: RunSpeeds? = nil,
     kernel given: (curve: KernelCurve, source: String)? = nil
   ) throws -> DescribedCluster {
-    let ofRules =
-      MeasuredKernel(nearest: dims, arithmetic, rules, rows)
-      ?? MeasuredKernel(nearest: dims, arithmetic, .none, rows)
-    let measured = given == nil ? ofRules : nil
+    let ofRules = MeasuredKernel(nearest: dims, arithmetic, rules, rows)
+    let nearest = ofRules ?? MeasuredKernel(nearest: dims, arithmetic, .none, rows)
+    let measured = given == nil ? nearest : nil
     let (kernel, kernelSource) = try given ?? speed(measured, arithmetic, runs)
     let links = LinkRows(rows)
     let between = self.network.map { rate in link(links.network ?? links.inside, rate) }
