@@ -242,22 +242,6 @@ struct PredictCommand: ParsableCommand {
     }
   }
 
-  /// Refuses rules of scores where they are not the command line's to say.
-  private func requireOwnRules() throws {
-    try scoreRule.requireNoTensors()
-    try position.requireRotationsAlone(headDims: [headDim])
-    let rules = scoreRule.given + (position.pairing == nil ? [] : ["--rope"])
-    guard let option = rules.first else { return }
-    guard check.isEmpty else {
-      throw ValidationError("--check predicts what its files hold; leave \(option) out.")
-    }
-    guard dilated == nil || option == "--rope" else {
-      throw ValidationError(
-        "\(option) cannot be used with --dilated, whose scores stay as they are; leave one of them "
-          + "out.")
-    }
-  }
-
   /// Those that the table may have.
   private var columns: [String] {
     if model != nil { return ModelPredictResult.columns }
@@ -265,49 +249,11 @@ struct PredictCommand: ParsableCommand {
     return check.isEmpty ? PredictResult.columns : ModelCheckResult.columns
   }
 
-  /// Refuses masks that dilated attention does not have, and more ranks than can be asked about.
-  private func checkMasks(_ ranks: [Int]) throws {
-    guard check.isEmpty else { return }
-    if let fewest = ranks.map(tokens(ranks:)).min() {
-      do {
-        try masks.window.check(keyTokens: fewest)
-      } catch {
-        throw ValidationError("\(error)")
-      }
-    }
-    if dilated != nil {
-      try masks.requireDilatable()
-      if arithmetic != .f32 {
-        throw ValidationError(
-          "--arithmetic \(arithmetic) cannot be used with --dilated, which computes in f32; leave "
-            + "it out.")
-      }
-      if layout == .balanced {
-        throw ValidationError(
-          "--layout balanced cannot be used with --dilated, whose work --placement divides; use "
-            + "zigzag or contiguous.")
-      }
-      return
-    }
-    let mostTokens = ranks.map(tokens(ranks:)).max() ?? 0
-    guard masks.choice.tensors.isEmpty || mostTokens <= Self.mostDrawnTokens else {
-      throw ValidationError(
-        "numbers of \(masks.choice) are drawn for up to \(grouped(Self.mostDrawnTokens)) tokens; "
-          + "give fewer.")
-    }
-    let isKnown = masks.choice == .full || masks.choice == .causal && layout != .balanced
-    if !isKnown, let most = ranks.max(), most > Self.mostAskedRanks {
-      throw ValidationError(
-        "what each rank sees of each other is asked of this mask for up to "
-          + "\(grouped(Self.mostAskedRanks)) ranks; leave \(grouped(most)) out.")
-    }
-  }
-
   /// The most ranks for whose every pair a mask is asked, that is not known in closed form.
   static let mostAskedRanks = 4096
 
   /// Tokens for which masks of the input are drawn, each with a number of its own.
-  private static let mostDrawnTokens = 1 << 24
+  static let mostDrawnTokens = 1 << 24
   /// The most ranks whose every turn is stepped.
   static let mostRanks = 100_000
   /// Far beyond any sequence, and far from where products of positions overflow.
