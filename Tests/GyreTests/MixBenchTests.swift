@@ -48,6 +48,20 @@ struct MixBenchTests {
     }
   }
 
+  @Test("without names all operators of linear work are measured, and any by its name")
+  func unnamed() async throws {
+    let short = ["--tokens", "64", "--repeats", "1", "--pass", "forward", "--threads", "1"]
+    let all = try await BenchRows(["mix"] + short, ranks: 1)
+    #expect(
+      all.rows.compactMap { $0["mixer"] as? String } == [
+        "cosformer", "deltanet", "gla", "led", "linformer", "mamba", "mamba2", "rwkv4", "rwkv5",
+        "rwkv6", "sima", "soft",
+      ])
+    let others = try await BenchRows(["mix", "aft,infonce,relu"] + short, ranks: 1)
+    #expect(others.rows.compactMap { $0["mixer"] as? String } == ["aft", "infonce", "relu"])
+    others.expectPositive(["seconds", "tokensPerSecond", "flops"])
+  }
+
   @Test("strong and weak scaling of operators, with what computing alone takes")
   func scaling() async throws {
     for benchmark in ["strong", "weak"] {

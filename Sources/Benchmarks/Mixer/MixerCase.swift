@@ -53,6 +53,14 @@ package struct MixerCase {
     }
   }
 
+  /// Whether twice the tokens are about twice the work.
+  package var isLinear: Bool {
+    get throws {
+      let (short, long) = (try mixer(tokens: 1 << 20), try mixer(tokens: 1 << 21))
+      return long.flopsPerToken.forward < 1.5 * short.flopsPerToken.forward
+    }
+  }
+
   /// Useful floating-point operations of a pass over so many tokens, exponentials as one.
   func flops(_ pass: KernelPass, _ mixer: any Mixer, tokens: Int) -> Double {
     let perToken = mixer.flopsPerToken

@@ -27,8 +27,8 @@ struct MixBenchCommand: ParsableCommand {
   @Argument(
     help: ArgumentHelp(
       """
-      Operators, with +causal and +softplus where these mean something. (default: all, the usual \
-      form of each)
+      Operators, with +causal and +softplus where these mean something. (default: the usual form \
+      of all whose work is linear in the tokens)
       """, valueName: "operators"),
     completion: .list(MixerCatalog.all.map { $0.name }), transform: MixerChoice.list(parsing:))
   var mixers: [MixerChoice]?
@@ -71,13 +71,13 @@ struct MixBenchCommand: ParsableCommand {
   }
 
   /// Those that are asked for.
-  private var chosen: [MixerChoice] {
-    get throws {
-      try mixers
-        ?? MixerCatalog.all.filter { type in
-          type.randomDimensions.allSatisfy { $0 == "tokens" || sizes.sizes.all[$0] != nil }
-        }.map { try MixerChoice(parsing: $0.name) }
+  private func cases(threads: Int) throws -> [MixerCase] {
+    func all(_ choices: [MixerChoice]) throws -> [MixerCase] {
+      try choices.map { try $0.mixing(sizes.sizes, threads: threads) }
     }
+    if let mixers { return try all(mixers) }
+    return try all(MixerCatalog.all.map { try MixerChoice(parsing: $0.name) })
+      .filter { try $0.isLinear }
   }
 }
 
@@ -87,9 +87,7 @@ extension MixBenchCommand: DistributedCommand {
     let threads = try threading.commonCount(on: world)
     let environment = try BenchEnvironment.gather(
       threads: threads, linkRate: LinkRate.announced, on: world)
-    let cases = try world.agreed {
-      try chosen.map { try $0.mixing(sizes.sizes, threads: threads) }
-    }
+    let cases = try world.agreed { try self.cases(threads: threads) }
     let bench = MixerBench(
       cases: cases, attention: (attention(threads: threads), attentionLimit), passes: passes,
       rounds: rounds.rounds, rankCounts: try counts.counts(on: world))

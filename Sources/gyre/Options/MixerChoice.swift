@@ -59,7 +59,7 @@ struct MixerSizeList: Hashable {
   /// Where nothing else is said.
   static let usual = [
     "batch": 1, "heads": 4, "headDim": 64, "channels": 256, "state": 16, "rank": 64, "in": 256,
-    "out": 256, "dim": 64, "steps": 4,
+    "out": 256, "sequences": 1, "dim": 64, "steps": 4,
   ]
 
   let given: [String: Int]
