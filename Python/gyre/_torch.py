@@ -1,7 +1,5 @@
 """Attention as an operator of torch: opaque to torch.compile, with gradients."""
 
-from typing import Optional
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,39 +8,25 @@ from . import _attention
 from ._library import check, library
 
 
-@torch.library.custom_op("gyre::attend", mutates_args=())
-def attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    segment_ids: Optional[Tensor],
-    key_segment_ids: Optional[Tensor],
-    alibi_slopes: Optional[Tensor],
-    causal: bool,
-    window: Optional[int],
-    sinks: int,
-    softcap: float,
-    scale: Optional[float],
-    layout: str,
-    route: str,
-    arithmetic: str,
-    reproducible: bool,
-    segment_lengths: list[int],
-    dilation_rates: list[int],
-) -> tuple[Tensor, Tensor, Tensor]:
+# What both passes are told besides tensors of rows: those of _attention.Options, in its order.
+OPTIONS = (
+    "Tensor? segment_ids, Tensor? key_segment_ids, Tensor? alibi_slopes, bool causal, int? window, "
+    "int sinks, float softcap, float? scale, str layout, str route, str arithmetic, "
+    "bool reproducible, int[] segment_lengths, int[] dilation_rates"
+)
+
+
+@torch.library.custom_op(
+    "gyre::attend",
+    mutates_args=(),
+    schema=f"(Tensor q, Tensor k, Tensor v, {OPTIONS}) -> (Tensor, Tensor, Tensor)",
+)
+def attend(q, k, v, segment_ids, key_segment_ids, alibi_slopes, *options):
     """o of the type of q, lse, and what rounding took from it."""
-    options = _attention.Options(
-        causal, window, sinks, softcap, scale, layout, route, arithmetic, reproducible,
-        segment_lengths, dilation_rates,
-    )
     o, lse, rest = _attention.forward(
-        options, q, k, v, segment_ids, key_segment_ids, alibi_slopes
+        _attention.Options(*options), q, k, v, segment_ids, key_segment_ids, alibi_slopes
     )
-    return (
-        torch.from_numpy(o).to(q.dtype),
-        torch.from_numpy(lse),
-        torch.from_numpy(rest),
-    )
+    return torch.from_numpy(o).to(q.dtype), torch.from_numpy(lse), torch.from_numpy(rest)
 
 
 @attend.register_fake
@@ -52,41 +36,23 @@ def _(q, k, v, *_):
     return q.new_empty((batch, tokens, heads, v.shape[3])), rows, torch.empty_like(rows)
 
 
-@torch.library.custom_op("gyre::attend_backward", mutates_args=())
+@torch.library.custom_op(
+    "gyre::attend_backward",
+    mutates_args=(),
+    schema=(
+        "(Tensor gradient, Tensor q, Tensor k, Tensor v, Tensor o, Tensor lse, Tensor rest, "
+        f"{OPTIONS}) -> (Tensor, Tensor, Tensor)"
+    ),
+)
 def attend_backward(
-    gradient: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    o: Tensor,
-    lse: Tensor,
-    rest: Tensor,
-    segment_ids: Optional[Tensor],
-    key_segment_ids: Optional[Tensor],
-    alibi_slopes: Optional[Tensor],
-    causal: bool,
-    window: Optional[int],
-    sinks: int,
-    softcap: float,
-    scale: Optional[float],
-    layout: str,
-    route: str,
-    arithmetic: str,
-    reproducible: bool,
-    segment_lengths: list[int],
-    dilation_rates: list[int],
-) -> tuple[Tensor, Tensor, Tensor]:
+    gradient, q, k, v, o, lse, rest, segment_ids, key_segment_ids, alibi_slopes, *options
+):
     """dq, dk and dv, of the types of q, k and v."""
-    options = _attention.Options(
-        causal, window, sinks, softcap, scale, layout, route, arithmetic, reproducible,
-        segment_lengths, dilation_rates,
-    )
     made = _attention.backward(
-        options, gradient, q, k, v, o, lse, rest, segment_ids,
+        _attention.Options(*options), gradient, q, k, v, o, lse, rest, segment_ids,
         key_segment_ids, alibi_slopes,
     )
-    dq, dk, dv = (torch.from_numpy(x).to(y.dtype) for x, y in zip(made, (q, k, v)))
-    return dq, dk, dv
+    return tuple(torch.from_numpy(x).to(y.dtype) for x, y in zip(made, (q, k, v)))
 
 
 @attend_backward.register_fake
