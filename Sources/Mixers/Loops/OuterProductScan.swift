@@ -158,7 +158,8 @@ struct OuterProductScan<Operator: OuterProductOperator>: Sendable {
       let turned = unsafe scratch.take(body.values * keyStep)
       unsafe copyRows(
         state, step: body.values, to: r, step: valueStep, rows: body.keys, columns: body.values)
-      unsafe transpose(state, rows: body.keys, columns: body.values, to: turned, step: keyStep)
+      unsafe StridedMatrix(state, row: body.values).transpose(
+        into: StridedMatrix(turned, row: keyStep), rows: body.keys, columns: body.values)
       let chunks = Swift.stride(from: 0, to: count, by: OuterProductChunk.tokens)
       for start in chunks.reversed() {
         let tokens = start..<min(start + OuterProductChunk.tokens, count)
@@ -182,9 +183,8 @@ struct OuterProductScan<Operator: OuterProductOperator>: Sendable {
       var scratch = Scratch(count: scratchLength, parts: 9)
       let chunk = OuterProductChunk(keys: body.keys, values: body.values, from: &scratch)
       let s = unsafe scratch.take(body.values * keyStep)
-      unsafe transpose(
-        carried.base + unit * stateLength, rows: body.keys, columns: body.values, to: s,
-        step: keyStep)
+      unsafe StridedMatrix(carried.base + unit * stateLength, row: body.values).transpose(
+        into: StridedMatrix(s, row: keyStep), rows: body.keys, columns: body.values)
       for start in Swift.stride(from: 0, to: count, by: OuterProductChunk.tokens) {
         let tokens = start..<min(start + OuterProductChunk.tokens, count)
         body.fill(chunk, unit: unit, tokens: tokens)
@@ -221,18 +221,5 @@ struct OuterProductScan<Operator: OuterProductOperator>: Sendable {
       turned, rows: body.values, columns: keyStep, tokens: count, k: o, v: q, q: v,
       o: chunk.rows(chunk.dk, keyStep).reversed(count), a: a, body.hasDecay ? .columns : .none,
       order)
-  }
-}
-
-/// Writes a matrix with its rows for columns.
-@unsafe
-private func transpose(
-  _ source: UnsafeMutablePointer<Float>, rows: Int, columns: Int,
-  to target: UnsafeMutablePointer<Float>, step: Int
-) {
-  for row in 0..<rows {
-    for column in 0..<columns {
-      unsafe target[column * step + row] = source[row * columns + column]
-    }
   }
 }

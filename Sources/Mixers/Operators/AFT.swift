@@ -144,8 +144,7 @@ struct AFT: Mixer {
   func backward(
     _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
-    var gradients = MixerTensors()
-    for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
+    let gradients = zeroGradients(on: line)
     let means = AFTMeans(self, tokens: line.tokens, rows: result.kept["means"])
     let slopes = means.slopes(
       q: x.find("q"), gradient, ofQueries: gradients.find("dq"), on: line)

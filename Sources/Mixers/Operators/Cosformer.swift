@@ -91,8 +91,7 @@ struct Cosformer: HeadMixer {
   func backward(
     _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
-    var gradients = MixerTensors()
-    for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
+    let gradients = zeroGradients(on: line)
     let rows = CosformerRows(
       self, x, o: result.outputs["o"], sums: result.kept["sums"], on: line, gradient: gradient,
       gradients: gradients)

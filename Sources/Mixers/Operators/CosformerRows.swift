@@ -262,14 +262,10 @@ struct CosformerRows: OuterProductOperator {
   private func transposed(
     _ state: MixerTensor, _ unit: Int, _ scratch: inout Scratch
   ) -> StridedMatrix {
-    let target = unsafe scratch.take(keys * values)
-    let source = unsafe state.base + unit * keys * values
-    for row in 0..<keys {
-      for column in 0..<values {
-        unsafe target[column * keys + row] = source[row * values + column]
-      }
-    }
-    return unsafe StridedMatrix(target, row: keys)
+    let target = unsafe StridedMatrix(scratch.take(keys * values), row: keys)
+    unsafe StridedMatrix(state.base + unit * keys * values, row: values)
+      .transpose(into: target, rows: keys, columns: values)
+    return target
   }
 
   private func forEachPart(_ tokens: Range<Int>, _ body: (Range<Int>) -> Void) {

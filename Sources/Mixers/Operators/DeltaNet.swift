@@ -64,14 +64,8 @@ struct DeltaNet: HeadMixer {
   func forward(
     _ x: MixerTensors, keeping: Bool, on line: RankLine
   ) throws(MPIError) -> MixerResult {
-    var result = MixerResult()
-    let o = result.outputs.addZeros(outputs[0], tokens: line.tokens)
-    let state = result.outputs.addZeros(outputs[1], tokens: 0)
-    if let first = x.find("state") {
-      unsafe state.base.update(from: first.base, count: state.count)
-    }
-    result.owner = line.lastRank
-    result.gradientOwner = line.firstRank
+    var result = startedScan(x, on: line)
+    let (o, state) = (result.outputs["o"], result.outputs["state"])
     let (count, length, chunks) = (line.tokens, d * c, chunks(line.tokens))
     let kept = MixerTensor(
       zeros: TensorForm(
@@ -111,9 +105,9 @@ struct DeltaNet: HeadMixer {
       headRows(x["k"], unit, heads: heads, tokens: count).part(row: tokens.lowerBound),
       headRows(x["v"], unit, heads: heads, tokens: count).part(row: tokens.lowerBound)
     )
-    work.copy(q, tokens.count, to: work.q, columns: d)
-    work.copy(k, tokens.count, to: work.k, columns: d)
-    work.copy(v, tokens.count, to: work.v, columns: c)
+    q.copy(to: work.q, rows: tokens.count, columns: d)
+    k.copy(to: work.k, rows: tokens.count, columns: d)
+    v.copy(to: work.v, rows: tokens.count, columns: c)
     for index in 0..<tokens.count * d { unsafe work.q.base[index] *= scale }
     for (index, token) in tokens.enumerated() {
       unsafe work.beta.base[index] = x["beta"].base[(sequence * count + token) * heads + head]
@@ -123,8 +117,7 @@ struct DeltaNet: HeadMixer {
   func backward(
     _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
-    var gradients = MixerTensors()
-    for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
+    let gradients = zeroGradients(on: line)
     let (count, length, chunks) = (line.tokens, d * c, chunks(line.tokens))
     let states = MixerTensor(
       zeros: TensorForm(
@@ -140,8 +133,8 @@ struct DeltaNet: HeadMixer {
         let tokens = index * chunk..<min((index + 1) * chunk, count)
         let s = unsafe StridedMatrix(kept.base + (unit * chunks + index) * length, row: c)
         take(x, unit, tokens, count, into: work.forward)
-        work.forward.copy(
-          ofOutput.part(row: tokens.lowerBound), tokens.count, to: work.ofOutput, columns: c)
+        ofOutput.part(row: tokens.lowerBound)
+          .copy(to: work.ofOutput, rows: tokens.count, columns: c)
         work.gradients(s, ofState, tokens.count)
         store(work, gradients, unit, tokens, count)
         poll()
@@ -163,8 +156,7 @@ struct DeltaNet: HeadMixer {
       ("dq", work.ofQueries, d), ("dk", work.ofKeys, d), ("dv", work.ofValues, c),
     ] {
       let target = unsafe headRows(gradients[name], unit, heads: heads, tokens: count)
-      work.forward.copy(
-        rows, tokens.count, to: target.part(row: tokens.lowerBound), columns: columns)
+      rows.copy(to: target.part(row: tokens.lowerBound), rows: tokens.count, columns: columns)
     }
     let target = gradients["dbeta"]
     for (index, token) in tokens.enumerated() {

@@ -42,20 +42,6 @@ struct DeltaWork: ~Copyable {
     self.scratch = scratch
   }
 
-  /// Copies rows.
-  func copy(_ rows: StridedMatrix, _ count: Int, to target: StridedMatrix, columns: Int) {
-    unsafe copyRows(
-      rows.base, step: rows.row, to: target.base, step: target.row, rows: count, columns: columns)
-  }
-
-  /// Copies rows into columns.
-  func turn(_ rows: StridedMatrix, _ count: Int, columns: Int, to target: StridedMatrix) {
-    for row in 0..<count {
-      let source = unsafe rows.base + row * rows.row
-      for column in 0..<columns { unsafe target.base[column * target.row + row] = source[column] }
-    }
-  }
-
   /// Makes 0 what is right of the diagonal, and the diagonal too if it is asked for.
   func cutOff(_ matrix: StridedMatrix, _ count: Int, withDiagonal: Bool = false) {
     for row in 0..<count {
@@ -66,7 +52,7 @@ struct DeltaWork: ~Copyable {
 
   /// What tokens add to a state: `(I + A) U = β (V − K S)`.
   func solve(_ s: StridedMatrix, _ count: Int) {
-    turn(k, count, columns: d, to: turned)
+    k.transpose(into: turned, rows: count, columns: d)
     multiply(k, turned, into: products, rows: count, depth: d, columns: count)
     multiply(k, s, into: u, rows: count, depth: d, columns: c)
     for token in 0..<count {
@@ -189,7 +175,7 @@ struct DeltaGradientWork: ~Copyable {
     let (q, k, u) = (forward.q, forward.k, forward.u)
     forward.solve(s, n)
     forward.score(n)
-    forward.turn(u, n, columns: c, to: turnedChanges)
+    u.transpose(into: turnedChanges, rows: n, columns: c)
     // Those of the changes: of outputs, and of the state after the chunk.
     multiply(
       forward.scores.transposed, ofOutput, into: ofValues, rows: n, depth: n, columns: c)
@@ -199,11 +185,11 @@ struct DeltaGradientWork: ~Copyable {
     forward.cutOff(pairs, n)
     multiply(pairs, k, into: ofQueries, rows: n, depth: n, columns: d)
     multiply(pairs.transposed, q, into: ofKeys, rows: n, depth: n, columns: d)
-    forward.turn(ofState, d, columns: c, to: turnedState)
+    ofState.transpose(into: turnedState, rows: d, columns: c)
     multiply(u, turnedState, into: ofKeys, rows: n, depth: c, columns: d, adding: true)
     multiply(
       q.transposed, ofOutput, into: ofState, rows: d, depth: n, columns: c, adding: true)
-    forward.turn(s, d, columns: c, to: turnedState)
+    s.transpose(into: turnedState, rows: d, columns: c)
     multiply(ofOutput, turnedState, into: ofQueries, rows: n, depth: c, columns: d, adding: true)
     // Of the right side of the system, and of its matrix.
     forward.solveTransposed(ofValues, n)

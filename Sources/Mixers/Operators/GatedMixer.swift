@@ -50,14 +50,8 @@ extension GatedMixer {
   func forward(
     _ x: MixerTensors, keeping: Bool, on line: RankLine
   ) throws(MPIError) -> MixerResult {
-    var result = MixerResult()
-    let o = result.outputs.addZeros(outputs[0], tokens: line.tokens)
-    let state = result.outputs.addZeros(outputs[1], tokens: 0)
-    if let first = x.find("state") {
-      unsafe state.base.update(from: first.base, count: state.count)
-    }
-    result.owner = line.lastRank
-    result.gradientOwner = line.firstRank
+    var result = startedScan(x, on: line)
+    let (o, state) = (result.outputs["o"], result.outputs["state"])
     let rows = GatedRows(self, x, o: o, tokens: line.tokens)
     let scan = OuterProductScan(body: rows, units: units)
     if let carried = try scan.forward(states: state, keeping: keeping, on: line) {
@@ -69,8 +63,7 @@ extension GatedMixer {
   func backward(
     _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
-    var gradients = MixerTensors()
-    for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
+    let gradients = zeroGradients(on: line)
     let rows = GatedRows(self, x, o: gradient, tokens: line.tokens, gradients: gradients)
     let scan = OuterProductScan(body: rows, units: units)
     let states = try scan.backward(

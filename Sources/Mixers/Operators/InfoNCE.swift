@@ -84,8 +84,7 @@ struct InfoNCE: Mixer {
   func backward(
     _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
-    var gradients = MixerTensors()
-    for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
+    let gradients = zeroGradients(on: line)
     let rows = InfoNCERows(self, x, on: line)
     let slopes = rows.slopes(gradient)
     let sums = result.kept["sums"]

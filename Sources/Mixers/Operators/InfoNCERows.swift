@@ -71,7 +71,7 @@ struct InfoNCERows {
       var scratch = Scratch(count: dim * dim, parts: 1)
       let turned = unsafe StridedMatrix(scratch.take(dim * dim), row: dim)
       let weights = unsafe StridedMatrix(w.base + piece.step * dim * dim, row: dim)
-      turn(weights, dim, into: turned)
+      weights.transpose(into: turned, rows: dim, columns: dim)
       let from = unsafe StridedMatrix(
         contexts.base + (piece.sequence * count + piece.tokens.lowerBound) * dim, row: dim)
       let target = rows(predictions, piece)
@@ -79,14 +79,6 @@ struct InfoNCERows {
       for number in 0..<piece.tokens.count * dim {
         unsafe target.base[number] /= mixer.temperature
       }
-    }
-  }
-
-  /// Copies rows into columns.
-  private func turn(_ rows: StridedMatrix, _ count: Int, into target: StridedMatrix) {
-    for row in 0..<count {
-      let source = unsafe rows.base + row * rows.row
-      for column in 0..<dim { unsafe target.base[column * target.row + row] = source[column] }
     }
   }
 
@@ -127,7 +119,7 @@ struct InfoNCERows {
     _ piece: Piece, _ tokens: StridedMatrix, _ count: Int, _ turned: StridedMatrix,
     into scores: StridedMatrix
   ) {
-    turn(tokens, count, into: turned)
+    tokens.transpose(into: turned, rows: count, columns: dim)
     multiply(
       rows(predictions, piece), turned, into: scores, rows: piece.tokens.count, depth: dim,
       columns: count)

@@ -156,8 +156,7 @@ struct LED: Mixer {
     _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
     precondition(hasGradients, "gradients of a matrix through its factors")
-    var gradients = MixerTensors()
-    for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
+    let gradients = zeroGradients(on: line)
     let length = columns * rank + rank * out + out
     let sums = MixerTensor(
       zeros: TensorForm(
@@ -210,11 +209,8 @@ struct LED: Mixer {
     let result = MixerTensor(
       zeros: TensorForm(
         name: "turned", dimensions: ["columns", "rows"], sizes: [columns, rows]), tokens: 0)
-    for row in 0..<rows {
-      for column in 0..<columns {
-        unsafe result.base[column * rows + row] = matrix.base[row * columns + column]
-      }
-    }
+    unsafe StridedMatrix(matrix.base, row: columns).transpose(
+      into: StridedMatrix(result.base, row: rows), rows: rows, columns: columns)
     return result
   }
 

@@ -126,8 +126,7 @@ struct Linformer: HeadMixer {
   func backward(
     _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
-    var gradients = MixerTensors()
-    for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
+    let gradients = zeroGradients(on: line)
     let projected = result.kept["projected"]
     let ofProjected = MixerTensor(zeros: projectedForm("gradients"), tokens: 0)
     let count = line.tokens
@@ -181,11 +180,7 @@ struct Linformer: HeadMixer {
         w, p, into: target.part(row: first), rows: tokens.count, depth: rank, columns: width)
       var scratch = Scratch(count: rank * width, parts: 1)
       let turned = unsafe StridedMatrix(scratch.take(rank * width), row: rank)
-      for row in 0..<rank {
-        for column in 0..<width {
-          unsafe turned.base[column * rank + row] = p.base[row * width + column]
-        }
-      }
+      p.transpose(into: turned, rows: rank, columns: width)
       let ofWeights = projection(gradients["d\(weights)"], unit, first, count)
       multiply(
         own, turned, into: ofWeights, rows: tokens.count, depth: width, columns: rank,

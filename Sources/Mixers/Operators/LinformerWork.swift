@@ -35,14 +35,8 @@ struct LinformerWork: ~Copyable {
   func take(_ projected: UnsafeMutablePointer<Float>) {
     unsafe keys.base.update(from: projected, count: rank * d)
     unsafe values.base.update(from: projected + rank * d, count: rank * c)
-    for row in 0..<rank {
-      for column in 0..<d {
-        unsafe turnedKeys.base[column * rank + row] = projected[row * d + column]
-      }
-      for column in 0..<c {
-        unsafe turnedValues.base[column * rank + row] = projected[rank * d + row * c + column]
-      }
-    }
+    keys.transpose(into: turnedKeys, rows: rank, columns: d)
+    values.transpose(into: turnedValues, rows: rank, columns: c)
   }
 
   /// The softmax of some queries' scores.

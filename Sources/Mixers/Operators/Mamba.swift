@@ -107,14 +107,8 @@ struct Mamba: Mixer {
   func forward(
     _ x: MixerTensors, keeping: Bool, on line: RankLine
   ) throws(MPIError) -> MixerResult {
-    var result = MixerResult()
-    let o = result.outputs.addZeros(outputs[0], tokens: line.tokens)
-    let state = result.outputs.addZeros(outputs[1], tokens: 0)
-    if let first = x.find("state") {
-      unsafe state.base.update(from: first.base, count: state.count)
-    }
-    result.owner = line.lastRank
-    result.gradientOwner = line.firstRank
+    var result = startedScan(x, on: line)
+    let (o, state) = (result.outputs["o"], result.outputs["state"])
     var u = x["x"]
     let blocks = blocks(on: line)
     if let convolution = convolution(x, blocks) {
@@ -163,8 +157,7 @@ struct Mamba: Mixer {
   func backward(
     _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
-    var gradients = MixerTensors()
-    for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
+    let gradients = zeroGradients(on: line)
     let blocks = blocks(on: line)
     let convolution = convolution(x, blocks)
     // With a convolution, the gradient of what it has made.

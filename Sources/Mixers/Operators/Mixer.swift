@@ -120,6 +120,27 @@ extension Mixer {
   /// None that grow with the tokens.
   public func keptBytes(tokens: Int) -> Double { 0 }
 
+  /// Room for the gradients of all inputs.
+  func zeroGradients(on line: RankLine) -> MixerTensors {
+    var gradients = MixerTensors()
+    for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
+    return gradients
+  }
+
+  /// What a scan begins with: room for its outputs, and the state of the inputs, or zeros.
+  ///
+  /// The last rank ends with the state, and the first with its gradient.
+  func startedScan(_ x: MixerTensors, on line: RankLine) -> MixerResult {
+    var result = MixerResult()
+    _ = result.outputs.addZeros(outputs[0], tokens: line.tokens)
+    let state = result.outputs.addZeros(outputs[1], tokens: 0)
+    if let first = x.find("state") {
+      unsafe state.base.update(from: first.base, count: state.count)
+    }
+    (result.owner, result.gradientOwner) = (line.lastRank, line.firstRank)
+    return result
+  }
+
   /// Tokens of a sequence.
   public var tokens: Int { sizes["tokens"] }
 

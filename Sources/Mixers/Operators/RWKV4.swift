@@ -76,15 +76,13 @@ struct RWKV4: Mixer {
   func forward(
     _ x: MixerTensors, keeping: Bool, on line: RankLine
   ) throws(MPIError) -> MixerResult {
-    var result = MixerResult()
-    let o = result.outputs.addZeros(outputs[0], tokens: line.tokens)
-    let state = result.outputs.addZeros(outputs[1], tokens: 0)
-    for index in 0..<state.count {
-      unsafe state.base[index] =
-        hasState ? x["state"].base[index] : index % 3 == 2 ? Self.nothing : 0
+    var result = startedScan(x, on: line)
+    let (o, state) = (result.outputs["o"], result.outputs["state"])
+    if !hasState {
+      for index in stride(from: 2, to: state.count, by: 3) {
+        unsafe state.base[index] = Self.nothing
+      }
     }
-    result.owner = line.lastRank
-    result.gradientOwner = line.firstRank
     let rows = RWKV4Rows(x, o: o, tokens: line.tokens, keeping: keeping, forms: sizes)
     let blocks = blocks(on: line)
     try unsafe Scan(cuts: blocks.cuts(3)).run(state, carried: nil, on: line) { block, state, poll in
@@ -97,8 +95,7 @@ struct RWKV4: Mixer {
   func backward(
     _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
-    var gradients = MixerTensors()
-    for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
+    let gradients = zeroGradients(on: line)
     let rows = RWKV4Rows(
       x, o: gradient, tokens: line.tokens, keeping: false, forms: sizes,
       checkpoints: result.kept["checkpoints"])

@@ -76,8 +76,7 @@ struct ReLUAttention: HeadMixer {
   func backward(
     _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
-    var gradients = MixerTensors()
-    for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
+    let gradients = zeroGradients(on: line)
     let rows = ReLURows(self, x, o: gradient, on: line)
     let sums = MixerTensor(zeros: rows.block.form, tokens: 0)
     try rows.ring.run(rows.block, sums: sums, on: line) { visit throws(MPIError) in

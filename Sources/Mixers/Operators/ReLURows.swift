@@ -86,13 +86,13 @@ struct ReLURows: Sendable {
       let (k, v) = rows(block, owner, sequence, head * kvHeads / heads)
       let target = unsafe headRows(o, unit, heads: heads, tokens: count)
       let work = ReLUWork(d: d, c: c, queries: Self.queryTile, keys: Self.keyTile)
-      work.take(
-        unsafe headRows(q, unit, heads: heads, tokens: count).part(row: queries.lowerBound),
-        queries.count, into: work.queries, columns: d)
+      unsafe headRows(q, unit, heads: heads, tokens: count).part(row: queries.lowerBound)
+        .copy(to: work.queries, rows: queries.count, columns: d)
       forEachTile(of: counts[owner]) { keys in
         let coverage = sight.coverage(queries, keys)
         if coverage == .nothing { return }
-        work.turn(k.part(row: keys.lowerBound), keys.count, columns: d, into: work.turnedKeys)
+        k.part(row: keys.lowerBound)
+          .transpose(into: work.turnedKeys, rows: keys.count, columns: d)
         multiply(
           work.queries, work.turnedKeys, into: work.weights, rows: queries.count, depth: d,
           columns: keys.count)
@@ -170,8 +170,8 @@ struct ReLURows: Sendable {
           headRows(o, unit, heads: heads, tokens: count).part(row: queries.lowerBound),
           headRows(dq, unit, heads: heads, tokens: count).part(row: queries.lowerBound)
         )
-        work.take(from, queries.count, into: work.queries, columns: d)
-        work.take(gradients, queries.count, into: work.gradients, columns: c)
+        from.copy(to: work.queries, rows: queries.count, columns: d)
+        gradients.copy(to: work.gradients, rows: queries.count, columns: c)
         forEachTile(of: counts[owner]) { keys in
           let coverage = sight.coverage(queries, keys)
           if coverage == .nothing { return }
@@ -197,8 +197,8 @@ struct ReLURows: Sendable {
     _ work: borrowing ReLUWork, _ k: StridedMatrix, _ v: StridedMatrix, _ queries: Range<Int>,
     _ keys: Range<Int>, _ headFactor: Float, _ sight: PositionSight?
   ) {
-    work.turn(k, keys.count, columns: d, into: work.turnedKeys)
-    work.turn(v, keys.count, columns: c, into: work.turnedValues)
+    k.transpose(into: work.turnedKeys, rows: keys.count, columns: d)
+    v.transpose(into: work.turnedValues, rows: keys.count, columns: c)
     multiply(
       work.queries, work.turnedKeys, into: work.weights, rows: queries.count, depth: d,
       columns: keys.count)
@@ -253,19 +253,5 @@ struct ReLUWork: ~Copyable {
     weights = unsafe StridedMatrix(scratch.take(rows * keys), row: keys)
     ofScores = unsafe StridedMatrix(scratch.take(rows * keys), row: keys)
     self.scratch = scratch
-  }
-
-  /// Copies rows side by side.
-  func take(_ rows: StridedMatrix, _ count: Int, into target: StridedMatrix, columns: Int) {
-    unsafe copyRows(
-      rows.base, step: rows.row, to: target.base, step: target.row, rows: count, columns: columns)
-  }
-
-  /// Copies rows into columns.
-  func turn(_ rows: StridedMatrix, _ count: Int, columns: Int, into target: StridedMatrix) {
-    for row in 0..<count {
-      let source = unsafe rows.base + row * rows.row
-      for column in 0..<columns { unsafe target.base[column * target.row + row] = source[column] }
-    }
   }
 }

@@ -85,8 +85,7 @@ struct SOFT: Mixer {
   func backward(
     _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
-    var gradients = MixerTensors()
-    for form in inputs { _ = gradients.addZeros(form.named("d\(form.name)"), tokens: line.tokens) }
+    let gradients = zeroGradients(on: line)
     let rows = SOFTRows(self, x, on: line)
     let (means, read, middle) = (
       result.kept["means"], result.kept["read"], result.kept["middle"]

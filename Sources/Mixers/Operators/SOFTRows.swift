@@ -272,24 +272,16 @@ struct SOFTWork: ~Copyable {
   /// Takes landmarks, `[landmarks, 2, headDim]`.
   @unsafe
   func take(_ means: UnsafeMutablePointer<Float>) {
-    for landmark in 0..<m {
-      for column in 0..<d {
-        let x = unsafe means[landmark * 2 * d + column]
-        unsafe landmarks.base[landmark * d + column] = x
-        unsafe turned.base[column * m + landmark] = x
-      }
-    }
+    let first = unsafe StridedMatrix(means, row: 2 * d)
+    first.copy(to: landmarks, rows: m, columns: d)
+    first.transpose(into: turned, rows: m, columns: d)
   }
 
   /// Takes what was computed of landmarks, and the gradients of what they have read.
   @unsafe
   func take(middle: UnsafeMutablePointer<Float>, ofRead: UnsafeMutablePointer<Float>) {
-    for landmark in 0..<m {
-      for column in 0..<c {
-        unsafe turnedMiddle.base[column * m + landmark] = middle[landmark * c + column]
-        unsafe turnedRead.base[column * m + landmark] = ofRead[landmark * c + column]
-      }
-    }
+    unsafe StridedMatrix(middle, row: c).transpose(into: turnedMiddle, rows: m, columns: c)
+    unsafe StridedMatrix(ofRead, row: c).transpose(into: turnedRead, rows: m, columns: c)
   }
 
   /// The kernel of some tokens, by differences: those of squares would lose digits.

@@ -165,7 +165,8 @@ struct SimA: HeadMixer {
       for column in 0..<c { both += unsafe w[row * c + column] * product[row * c + column] }
       unsafe ofQueries[row] = norms[row] < Self.leastNorm ? 0 : both / norm(norms[row])
     }
-    unsafe turn(w, into: turned)
+    unsafe StridedMatrix(w, row: c).transpose(
+      into: StridedMatrix(turned, row: d), rows: d, columns: c)
     unsafe multiply(o, StridedMatrix(turned, row: d), into: dq, rows: count, depth: c, columns: d)
     unsafe subtractSigns(q, ofQueries, count, from: dq)
   }
@@ -200,7 +201,8 @@ struct SimA: HeadMixer {
       unsafe ofKeys[row] = norms[row] < Self.leastNorm ? 0 : both / norm(norms[row])
     }
     unsafe multiply(k, StridedMatrix(w, row: c), into: dv, rows: count, depth: d, columns: c)
-    unsafe turn(w, into: turned)
+    unsafe StridedMatrix(w, row: c).transpose(
+      into: StridedMatrix(turned, row: d), rows: d, columns: c)
     unsafe multiply(v, StridedMatrix(turned, row: d), into: dk, rows: count, depth: c, columns: d)
     unsafe subtractSigns(k, ofKeys, count, from: dk)
   }
@@ -231,16 +233,6 @@ struct SimA: HeadMixer {
     for row in 0..<d {
       let scale = unsafe 1 / (norm(queries[row]) * norm(keys[row]))
       for column in 0..<c { unsafe w[row * c + column] = product[row * c + column] * scale }
-    }
-  }
-
-  /// `[d, c]` with its rows for columns.
-  @unsafe
-  private func turn(
-    _ w: UnsafeMutablePointer<Float>, into turned: UnsafeMutablePointer<Float>
-  ) {
-    for row in 0..<d {
-      for column in 0..<c { unsafe turned[column * d + row] = w[row * c + column] }
     }
   }
 

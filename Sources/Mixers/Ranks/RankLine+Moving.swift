@@ -6,10 +6,10 @@ extension RankLine {
   ///
   /// - Parameters:
   ///   - count: units of work, which write to disjoint places.
-  ///   - shipments: on their way.
+  ///   - moving: looks after what is on its way, called not more often than is worth it.
   ///   - body: is given a unit, and a function to call now and then.
   func compute(
-    _ count: Int, moving shipments: [any Shipment],
+    _ count: Int, moving: () throws(MPIError) -> Void,
     _ body: @Sendable (_ unit: Int, _ poll: Poll) -> Void
   ) throws(MPIError) {
     var failure: MPIError?
@@ -19,13 +19,23 @@ extension RankLine {
       let now = ContinuousClock.now
       if now - last < interval { return }
       last = now
-      do throws(MPIError) {
-        for shipment in shipments { _ = try shipment.isFinished() }
-      } catch { failure = failure ?? error }
+      do throws(MPIError) { try moving() } catch { failure = failure ?? error }
     } _: {
       body($0, $1)
     }
     if let failure { throw failure }
+  }
+
+  /// The same with messages that need nothing but to be looked at.
+  func compute(
+    _ count: Int, moving shipments: [any Shipment],
+    _ body: @Sendable (_ unit: Int, _ poll: Poll) -> Void
+  ) throws(MPIError) {
+    try compute(
+      count,
+      moving: { () throws(MPIError) in
+        for shipment in shipments { _ = try shipment.isFinished() }
+      }, body)
   }
 
   /// Waits until messages have left or come.

@@ -85,11 +85,7 @@ struct Scan: Sendable {
           try line.wire.send(pieces[number], to: target, tag: Self.firstTag + number))
       }
     }
-    try line.wait(for: "states to leave") { () throws(MPIError) in
-      var isOver = true
-      for shipment in outgoing where try !shipment.isFinished() { isOver = false }
-      return isOver
-    }
+    try line.wait(for: "states to leave", outgoing)
   }
 
   /// Whether ranks would wait for each other as long as they compute.
@@ -107,17 +103,10 @@ struct Scan: Sendable {
         _ unit: Int, _ state: UnsafeMutablePointer<Float>, _ poll: Poll
       ) -> Void
   ) throws(MPIError) {
-    var failure: MPIError?
-    let looks = Looks(line.wire.lookInterval)
-    line.compute(group.count) {
-      looks.look {
-        do throws(MPIError) { try moving() } catch { failure = failure ?? error }
-      }
-    } _: { index, poll in
+    try line.compute(group.count, moving: moving) { index, poll in
       let unit = group.lowerBound + index
       unsafe body(unit, states.base + cuts[unit], poll)
     }
-    if let failure { throw failure }
   }
 
   /// The states of a group as a message.
@@ -136,20 +125,5 @@ struct Scan: Sendable {
   static func groups(units: Int, threads: Int) -> [Range<Int>] {
     let size = max(threads, (units + mostGroups - 1) / mostGroups)
     return stride(from: 0, to: units, by: size).map { $0..<min($0 + size, units) }
-  }
-}
-
-/// Looks after transfers, not more often than is worth it.
-private final class Looks {
-  private let interval: Duration
-  private var last = ContinuousClock.now
-
-  init(_ interval: Duration) { self.interval = interval }
-
-  func look(_ body: () -> Void) {
-    let now = ContinuousClock.now
-    if now - last < interval { return }
-    last = now
-    body()
   }
 }
