@@ -5,10 +5,8 @@ import Compute
 /// precision, twelve bytes of `s` and `m`, 128 bytes of `q`.
 ///
 /// Each 32 bytes of `q` are two units, the lower halves and the upper ones.
-enum Weights4K: ScaledBlocks {
+enum Weights4K: SixBitBlocks {
   static var type: WeightType { .q4_K }
-  static var scalesHalves: Bool { false }
-  static var hasOffsets: Bool { true }
 
   @unsafe @inline(__always)
   static func levels(_ part: Int, of block: UnsafeRawPointer) -> WeightUnit {
@@ -17,23 +15,11 @@ enum Weights4K: ScaledBlocks {
     return unsafe WeightUnit(
       gyre_four_bits(bytes, shift, 0), gyre_four_bits(bytes + 16, shift, 0))
   }
-
-  @unsafe @inline(__always)
-  static func scales(of block: UnsafeRawPointer) -> SIMD16<Float> {
-    unsafe SixBits(block).scales * block.half(at: 0)
-  }
-
-  @unsafe @inline(__always)
-  static func offsets(of block: UnsafeRawPointer) -> SIMD16<Float> {
-    unsafe SixBits(block).offsets * -block.half(at: 2)
-  }
 }
 
 /// Q5_K: as Q4_K, with the fifth bits of `q` in 32 bytes before it, a bit of a byte for each unit.
-enum Weights5K: ScaledBlocks {
+enum Weights5K: SixBitBlocks {
   static var type: WeightType { .q5_K }
-  static var scalesHalves: Bool { false }
-  static var hasOffsets: Bool { true }
 
   @unsafe @inline(__always)
   static func levels(_ part: Int, of block: UnsafeRawPointer) -> WeightUnit {
@@ -43,6 +29,14 @@ enum Weights5K: ScaledBlocks {
       gyre_joined_bits(bytes, shift, 15, bits, UInt32(part), 1, 4, 0),
       gyre_joined_bits(bytes + 16, shift, 15, bits + 16, UInt32(part), 1, 4, 0))
   }
+}
+
+/// Blocks that begin with `d` and `e` of half precision and with `s` and `m` of six bits.
+protocol SixBitBlocks: ScaledBlocks {}
+
+extension SixBitBlocks {
+  static var scalesHalves: Bool { false }
+  static var hasOffsets: Bool { true }
 
   @unsafe @inline(__always)
   static func scales(of block: UnsafeRawPointer) -> SIMD16<Float> {
