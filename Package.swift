@@ -240,6 +240,10 @@ let package = Package(
       name: "KernelSetsTests",
       dependencies: ["Kernels", "KernelsAVX512", "KernelSets", "Compute", "Tensors"],
       swiftSettings: settings),
+    // With the instructions on tiles computed in C.
+    .testTarget(
+      name: "TileModelTests", dependencies: ["CInstructions"],
+      swiftSettings: settings + [.unsafeFlags(["-Xcc", "-DGYRE_TILE_MODEL"])]),
     .testTarget(
       name: "ComputeTests", dependencies: ["Compute", "Tensors"], swiftSettings: settings),
     .testTarget(

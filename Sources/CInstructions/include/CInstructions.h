@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "Tiles.h"
+
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
