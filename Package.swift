@@ -32,6 +32,13 @@ let settings = compiled(for: "x86-64-v3")
 /// Where rows are packed the compiler would store by scattering, which is slower than storing.
 let avx512: [SwiftSetting] = [.unsafeFlags(["-Xcc", "-mno-scatter"]), .define("GYRE_AVX512")]
 
+/// The same, and products of bf16 pairs.
+let avx512bf16: [SwiftSetting] =
+  avx512 + [.unsafeFlags(["-Xcc", "-mavx512bf16"]), .define("GYRE_BF16")]
+
+/// Products in tile registers, or in a model of them.
+let amx: [SwiftSetting] = [.define("GYRE_AMX")]
+
 /// What other packages can use: all as the product `Gyre`, or each by itself.
 ///
 /// Open MPI is needed only with `MPI`, `SequenceParallel` and `LongNet`.
@@ -152,7 +159,8 @@ let package = Package(
     .target(
       name: "KernelSets",
       dependencies: [
-        "Kernels", "KernelsAVX512", "KernelsAVX512BF16", "AttentionTypes", "Compute", "Tensors",
+        "Kernels", "KernelsAVX512", "KernelsAVX512BF16", "KernelsAMX", "AttentionTypes", "Compute",
+        "Tensors",
       ],
       swiftSettings: settings),
     .target(
@@ -165,16 +173,22 @@ let package = Package(
     .target(
       name: "KernelsAVX512BF16",
       dependencies: ["AttentionTypes", "CInstructions", "Compute", "Tensors"],
+      swiftSettings: compiled(for: "x86-64-v4", avx512bf16)),
+    // Passes over products of bf16 pairs alone, in tile registers.
+    .target(
+      name: "KernelsAMX",
+      dependencies: ["AttentionTypes", "CInstructions", "Compute", "Tensors"],
       swiftSettings: compiled(
         for: "x86-64-v4",
-        avx512 + [.unsafeFlags(["-Xcc", "-mavx512bf16"]), .define("GYRE_BF16")])),
+        avx512bf16 + [.unsafeFlags(["-Xcc", "-mamx-tile", "-Xcc", "-mamx-bf16"])] + amx)),
     // Instructions that Swift has no words for.
     .target(name: "CInstructions"),
 
     // What kernels are told, and what they are made of.
     .target(
       name: "AttentionTypes", dependencies: ["Compute", "Tensors"], swiftSettings: settings),
-    .target(name: "Compute", dependencies: ["Tensors"], swiftSettings: settings),
+    .target(
+      name: "Compute", dependencies: ["CInstructions", "Tensors"], swiftSettings: settings),
     .target(name: "AttentionReference", swiftSettings: settings),
     .target(name: "Sharding", dependencies: ["Tensors"], swiftSettings: settings),
     .target(
@@ -233,14 +247,21 @@ let package = Package(
     .testTarget(
       name: "AttentionTests",
       dependencies: [
-        "Attention", "AttentionTypes", "KernelSets", "AttentionReference", "Sharding", "Tensors",
+        "Attention", "AttentionTypes", "Compute", "KernelSets", "KernelsTileModel",
+        "AttentionReference", "Sharding", "Tensors",
       ],
       exclude: ["rope-tables.json", "rope-tables.py"], swiftSettings: settings),
     .testTarget(
       name: "KernelSetsTests",
       dependencies: ["Kernels", "KernelsAVX512", "KernelSets", "Compute", "Tensors"],
       swiftSettings: settings),
-    // With the instructions on tiles computed in C.
+    // Kernels on tiles with the instructions on them computed in C, for any processor.
+    .target(
+      name: "KernelsTileModel",
+      dependencies: ["AttentionTypes", "CInstructions", "Compute", "Tensors"],
+      path: "Tests/KernelsTileModel",
+      swiftSettings: compiled(
+        for: "x86-64-v4", avx512bf16 + amx + [.unsafeFlags(["-Xcc", "-DGYRE_TILE_MODEL"])])),
     .testTarget(
       name: "TileModelTests", dependencies: ["CInstructions"],
       swiftSettings: settings + [.unsafeFlags(["-Xcc", "-DGYRE_TILE_MODEL"])]),

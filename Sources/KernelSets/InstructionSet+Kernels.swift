@@ -3,6 +3,7 @@ package import Compute
 import Kernels
 
 #if arch(x86_64)
+  import KernelsAMX
   import KernelsAVX512
   import KernelsAVX512BF16
 #endif
@@ -17,18 +18,22 @@ extension InstructionSet {
       case .avx2: Kernels.CompiledKernels.self
       case .avx512: KernelsAVX512.CompiledKernels.self
       case .avx512bf16: KernelsAVX512BF16.CompiledKernels.self
+      case .amx: KernelsOnTiles<TileKernels>.self
     #else
       case .neon: Kernels.CompiledKernels.self
     #endif
     default: preconditionFailure("no kernels for \(self) in this program")
     }
   }
+}
 
-  /// The kernels for a forward pass: those of the least set for one row, which waits for memory,
-  /// and elements are widened as fast by half as wide vectors, or faster.
+extension KernelSet {
+  /// These kernels for a forward pass, or those of the least set for one row, which waits for
+  /// memory, and elements are widened as fast by half as wide vectors, or faster.
   ///
-  /// All sets give the same bits.
-  package func kernels(for work: ForwardWork) -> any KernelSet.Type {
-    work.arithmetic == .f32 && work.rowsOfKVHead == 1 ? Self.required.kernels : kernels
+  /// All sets give the same bits of one row.
+  package static func suited(to work: ForwardWork) -> any KernelSet.Type {
+    work.arithmetic == .f32 && work.rowsOfKVHead == 1
+      ? InstructionSet.required.kernels : Self.self
   }
 }

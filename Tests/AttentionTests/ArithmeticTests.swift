@@ -5,7 +5,8 @@ import Tensors
 import Testing
 
 /// Products of bf16 pairs, on every instruction set: those that have the instructions and those
-/// that emulate them give the same bits, which `computed` expects of all problems here.
+/// that emulate them give the same bits, which `computed` expects of all problems here. Tiles are
+/// held to the oracle by themselves.
 @Suite("bf16 arithmetic against the oracle of rounded inputs")
 struct ArithmeticTests {
   /// Weights are rounded to 8 bits, and their common error is taken out again.
@@ -27,22 +28,28 @@ struct ArithmeticTests {
     var problem = problem
     problem.arithmetic = .bf16
     let rounded = problem.rounded
-    let result = problem.computed(
-      pattern: pattern, queryRuns: queryRuns, blocks: blocks, elementType: elementType,
-      threads: threads)
     let expected = rounded.expected(bias: bias)
-    #expect(
-      relativeError(result.o, expected.o) < Self.tolerance, sourceLocation: sourceLocation)
-    #expect(relativeError(result.lse, expected.lse) < 1e-5, sourceLocation: sourceLocation)
-    let gradients = problem.computedGradients(
-      pattern: pattern, queryRuns: queryRuns, blocks: blocks, elementType: elementType,
-      threads: threads)
     let exact = rounded.expectedGradients(bias: bias)
-    for (actual, expected) in [
-      (gradients.dq, exact.dq), (gradients.dk, exact.dk), (gradients.dv, exact.dv),
-    ] {
+    for kernels in [nil] + kernelsOnTiles() {
+      problem.kernels = kernels
+      let name = Comment(rawValue: kernels.map { "\($0)" } ?? "vectors")
+      let result = problem.computed(
+        pattern: pattern, queryRuns: queryRuns, blocks: blocks, elementType: elementType,
+        threads: threads)
       #expect(
-        relativeError(actual, expected) < Self.gradientTolerance, sourceLocation: sourceLocation)
+        relativeError(result.o, expected.o) < Self.tolerance, name, sourceLocation: sourceLocation)
+      #expect(
+        relativeError(result.lse, expected.lse) < 1e-5, name, sourceLocation: sourceLocation)
+      let gradients = problem.computedGradients(
+        pattern: pattern, queryRuns: queryRuns, blocks: blocks, elementType: elementType,
+        threads: threads)
+      for (actual, expected) in [
+        (gradients.dq, exact.dq), (gradients.dk, exact.dk), (gradients.dv, exact.dv),
+      ] {
+        #expect(
+          relativeError(actual, expected) < Self.gradientTolerance, name,
+          sourceLocation: sourceLocation)
+      }
     }
   }
 

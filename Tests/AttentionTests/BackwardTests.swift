@@ -21,15 +21,15 @@ extension Problem {
     let queryRuns = queryRuns ?? [PositionRange(0..<tokens)]
     let blocks = blocks ?? [[PositionRange(0..<keyTokens)]]
     let team = ThreadTeam(threads: threads)
-    let results = onEverySet { instructions in
+    let results = onKernels { kernels in
       let queries = queryShard(runs: queryRuns)
       let gradient = outputGradientShard(runs: queryRuns)
       let output = forward(
         pattern: pattern, queries: queries, blocks: blocks, elementType: elementType,
-        instructions: instructions, team: team)
+        kernels: kernels, team: team)
       var accumulator = BackwardAccumulator(
-        shape: shape, output: output, outputGradient: gradient, scale: scale, pattern: pattern,
-        scoreRule: scoreRule, arithmetic: arithmetic, instructions: instructions, team: team)
+        computation(pattern, kernels: kernels, team: team), output: output,
+        outputGradient: gradient)
       var dk = [Float](repeating: .nan, count: k.count)
       var dv = [Float](repeating: .nan, count: v.count)
       for runs in blocks {

@@ -1,5 +1,8 @@
 import Attention
 import AttentionReference
+import AttentionTypes
+import Compute
+import KernelSets
 import Tensors
 import Testing
 
@@ -11,6 +14,8 @@ struct Problem {
   var scale: Double
   /// What the kernels compute products of.
   var arithmetic = Arithmetic.f32
+  /// The kernels that compute; nil for those of every instruction set.
+  var kernels: (any KernelSet.Type)?
   /// What becomes of scores, for the kernels and for the oracle.
   var scoreRule: (any ScoreRule)?
   var referenceRule: (any ReferenceScoreRule)?
@@ -64,12 +69,12 @@ struct Problem {
     poll: (_ scores: Int) -> Void = { _ in }
   ) -> (o: [Float], lse: [Float]) {
     let queryRuns = queryRuns ?? [PositionRange(0..<tokens)]
-    let results = onEverySet { instructions in
+    let results = onKernels { kernels in
       let output = forward(
         pattern: pattern, queries: queryShard(runs: queryRuns),
         blocks: blocks ?? [[PositionRange(0..<keyTokens)]], elementType: elementType,
-        instructions: instructions, team: ThreadTeam(threads: threads),
-        poll: { if instructions == .required { poll($0) } })
+        kernels: kernels, team: ThreadTeam(threads: threads),
+        poll: { if kernels.instructions == .required { poll($0) } })
       var o = [Float](repeating: .nan, count: output.o.count)
       scatter(output.o, runs: queryRuns, tokens: tokens, into: &o)
       return [o, lseInGlobalOrder(output.lse, runs: queryRuns)]
@@ -81,18 +86,32 @@ struct Problem {
   func forward(
     pattern: any AttentionPattern, queries: borrowing QueryShard, blocks: [[PositionRange]],
     elementType: WireType, accumulation: Accumulation = .fast,
-    instructions: InstructionSet = .inUse, team: ThreadTeam,
+    kernels: any KernelSet.Type = InstructionSet.inUse.kernels, team: ThreadTeam,
     poll: (_ scores: Int) -> Void = { _ in }
   ) -> AttentionOutput {
     var accumulator = ForwardAccumulator(
-      shape: shape, tokens: tokens, scale: scale, pattern: pattern,
-      scoreRule: scoreRule, accumulation: accumulation, arithmetic: arithmetic,
-      instructions: instructions, team: team)
+      computation(pattern, accumulation: accumulation, kernels: kernels, team: team),
+      tokens: tokens)
     for runs in blocks {
       accumulator.attend(
         queries, to: keyValueBlock(runs: runs, elementType: elementType), poll: poll)
     }
     return accumulator.finish()
+  }
+
+  /// What is computed of this problem.
+  func computation(
+    _ pattern: any AttentionPattern, accumulation: Accumulation = .fast,
+    kernels: any KernelSet.Type, team: ThreadTeam
+  ) -> BlockComputation {
+    BlockComputation(
+      shape: shape, scale: scale, pattern: pattern, scoreRule: scoreRule,
+      accumulation: accumulation, arithmetic: arithmetic, kernels: kernels, team: team)
+  }
+
+  /// Computes with the kernels that are named, or those of every set.
+  func onKernels(_ compute: (any KernelSet.Type) -> [[Float]]) -> [[Float]] {
+    kernels.map(compute) ?? onEverySet(compute)
   }
 
   // MARK: Shards

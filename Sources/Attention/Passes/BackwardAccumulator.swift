@@ -47,11 +47,22 @@ public struct BackwardAccumulator: ~Copyable {
     arithmetic: Arithmetic = .f32,
     instructions: InstructionSet = .inUse, team: ThreadTeam = ThreadTeam(threads: 1)
   ) {
-    computation = BlockComputation(
-      shape: shape, scale: scale, pattern: pattern, scoreRule: scoreRule,
-      accumulation: accumulation, arithmetic: arithmetic, instructions: instructions, team: team)
+    self.init(
+      BlockComputation(
+        shape: shape, scale: scale, pattern: pattern, scoreRule: scoreRule,
+        accumulation: accumulation, arithmetic: arithmetic, instructions: instructions, team: team),
+      output: output, outputGradient: outputGradient)
+  }
+
+  /// Prepares the backward pass of the queries that `output` is of.
+  package init(
+    _ computation: BlockComputation, output: borrowing AttentionOutput,
+    outputGradient: borrowing Tensor<Float>
+  ) {
+    self.computation = computation
+    let shape = computation.shape
     tokens = output.o.shape[1]
-    dq = QueryGradient(shape: shape, tokens: tokens, accumulation: accumulation)
+    dq = QueryGradient(shape: shape, tokens: tokens, accumulation: computation.accumulation)
     let rows: Shape = [shape.batch, shape.queryHeads, tokens]
     lse = Tensor(zeros: rows)
     lseRemainder = Tensor(zeros: rows)
@@ -60,8 +71,8 @@ public struct BackwardAccumulator: ~Copyable {
       lse: lse.unsafeBaseAddress, lseRemainder: lseRemainder.unsafeBaseAddress,
       delta: delta.unsafeBaseAddress
     ).fill(
-      shape: shape, output: output, outputGradient: outputGradient, arithmetic: arithmetic,
-      team: team)
+      shape: shape, output: output, outputGradient: outputGradient,
+      arithmetic: computation.arithmetic, team: computation.team)
   }
 
   /// Adds what a block contributes to the gradients of the queries, and what the queries contribute

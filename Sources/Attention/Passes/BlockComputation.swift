@@ -35,13 +35,25 @@ public struct BlockComputation: Sendable {
     arithmetic: Arithmetic = .f32,
     instructions: InstructionSet = .inUse, team: ThreadTeam = ThreadTeam(threads: 1)
   ) {
+    self.init(
+      shape: shape, scale: scale, pattern: pattern, scoreRule: scoreRule,
+      accumulation: accumulation, arithmetic: arithmetic, kernels: instructions.kernels, team: team)
+  }
+
+  /// The same with any kernels.
+  package init(
+    shape: AttentionShape, scale: Double, pattern: any AttentionPattern,
+    scoreRule: (any ScoreRule)? = nil, accumulation: Accumulation = .fast,
+    arithmetic: Arithmetic = .f32, kernels: any KernelSet.Type,
+    team: ThreadTeam = ThreadTeam(threads: 1)
+  ) {
     self.shape = shape
     self.scale = Float(scale)
     self.pattern = pattern
     self.scoreRule = scoreRule
     self.accumulation = accumulation
     self.arithmetic = arithmetic
-    kernels = instructions.kernels
+    self.kernels = kernels
     self.team = team
   }
 
@@ -123,7 +135,7 @@ public struct BlockComputation: Sendable {
       shape: shape, pattern: pattern, scoreRule: scoreRule, queryScale: scale * log2OfE,
       tokens: tokens, queryRuns: runs, queries: queries, keyRuns: keyRuns, heads: heads,
       accumulation: accumulation, arithmetic: arithmetic, results: results, part: part)
-    kernels.instructions.kernels(for: work).forward(work, team: team, poll: poll)
+    kernels.suited(to: work).forward(work, team: team, poll: poll)
   }
 
   /// The backward pass of rows at plain addresses.

@@ -37,11 +37,19 @@ public struct ForwardAccumulator: ~Copyable {
     arithmetic: Arithmetic = .f32,
     instructions: InstructionSet = .inUse, team: ThreadTeam = ThreadTeam(threads: 1)
   ) {
-    computation = BlockComputation(
-      shape: shape, scale: scale, pattern: pattern, scoreRule: scoreRule,
-      accumulation: accumulation, arithmetic: arithmetic, instructions: instructions, team: team)
+    self.init(
+      BlockComputation(
+        shape: shape, scale: scale, pattern: pattern, scoreRule: scoreRule,
+        accumulation: accumulation, arithmetic: arithmetic, instructions: instructions, team: team),
+      tokens: tokens)
+  }
+
+  /// Creates the state of `tokens` queries that have seen nothing.
+  package init(_ computation: BlockComputation, tokens: Int) {
+    self.computation = computation
     self.tokens = tokens
-    partial = ForwardPartial(shape: shape, tokens: tokens, accumulation: accumulation)
+    partial = ForwardPartial(
+      shape: computation.shape, tokens: tokens, accumulation: computation.accumulation)
   }
 
   /// Takes a block of keys and values into the state of every query that sees any of it.

@@ -39,3 +39,15 @@ package protocol KernelSet: Sendable {
   /// - Returns: floating-point operations a second, two for each multiply–add.
   static func multiplyAddPeak(_ arithmetic: Arithmetic) -> Double
 }
+
+/// Passes over products of bf16 pairs in tile registers, whose results are summed fast.
+package protocol TilePasses: Sendable {
+  /// As ``KernelSet/forward(_:team:poll:)``.
+  static func forward(_ work: ForwardWork, team: ThreadTeam, poll: (_ scores: Int) -> Void)
+
+  /// As ``KernelSet/backward(_:team:poll:)``.
+  static func backward(_ work: BackwardWork, team: ThreadTeam, poll: (_ scores: Int) -> Void)
+
+  /// As ``KernelSet/multiplyAddPeak(_:)``.
+  static func multiplyAddPeak() -> Double
+}

@@ -17,6 +17,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 /// Rows and columns of a product.
 #define GYRE_TILES_SIDE 32
 /// Pairs of a step.
@@ -86,7 +90,6 @@ static inline void gyre_tiles_begin(void) {}
 static inline void gyre_tiles_end(void) {}
 
 #elif defined(__AMX_TILE__) && defined(__AMX_BF16__)
-#include <immintrin.h>
 
 #define GYRE_TILE_LOAD(tile, source, stride) _tile_loadd(tile, source, stride)
 #define GYRE_TILE_STORE(tile, target, stride) _tile_stored(tile, target, stride)
@@ -119,12 +122,13 @@ static inline __attribute__((always_inline)) void gyre_tiles_end(void) { _tile_r
 /// - Parameters:
 ///   - sums: where it goes, rows `sumStride` bytes apart.
 ///   - adds: whether it is added to what lies there.
-///   - rows: pairs of each of 32 rows one after the other, rows `rowStride` bytes apart.
+///   - rows: 16 pairs of each of 32 rows one after the other, rows `rowStride` bytes apart; the next
+///     16 pairs of them `runStride` bytes on.
 ///   - panel: `[pairs][32]`.
 ///   - pairs: a multiple of 16.
 static inline __attribute__((always_inline)) void gyre_tiles_multiply(
     float *_Nonnull sums, size_t sumStride, int adds, const void *_Nonnull rows, size_t rowStride,
-    const void *_Nonnull panel, size_t pairs) {
+    size_t runStride, const void *_Nonnull panel, size_t pairs) {
   float *const lowerSums = (float *)((char *)sums + 16 * sumStride);
   if (adds) {
     GYRE_TILE_LOAD(0, sums, sumStride);
@@ -147,7 +151,7 @@ static inline __attribute__((always_inline)) void gyre_tiles_multiply(
     GYRE_TILE_PRODUCT(1, 4, 7);
     GYRE_TILE_PRODUCT(2, 5, 6);
     GYRE_TILE_PRODUCT(3, 5, 7);
-    row += 64;
+    row += runStride;
     column += 16 * 128;
   }
   GYRE_TILE_STORE(0, sums, sumStride);
@@ -157,8 +161,50 @@ static inline __attribute__((always_inline)) void gyre_tiles_multiply(
 }
 #endif
 
-/// Whether the processor has tiles and products of bf16 pairs in them, and the system saves them.
-int gyre_has_tiles(void);
+#if defined(GYRE_HAS_TILES)
+/// Makes products of what is in the tiles, four a step.
+static inline void gyre_tiles_multiply_only(size_t steps) {
+  for (size_t step = 0; step < steps; step++) {
+    GYRE_TILE_PRODUCT(0, 4, 6);
+    GYRE_TILE_PRODUCT(1, 4, 7);
+    GYRE_TILE_PRODUCT(2, 5, 6);
+    GYRE_TILE_PRODUCT(3, 5, 7);
+  }
+}
+#endif
+
+#if defined(__AVX512F__)
+/// Turns 16 rows of 16 words each into columns, in place.
+static inline __attribute__((always_inline)) void gyre_turn(void *_Nonnull words) {
+  __m512 row[16], half[16];
+  for (int i = 0; i < 16; i++) row[i] = _mm512_loadu_ps((const float *)words + 16 * i);
+  // Words of pairs of rows, then of quadruples, in each quarter; then the quarters.
+  for (int i = 0; i < 16; i += 2) {
+    half[i] = _mm512_unpacklo_ps(row[i], row[i + 1]);
+    half[i + 1] = _mm512_unpackhi_ps(row[i], row[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    for (int j = 0; j < 2; j++) {
+      const __m512d low = (__m512d)half[i + j], high = (__m512d)half[i + j + 2];
+      row[i + 2 * j] = (__m512)_mm512_unpacklo_pd(low, high);
+      row[i + 2 * j + 1] = (__m512)_mm512_unpackhi_pd(low, high);
+    }
+  }
+  for (int i = 0; i < 4; i++) {
+    half[i] = _mm512_shuffle_f32x4(row[i], row[i + 4], 0x88);
+    half[i + 4] = _mm512_shuffle_f32x4(row[i], row[i + 4], 0xDD);
+    half[i + 8] = _mm512_shuffle_f32x4(row[i + 8], row[i + 12], 0x88);
+    half[i + 12] = _mm512_shuffle_f32x4(row[i + 8], row[i + 12], 0xDD);
+  }
+  for (int i = 0; i < 4; i++) {
+    float *const target = (float *)words + 16 * i;
+    _mm512_storeu_ps(target, _mm512_shuffle_f32x4(half[i], half[i + 8], 0x88));
+    _mm512_storeu_ps(target + 4 * 16, _mm512_shuffle_f32x4(half[i + 4], half[i + 12], 0x88));
+    _mm512_storeu_ps(target + 8 * 16, _mm512_shuffle_f32x4(half[i], half[i + 8], 0xDD));
+    _mm512_storeu_ps(target + 12 * 16, _mm512_shuffle_f32x4(half[i + 4], half[i + 12], 0xDD));
+  }
+}
+#endif
 
 /// Asks the kernel to let this process use tiles; once, before the first of its threads does.
 ///

@@ -1,9 +1,14 @@
+import CInstructions
 import Glibc
 import Synchronization
 
 extension InstructionSet {
   /// Those of ``compiled`` that this processor has, the best last.
-  public static let ofThisProcessor = supported(cpuinfo: firstProcessor())
+  ///
+  /// Linux saves tiles only for processes that have asked for it, and may refuse.
+  public static let ofThisProcessor = supported(cpuinfo: firstProcessor()).filter {
+    $0 != .amx || gyre_request_tiles() == 0
+  }
 
   /// The one whose kernels are used where none is named: the best of ``ofThisProcessor``, until
   /// another is chosen.

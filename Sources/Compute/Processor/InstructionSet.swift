@@ -12,11 +12,13 @@ public enum InstructionSet: String, CaseIterable, Sendable {
   case avx512
   /// The same, and products of bf16 pairs summed in `Float`.
   case avx512bf16
+  /// The same, and products of bf16 pairs in registers of 16 rows by 16 pairs.
+  case amx
 
   /// Those that this program has kernels for, the best last.
   public static var compiled: [InstructionSet] {
     #if arch(x86_64)
-      [.avx2, .avx512, .avx512bf16]
+      [.avx2, .avx512, .avx512bf16, .amx]
     #else
       [.neon]
     #endif
@@ -30,11 +32,12 @@ public enum InstructionSet: String, CaseIterable, Sendable {
     case .avx512:
       Self.avx2.features + ["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]
     case .avx512bf16: Self.avx512.features + ["avx512_bf16"]
+    case .amx: Self.avx512bf16.features + ["amx_tile", "amx_bf16"]
     }
   }
 
-  /// Whether it multiplies bf16 numbers itself; other sets emulate that, to the same bits.
-  public var hasBF16: Bool { self == .avx512bf16 }
+  /// Whether it multiplies bf16 numbers itself; other sets emulate ``avx512bf16``, to the same bits.
+  public var hasBF16: Bool { self == .avx512bf16 || self == .amx }
 
   /// The features of it that a processor lacks.
   ///

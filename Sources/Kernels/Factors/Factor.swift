@@ -12,6 +12,40 @@ protocol Factor: BitwiseCopyable, Sendable {
   /// A factor of zeros.
   static var zero: Self { get }
 
+  // MARK: Register tiles
+
+  /// Rows of a register tile, and of a group of rows.
+  static var groupRows: Int { get }
+
+  /// Factors of a row that lie one after the other, and that products have multiples of.
+  static var stepRun: Int { get }
+
+  /// Writes the product of a group of rows and a panel, or adds it to what is there.
+  ///
+  /// - Parameters:
+  ///   - rows: factor `(r, s)` lies at `r · rowStride + s / stepRun · runStride + s % stepRun`. One
+  ///     of the strides should be a constant at the call, so that all addresses are one register
+  ///     and a displacement.
+  ///   - panel: `[steps][W]`.
+  ///   - steps: a multiple of ``stepRun``.
+  ///   - scale: what the product is multiplied by; nil for 1.
+  ///   - target: where it goes, rows `stride` floats apart.
+  @unsafe static func multiply(
+    rows: UnsafePointer<Self>, rowStride: Int, runStride: Int, panel: UnsafePointer<Self>,
+    steps: Int, scale: Float?, to target: UnsafeMutablePointer<Float>, stride: Int, adding: Bool)
+
+  /// Makes ``stepRun`` vectors of factors the runs of as many rows.
+  ///
+  /// - Parameters:
+  ///   - target: `[Vector.width][stepRun]`.
+  ///   - lanes: vector `index`, a factor for each row.
+  @unsafe static func turn(
+    to target: UnsafeMutablePointer<Self>, _ lanes: (_ index: Int) -> Lanes)
+
+  /// Called by a thread before its first product and after its last.
+  static func beginPass()
+  static func endPass()
+
   /// One number, as a factor holds it.
   associatedtype Number: BitwiseCopyable
 
@@ -64,6 +98,10 @@ protocol Factor: BitwiseCopyable, Sendable {
   /// Numbers of 8 bits would be rounded anew if they were scaled.
   static var scalesScores: Bool { get }
 
+  /// Whether softmax scales scores where nothing else asks for them: products would have to be
+  /// multiplied in memory.
+  static var softmaxScalesScores: Bool { get }
+
   /// Whether weights are rounded when they become factors.
   static var roundsWeights: Bool { get }
 
@@ -90,9 +128,43 @@ protocol Factor: BitwiseCopyable, Sendable {
 }
 
 extension Factor {
-  /// The factors of `count` numbers.
+  /// The factors of `count` numbers, filled up to whole runs.
   @inline(__always)
-  static func steps(of count: Int) -> Int { (count + depth - 1) / depth }
+  static func steps(of count: Int) -> Int {
+    let numbers = depth * stepRun
+    return (count + numbers - 1) / numbers * stepRun
+  }
+
+  @inline(__always) static var groupRows: Int { TileSizes.registerRows }
+  @inline(__always) static var stepRun: Int { 1 }
+  @inline(__always) static var softmaxScalesScores: Bool { false }
+
+  /// By ``FactorTile``.
+  @unsafe @inline(__always)
+  static func multiply(
+    rows: UnsafePointer<Self>, rowStride: Int, runStride: Int, panel: UnsafePointer<Self>,
+    steps: Int, scale: Float?, to target: UnsafeMutablePointer<Float>, stride: Int, adding: Bool
+  ) {
+    var product = FactorTile<Self>()
+    unsafe product.accumulate(
+      rows: rows, rowStride: rowStride, stepStride: runStride, panel: panel, steps: steps)
+    if let scale { product.multiply(by: scale) }
+    if adding {
+      unsafe product.add(to: target, stride: stride)
+    } else {
+      unsafe product.store(to: target, stride: stride)
+    }
+  }
+
+  @unsafe @inline(__always)
+  static func turn(
+    to target: UnsafeMutablePointer<Self>, _ lanes: (_ index: Int) -> Lanes
+  ) {
+    preconditionFailure("factors that lie in no runs need not be turned")
+  }
+
+  @inline(__always) static func beginPass() {}
+  @inline(__always) static func endPass() {}
 
   /// Loads a vector of factors, at any alignment.
   @unsafe @inline(__always)

@@ -12,8 +12,12 @@ extension BackwardTile {
   @unsafe
   mutating func attend(mask: borrowing TileMask?, rule: borrowing TileRule?) {
     switch mask {
-    case .none: unsafe computeWeights(rule)
-    case .some(let mask): unsafe computeWeights(mask, rule)
+    case .none:
+      leaveScale(toWeights: RuleNeeds.hasNone(rule))
+      unsafe computeWeights(rule)
+    case .some(let mask):
+      leaveScale(toWeights: RuleNeeds.hasNone(rule) && !mask.pattern.hasBias)
+      unsafe computeWeights(mask, rule)
     }
     unsafe collect()
   }
@@ -21,8 +25,14 @@ extension BackwardTile {
   /// The same where rows see what ``ranges`` say of the keys.
   @unsafe
   mutating func attendToRanges(rule: borrowing TileRule?) {
+    leaveScale(toWeights: RuleNeeds.hasNone(rule))
     unsafe computeRangeWeights(rule)
     unsafe collect()
+  }
+
+  /// Decides who scales scores: their products, or who makes them weights.
+  private mutating func leaveScale(toWeights isAllowed: Bool) {
+    missingScale = Element.softmaxScalesScores && isAllowed ? scoreScale : 1
   }
 
   /// Weights and gradients of the scores, everything visible.
@@ -74,7 +84,7 @@ extension BackwardTile {
     }
   }
 
-  /// For each group of 6 keys, which groups of rows see any of them.
+  /// For each group of keys, which groups of rows see any of them.
   private mutating func findVisibleGroups() {
     for keyGroup in 0..<keyGroups {
       let first = keyGroup * Self.height
@@ -87,7 +97,7 @@ extension BackwardTile {
     }
   }
 
-  /// Groups of 6 keys.
+  /// Groups of keys.
   private var keyGroups: Int { (keys + Self.height - 1) / Self.height }
 
   /// Weights and gradients of the scores under a mask: register tiles that are hidden cost nothing.
@@ -130,7 +140,15 @@ extension BackwardTile {
   /// Where the factors of a register tile lie among weights and gradients of scores.
   @inline(__always)
   private func place(panel: Int, group: Int) -> Int {
-    group * Self.height / Element.depth * Element.backwardStride + panel * Self.width
+    group * Self.height / Element.depth * Self.stepStride + panel * Self.panelStride
+  }
+
+  /// Factors between steps of weights and gradients of scores, and between panels of them.
+  @inline(__always)
+  static var stepStride: Int { isTransposed ? width : Element.backwardStride }
+  @inline(__always)
+  static var panelStride: Int {
+    isTransposed ? Element.steps(of: Element.backwardQueries) * width : width
   }
 
   /// The keys of a panel.
@@ -146,12 +164,15 @@ extension BackwardTile {
   /// Scores of one register tile: `q kᵀ`.
   @unsafe
   private func computeScores(panel: Int, group: Int) {
-    var product =
-      Self.sharesFactors
-      ? unsafe rowsTimesPanel(queries, headDim, group: group, keysAcross, panel: panel)
-      : unsafe rowsTimesPanel(queryRows, headDim, group: group, keysAcross, panel: panel)
-    if Element.scalesScores { product.multiply(by: scoreScale) }
-    unsafe product.store(to: scores.unsafeBaseAddress, stride: Self.width)
+    let isScaled = Element.scalesScores && !(Element.softmaxScalesScores && missingScale != 1)
+    let scale = isScaled ? scoreScale : nil
+    if Self.sharesFactors {
+      unsafe multiply(
+        queries, headDim, group: group, keysAcross, panel: panel, scale: scale, to: scores)
+    } else {
+      unsafe multiply(
+        queryRows, headDim, group: group, keysAcross, panel: panel, scale: scale, to: scores)
+    }
   }
 
   /// Weights and gradients of the scores of one register tile: `p = 2^(s − lse)` and
@@ -162,13 +183,15 @@ extension BackwardTile {
   private func computeGradients(
     panel: Int, group: Int, _ rule: borrowing TileRule?, _ needs: RuleNeeds
   ) {
-    let product =
-      Self.sharesFactors
-      ? unsafe rowsTimesPanel(
-        outputGradients, valueHeadDim, group: group, valuesAcross, panel: panel)
-      : unsafe rowsTimesPanel(
-        outputGradientRows, valueHeadDim, group: group, valuesAcross, panel: panel)
-    unsafe product.store(to: weightGradients.unsafeBaseAddress, stride: Self.width)
+    if Self.sharesFactors {
+      unsafe multiply(
+        outputGradients, valueHeadDim, group: group, valuesAcross, panel: panel, scale: nil,
+        to: weightGradients)
+    } else {
+      unsafe multiply(
+        outputGradientRows, valueHeadDim, group: group, valuesAcross, panel: panel, scale: nil,
+        to: weightGradients)
+    }
     if needs.takesGradients { unsafe handGradients(panel: panel, group: group, to: rule) }
     let first = place(panel: panel, group: group)
     for step in 0..<Self.height / Element.depth {
@@ -176,7 +199,7 @@ extension BackwardTile {
       let (left, right) = unsafe gradients(row, group: group, needs.slopes)
       let (nextLeft, nextRight) =
         Element.depth == 1 ? (left, right) : unsafe gradients(row + 1, group: group, needs.slopes)
-      let offset = first + step * Element.backwardStride
+      let offset = first + step * Self.stepStride
       let (weights, gradients) = unsafe (
         weights.unsafeBaseAddress + offset, scoreGradients.unsafeBaseAddress + offset
       )
@@ -195,7 +218,7 @@ extension BackwardTile {
       unsafe Element.store(
         (nextLeft.gradient, nextRight.gradient), to: rows + Self.rowStride)
     }
-    if keys % Element.depth != 0, panel == panels - 1 { unsafe clearPastLastKey(group: group) }
+    if keys % (Element.depth * Element.stepRun) != 0, panel == panels - 1 { unsafe clearPastLastKey(group: group) }
   }
 
   /// Gives `p ∘ (do vᵀ − Δ)` of a register tile away, by way of memory for edges.
@@ -238,9 +261,13 @@ extension BackwardTile {
     let rest = unsafe Vector(repeating: lseRemainder.unsafeBaseAddress[tileRow])
     let mean = unsafe Vector(repeating: delta.unsafeBaseAddress[tileRow])
     let offset = row * Self.width + half
-    let weight = unsafe exp2(Vector(loading: scores.unsafeBaseAddress, at: offset) - shift - rest)
-    let difference = unsafe Vector(loading: weightGradients.unsafeBaseAddress, at: offset) - mean
-    let gradient = weight * difference
+    let score = unsafe Vector(loading: scores.unsafeBaseAddress, at: offset)
+    let difference =
+      Element.softmaxScalesScores
+      ? (-shift).addingProduct(score, Vector(repeating: missingScale)) : score - shift
+    let weight = exp2(difference - rest)
+    let gradient =
+      unsafe weight * (Vector(loading: weightGradients.unsafeBaseAddress, at: offset) - mean)
     guard hasSlopes else { return (weight, gradient) }
     return unsafe (weight, gradient * Vector(loading: slopes.unsafeBaseAddress, at: offset))
   }
@@ -286,30 +313,42 @@ extension BackwardTile {
     }
   }
 
-  /// Six rows times one panel of W keys, a panel of rows at a time.
+  /// A group of rows times one panel of W keys, a panel of rows at a time.
+  ///
+  /// - Parameter target: takes the product, `[H][W]`.
   @unsafe @inline(__always)
-  private func rowsTimesPanel(
+  private func multiply(
     _ rows: borrowing AlignedBuffer<Element>, _ columns: Int, group: Int,
-    _ panels: borrowing AlignedBuffer<Element>, panel: Int
-  ) -> FactorTile<Element> {
-    var product = FactorTile<Element>()
+    _ panels: borrowing AlignedBuffer<Element>, panel: Int, scale: Float?,
+    to target: borrowing AlignedBuffer<Float>
+  ) {
     let steps = Element.steps(of: columns)
     let source =
       unsafe UnsafePointer(rows.unsafeBaseAddress) + group * Self.height * Self.rowSteps
     let across = unsafe UnsafePointer(panels.unsafeBaseAddress) + panel * Self.width * steps
+    if Self.isTransposed {
+      // A panel of rows is a run of steps.
+      unsafe Element.multiply(
+        rows: source, rowStride: Self.rowSteps, runStride: Element.backwardQueries * Self.rowSteps,
+        panel: across, steps: steps, scale: scale, to: target.unsafeBaseAddress,
+        stride: Self.width, adding: false)
+      return
+    }
+    var product = FactorTile<Element>()
     var step = 0
     while step + Self.rowSteps <= steps {
       unsafe product.accumulate(
-        rows: source + step * TileSizes.backwardQueries, rowStride: Self.rowSteps, stepStride: 1,
+        rows: source + step * Element.backwardQueries, rowStride: Self.rowSteps, stepStride: 1,
         panel: across + step * Self.width, steps: Self.rowSteps)
       step += Self.rowSteps
     }
     if step < steps {
       unsafe product.accumulate(
-        rows: source + step * TileSizes.backwardQueries, rowStride: Self.rowSteps, stepStride: 1,
+        rows: source + step * Element.backwardQueries, rowStride: Self.rowSteps, stepStride: 1,
         panel: across + step * Self.width, steps: steps - step)
     }
-    return product
+    if let scale { product.multiply(by: scale) }
+    unsafe product.store(to: target.unsafeBaseAddress, stride: Self.width)
   }
 
   /// Zero weights where nothing is seen.
@@ -317,7 +356,7 @@ extension BackwardTile {
   private func clear(panel: Int, group: Int) {
     let first = place(panel: panel, group: group)
     for step in 0..<Self.height / Element.depth {
-      let offset = first + step * Element.backwardStride
+      let offset = first + step * Self.stepStride
       unsafe (weights.unsafeBaseAddress + offset).update(repeating: .zero, count: Self.width)
       unsafe (scoreGradients.unsafeBaseAddress + offset)
         .update(repeating: .zero, count: Self.width)
@@ -347,6 +386,14 @@ private struct RuleNeeds {
   var slopes = false
   /// Whether it takes the gradients of scores.
   var takesGradients = false
+
+  /// Whether there is no rule.
+  static func hasNone(_ rule: borrowing TileRule?) -> Bool {
+    switch rule {
+    case .none: true
+    case .some: false
+    }
+  }
 
   init(_ rule: borrowing TileRule?) {
     switch rule {

@@ -17,23 +17,31 @@ extension BackwardTile {
     _ factors: borrowing AlignedBuffer<Element>, from source: borrowing AlignedBuffer<Element>,
     columns: Int, to target: borrowing AlignedBuffer<Float>
   ) {
+    let maxSteps = Element.steps(of: Element.backwardQueries)
     for first in stride(from: 0, to: columns, by: Self.width) {
-      let panel =
-        unsafe UnsafePointer(source.unsafeBaseAddress)
-        + first * Element.steps(of: TileSizes.backwardQueries)
+      let panel = unsafe UnsafePointer(source.unsafeBaseAddress) + first * maxSteps
       for key in stride(from: 0, to: keys, by: Self.height) {
         let seen = visibleGroups[key / Self.height]
         if seen.isEmpty { continue }
         let begin = seen.lowerBound * Self.height / Element.depth
-        let end = seen.upperBound * Self.height / Element.depth
-        var product = FactorTile<Element>()
-        unsafe product.accumulate(
-          rows: UnsafePointer(factors.unsafeBaseAddress) + begin * Element.backwardStride + key,
-          rowStride: 1, stepStride: Element.backwardStride,
-          panel: panel + begin * Self.width, steps: end - begin)
-        unsafe product.add(
-          to: target.unsafeBaseAddress + (first * Element.backwardKeys + key * Self.width),
-          stride: Self.width)
+        let steps = seen.count * Self.height / Element.depth
+        if Self.isTransposed {
+          // Groups of columns, each as many as a panel has keys, times panels of weights.
+          unsafe Element.multiply(
+            rows: panel + begin * Self.height, rowStride: Element.stepRun,
+            runStride: Self.height * Element.stepRun,
+            panel: UnsafePointer(factors.unsafeBaseAddress) + key / Self.width * Self.panelStride
+              + begin * Self.width, steps: steps, scale: nil,
+            to: target.unsafeBaseAddress + (key * roundedUp(columns) + first * Self.width),
+            stride: Self.width, adding: true)
+        } else {
+          unsafe Element.multiply(
+            rows: UnsafePointer(factors.unsafeBaseAddress) + begin * Self.stepStride + key,
+            rowStride: 1, runStride: Self.stepStride, panel: panel + begin * Self.width,
+            steps: steps, scale: nil,
+            to: target.unsafeBaseAddress + (first * Element.backwardKeys + key * Self.width),
+            stride: Self.width, adding: true)
+        }
       }
     }
   }
@@ -50,20 +58,24 @@ extension BackwardTile {
       for group in 0..<groups {
         let seen = visibleKeys[group]
         if seen.isEmpty { continue }
-        let begin = seen.lowerBound / Element.depth
+        // Whole runs: gradients of the scores of whole panels are known.
+        let begin = seen.lowerBound / (Element.depth * Element.stepRun) * Element.stepRun
         let end = Element.steps(of: seen.upperBound)
         let row = group * Self.height
-        var product = FactorTile<Element>()
-        unsafe product.accumulate(
-          rows: gradientRow(row) + begin, rowStride: Self.rowStride, stepStride: 1,
-          panel: columns + begin * Self.width, steps: end - begin)
         let target = unsafe dq + (firstRow + row) * stride + first
         let (height, width) = (min(Self.height, rows - row), min(Self.width, headDim - first))
-        if height == Self.height, width == Self.width {
-          unsafe product.add(to: target, stride: stride)
+        let isWhole = height == Self.height && width == Self.width
+        let tile = unsafe edge.unsafeBaseAddress
+        func multiply(to target: UnsafeMutablePointer<Float>, stride: Int, adding: Bool) {
+          unsafe Element.multiply(
+            rows: gradientRow(row) + begin, rowStride: Self.rowStride, runStride: Element.stepRun,
+            panel: columns + begin * Self.width, steps: end - begin, scale: nil, to: target,
+            stride: stride, adding: adding)
+        }
+        if isWhole {
+          unsafe multiply(to: target, stride: stride, adding: true)
         } else {
-          let tile = unsafe edge.unsafeBaseAddress
-          unsafe product.store(to: tile, stride: Self.width)
+          unsafe multiply(to: tile, stride: Self.width, adding: false)
           for y in 0..<height {
             for x in 0..<width { unsafe target[y * stride + x] += tile[y * Self.width + x] }
           }

@@ -29,8 +29,8 @@ struct BackwardTile<Element: Factor>: ~Copyable {
   let keyColumns: AlignedBuffer<Element>
   /// `[panels of W keys][steps of valueHeadDim][W]`.
   let valuesAcross: AlignedBuffer<Element>
-  /// `[panels of W columns][keys][W]`; dk lacks a factor ln 2, since the queries have log₂e, or, if
-  /// scores are scaled, all of the scale.
+  /// `[panels of W columns][keys][W]`, or, transposed, `[panels of W keys][columns][W]`; dk lacks a
+  /// factor ln 2, since the queries have log₂e, or, if scores are scaled, all of the scale.
   var dk: AlignedBuffer<Float>
   var dv: AlignedBuffer<Float>
   /// What tiles of queries before the last ones have contributed to both.
@@ -43,20 +43,24 @@ struct BackwardTile<Element: Factor>: ~Copyable {
 
   /// Multiplies scores, with log₂e, if they are not scaled yet.
   private(set) var scoreScale: Float = 1
-  /// `[panels of W columns][steps of rows][W]`, multiplied by scale · log₂e if scores are not.
+  /// What scores of the tile lack when they become weights.
+  var missingScale: Float = 1
+  /// `[panels of W columns][steps of rows][W]`, or, if that is transposed, `[groups of H columns]
+  /// [steps of rows / R][H][R]` with H = ``Factor/groupRows`` and R = ``Factor/stepRun``; multiplied
+  /// by scale · log₂e if scores are not.
   let queries: AlignedBuffer<Element>
-  /// `[panels of W columns][steps of rows][W]`.
+  /// Likewise.
   let outputGradients: AlignedBuffer<Element>
   /// The same as factors of neighbouring columns, `[panels of rowSteps][rows][rowSteps]`; nothing
   /// if a factor is one number.
   let queryRows: AlignedBuffer<Element>
   let outputGradientRows: AlignedBuffer<Element>
-  /// Scores of one register tile, `[6][W]`, and the gradients of its weights.
+  /// Scores of one register tile, `[H][W]`, and the gradients of its weights.
   let scores: AlignedBuffer<Float>
   let weightGradients: AlignedBuffer<Float>
-  /// `[steps of rows][stride]`.
+  /// `[steps of rows][stride]`, or, transposed, `[panels of W keys][steps of rows][W]`.
   let weights: AlignedBuffer<Element>
-  /// Gradients of the scores, `[steps of rows][stride]`.
+  /// Gradients of the scores, likewise.
   let scoreGradients: AlignedBuffer<Element>
   /// The same as factors of neighbouring keys, `[rows][stride]`; nothing if a factor is one number.
   let scoreGradientRows: AlignedBuffer<Element>
@@ -65,14 +69,14 @@ struct BackwardTile<Element: Factor>: ~Copyable {
   let lseRemainder: AlignedBuffer<Float>
   let delta: AlignedBuffer<Float>
 
-  /// For each group of 6 rows the panels of keys that any of them sees, and the keys among them
-  /// that gradients of scores are multiplied by; for each group of 6 keys the groups of rows that
+  /// For each group of rows the panels of keys that any of them sees, and the keys among them
+  /// that gradients of scores are multiplied by; for each group of keys the groups of rows that
   /// see any of them.
   var visiblePanels: [Range<Int>]
   var visibleKeys: [Range<Int>]
   var visibleGroups: [Range<Int>]
   /// What each row sees of the keys, as far as that was asked.
-  var ranges = RowRanges(capacity: TileSizes.backwardQueries)
+  var ranges = RowRanges(capacity: Element.backwardQueries, height: Element.groupRows)
   /// What the pattern adds to one register tile, and a register tile on the edge of dq.
   let edge: AlignedBuffer<Float>
   /// What each group of rows sees of the tile of keys.
@@ -81,7 +85,10 @@ struct BackwardTile<Element: Factor>: ~Copyable {
   let slopes: AlignedBuffer<Float>
 
   static var width: Int { TileSizes.panelWidth }
-  static var height: Int { TileSizes.registerRows }
+  static var height: Int { Element.groupRows }
+
+  /// Whether gradients of keys and values are collected transposed.
+  @inline(__always) static var isTransposed: Bool { Element.stepRun > 1 }
 
   /// Whether rows and panels are the same factors.
   @inline(__always) static var sharesFactors: Bool { Element.depth == 1 }
@@ -91,7 +98,7 @@ struct BackwardTile<Element: Factor>: ~Copyable {
   init(shape: AttentionShape) {
     headDim = shape.headDim
     valueHeadDim = shape.valueHeadDim
-    let (maxRows, maxKeys) = (TileSizes.backwardQueries, Element.backwardKeys)
+    let (maxRows, maxKeys) = (Element.backwardQueries, Element.backwardKeys)
     let columns = roundedUp(shape.headDim)
     let valueColumns = roundedUp(shape.valueHeadDim)
     func factors(_ count: Int) -> AlignedBuffer<Element> {
@@ -223,6 +230,7 @@ struct BackwardTile<Element: Factor>: ~Copyable {
   ) {
     // One after the other: rows of both lie a multiple of 4 KiB apart, where the processor takes a
     // load to depend on a store (sums 5 % of the pass instead of 10 %).
+    precondition(!Self.isTransposed, "rows of reproducible sums lie one after the other")
     if Element.scalesScores { scaleKeyGradients() }
     unsafe addRows(of: dk, to: dkRows, from: first, stride: stride)
     unsafe addRows(of: dv, to: dvRows, from: first, stride: stride)
@@ -273,6 +281,16 @@ struct BackwardTile<Element: Factor>: ~Copyable {
     of source: UnsafePointer<Float>, columns: Int, factor: Float,
     to target: UnsafeMutablePointer<Float>, stride: Int
   ) {
+    if Self.isTransposed {
+      for key in 0..<keys {
+        let from =
+          unsafe source + key / Self.width * Self.width * roundedUp(columns) + key % Self.width
+        for column in 0..<columns {
+          unsafe target[key * stride + column] += factor * from[column * Self.width]
+        }
+      }
+      return
+    }
     for first in Swift.stride(from: 0, to: columns, by: Self.width) {
       let panel = unsafe source + first * Element.backwardKeys
       let count = min(Self.width, columns - first)
@@ -317,16 +335,31 @@ struct BackwardTile<Element: Factor>: ~Copyable {
     }
   }
 
-  /// Copies rows to `[panels of W columns][steps of rows][W]` and, where factors are not shared, to
-  /// `[panels of rowSteps][rows][rowSteps]`, filled up with zeros.
+  /// Copies rows to `[panels of W columns][steps of rows][W]`, or its transposed form, and, where
+  /// factors are not shared, to `[panels of rowSteps][rows][rowSteps]`, filled up with zeros.
   @unsafe
   private func pack(
     _ source: UnsafePointer<Float>, stride: Int, columns: Int, factor: Float,
     to panels: borrowing AlignedBuffer<Element>, _ rowPanels: borrowing AlignedBuffer<Element>
   ) {
+    if Self.isTransposed {
+      unsafe packTransposed(source, stride: stride, columns: columns, to: panels)
+    } else {
+      unsafe packPanels(source, stride: stride, columns: columns, factor: factor, to: panels)
+    }
+    if !Self.sharesFactors {
+      unsafe packRows(source, stride: stride, columns: columns, factor: factor, to: rowPanels)
+    }
+  }
+
+  @unsafe
+  private func packPanels(
+    _ source: UnsafePointer<Float>, stride: Int, columns: Int, factor: Float,
+    to panels: borrowing AlignedBuffer<Element>
+  ) {
     let scale = Vector(repeating: factor)
     let (depth, width) = (Element.depth, Vector.width)
-    let maxSteps = Element.steps(of: TileSizes.backwardQueries)
+    let maxSteps = Element.steps(of: Element.backwardQueries)
     for first in Swift.stride(from: 0, to: roundedUp(columns), by: width) {
       let panel =
         unsafe panels.unsafeBaseAddress + first / Self.width * Self.width * maxSteps
@@ -359,11 +392,59 @@ struct BackwardTile<Element: Factor>: ~Copyable {
         }
       }
     }
-    if Self.sharesFactors { return }
+  }
+
+  /// Where factors lie in runs: sixteen steps of sixteen columns at a time, made as vectors of columns
+  /// and turned.
+  @unsafe
+  private func packTransposed(
+    _ source: UnsafePointer<Float>, stride: Int, columns: Int,
+    to groups: borrowing AlignedBuffer<Element>
+  ) {
+    let (depth, width, run) = (Element.depth, Vector.width, Element.stepRun)
+    let maxSteps = Element.steps(of: Element.backwardQueries)
+    let one = Vector(repeating: 1)
+    for first in Swift.stride(from: 0, to: roundedUp(columns), by: width) {
+      let group =
+        unsafe groups.unsafeBaseAddress + first / Self.height * Self.height * maxSteps
+        + first % Self.height * run
+      let count = min(width, columns - first)
+      for step in Swift.stride(from: 0, to: Element.steps(of: rows), by: run) {
+        let place = unsafe group + step * Self.height
+        if count == width, (step + run) * depth <= rows {
+          unsafe Element.turn(to: place) { index in
+            unsafe Element.lanes(
+              of: source + (step + index) * depth * stride + first, stride: stride, count: depth,
+              one)
+          }
+          continue
+        }
+        for column in 0..<width {
+          for index in 0..<run {
+            let row = (step + index) * depth
+            unsafe place[column * run + index] =
+              column < count && row < rows
+              ? Element.factor(
+                of: source + row * stride + first + column, stride: stride,
+                count: min(depth, rows - row)
+              ) { _ in 1 } : .zero
+          }
+        }
+      }
+    }
+  }
+
+  @unsafe
+  private func packRows(
+    _ source: UnsafePointer<Float>, stride: Int, columns: Int, factor: Float,
+    to rowPanels: borrowing AlignedBuffer<Element>
+  ) {
+    let scale = Vector(repeating: factor)
+    let (depth, width) = (Element.depth, Vector.width)
     let wide = depth * width
     for first in Swift.stride(from: 0, to: columns, by: wide) {
       let panel =
-        unsafe rowPanels.unsafeBaseAddress + first / depth * TileSizes.backwardQueries
+        unsafe rowPanels.unsafeBaseAddress + first / depth * Element.backwardQueries
       for row in 0..<rows {
         let from = unsafe source + row * stride + first
         let place = unsafe panel + row * width

@@ -19,21 +19,24 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   private(set) var results: RowResults
   /// Multiplies scores, with log₂e, if they are not scaled yet.
   private var scoreScale: Float = 1
+  /// What scores of the tile of keys that is taken in still lack.
+  private var missingScale: Float = 1
 
-  /// `[groups of 6 rows][steps][6]`; rows past the last are zero.
+  /// `[groups of H rows][steps / R][H][R]` with H = ``Factor/groupRows`` and R = ``Factor/stepRun``;
+  /// rows past the last are zero.
   let queries: AlignedBuffer<Element>
   /// `[rows][scoreStride]`: scores, then, as factors at the start of each row, weights.
   let scores: AlignedBuffer<Float>
-  /// For each group of 6 rows, the panels of keys that any of them sees.
+  /// For each group of rows, the panels of keys that any of them sees.
   var visiblePanels: [Range<Int>]
   /// The keys among them that weights are multiplied by the values of.
   private var visibleKeys: [Range<Int>]
   /// What each row sees of a leaf, as far as that was asked.
-  var ranges = RowRanges(capacity: Element.queries)
+  var ranges = RowRanges(capacity: Element.queries, height: Element.groupRows)
   /// What the pattern adds to one register tile.
   let bias: AlignedBuffer<Float>
   /// What the pattern says of the tile of keys that is taken in.
-  private var edges = EdgeCoverage(queries: Element.queries)
+  private var edges = EdgeCoverage(groups: Element.queries / Element.groupRows, keys: Element.keys)
 
   init(shape: AttentionShape) {
     headDim = shape.headDim
@@ -41,18 +44,18 @@ struct ForwardTile<Element: Factor>: ~Copyable {
     results = RowResults(capacity: Element.queries, valueHeadDim: shape.valueHeadDim)
     queries = AlignedBuffer(
       repeating: .zero, count: Element.queries * Element.steps(of: shape.headDim))
-    scores = AlignedBuffer(zeros: Element.queries * TileSizes.scoreStride)
+    scores = AlignedBuffer(zeros: Element.queries * Element.scoreStride)
     visiblePanels = Array(
-      repeating: 0..<0, count: Element.queries / TileSizes.registerRows)
+      repeating: 0..<0, count: Element.queries / Element.groupRows)
     visibleKeys = visiblePanels
-    bias = AlignedBuffer(zeros: TileSizes.registerRows * TileSizes.panelWidth)
+    bias = AlignedBuffer(zeros: Element.groupRows * TileSizes.panelWidth)
   }
 
   /// Rows in use.
   var rows: Int { results.rows }
 
   var groups: Int {
-    (rows + TileSizes.registerRows - 1) / TileSizes.registerRows
+    (rows + Element.groupRows - 1) / Element.groupRows
   }
 
   // MARK: Loading and storing the state
@@ -68,16 +71,18 @@ struct ForwardTile<Element: Factor>: ~Copyable {
     queries source: UnsafePointer<Float>, stride: Int, rows: Int, scale: Float
   ) {
     results.rows = rows
-    let (height, depth) = (TileSizes.registerRows, Element.depth)
+    let (height, run, depth) = (Element.groupRows, Element.stepRun, Element.depth)
     let steps = Element.steps(of: headDim)
+    /// Where a factor lies from the first of its row on.
+    func place(_ step: Int) -> Int { step / run * height * run + step % run }
     scoreScale = Element.scalesScores ? scale : 1
     let queryScale = Element.scalesScores ? 1 : scale
     let whole = headDim / depth
     for row in 0..<groups * height {
       let target =
-        unsafe queries.unsafeBaseAddress + row / height * height * steps + row % height
+        unsafe queries.unsafeBaseAddress + row / height * height * steps + row % height * run
       if row >= rows {
-        for step in 0..<steps { unsafe target[step * height] = .zero }
+        for step in 0..<steps { unsafe target[place(step)] = .zero }
         continue
       }
       let own = unsafe source + row * stride
@@ -88,15 +93,16 @@ struct ForwardTile<Element: Factor>: ~Copyable {
         }
       }
       for step in 0..<whole {
-        unsafe target[step * height] = Element.factor(
+        unsafe target[place(step)] = Element.factor(
           of: own + step * depth, stride: 1, count: depth
         ) { _ in queryScale }
       }
-      if whole < steps {
-        unsafe target[whole * height] = Element.factor(
+      if whole * depth < headDim {
+        unsafe target[place(whole)] = Element.factor(
           of: own + whole * depth, stride: 1, count: headDim - whole * depth
         ) { _ in queryScale }
       }
+      for step in (headDim + depth - 1) / depth..<steps { unsafe target[place(step)] = .zero }
     }
   }
 
@@ -115,8 +121,12 @@ struct ForwardTile<Element: Factor>: ~Copyable {
     to tile: borrowing KeyTile<Element>, mask: borrowing TileMask?, rule: borrowing TileRule?
   ) {
     switch mask {
-    case .none: unsafe computeScores(tile, rule)
-    case .some(let mask): unsafe computeScores(tile, mask, rule)
+    case .none:
+      leaveScale(toSoftmax: rule == nil)
+      unsafe computeScores(tile, rule)
+    case .some(let mask):
+      leaveScale(toSoftmax: rule == nil && !mask.pattern.hasBias)
+      unsafe computeScores(tile, mask, rule)
     }
     unsafe computeWeights()
     unsafe accumulateOutputs(tile)
@@ -131,9 +141,16 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   mutating func attend(
     to tile: borrowing KeyTile<Element>, keys: Range<Int>, rule: borrowing TileRule?
   ) {
+    leaveScale(toSoftmax: rule == nil)
     unsafe computeScores(tile, keys, rule)
     unsafe computeWeights()
     unsafe accumulateOutputs(tile)
+  }
+
+  /// Decides who scales the scores of a tile of keys. Softmax looks for the largest score first,
+  /// which is that of the smallest product if the scale is negative.
+  private mutating func leaveScale(toSoftmax isAllowed: Bool) {
+    missingScale = Element.softmaxScalesScores && isAllowed && scoreScale > 0 ? scoreScale : 1
   }
 
   /// Pass 1, everything visible.
@@ -149,7 +166,7 @@ struct ForwardTile<Element: Factor>: ~Copyable {
       case .some(let rule):
         let first = panel * TileSizes.panelWidth
         unsafe rule.apply(
-          to: scoreTile(panel: panel, group: 0), stride: TileSizes.scoreStride,
+          to: scoreTile(panel: panel, group: 0), stride: Element.scoreStride,
           keys: first..<min(first + TileSizes.panelWidth, tile.count), queries: 0..<rows)
       }
     }
@@ -187,12 +204,12 @@ struct ForwardTile<Element: Factor>: ~Copyable {
       case .none: break
       case .some(let rule):
         unsafe rule.apply(
-          to: scores, stride: TileSizes.scoreStride, keys: first..<first + ofColumns.count,
+          to: scores, stride: Element.scoreStride, keys: first..<first + ofColumns.count,
           queries: rows(of: group))
       }
       if ofColumns.count == columns && ranges.allSee(ofColumns, group: group) { continue }
       unsafe ranges.hide(
-        scores, stride: TileSizes.scoreStride, keys: ofColumns, columns: columns, group: group)
+        scores, stride: Element.scoreStride, keys: ofColumns, columns: columns, group: group)
     }
   }
 
@@ -217,7 +234,7 @@ struct ForwardTile<Element: Factor>: ~Copyable {
         if coverage == .none { continue }
         if coverage == .some {
           coverage = mask.coverage(keys: keys(of: panel, in: tile), queries: rows(of: group))
-          edges.ofTiles[group * EdgeCoverage.panels + panel] = coverage
+          edges.ofTiles[group * edges.panels + panel] = coverage
           if coverage == .none { continue }
         }
         let seen = visiblePanels[group]
@@ -235,18 +252,18 @@ struct ForwardTile<Element: Factor>: ~Copyable {
       case .none: break
       case .some(let rule):
         unsafe rule.apply(
-          to: scoreTile(panel: seen.lowerBound, group: group), stride: TileSizes.scoreStride,
+          to: scoreTile(panel: seen.lowerBound, group: group), stride: Element.scoreStride,
           keys: columns, queries: rows(of: group))
       }
       let isEdge = edges.ofGroups[group] == .some
       guard isEdge || mask.pattern.hasBias else { continue }
       for panel in seen {
-        let coverage = isEdge ? edges.ofTiles[group * EdgeCoverage.panels + panel] : .all
+        let coverage = isEdge ? edges.ofTiles[group * edges.panels + panel] : .all
         if coverage == .none {
           unsafe hideScores(panel: panel, group: group)
         } else if coverage == .some || mask.pattern.hasBias {
           unsafe mask.addBias(
-            to: scoreTile(panel: panel, group: group), stride: TileSizes.scoreStride,
+            to: scoreTile(panel: panel, group: group), stride: Element.scoreStride,
             keys: mask.keys.slice(keys(of: panel, in: tile)),
             queries: mask.queries.slice(rows(of: group)), scratch: bias)
         }
@@ -257,7 +274,7 @@ struct ForwardTile<Element: Factor>: ~Copyable {
 
   /// The rows of a group.
   private func rows(of group: Int) -> Range<Int> {
-    group * TileSizes.registerRows..<min((group + 1) * TileSizes.registerRows, rows)
+    group * Element.groupRows..<min((group + 1) * Element.groupRows, rows)
   }
 
   /// The keys of a panel.
@@ -267,26 +284,24 @@ struct ForwardTile<Element: Factor>: ~Copyable {
 
   @unsafe @inline(__always)
   private func computeScores(_ tile: borrowing KeyTile<Element>, panel: Int, group: Int) {
-    var product = FactorTile<Element>()
-    unsafe product.accumulate(
-      rows: queries.unsafeBaseAddress + group * TileSizes.registerRows * tile.keySteps,
-      rowStride: 1, stepStride: TileSizes.registerRows,
-      panel: tile.keyPanel(panel), steps: tile.keySteps)
-    if Element.scalesScores { product.multiply(by: scoreScale) }
-    unsafe product.store(
-      to: scoreTile(panel: panel, group: group), stride: TileSizes.scoreStride)
+    let isScaled = Element.scalesScores && !(Element.softmaxScalesScores && missingScale != 1)
+    unsafe Element.multiply(
+      rows: queries.unsafeBaseAddress + group * Element.groupRows * tile.keySteps,
+      rowStride: Element.stepRun, runStride: Element.groupRows * Element.stepRun,
+      panel: tile.keyPanel(panel), steps: tile.keySteps, scale: isScaled ? scoreScale : nil,
+      to: scoreTile(panel: panel, group: group), stride: Element.scoreStride, adding: false)
   }
 
   @unsafe @inline(__always)
   func scoreTile(panel: Int, group: Int) -> UnsafeMutablePointer<Float> {
-    unsafe scores.unsafeBaseAddress + group * TileSizes.registerRows * TileSizes.scoreStride
+    unsafe scores.unsafeBaseAddress + group * Element.groupRows * Element.scoreStride
       + panel * TileSizes.panelWidth
   }
 
   /// The weights of a row, a factor for each ``Factor/depth`` of its keys: where its scores were.
   @unsafe @inline(__always)
   func weightRow(_ row: Int) -> UnsafeMutablePointer<Element> {
-    unsafe UnsafeMutableRawPointer(scores.unsafeBaseAddress + row * TileSizes.scoreStride)
+    unsafe UnsafeMutableRawPointer(scores.unsafeBaseAddress + row * Element.scoreStride)
       .assumingMemoryBound(to: Element.self)
   }
 
@@ -294,9 +309,9 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   func hideScores(panel: Int, group: Int) {
     let target = unsafe scoreTile(panel: panel, group: group)
     let hidden = Vector(repeating: -.infinity)
-    for row in 0..<TileSizes.registerRows {
-      unsafe hidden.store(to: target, at: row * TileSizes.scoreStride)
-      unsafe hidden.store(to: target, at: row * TileSizes.scoreStride + Vector.width)
+    for row in 0..<Element.groupRows {
+      unsafe hidden.store(to: target, at: row * Element.scoreStride)
+      unsafe hidden.store(to: target, at: row * Element.scoreStride + Vector.width)
     }
   }
 
@@ -305,8 +320,8 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   private func hideScoresPastEnd(of tile: borrowing KeyTile<Element>) {
     let end = tile.panelCount * TileSizes.panelWidth
     guard tile.count < end else { return }
-    for row in 0..<groups * TileSizes.registerRows {
-      let scoreRow = unsafe scores.unsafeBaseAddress + row * TileSizes.scoreStride
+    for row in 0..<groups * Element.groupRows {
+      let scoreRow = unsafe scores.unsafeBaseAddress + row * Element.scoreStride
       for key in tile.count..<end { unsafe scoreRow[key] = -.infinity }
     }
   }
@@ -318,6 +333,7 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   /// the next ones are found meanwhile.
   @unsafe
   private func computeWeights() {
+    let scale = Element.softmaxScalesScores ? missingScale : nil
     for group in 0..<groups {
       let panels = visiblePanels[group]
       if panels.isEmpty { continue }
@@ -325,7 +341,7 @@ struct ForwardTile<Element: Factor>: ~Copyable {
         panels.lowerBound * TileSizes.panelWidth..<panels.upperBound * TileSizes.panelWidth
       for row in rows(of: group) {
         let factor = unsafe raiseMaximum(
-          scores.unsafeBaseAddress + row * TileSizes.scoreStride, keys,
+          scores.unsafeBaseAddress + row * Element.scoreStride, keys, scale: scale,
           rowMax: &results.rowMax.unsafeBaseAddress[row],
           rowSum: &results.rowSum.unsafeBaseAddress[row])
         if let factor { results.rescale(row: row, by: factor) }
@@ -333,7 +349,7 @@ struct ForwardTile<Element: Factor>: ~Copyable {
       for row in rows(of: group) {
         let weights = unsafe weightRow(row)
         unsafe addWeights(
-          scores.unsafeBaseAddress + row * TileSizes.scoreStride, keys, into: weights,
+          scores.unsafeBaseAddress + row * Element.scoreStride, keys, scale: scale, into: weights,
           rowMax: results.rowMax.unsafeBaseAddress[row],
           rowSum: &results.rowSum.unsafeBaseAddress[row])
         if Element.roundsWeights {
@@ -354,15 +370,15 @@ struct ForwardTile<Element: Factor>: ~Copyable {
       for group in 0..<groups {
         let keys = visibleKeys[group]
         if keys.isEmpty { continue }
-        let row = group * TileSizes.registerRows
+        let row = group * Element.groupRows
         let output = unsafe results.outputRow(panel: panel, row: row)
-        let firstStep = keys.lowerBound / Element.depth
-        var product = FactorTile<Element>()
-        unsafe product.accumulate(
-          rows: weightRow(row) + firstStep, rowStride: TileSizes.scoreStride, stepStride: 1,
-          panel: values + firstStep * TileSizes.panelWidth,
-          steps: Element.steps(of: keys.upperBound) - firstStep)
-        unsafe product.add(to: output, stride: TileSizes.panelWidth)
+        // Weights of whole panels are known, so whole runs of them are.
+        let firstStep = keys.lowerBound / (Element.depth * Element.stepRun) * Element.stepRun
+        unsafe Element.multiply(
+          rows: weightRow(row) + firstStep, rowStride: Element.scoreStride,
+          runStride: Element.stepRun, panel: values + firstStep * TileSizes.panelWidth,
+          steps: Element.steps(of: keys.upperBound) - firstStep, scale: nil, to: output,
+          stride: TileSizes.panelWidth, adding: true)
       }
     }
   }

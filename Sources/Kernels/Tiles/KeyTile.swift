@@ -1,7 +1,7 @@
 import AttentionTypes
 import Tensors
 
-/// Up to ``TileSizes/keys`` keys and values as panels of factors, W =
+/// Up to ``Factor/keys`` keys and values as panels of factors, W =
 /// ``TileSizes/panelWidth`` wide throughout.
 ///
 /// Loading a tile makes factors of its elements, puts packed panels side by side where W is more
@@ -19,14 +19,14 @@ struct KeyTile<Element: Factor>: ~Copyable {
   /// `[panels of W columns][valueSteps][W]`.
   private let values: AlignedBuffer<Element>
 
-  /// Creates an empty tile with room for ``TileSizes/keys`` keys.
+  /// Creates an empty tile with room for ``Factor/keys`` keys.
   init(shape: AttentionShape) {
     headDim = shape.headDim
     valueHeadDim = shape.valueHeadDim
     keys = AlignedBuffer(
-      repeating: .zero, count: TileSizes.keys * Element.steps(of: shape.headDim))
+      repeating: .zero, count: Element.keys * Element.steps(of: shape.headDim))
     values = AlignedBuffer(
-      repeating: .zero, count: Element.steps(of: TileSizes.keys) * roundedUp(shape.valueHeadDim))
+      repeating: .zero, count: Element.steps(of: Element.keys) * roundedUp(shape.valueHeadDim))
   }
 
   /// Panels of W keys.
@@ -134,6 +134,17 @@ struct KeyTile<Element: Factor>: ~Copyable {
     let whole = rows / depth * depth
     for row in stride(from: 0, to: whole, by: depth) { makeFactor(row: row, count: depth) }
     if whole < rows { makeFactor(row: whole, count: rows - whole) }
+    unsafe clearSteps(past: rows, in: target)
+  }
+
+  /// Fills up the last run of a packed panel with zeros.
+  @unsafe @inline(__always)
+  private func clearSteps(past rows: Int, in target: UnsafeMutablePointer<Element>) {
+    let made = (rows + Element.depth - 1) / Element.depth
+    for step in made..<Element.steps(of: rows) {
+      unsafe (target + step * TileSizes.panelWidth)
+        .update(repeating: .zero, count: PackedPanel.width)
+    }
   }
 
   /// Fills up the last panel of W with zeros where packed panels do not reach.
@@ -166,6 +177,7 @@ struct KeyTile<Element: Factor>: ~Copyable {
           ) { scale(row + $0, column) } : .zero
       }
     }
+    unsafe clearSteps(past: rows, in: target)
   }
 }
 

@@ -5,7 +5,7 @@ import Tensors
 /// for all the tiles of a leaf, and none for a register tile.
 ///
 /// Keys are counted in the leaf. A tile is then no wider than what any of its rows sees, a group of
-/// six rows is multiplied by no panel that it does not see, and by no value that it does not.
+/// rows is multiplied by no panel that it does not see, and by no value that it does not.
 ///
 /// It costs two additions of a range a row.
 struct RowRanges: ~Copyable {
@@ -13,7 +13,7 @@ struct RowRanges: ~Copyable {
   private var count = 0
   /// What each row sees.
   private var rows: [Range<Int>]
-  /// For each group of 6 rows what any of them sees, and what all of them see.
+  /// For each group of rows what any of them sees, and what all of them see.
   private var joined: [Range<Int>]
   private var common: [Range<Int>]
   /// What any row sees.
@@ -21,12 +21,14 @@ struct RowRanges: ~Copyable {
   /// What every row sees.
   private var shared = 0..<0
 
-  private static var height: Int { TileSizes.registerRows }
+  /// Rows of a group.
+  private let height: Int
 
-  /// Room for so many rows, a multiple of ``TileSizes/registerRows``.
-  init(capacity: Int) {
+  /// Room for so many rows, whole groups of `height`.
+  init(capacity: Int, height: Int) {
+    self.height = height
     rows = Array(repeating: 0..<0, count: capacity)
-    joined = Array(repeating: 0..<0, count: capacity / Self.height)
+    joined = Array(repeating: 0..<0, count: capacity / height)
     common = joined
   }
 
@@ -56,9 +58,9 @@ struct RowRanges: ~Copyable {
   private mutating func summarize(from first: Int) {
     all = 0..<0
     shared = 0..<Int.max
-    for group in 0..<(count + Self.height - 1) / Self.height {
+    for group in 0..<(count + height - 1) / height {
       var (any, every) = (0..<0, 0..<Int.max)
-      for row in group * Self.height..<min((group + 1) * Self.height, count) {
+      for row in group * height..<min((group + 1) * height, count) {
         let seen = rows[row].lowerBound + first..<rows[row].upperBound + first
         rows[row] = seen
         any = Self.joined(any, seen)
@@ -109,14 +111,14 @@ struct RowRanges: ~Copyable {
   ///
   /// - Returns: the rows that are left; group 0 is the first of them from now on.
   mutating func dropEmptyGroups() -> Range<Int> {
-    let used = (count + Self.height - 1) / Self.height
+    let used = (count + height - 1) / height
     guard let first = joined[..<used].firstIndex(where: { !$0.isEmpty }),
       let last = joined[..<used].lastIndex(where: { !$0.isEmpty })
     else {
       count = 0
       return 0..<0
     }
-    let left = first * Self.height..<min((last + 1) * Self.height, count)
+    let left = first * height..<min((last + 1) * height, count)
     if first > 0 {
       for group in first...last {
         (joined[group - first], common[group - first]) = (joined[group], common[group])
@@ -137,8 +139,8 @@ struct RowRanges: ~Copyable {
   func hide(
     _ scores: UnsafeMutablePointer<Float>, stride: Int, keys: Range<Int>, columns: Int, group: Int
   ) {
-    for row in 0..<min(Self.height, count - group * Self.height) {
-      let seen = rows[group * Self.height + row].clamped(to: keys)
+    for row in 0..<min(height, count - group * height) {
+      let seen = rows[group * height + row].clamped(to: keys)
       let (first, end) = (seen.lowerBound - keys.lowerBound, seen.upperBound - keys.lowerBound)
       let scoreRow = unsafe scores + row * stride
       unsafe scoreRow.update(repeating: -.infinity, count: first)

@@ -65,16 +65,15 @@ struct TileMask: ~Copyable {
 /// each register tile.
 struct EdgeCoverage {
   /// Register tiles of a group.
-  @inline(__always) static var panels: Int { TileSizes.keys / TileSizes.panelWidth }
-
+  let panels: Int
   var ofGroups: [Coverage]
   /// `[groups][panels]`.
   var ofTiles: [Coverage]
 
-  /// Of a tile of so many queries.
-  init(queries: Int) {
-    let groups = queries / TileSizes.registerRows
+  /// Of a tile of so many groups of queries and so many keys.
+  init(groups: Int, keys: Int) {
+    panels = keys / TileSizes.panelWidth
     ofGroups = Array(repeating: .none, count: groups)
-    ofTiles = Array(repeating: .none, count: groups * Self.panels)
+    ofTiles = Array(repeating: .none, count: groups * panels)
   }
 }

@@ -17,8 +17,6 @@ enum TileSizes {
   @inline(__always) static var queries: Int { 144 }
   /// Keys of a tile; a multiple of ``panelWidth``.
   @inline(__always) static var keys: Int { 192 }
-  /// Floats between rows of the score tile: the extra 16 keep six rows out of one cache set.
-  @inline(__always) static var scoreStride: Int { keys + 16 }
 
   /// Query rows of a tile of the backward pass; a multiple of ``registerRows``.
   @inline(__always) static var backwardQueries: Int { 96 }
@@ -43,6 +41,15 @@ extension Factor {
   /// Query rows of a tile: twice as many where a product takes half the time, since keys come from
   /// far away once for each tile.
   @inline(__always) static var queries: Int { TileSizes.queries * depth }
+  /// Keys of a tile: twice as many where a register tile goes to memory and back with each.
+  @inline(__always) static var keys: Int { TileSizes.keys * (stepRun > 1 ? 2 : 1) }
+  /// Floats between rows of the score tile: the extra 16 keep rows of a group out of one cache set.
+  @inline(__always) static var scoreStride: Int { keys + 16 }
+  /// Query rows of a tile of the backward pass: a whole number of groups, and twice as many where a
+  /// register tile goes to memory and back with each.
+  @inline(__always) static var backwardQueries: Int {
+    TileSizes.backwardQueries * (stepRun > 1 ? 2 : 1)
+  }
   /// Keys of a tile of the backward pass: as many as take the same room, whatever a factor is.
   ///
   /// Queries are packed once for each tile.

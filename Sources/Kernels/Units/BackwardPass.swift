@@ -54,11 +54,11 @@ struct BackwardPass<Element: Factor>: @unchecked Sendable {
     var queryTiles: [QueryTile] = []
     var runStart = 0
     for run in work.queryRuns {
-      for first in stride(from: 0, to: run.count, by: TileSizes.backwardQueries) {
+      for first in stride(from: 0, to: run.count, by: Element.backwardQueries) {
         queryTiles.append(
           QueryTile(
             firstToken: runStart + first,
-            positions: run.slice(first..<min(first + TileSizes.backwardQueries, run.count))))
+            positions: run.slice(first..<min(first + Element.backwardQueries, run.count))))
       }
       runStart += run.count
     }
@@ -93,6 +93,8 @@ struct BackwardPass<Element: Factor>: @unchecked Sendable {
   func run(_ units: ThreadTeam.Units, poll: (_ scores: Int) -> Void) {
     var keyTile = KeyTile<Element>(shape: work.shape)
     var tile = BackwardTile<Element>(shape: work.shape)
+    Element.beginPass()
+    defer { Element.endPass() }
     while let index = units.next() {
       run(unit(index), keyTile: &keyTile, tile: &tile, poll: poll)
     }

@@ -77,6 +77,8 @@ struct ForwardPass<Element: Factor>: Sendable {
   func run(_ units: ThreadTeam.Units, poll: (_ scores: Int) -> Void) {
     var tile = ForwardTile<Element>(shape: work.shape)
     var keyTile = KeyTile<Element>(shape: work.shape)
+    Element.beginPass()
+    defer { Element.endPass() }
     while let index = units.next() {
       run(self.units[index], tile: &tile, keyTile: &keyTile, poll: poll)
     }
@@ -126,7 +128,7 @@ struct ForwardPass<Element: Factor>: Sendable {
     }
     let knowsLeaf = ofLeaf == .some && asks(0..<leaf.positions.count, &tile)
     var isSeen = false
-    for range in leaf.tiles(of: TileSizes.keys) {
+    for range in leaf.tiles(of: Element.keys) {
       var (part, coverage, knows) = (range, ofLeaf, knowsLeaf)
       if !knows && coverage == .some {
         coverage = pattern.coverage(

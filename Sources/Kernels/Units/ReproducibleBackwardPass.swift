@@ -91,7 +91,7 @@ struct ReproducibleBackwardPass<Element: Factor>: @unchecked Sendable {
     for keyRange in keyLeaf.tiles(of: Element.backwardKeys) {
       let keys = keyLeaf.positions.slice(keyRange)
       var isLoaded = false
-      for queryRange in queryLeaf.tiles(of: TileSizes.backwardQueries) {
+      for queryRange in queryLeaf.tiles(of: Element.backwardQueries) {
         let queries = queryLeaf.positions.slice(queryRange)
         let coverage = work.pattern.coverage(
           keys: keys, queries: queries, batch: unit.batch,

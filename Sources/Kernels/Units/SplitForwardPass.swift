@@ -37,6 +37,8 @@ struct SplitForwardPass<Element: Factor>: Sendable {
     var tile = ForwardTile<Element>(shape: pass.work.shape)
     var keyTile = KeyTile<Element>(shape: pass.work.shape)
     var loaded: Int?
+    Element.beginPass()
+    defer { Element.endPass() }
     while let unit = units.next() {
       let (index, leaf) = unit.quotientAndRemainder(dividingBy: leaves.count)
       let queries = pass.units[index]
