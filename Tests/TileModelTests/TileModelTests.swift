@@ -40,7 +40,7 @@ struct TileModelTests {
     for adds: Int32 in [0, 1] {
       gyre_tiles_begin()
       unsafe gyre_tiles_multiply(
-        &sums, stride * 4, adds, rows, pairs * 4, panel, pairs)
+        &sums, stride * 4, adds, rows, pairs * 4, 64, panel, pairs)
       gyre_tiles_end()
     }
     for row in 0..<side {
@@ -66,7 +66,7 @@ struct TileModelTests {
       let rows = [a] + [UInt32](repeating: 0, count: side * 16 - 1)
       let panel = [b] + [UInt32](repeating: 0, count: side * 16 - 1)
       var sums = [Float](repeating: 0, count: side * side)
-      unsafe gyre_tiles_multiply(&sums, side * 4, 0, rows, 64, panel, 16)
+      unsafe gyre_tiles_multiply(&sums, side * 4, 0, rows, 64, 64, panel, 16)
       #expect(sums.allSatisfy { $0 == 0 })
     }
   }
@@ -81,7 +81,7 @@ struct TileModelTests {
       panel[pair * side] = 0x3F80_3F80
     }
     var sums = [Float](repeating: 0, count: side * side)
-    unsafe gyre_tiles_multiply(&sums, side * 4, 0, rows, 64, panel, 16)
+    unsafe gyre_tiles_multiply(&sums, side * 4, 0, rows, 64, 64, panel, 16)
     #expect(sums[0] == 16_777_232)
   }
 }

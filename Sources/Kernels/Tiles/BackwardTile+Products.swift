@@ -218,7 +218,9 @@ extension BackwardTile {
       unsafe Element.store(
         (nextLeft.gradient, nextRight.gradient), to: rows + Self.rowStride)
     }
-    if keys % (Element.depth * Element.stepRun) != 0, panel == panels - 1 { unsafe clearPastLastKey(group: group) }
+    if keys % (Element.depth * Element.stepRun) != 0, panel == panels - 1 {
+      unsafe clearPastLastKey(group: group)
+    }
   }
 
   /// Gives `p ∘ (do vᵀ − Δ)` of a register tile away, by way of memory for edges.
@@ -378,27 +380,4 @@ private func joined(_ a: Range<Int>, _ b: Range<Int>) -> Range<Int> {
   if a.isEmpty { return b }
   if b.isEmpty { return a }
   return min(a.lowerBound, b.lowerBound)..<max(a.upperBound, b.upperBound)
-}
-
-/// What a score rule asks of the backward pass.
-private struct RuleNeeds {
-  /// Whether its derivatives are not 1.
-  var slopes = false
-  /// Whether it takes the gradients of scores.
-  var takesGradients = false
-
-  /// Whether there is no rule.
-  static func hasNone(_ rule: borrowing TileRule?) -> Bool {
-    switch rule {
-    case .none: true
-    case .some: false
-    }
-  }
-
-  init(_ rule: borrowing TileRule?) {
-    switch rule {
-    case .none: break
-    case .some(let rule): (slopes, takesGradients) = (!rule.isShift, rule.takesGradients)
-    }
-  }
 }

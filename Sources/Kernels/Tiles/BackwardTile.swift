@@ -6,7 +6,7 @@ import Tensors
 ///
 /// All five products are the micro-kernel of ``FactorTile``. Rows that are broadcast come from
 /// whatever lies in panels of columns, a panel's steps at a time, or, for the products that sum
-/// over queries, from the columns of the weights: then the six rows are neighbours in memory.
+/// over queries, from the columns of the weights: then the rows are neighbours in memory.
 ///
 /// Panels are W = ``TileSizes/panelWidth`` wide. Factors of more than one number are made of
 /// neighbours in the direction that a product sums over, so what is a row of one product and a
@@ -332,140 +332,6 @@ struct BackwardTile<Element: Factor>: ~Copyable {
       unsafe lse.unsafeBaseAddress[row] = row < rows ? source.lse[row] : .infinity
       unsafe lseRemainder.unsafeBaseAddress[row] = row < rows ? source.lseRemainder[row] : 0
       unsafe delta.unsafeBaseAddress[row] = row < rows ? source.delta[row] : 0
-    }
-  }
-
-  /// Copies rows to `[panels of W columns][steps of rows][W]`, or its transposed form, and, where
-  /// factors are not shared, to `[panels of rowSteps][rows][rowSteps]`, filled up with zeros.
-  @unsafe
-  private func pack(
-    _ source: UnsafePointer<Float>, stride: Int, columns: Int, factor: Float,
-    to panels: borrowing AlignedBuffer<Element>, _ rowPanels: borrowing AlignedBuffer<Element>
-  ) {
-    if Self.isTransposed {
-      unsafe packTransposed(source, stride: stride, columns: columns, to: panels)
-    } else {
-      unsafe packPanels(source, stride: stride, columns: columns, factor: factor, to: panels)
-    }
-    if !Self.sharesFactors {
-      unsafe packRows(source, stride: stride, columns: columns, factor: factor, to: rowPanels)
-    }
-  }
-
-  @unsafe
-  private func packPanels(
-    _ source: UnsafePointer<Float>, stride: Int, columns: Int, factor: Float,
-    to panels: borrowing AlignedBuffer<Element>
-  ) {
-    let scale = Vector(repeating: factor)
-    let (depth, width) = (Element.depth, Vector.width)
-    let maxSteps = Element.steps(of: Element.backwardQueries)
-    for first in Swift.stride(from: 0, to: roundedUp(columns), by: width) {
-      let panel =
-        unsafe panels.unsafeBaseAddress + first / Self.width * Self.width * maxSteps
-        + first % Self.width
-      let count = min(width, columns - first)
-      // Steps whose rows are all there ask nothing.
-      let whole = count == width ? rows / depth : 0
-      for step in 0..<whole {
-        let number = unsafe source + step * depth * stride + first
-        unsafe Element.store(
-          Element.lanes(of: number, stride: stride, count: depth, scale),
-          to: panel + step * Self.width, at: 0)
-      }
-      for step in whole..<groups * Self.height / depth {
-        let row = step * depth
-        let place = unsafe panel + step * Self.width
-        if count == width {
-          let number = unsafe source + row * stride + first
-          let lanes = unsafe Element.lanes(of: number, stride: stride, count: rows - row, scale)
-          unsafe Element.store(lanes, to: place, at: 0)
-        } else {
-          for column in 0..<width {
-            unsafe place[column] =
-              column < count && row < rows
-              ? Element.factor(
-                of: source + row * stride + first + column, stride: stride,
-                count: min(depth, rows - row)
-              ) { _ in factor } : .zero
-          }
-        }
-      }
-    }
-  }
-
-  /// Where factors lie in runs: sixteen steps of sixteen columns at a time, made as vectors of columns
-  /// and turned.
-  @unsafe
-  private func packTransposed(
-    _ source: UnsafePointer<Float>, stride: Int, columns: Int,
-    to groups: borrowing AlignedBuffer<Element>
-  ) {
-    let (depth, width, run) = (Element.depth, Vector.width, Element.stepRun)
-    let maxSteps = Element.steps(of: Element.backwardQueries)
-    let one = Vector(repeating: 1)
-    for first in Swift.stride(from: 0, to: roundedUp(columns), by: width) {
-      let group =
-        unsafe groups.unsafeBaseAddress + first / Self.height * Self.height * maxSteps
-        + first % Self.height * run
-      let count = min(width, columns - first)
-      for step in Swift.stride(from: 0, to: Element.steps(of: rows), by: run) {
-        let place = unsafe group + step * Self.height
-        if count == width, (step + run) * depth <= rows {
-          unsafe Element.turn(to: place) { index in
-            unsafe Element.lanes(
-              of: source + (step + index) * depth * stride + first, stride: stride, count: depth,
-              one)
-          }
-          continue
-        }
-        for column in 0..<width {
-          for index in 0..<run {
-            let row = (step + index) * depth
-            unsafe place[column * run + index] =
-              column < count && row < rows
-              ? Element.factor(
-                of: source + row * stride + first + column, stride: stride,
-                count: min(depth, rows - row)
-              ) { _ in 1 } : .zero
-          }
-        }
-      }
-    }
-  }
-
-  @unsafe
-  private func packRows(
-    _ source: UnsafePointer<Float>, stride: Int, columns: Int, factor: Float,
-    to rowPanels: borrowing AlignedBuffer<Element>
-  ) {
-    let scale = Vector(repeating: factor)
-    let (depth, width) = (Element.depth, Vector.width)
-    let wide = depth * width
-    for first in Swift.stride(from: 0, to: columns, by: wide) {
-      let panel =
-        unsafe rowPanels.unsafeBaseAddress + first / depth * Element.backwardQueries
-      for row in 0..<rows {
-        let from = unsafe source + row * stride + first
-        let place = unsafe panel + row * width
-        if first + wide <= columns {
-          unsafe Element.store(
-            (Vector(loading: from, at: 0) * scale, Vector(loading: from, at: width) * scale),
-            to: place)
-          continue
-        }
-        for step in 0..<width {
-          let column = first + step * depth
-          unsafe place[step] =
-            column < columns
-            ? Element.factor(
-              of: from + step * depth, stride: 1, count: min(depth, columns - column)
-            ) { _ in factor } : .zero
-        }
-      }
-      for row in rows..<max(rows, groups * Self.height) {
-        unsafe (panel + row * width).update(repeating: .zero, count: width)
-      }
     }
   }
 }

@@ -147,8 +147,10 @@ struct ForwardTile<Element: Factor>: ~Copyable {
     unsafe accumulateOutputs(tile)
   }
 
-  /// Decides who scales the scores of a tile of keys. Softmax looks for the largest score first,
-  /// which is that of the smallest product if the scale is negative.
+  /// Decides who scales the scores of a tile of keys.
+  ///
+  /// Softmax looks for the largest score first, which is that of the smallest product if the scale
+  /// is negative.
   private mutating func leaveScale(toSoftmax isAllowed: Bool) {
     missingScale = Element.softmaxScalesScores && isAllowed && scoreScale > 0 ? scoreScale : 1
   }

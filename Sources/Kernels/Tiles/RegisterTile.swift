@@ -2,7 +2,7 @@
 ///
 /// Its width `W` is that of a panel: two vectors, ``width``.
 ///
-/// Every dense product is this one micro-kernel: rows of activations times a panel of weights, rows
+/// Every dense product of vectors is this one micro-kernel: rows of activations times a panel of weights, rows
 /// of queries times a panel of keys, rows of weights times a panel of values. Each step loads one
 /// row of a panel, broadcasts one element of each of six rows, and makes twelve multiply–adds.
 ///

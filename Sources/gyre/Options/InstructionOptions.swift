@@ -4,7 +4,7 @@ import Hosts
 import Jobs
 import Reporting
 
-/// `--instructions auto|avx2|avx512`: whose kernels compute.
+/// `--instructions auto|avx2|avx512|…`: whose kernels compute.
 struct InstructionOptions: ParsableArguments {
   @Option(
     help: """
@@ -69,7 +69,12 @@ struct MissingInstructionsError: ExitCoded, CustomStringConvertible {
   var exitCode: Int32 { usageExitCode }
 
   var description: String {
-    "the processor lacks \(listed(missing)), which --instructions \(set) needs; leave it out, and "
+    if missing.isEmpty {
+      return "Linux does not let this process use the tiles that --instructions \(set) needs "
+        + "(5.16 and later do); leave it out, and every rank uses the best that it may."
+    }
+    return
+      "the processor lacks \(listed(missing)), which --instructions \(set) needs; leave it out, and "
       + "every rank uses the best that its processor has."
   }
 }
