@@ -3,7 +3,7 @@
   package import Compute
   import KernelsAVX512BF16
 
-  /// Kernels on tiles where products are of bf16 pairs and summed fast, and on vectors for all else.
+  /// Kernels on tiles where products are of bf16 pairs and summed fast, on vectors for all else.
   ///
   /// Reproducible sums are left to vectors because tiles add in another order than these.
   package enum KernelsOnTiles<Tiles: TilePasses>: KernelSet {

@@ -6,8 +6,8 @@ import Testing
 
 /// Products of bf16 pairs, on every instruction set.
 ///
-/// Those that have the instructions and those that emulate them give the same bits, which `computed`
-/// expects of all problems here. Tiles are held to the oracle by themselves.
+/// Those that have the instructions and those that emulate them give the same bits, which
+/// `computed` expects of all problems here. Tiles are held to the oracle by themselves.
 @Suite("bf16 arithmetic against the oracle of rounded inputs")
 struct ArithmeticTests {
   /// Weights are rounded to 8 bits, and their common error is taken out again.

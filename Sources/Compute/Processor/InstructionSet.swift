@@ -36,7 +36,8 @@ public enum InstructionSet: String, CaseIterable, Sendable {
     }
   }
 
-  /// Whether it multiplies bf16 numbers itself; other sets emulate ``avx512bf16``, to the same bits.
+  /// Whether it multiplies bf16 numbers itself; other sets emulate ``avx512bf16`` to the same
+  /// bits.
   public var hasBF16: Bool { self == .avx512bf16 || self == .amx }
 
   /// The features of it that a processor lacks.

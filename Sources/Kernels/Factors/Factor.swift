@@ -135,26 +135,8 @@ extension Factor {
     return (count + numbers - 1) / numbers * stepRun
   }
 
-  @inline(__always) static var groupRows: Int { TileSizes.registerRows }
   @inline(__always) static var stepRun: Int { 1 }
   @inline(__always) static var softmaxScalesScores: Bool { false }
-
-  /// By ``FactorTile``.
-  @unsafe @inline(__always)
-  static func multiply(
-    rows: UnsafePointer<Self>, rowStride: Int, runStride: Int, panel: UnsafePointer<Self>,
-    steps: Int, scale: Float?, to target: UnsafeMutablePointer<Float>, stride: Int, adding: Bool
-  ) {
-    var product = FactorTile<Self>()
-    unsafe product.accumulate(
-      rows: rows, rowStride: rowStride, stepStride: runStride, panel: panel, steps: steps)
-    if let scale { product.multiply(by: scale) }
-    if adding {
-      unsafe product.add(to: target, stride: stride)
-    } else {
-      unsafe product.store(to: target, stride: stride)
-    }
-  }
 
   @unsafe @inline(__always)
   static func turn(

@@ -62,8 +62,8 @@ extension BackwardTile {
     }
   }
 
-  /// Where factors lie in runs: sixteen steps of sixteen columns at a time, made as vectors of columns
-  /// and turned.
+  /// Where factors lie in runs: sixteen steps of sixteen columns at a time, made as vectors of
+  /// columns and turned.
   @unsafe
   private func packTransposed(
     _ source: UnsafePointer<Float>, stride: Int, columns: Int,

@@ -45,9 +45,9 @@ struct BackwardTile<Element: Factor>: ~Copyable {
   private(set) var scoreScale: Float = 1
   /// What scores of the tile lack when they become weights.
   var missingScale: Float = 1
-  /// `[panels of W columns][steps of rows][W]`, or, if that is transposed, `[groups of H columns]
-  /// [steps of rows / R][H][R]` with H = ``Factor/groupRows`` and R = ``Factor/stepRun``; multiplied
-  /// by scale · log₂e if scores are not.
+  /// `[panels of W columns][steps of rows][W]`, multiplied by scale · log₂e if scores are not; or
+  /// transposed, `[groups of H columns][steps of rows / R][H][R]`, H being ``Factor/groupRows`` and
+  /// R ``Factor/stepRun``.
   let queries: AlignedBuffer<Element>
   /// Likewise.
   let outputGradients: AlignedBuffer<Element>

@@ -22,8 +22,8 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   /// What scores of the tile of keys that is taken in still lack.
   private var missingScale: Float = 1
 
-  /// `[groups of H rows][steps / R][H][R]` with H = ``Factor/groupRows`` and R = ``Factor/stepRun``;
-  /// rows past the last are zero.
+  /// `[groups of H rows][steps / R][H][R]`, H being ``Factor/groupRows`` and R
+  /// ``Factor/stepRun``; rows past the last are zero.
   let queries: AlignedBuffer<Element>
   /// `[rows][scoreStride]`: scores, then, as factors at the start of each row, weights.
   let scores: AlignedBuffer<Float>

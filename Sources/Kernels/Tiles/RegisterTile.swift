@@ -2,9 +2,10 @@
 ///
 /// Its width `W` is that of a panel: two vectors, ``width``.
 ///
-/// Every dense product of vectors is this one micro-kernel: rows of activations times a panel of weights, rows
-/// of queries times a panel of keys, rows of weights times a panel of values. Each step loads one
-/// row of a panel, broadcasts one element of each of six rows, and makes twelve multiply–adds.
+/// Every dense product of vectors is this one micro-kernel: rows of activations times a panel of
+/// weights, rows of queries times a panel of keys, rows of weights times a panel of values. Each
+/// step loads one row of a panel, broadcasts one element of each of six rows, and makes twelve
+/// multiply–adds.
 ///
 /// Cost: `12 · Vector.width · 2` floating-point operations a step, and as many times more as a
 /// factor has numbers, near the peak of a core where the panel lies in its first-level cache.
@@ -118,6 +119,27 @@ struct FactorTile<Element: Factor> {
     unsafe e1.add(to: rows, at: 4 * stride + Vector.width)
     unsafe f0.add(to: rows, at: 5 * stride)
     unsafe f1.add(to: rows, at: 5 * stride + Vector.width)
+  }
+}
+
+extension Factor {
+  @inline(__always) static var groupRows: Int { FactorTile<Self>.height }
+
+  /// By a ``FactorTile``.
+  @unsafe @inline(__always)
+  static func multiply(
+    rows: UnsafePointer<Self>, rowStride: Int, runStride: Int, panel: UnsafePointer<Self>,
+    steps: Int, scale: Float?, to target: UnsafeMutablePointer<Float>, stride: Int, adding: Bool
+  ) {
+    var product = FactorTile<Self>()
+    unsafe product.accumulate(
+      rows: rows, rowStride: rowStride, stepStride: runStride, panel: panel, steps: steps)
+    if let scale { product.multiply(by: scale) }
+    if adding {
+      unsafe product.add(to: target, stride: stride)
+    } else {
+      unsafe product.store(to: target, stride: stride)
+    }
   }
 }
 
