@@ -46,17 +46,13 @@ class Options:
 def _complaint(q, k, v, arrays):
     """What is wrong with the arrays; None if nothing is."""
     for name, x in [("q", q), ("k", k), ("v", v)]:
-        if not hasattr(x, "dtype") or not hasattr(x, "shape"):
-            return f"{name} is {type(x).__name__}; give an array of NumPy or a tensor of torch."
-        if _arrays.name_of_type(x) not in ("float32", "float16", "bfloat16"):
-            return f"{name} is {_arrays.name_of_type(x)}; give float32, float16 or bfloat16."
+        if complaint := _arrays.complaint(name, x):
+            return complaint
         if len(x.shape) != 4:
             return (
                 f"{name} has the shape {list(x.shape)}; give [batch, tokens, heads, head_dim], the "
                 "tokens of this rank."
             )
-        if _arrays.is_torch(x) and x.device.type != "cpu":
-            return f"{name} is on {x.device}; move it to the CPU."
     qs, ks, vs = list(q.shape), list(k.shape), list(v.shape)
     if not qs[0] == ks[0] == vs[0]:
         return f"the batch sizes differ (q {qs}, k {ks}, v {vs})."
@@ -183,11 +179,6 @@ def backward(
     return [_arrays.take(tensor, x.shape) for tensor, x in zip(made, (q, k, v))]
 
 
-def _like(array, x):
-    """As the type of x, where that is one of NumPy's."""
-    return array if array.dtype == x.dtype else array.astype(x.dtype)
-
-
 def attention(
     q, k, v, causal=True, window=None, sinks=0, segment_ids=None, alibi_slopes=None, softcap=0.0,
     scale=None, layout="zigzag", route="auto", arithmetic="f32", reproducible=False,
@@ -260,5 +251,5 @@ def _run(options, q, k, v, segment_ids, key_segment_ids, alibi_slopes, return_ls
             options, q, k, v, segment_ids, key_segment_ids, alibi_slopes, return_lse
         )
     o, lse, _ = forward(options, q, k, v, segment_ids, key_segment_ids, alibi_slopes)
-    o = _like(o, q)
+    o = _arrays.like(o, q)
     return (o, lse) if return_lse else o

@@ -56,6 +56,24 @@ class Tensor(ctypes.Structure):
     _fields_ = [("data", c_void_p), ("count", c_int64), ("owner", c_void_p)]
 
 
+class NamedTensor(ctypes.Structure):
+    """`gyre_named_tensor`."""
+
+    _fields_ = [
+        ("name", c_char_p), ("data", c_void_p), ("sizes", 6 * c_int64), ("dimensions", c_int32),
+        ("owner", c_void_p),
+    ]
+
+
+class Mixing(ctypes.Structure):
+    """`gyre_mixing`."""
+
+    _fields_ = [
+        ("interface", c_int32), ("tensor_count", c_int32), ("tensors", POINTER(NamedTensor)),
+        ("mixer", c_char_p), ("options", c_char_p), ("layout", c_char_p),
+    ]
+
+
 _FUNCTIONS = {
     "gyre_init": [c_int32],
     "gyre_rank": [],
@@ -69,6 +87,12 @@ _FUNCTIONS = {
     "gyre_attend_backward": [POINTER(Attention), c_char_p]
     + 7 * [c_void_p]
     + 3 * [POINTER(Tensor)],
+    "gyre_mix": [
+        POINTER(Mixing), c_char_p, POINTER(NamedTensor), POINTER(c_int32), POINTER(Tensor),
+    ],
+    "gyre_mix_backward": [
+        POINTER(Mixing), c_char_p, POINTER(Tensor), c_void_p, POINTER(Tensor),
+    ],
     "gyre_sum_f32": [c_void_p, c_int64],
     "gyre_sum_f64": [c_void_p, c_int64],
     "gyre_all_gather": [c_void_p, c_void_p, POINTER(c_int64)],
@@ -102,6 +126,9 @@ def _load():
         function.restype = c_int32
     library.gyre_tensor_free.argtypes = [POINTER(Tensor)]
     library.gyre_tensor_free.restype = None
+    library.gyre_named_tensor_free.argtypes = [POINTER(NamedTensor)]
+    library.gyre_named_tensor_free.restype = None
+    library.gyre_mixers.restype = c_char_p
     library.gyre_abort.argtypes = [c_int32, c_char_p]
     library.gyre_abort.restype = None
     library.gyre_error.restype = c_char_p

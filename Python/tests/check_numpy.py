@@ -2,6 +2,7 @@
 
 import sys
 
+import check_mix
 import numpy as np
 import oracle
 
@@ -187,6 +188,8 @@ check_passes(max(151, 67 * gyre.size() + 4))
 check_layers()
 check_types()
 check_refusals()
+check_mix.check_numpy(61, RANDOM)
+check_mix.check_refusals(refused, RANDOM)
 check_memory()
 gyre.release()
 if gyre.rank() == 0:

@@ -2,6 +2,8 @@
 
 import sys
 
+import check_mix
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
@@ -142,6 +144,8 @@ check_dilated()
 check_checkpointing()
 if gyre.size() <= 2:
     check_compile()
+check_mix.check_torch(torch, 37, np.random.default_rng(11))
+check_mix.check_operator(torch, np.random.default_rng(13))
 o, lse = gyre.attention(*(gyre.shard(x) for x in tensors(20)[:3]), return_lse=True)
 assert not lse.requires_grad and lse.shape[:2] == (2, 4)
 if gyre.rank() == 0:

@@ -11,9 +11,7 @@ extension AttentionRequest {
   /// - Throws: a sentence that names the field.
   init(_ asked: gyre_attention) throws {
     guard unsafe asked.interface == GYRE_INTERFACE else {
-      throw unsafe UserError(
-        "gyre.h is of version \(asked.interface) and the library of version \(GYRE_INTERFACE); "
-          + "build and install both together.")
+      throw unsafe Self.otherVersion(asked.interface)
     }
     shape = try unsafe Self.shape(asked)
     isCausal = unsafe asked.causal != 0
@@ -44,6 +42,13 @@ extension AttentionRequest {
         "this processor has no instructions for arithmetic=\"bf16\" (avx512_bf16); leave it out.")
     }
     if !branches.isEmpty { try unsafe requireDilatable(asked) }
+  }
+
+  /// A header that is not the library's.
+  static func otherVersion(_ interface: Int32) -> UserError {
+    UserError(
+      "gyre.h is of version \(interface) and the library of version \(GYRE_INTERFACE); "
+        + "build and install both together.")
   }
 
   /// Refuses what dilated attention does not have.
@@ -100,10 +105,12 @@ extension AttentionRequest {
     return limit
   }
 
-  /// The layout with a name; zigzag without one.
+  /// The layout with a name.
   @unsafe
-  static func layout(_ name: UnsafePointer<CChar>?) throws -> Layout {
-    try unsafe choice(name, "layout", of: Layout.regular) ?? .zigzag
+  static func layout(
+    _ name: UnsafePointer<CChar>?, otherwise usual: Layout = .zigzag
+  ) throws -> Layout {
+    try unsafe choice(name, "layout", of: Layout.regular) ?? usual
   }
 
   @unsafe

@@ -129,7 +129,7 @@ private func route(
 }
 
 /// Refuses what the ranks of a host cannot hold together.
-private func requireMemory(_ needed: Double, on world: borrowing Communicator) throws {
+func requireMemory(_ needed: Double, on world: borrowing Communicator) throws {
   let here = try world.splitByNode().size
   try world.together {
     try HostMemory.current.require(

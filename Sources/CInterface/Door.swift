@@ -13,6 +13,11 @@ final class Door {
   /// What passes are computed on, the latest last.
   var connections: [(request: AttentionRequest, connection: any Connection)] = []
 
+  /// What operators send on; nil until there is one.
+  var mixerWire: MixerWire?
+  /// Operators for which there was room.
+  var roomForMixing: Set<String> = []
+
   /// Attention that stays connected: models with several kinds of layers have that many.
   private static let mostConnections = 4
 

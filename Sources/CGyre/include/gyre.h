@@ -1,4 +1,5 @@
-// Gyre for C, and for whatever calls C: exact attention over sequences that are sharded among MPI ranks.
+// Gyre for C, and for whatever calls C: exact attention and other operators over sequences
+// that are sharded among MPI ranks.
 //
 // A program that links libgyre is started by Open MPI's mpirun, one process a rank, or alone as a single
 // rank. Each rank holds the rows of some tokens (gyre_positions says which) of tensors
@@ -81,6 +82,36 @@ typedef struct gyre_tensor {
   void *owner;
 } gyre_tensor;
 
+// The most dimensions of a tensor with a name.
+#define GYRE_MOST_DIMENSIONS 6
+
+// A tensor of an operator, by name, row-major: one that it reads, or one that it has made. The sizes are of
+// this rank's part; tensors without a dimension of tokens, such as weights, are whole on all ranks.
+typedef struct gyre_named_tensor {
+  const char *name;
+  // Read alone where the operator reads the tensor.
+  float *data;
+  int64_t sizes[GYRE_MOST_DIMENSIONS];
+  int32_t dimensions;
+  // Of what the library has made; gyre_named_tensor_free gives it back.
+  void *owner;
+} gyre_named_tensor;
+
+// What an operator is asked for, as one rank has it. All ranks give the same, but for the numbers of tokens.
+typedef struct gyre_mixing {
+  // GYRE_INTERFACE.
+  int32_t interface;
+  // The tensors that there are, in any order.
+  int32_t tensor_count;
+  const gyre_named_tensor *tensors;
+  // The operator's name, such as "mamba"; gyre_mixers() has all.
+  const char *mixer;
+  // Words with blanks between them, such as "causal length=4096", or NULL.
+  const char *options;
+  // "contiguous" (default), "zigzag" or "striped"; operators that pass a state on have the first alone.
+  const char *layout;
+} gyre_mixing;
+
 // COLLECTIVE. Joins the job: initialises MPI unless somebody in this process has, and shares the cores of
 // each host out among its ranks. `threads` is how many this rank computes with; 0: its share of the cores.
 int gyre_init(int32_t threads);
@@ -138,6 +169,35 @@ int gyre_attend_backward(
 
 // Gives the memory of a tensor back, and makes it empty.
 void gyre_tensor_free(gyre_tensor *tensor);
+
+// The operators, as a JSON array of objects with `name`, `summary`, `tensors` and `outputs` (each with `name`,
+// `dimensions`, a list of names for each form that it may have, `optional` and `shapes`), and `options` (each
+// with `name`, `kind`, which is "flag", "count", "number" or "word", and `summary`). Always there.
+const char *gyre_mixers(void);
+
+// COLLECTIVE. Computes an operator on this rank's rows.
+//
+// `outputs` has room for `*count` tensors, the same on all ranks: the first one is what the operator computes,
+// others are such as the state in which it ends. `*count` becomes how many there are. Outputs without a
+// dimension of tokens are the same on all ranks.
+//
+// `kept` gets what the backward pass needs, for gyre_tensor_free; NULL if there will be none. `complaint` is as
+// in gyre_agree.
+int gyre_mix(
+    const gyre_mixing *mixing, const char *complaint, gyre_named_tensor *outputs, int32_t *count,
+    gyre_tensor *kept);
+
+// COLLECTIVE. The gradients of the tensors, in their order, of a loss whose gradient by the first output is
+// `output_gradient`; where that output has no tokens, it is the same on all ranks. Gradients of tensors without
+// tokens add up over the ranks: one rank has them, the others have zeros.
+//
+// `kept` is what gyre_mix gave for the same tensors; NULL computes it again.
+int gyre_mix_backward(
+    const gyre_mixing *mixing, const char *complaint, const gyre_tensor *kept,
+    const float *output_gradient, gyre_tensor *gradients);
+
+// Gives the memory of an output back, and makes it empty.
+void gyre_named_tensor_free(gyre_named_tensor *tensor);
 
 // COLLECTIVE. Adds up numbers over all ranks, in place.
 int gyre_sum_f32(float *numbers, int64_t count);
