@@ -5,7 +5,7 @@ import os
 import pathlib
 from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_void_p
 
-INTERFACE = 1
+INTERFACE = 2
 
 
 class Error(RuntimeError):
@@ -37,6 +37,11 @@ class Attention(ctypes.Structure):
         ("segment_ids", c_void_p),
         ("key_segment_ids", c_void_p),
         ("alibi_slopes", c_void_p),
+        ("learned_sinks", c_void_p),
+        ("bias", c_void_p),
+        ("bias_batch", c_int64),
+        ("bias_heads", c_int64),
+        ("bias_keys", c_int64),
         ("softcap", c_double),
         ("scale", c_double),
         ("layout", c_char_p),
@@ -86,7 +91,7 @@ _FUNCTIONS = {
     "gyre_attend": [POINTER(Attention), c_char_p] + 3 * [c_void_p] + 3 * [POINTER(Tensor)],
     "gyre_attend_backward": [POINTER(Attention), c_char_p]
     + 7 * [c_void_p]
-    + 3 * [POINTER(Tensor)],
+    + 5 * [POINTER(Tensor)],
     "gyre_mix": [
         POINTER(Mixing), c_char_p, POINTER(NamedTensor), POINTER(c_int32), POINTER(Tensor),
     ],
@@ -131,6 +136,7 @@ def _load():
     library.gyre_mixers.restype = c_char_p
     library.gyre_abort.argtypes = [c_int32, c_char_p]
     library.gyre_abort.restype = None
+    library.gyre_connections.restype = c_int64
     library.gyre_error.restype = c_char_p
     library.gyre_version.restype = c_char_p
     return library

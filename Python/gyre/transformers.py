@@ -130,15 +130,15 @@ def _places(given, whole):
 def _attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0, **others):
     """The attention of a layer, `[batch, heads, tokens, head_dim]`."""
     settings = module._gyre
-    if attention_mask is not None or dropout or others.get("s_aux") is not None:
-        raise Error("a layer asks for a mask, dropout or sinks of its own, which gyre has not here.")
+    if attention_mask is not None or dropout:
+        raise Error("a layer asks for a mask or dropout of its own, which gyre has not here.")
     causal = others.get("is_causal")
     o = attention(
         query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2),
         causal=bool(getattr(module, "is_causal", True) if causal is None else causal),
         window=others.get("sliding_window"), softcap=others.get("softcap") or 0.0, scale=scaling,
         segment_ids=settings.segment_ids, layout=settings.layout, route=settings.route,
-        arithmetic=settings.arithmetic,
+        arithmetic=settings.arithmetic, learned_sinks=others.get("s_aux"),
     )
     return o, None
 

@@ -24,6 +24,12 @@ extension AttentionRequest {
     alibiSlopes = unsafe asked.alibi_slopes.map { slopes in
       (0..<heads).map { unsafe slopes[$0] }
     }
+    learnedSinks = unsafe asked.learned_sinks.map { logits in
+      (0..<heads).map { unsafe logits[$0] }
+    }
+    if let index = learnedSinks?.firstIndex(where: { !$0.isFinite }) {
+      throw UserError("learned_sinks[\(index)] is no finite number; give a logit for each head.")
+    }
     softcap = try unsafe Self.softcap(asked.softcap)
     scale = unsafe asked.scale == 0 ? nil : asked.scale
     if let scale, !scale.isFinite { throw UserError("scale is \(scale); give a finite number.") }
@@ -37,6 +43,7 @@ extension AttentionRequest {
       ?? (arithmetic == .bf16 ? .bf16 : .f32)
     accumulation = unsafe asked.reproducible == 0 ? .fast : .reproducible
     branches = try unsafe Self.branches(asked)
+    if unsafe asked.bias != nil { bias = try unsafe Self.bias(asked, shape, route) }
     guard arithmetic != .bf16 || InstructionSet.inUse.hasBF16 else {
       throw UserError(
         "this processor has no instructions for arithmetic=\"bf16\" (avx512_bf16); leave it out.")
@@ -56,6 +63,7 @@ extension AttentionRequest {
     let others = unsafe [
       ("window", window != nil), ("segment_ids", asked.segment_ids != nil),
       ("alibi_slopes", alibiSlopes != nil), ("softcap", softcap != nil),
+      ("learned_sinks", learnedSinks != nil), ("bias", bias != nil),
       ("route", route != nil), ("arithmetic", arithmetic != .f32), ("wire", wire != .f32),
       ("reproducible", accumulation == .reproducible),
     ]
@@ -118,11 +126,32 @@ extension AttentionRequest {
     guard let name = unsafe name else { return nil }
     let text = unsafe String(cString: name)
     if text == "auto" { return nil }
-    guard let route = Route.named.first(where: { $0.name == text })?.route else {
-      let names = ["auto"] + Route.named.map(\.name)
+    if let route = Route.named.first(where: { $0.name == text })?.route { return route }
+    let sizes = text.hasPrefix("mesh:") ? text.dropFirst(5).split(separator: "x") : []
+    let numbers = sizes.compactMap { Int($0) }
+    guard sizes.count == 2, numbers.count == 2, numbers.allSatisfy({ $0 >= 1 }) else {
+      let names = ["auto"] + Route.named.map(\.name) + ["mesh:2x3"]
       throw UserError("route is '\(text)'; give one of \(names.joined(separator: ", ")).")
     }
-    return route
+    return .mesh(heads: numbers[0], ring: numbers[1])
+  }
+
+  /// What of a bias there is; each rank has the rows of its own queries alone.
+  private static func bias(
+    _ asked: gyre_attention, _ shape: AttentionShape, _ route: Route?
+  ) throws -> BiasShape {
+    let (batch, heads) = unsafe (Int(asked.bias_batch), Int(asked.bias_heads))
+    guard [1, shape.batch].contains(batch), [1, shape.queryHeads].contains(heads) else {
+      throw UserError(
+        "bias is of \(batch) sequences and \(heads) heads; give 1 or \(shape.batch), and 1 or "
+          + "\(shape.queryHeads).")
+    }
+    if let route, route.travelling != .keys || route.heads != .nobody {
+      throw UserError(
+        "a rank has the biases of its own queries and all heads, and with route=\"\(route)\" it "
+          + "computes others; give ring, shared, hierarchical or allgather, or leave bias out.")
+    }
+    return BiasShape(batch: batch, heads: heads, keys: unsafe Int(asked.bias_keys))
   }
 
   @unsafe

@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 // The version of this header; a library of another version refuses.
-#define GYRE_INTERFACE 1
+#define GYRE_INTERFACE 2
 
 // What attention is computed, as one rank has it. A field that is 0 or NULL has its default, so that
 // `gyre_attention a = {.interface = GYRE_INTERFACE, …}` needs to name only what is special.
@@ -54,13 +54,22 @@ typedef struct gyre_attention {
   const int32_t *key_segment_ids;
   // [query_heads]: slope times distance is taken from each score.
   const float *alibi_slopes;
+  // [query_heads]: a logit more in the softmax of each row, which no value belongs to; the same on all ranks.
+  const float *learned_sinks;
+  // [bias_batch, bias_heads, tokens, bias_keys], finite: is added to the scores of this rank's queries. The first
+  // two are 1 where all sequences, or all heads, share it; the keys are those of all ranks, by their positions.
+  const float *bias;
+  int64_t bias_batch;
+  int64_t bias_heads;
+  int64_t bias_keys;
   // X: scaled scores s become X tanh(s / X).
   double softcap;
   // Multiplies q·k. Default: 1/√head_dim.
   double scale;
   // Which rank holds which tokens: "zigzag" (default), "contiguous" or "striped".
   const char *layout;
-  // What travels where: "auto" (default), "ring", "shared", "hierarchical", "allgather", "query", "heads".
+  // What travels where: "auto" (default), "ring", "shared", "hierarchical", "allgather", "query", "heads", or
+  // "mesh:2x3", where each 2 ranks share heads and blocks travel in rings of 3.
   const char *route;
   // What products are computed of: "f32" (default) or "bf16", which needs AVX-512 BF16.
   const char *arithmetic;
@@ -162,10 +171,14 @@ int gyre_attend(
 
 // COLLECTIVE. The gradients of this rank's queries, keys and values, of a loss whose gradients by the
 // outputs are `output_gradient` on each rank. The other arguments are those of gyre_attend and what it gave.
+//
+// `dsinks` and `dbias` get the gradients of learned sinks and of the bias where there are any; else they may be
+// NULL. Those of sinks add up over the ranks: one rank has them, the others have zeros.
 int gyre_attend_backward(
     const gyre_attention *attention, const char *complaint, const float *q, const float *k,
     const float *v, const float *o, const float *lse, const float *lse_rest,
-    const float *output_gradient, gyre_tensor *dq, gyre_tensor *dk, gyre_tensor *dv);
+    const float *output_gradient, gyre_tensor *dq, gyre_tensor *dk, gyre_tensor *dv,
+    gyre_tensor *dsinks, gyre_tensor *dbias);
 
 // Gives the memory of a tensor back, and makes it empty.
 void gyre_tensor_free(gyre_tensor *tensor);
@@ -209,6 +222,9 @@ int gyre_all_gather(const void *part, void *whole, const int64_t *counts);
 // COLLECTIVE. Gives back the memory and the connections that are kept from pass to pass: those of the
 // four kinds of attention that were asked for last.
 int gyre_release(void);
+
+// How often ranks were connected for a kind of attention so far; -1 as above.
+int64_t gyre_connections(void);
 
 #ifdef __cplusplus
 }
