@@ -11,7 +11,16 @@ import dataclasses
 import inspect
 
 import torch
-from transformers import AttentionInterface
+import transformers
+
+try:
+    # With it came masks that are not made for attention that does without.
+    import transformers.masking_utils  # noqa: F401
+    from transformers import AttentionInterface
+except ImportError as error:
+    raise ImportError(
+        f"gyre.transformers needs Transformers 4.53 or newer, and this is {transformers.__version__}."
+    ) from error
 
 from . import _job
 from ._attention import attention
@@ -45,7 +54,7 @@ def enable(model, layout="zigzag", route="auto", arithmetic="f32"):
     gained = float(sum(p.detach().double().sum() for p in model.parameters()))
     _job.agree(_obstacle(model), f"enables a model with weights that sum up to {gained!r}")
     AttentionInterface.register("gyre", _attend)
-    model.set_attn_implementation("gyre")
+    _choose(model)
     settings = _Settings(layout, route, arithmetic)
     for module in model.modules():
         module._gyre = settings
@@ -57,10 +66,23 @@ def enable(model, layout="zigzag", route="auto", arithmetic="f32"):
     return model
 
 
+def _choose(model):
+    """Has layers look for their attention under this name."""
+    if hasattr(model, "set_attn_implementation"):
+        model.set_attn_implementation("gyre")
+        return
+    # Before 4.54; layers ask the configuration at each pass.
+    for module in model.modules():
+        if hasattr(module, "config"):
+            module.config._attn_implementation = "gyre"
+
+
 def _obstacle(model):
     if hasattr(model, "_gyre"):
         return "the model is enabled already."
-    if not hasattr(model, "set_attn_implementation"):
+    if not hasattr(model, "set_attn_implementation") and not getattr(
+        model, "_supports_attention_backend", False
+    ):
         return f"{type(model).__name__} is no model of transformers with a choice of attention."
     if getattr(model.config, "attention_dropout", 0):
         return "the model drops weights of attention; set config.attention_dropout = 0."
