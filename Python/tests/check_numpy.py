@@ -224,7 +224,8 @@ def check_refusals():
 
 def check_memory():
     """Problems of many kinds in turn, and many passes of one, take no more and more memory."""
-    x = gyre.shard(normal(1, 600, 2, 32))
+    whole = normal(1, 600, 2, 32)
+    x, y = gyre.shard(whole), gyre.shard(whole, layout="contiguous")
 
     def resident():
         with open("/proc/self/statm", encoding="ascii") as file:
@@ -234,6 +235,8 @@ def check_memory():
         for number in range(count):
             _, gradients = gyre.attention_vjp(x, x, x, window=1 + number % 7)
             gradients(x)
+            _, gradients = gyre.mix.vjp(gyre.mix.sima, y, y, y)
+            gradients(y)
 
     passes(14)
     before = resident()
