@@ -25,13 +25,14 @@ class Options:
     reproducible: bool = False
     segment_lengths: tuple = ()
     dilation_rates: tuple = ()
+    window_dilation: int = 1
 
     def complaint(self):
         """What is wrong with the types of options; None if nothing is."""
         kinds = {
             "causal": bool, "window": (int, type(None)), "sinks": int, "softcap": (int, float),
             "scale": (int, float, type(None)), "layout": str, "route": str, "arithmetic": str,
-            "reproducible": bool,
+            "reproducible": bool, "window_dilation": int,
         }
         for name, kind in kinds.items():
             value = getattr(self, name)
@@ -41,6 +42,8 @@ class Options:
             return "segment_lengths and dilation_rates are whole numbers."
         if len(self.segment_lengths) != len(self.dilation_rates):
             return "there are not as many segment_lengths as dilation_rates; give pairs."
+        if self.window_dilation < 1:
+            return f"window_dilation is {self.window_dilation}; give 1 or more."
         return f"sinks is {self.sinks}; give 0 or more." if self.sinks < 0 else None
 
 
@@ -133,6 +136,7 @@ def _describe(options, q, k, v, extras):
         value_head_dim=vs[3],
         # A window of 0 is not none.
         window=0 if options.window is None else int(options.window) or -1,
+        window_dilation=int(options.window_dilation),
         sinks=int(options.sinks),
         **{name: _arrays.address(x) for name, x in extras._asdict().items()},
         softcap=float(options.softcap or 0),
@@ -194,6 +198,7 @@ def attention(
     q, k, v, causal=True, window=None, sinks=0, segment_ids=None, alibi_slopes=None, softcap=0.0,
     scale=None, layout="zigzag", route="auto", arithmetic="f32", reproducible=False,
     return_lse=False, key_segment_ids=None, learned_sinks=None, bias=None,
+    window_dilation=1,
 ):
     """Attention of this rank's queries to the keys of all ranks; all ranks call it.
 
@@ -202,6 +207,7 @@ def attention(
         require gradients get them.
     causal: a query sees the keys up to its own position, aligned at the end.
     window: it sees so many keys, itself among them; without causal as many after it too.
+    window_dilation: those keys are so far apart; rows are then copied in and out.
     sinks: the first so many keys are seen whatever the window hides.
     segment_ids: `[batch, tokens]` of this rank: a query sees the keys of its own segment.
     key_segment_ids: those of the keys, where queries are other tokens.
@@ -223,7 +229,8 @@ def attention(
     ranks.
     """
     options = Options(
-        causal, window, sinks, softcap, scale, layout, route, arithmetic, reproducible
+        causal, window, sinks, softcap, scale, layout, route, arithmetic, reproducible,
+        window_dilation=window_dilation,
     )
     extras = Extras(segment_ids, key_segment_ids, alibi_slopes, learned_sinks, bias)
     return _run(options, q, k, v, extras, return_lse)

@@ -33,6 +33,7 @@ class Attention(ctypes.Structure):
         ("head_dim", c_int64),
         ("value_head_dim", c_int64),
         ("window", c_int64),
+        ("window_dilation", c_int64),
         ("sinks", c_int64),
         ("segment_ids", c_void_p),
         ("key_segment_ids", c_void_p),

@@ -13,7 +13,8 @@ from ._library import check, library
 OPTIONS = (
     "Tensor? segment_ids, Tensor? key_segment_ids, Tensor? alibi_slopes, Tensor? learned_sinks, "
     "Tensor? bias, bool causal, int? window, int sinks, float softcap, float? scale, str layout, "
-    "str route, str arithmetic, bool reproducible, int[] segment_lengths, int[] dilation_rates"
+    "str route, str arithmetic, bool reproducible, int[] segment_lengths, int[] dilation_rates, "
+    "int window_dilation"
 )
 EXTRAS = len(Extras._fields)
 
@@ -94,6 +95,6 @@ def run(options, q, k, v, extras, return_lse):
     o, lse, _ = attend(
         q, k, v, *arrays, options.causal, options.window, options.sinks, options.softcap,
         options.scale, options.layout, options.route, options.arithmetic, options.reproducible,
-        list(options.segment_lengths), list(options.dilation_rates),
+        list(options.segment_lengths), list(options.dilation_rates), options.window_dilation,
     )
     return (o, lse.detach()) if return_lse else o

@@ -62,6 +62,12 @@ def cases(tokens):
         if shape == (1, 4):
             options |= {"learned_sinks": sinks, "softcap": 3.0, "route": "ring"}
         yield options, bias + (oracle.hidden(causal) if options["causal"] else 0.0)
+    bias, far = normal(1, 4, tokens, tokens), i - j
+    yield {"causal": True, "window": 9, "window_dilation": 3, "bias": bias}, bias + oracle.hidden(
+        causal & (far % 3 == 0) & (far < 27)
+    )
+    yield {"causal": False, "window": 5, "window_dilation": 4, "segment_ids": ids,
+           "layout": "contiguous"}, oracle.hidden((far % 4 == 0) & (abs(far) < 20) & same)
     yield {"segment_lengths": (64,), "dilation_rates": (1,), "causal": True}, oracle.hidden(
         causal & (i // 64 == j // 64)
     )
@@ -198,6 +204,8 @@ def check_refusals():
     refused("route is", gyre.attention, q, k, v, route="pigeon")
     refused("window is", gyre.attention, q, k, v, window=0)
     refused("give window", gyre.attention, q, k, v, sinks=2)
+    refused("give window", gyre.attention, q, k, v, window_dilation=2)
+    refused("window_dilation is", gyre.attention, q, k, v, window=3, window_dilation=0)
     refused("softcap", gyre.attention, q, k, v, softcap=-1.0)
     refused("segment_ids has", gyre.attention, q, k, v, segment_ids=np.zeros((1, 7)))
     refused("do not divide", gyre.attention, q, *(x.repeat(3, 2)[:, :, :3] for x in (k, v)))

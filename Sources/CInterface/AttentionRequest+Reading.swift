@@ -16,6 +16,10 @@ extension AttentionRequest {
     shape = try unsafe Self.shape(asked)
     isCausal = unsafe asked.causal != 0
     window = try unsafe Self.positive(asked.window, "window")
+    windowDilation = try unsafe Self.positive(asked.window_dilation, "window_dilation") ?? 1
+    guard windowDilation == 1 || window != nil else {
+      throw UserError("window_dilation is of a window; give window with it.")
+    }
     sinks = try unsafe Self.positive(asked.sinks, "sinks")
     guard sinks == nil || window != nil else {
       throw UserError("sinks are seen whatever a window hides; give window with sinks.")

@@ -11,6 +11,8 @@ struct AttentionRequest: Hashable {
   var shape: AttentionShape
   var isCausal: Bool
   var window: Int?
+  /// How far neighbouring keys of the window are apart.
+  var windowDilation: Int
   var sinks: Int?
   var segments: Segments?
   /// Whether a connection takes other segments in each pass.
@@ -57,7 +59,7 @@ struct AttentionRequest: Hashable {
     let options: [String?] = [
       "\(shape.queryHeads) query heads, \(shape.kvHeads) KV heads, head dims \(shape.headDim) and "
         + "\(shape.valueHeadDim), \(counted(shape.batch, "sequence"))",
-      isCausal ? "causal" : nil, window.map { "window \($0)" }, sinks.map { "sinks \($0)" },
+      isCausal ? "causal" : nil, window.map { "window \($0) dilation \(windowDilation)" }, sinks.map { "sinks \($0)" },
       segments == nil ? nil : "segments", alibiSlopes.map { "slopes \($0)" },
       learnedSinks.map { "learned sinks \($0)" },
       bias.map { "bias [\($0.batch), \($0.heads), tokens, \($0.keys)]" },
@@ -137,7 +139,7 @@ struct AttentionRequest: Hashable {
   /// - Throws: a `MaskError`.
   func pattern() throws -> any AttentionPattern {
     var masks: [any Mask] = isCausal ? [CausalMask()] : []
-    if let window { masks.append(WindowMask(width: window)) }
+    if let window { masks.append(WindowMask(width: window, dilation: windowDilation)) }
     if let sinks { masks.append(SinkMask(count: sinks)) }
     var inputs = MaskInputs(
       batch: shape.batch, queryHeads: shape.queryHeads, tokens: tokens, keyTokens: keyTokens)

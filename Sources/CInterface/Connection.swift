@@ -44,13 +44,17 @@ private final class Connected<Operator: AttentionOperator & ~Copyable>: Connecti
   private let pattern: LatestPattern?
   private var segments: AttentionRequest.Segments?
   private let bias: BiasPart?
+  /// Of queries and of keys, where they are computed in another order than the caller's.
+  private let order: (queries: RowOrder, keys: RowOrder)?
 
+  /// - Parameter runs: of the queries as they are computed.
   init(
     _ attention: consuming Operator, runs: [PositionRange], pattern: LatestPattern? = nil,
-    bias: BiasPart? = nil
+    bias: BiasPart? = nil, order: (queries: RowOrder, keys: RowOrder)? = nil
   ) {
     self.attention = consume attention
     self.runs = runs
+    self.order = order
     self.pattern = pattern
     self.bias = bias
   }
@@ -106,6 +110,33 @@ private final class Connected<Operator: AttentionOperator & ~Copyable>: Connecti
   func forward(
     q: consuming Tensor<Float>, k: borrowing Tensor<Float>, v: borrowing Tensor<Float>
   ) throws -> AttentionOutput {
+    guard let order else { return try computedForward(q, k, v) }
+    let output = try computedForward(
+      order.queries.computed(q), order.keys.computed(k), order.keys.computed(v))
+    return AttentionOutput(
+      o: order.queries.given(output.o), lse: order.queries.given(output.lse, axis: 2),
+      lseRemainder: order.queries.given(output.lseRemainder, axis: 2))
+  }
+
+  func backward(
+    q: consuming Tensor<Float>, k: borrowing Tensor<Float>, v: borrowing Tensor<Float>,
+    output: borrowing AttentionOutput, outputGradient: borrowing Tensor<Float>
+  ) throws -> AttentionGradients {
+    guard let order else { return try computedBackward(q, k, v, output, outputGradient) }
+    let (queries, keys) = order
+    let computed = AttentionOutput(
+      o: queries.computed(output.o), lse: queries.computed(output.lse, axis: 2),
+      lseRemainder: queries.computed(output.lseRemainder, axis: 2))
+    let gradients = try computedBackward(
+      queries.computed(q), keys.computed(k), keys.computed(v), computed,
+      queries.computed(outputGradient))
+    return AttentionGradients(
+      dq: queries.given(gradients.dq), dk: keys.given(gradients.dk), dv: keys.given(gradients.dv))
+  }
+
+  private func computedForward(
+    _ q: consuming Tensor<Float>, _ k: borrowing Tensor<Float>, _ v: borrowing Tensor<Float>
+  ) throws -> AttentionOutput {
     let queries = QueryShard(q, runs: runs)
     return try withAttention {
       $0.pack(keys: k, values: v)
@@ -113,9 +144,9 @@ private final class Connected<Operator: AttentionOperator & ~Copyable>: Connecti
     }
   }
 
-  func backward(
-    q: consuming Tensor<Float>, k: borrowing Tensor<Float>, v: borrowing Tensor<Float>,
-    output: borrowing AttentionOutput, outputGradient: borrowing Tensor<Float>
+  private func computedBackward(
+    _ q: consuming Tensor<Float>, _ k: borrowing Tensor<Float>, _ v: borrowing Tensor<Float>,
+    _ output: borrowing AttentionOutput, _ outputGradient: borrowing Tensor<Float>
   ) throws -> AttentionGradients {
     let queries = QueryShard(q, runs: runs)
     return try withAttention {
@@ -167,8 +198,11 @@ func connect(
   }
   let whole = try world.together { try request.pattern() }
   let latest = request.segmentsMayChange ? LatestPattern(whole: whole) : nil
+  // Runs of positions that see alike; but leaves of reproducible sums are of neighbours.
+  let step = request.accumulation == .reproducible ? 1 : whole.period
+  let (queries, keys) = (request.queries.strided(by: step), request.keys.strided(by: step))
   let problem = ShardedAttention(
-    shape: request.shape, queries: request.queries, keys: request.keys, pattern: latest ?? whole,
+    shape: request.shape, queries: queries, keys: keys, pattern: latest ?? whole,
     scoreRule: request.scoreRule(bias: nil), scale: request.scale, wire: request.wire,
     accumulation: request.accumulation, arithmetic: request.arithmetic)
   try requireMemory(problem.leastBytes(rank: world.rank), on: world)
@@ -187,8 +221,8 @@ func connect(
     planner.residentBytes(on: route, backward: backward)[world.rank] + (ofBias ?? 0), on: world)
   let bias = extent.map {
     BiasPart(
-      of: biasShape, batch: request.shape.batch, heads: $0.heads, queries: $0.queries,
-      keys: $0.keys, collectsGradients: true)
+      of: biasShape, batch: request.shape.batch, heads: $0.heads, queries: runs, keys: $0.keys,
+      collectsGradients: true)
   }
   var options = DistributedAttention.Options()
   options.team = team
@@ -197,7 +231,16 @@ func connect(
   let attention = try DistributedAttention(
     problem.with(scoreRule: request.scoreRule(bias: bias)), route: route, options: options,
     on: world)
-  return Connected(attention, runs: runs, pattern: latest, bias: bias)
+  let (rank, computed) = (world.rank, queries.shards[world.rank])
+  let order =
+    step == 1
+    ? nil
+    : (
+      queries: RowOrder(given: runs, computed: computed, team: team),
+      keys: RowOrder(
+        given: request.keys.shards[rank], computed: keys.shards[rank], team: team)
+    )
+  return Connected(attention, runs: computed, pattern: latest, bias: bias, order: order)
 }
 
 /// The route asked for, if it can serve these ranks, or the cheapest.

@@ -46,6 +46,8 @@ typedef struct gyre_attention {
   int64_t value_head_dim;
   // A query sees so many keys up to its own position, and without `causal` as many after it. Default: all.
   int64_t window;
+  // They are so far apart, and cover as many times more. Default: 1, neighbours.
+  int64_t window_dilation;
   // The first so many keys are seen whatever the window hides.
   int64_t sinks;
   // [batch, tokens] and [batch, key_tokens] of this rank: a query sees the keys of its own segment. The
