@@ -59,7 +59,8 @@ struct AttentionRequest: Hashable {
     let options: [String?] = [
       "\(shape.queryHeads) query heads, \(shape.kvHeads) KV heads, head dims \(shape.headDim) and "
         + "\(shape.valueHeadDim), \(counted(shape.batch, "sequence"))",
-      isCausal ? "causal" : nil, window.map { "window \($0) dilation \(windowDilation)" }, sinks.map { "sinks \($0)" },
+      isCausal ? "causal" : nil, window.map { "window \($0) dilation \(windowDilation)" },
+      sinks.map { "sinks \($0)" },
       segments == nil ? nil : "segments", alibiSlopes.map { "slopes \($0)" },
       learnedSinks.map { "learned sinks \($0)" },
       bias.map { "bias [\($0.batch), \($0.heads), tokens, \($0.keys)]" },
