@@ -180,21 +180,7 @@ func connect(
 ) throws -> any Connection {
   let runs = request.queries.shards[world.rank]
   if !request.branches.isEmpty {
-    let problem = try world.together {
-      try ShardedDilatedAttention(
-        shape: request.shape, sharding: request.queries, branches: request.branches,
-        isCausal: request.isCausal, scale: request.scale)
-    }
-    try requireMemory(problem.residentBytes(rank: world.rank, gradients: true), on: world)
-    let speeds = try MeasuredSpeeds(
-      shape: problem.shape, team: team, topology: topology, on: world)
-    let choice = try Placement.cheapest(
-      for: problem, gradients: true, speeds: speeds, on: world)
-    var options = DilatedAttention.Options()
-    options.team = team
-    let attention = try DilatedAttention(
-      problem, placement: choice.estimates[0].0, options: options, on: world)
-    return Connected(attention, runs: runs)
+    return try connectDilated(request, team: team, topology: topology, on: world)
   }
   let whole = try world.together { try request.pattern() }
   let latest = request.segmentsMayChange ? LatestPattern(whole: whole) : nil
@@ -241,6 +227,28 @@ func connect(
         given: request.keys.shards[rank], computed: keys.shards[rank], team: team)
     )
   return Connected(attention, runs: computed, pattern: latest, bias: bias, order: order)
+}
+
+/// The same for dilated attention.
+private func connectDilated(
+  _ request: AttentionRequest, team: ThreadTeam, topology: Topology,
+  on world: borrowing Communicator
+) throws -> any Connection {
+  let problem = try world.together {
+    try ShardedDilatedAttention(
+      shape: request.shape, sharding: request.queries, branches: request.branches,
+      isCausal: request.isCausal, scale: request.scale)
+  }
+  try requireMemory(problem.residentBytes(rank: world.rank, gradients: true), on: world)
+  let speeds = try MeasuredSpeeds(
+    shape: problem.shape, team: team, topology: topology, on: world)
+  let choice = try Placement.cheapest(
+    for: problem, gradients: true, speeds: speeds, on: world)
+  var options = DilatedAttention.Options()
+  options.team = team
+  let attention = try DilatedAttention(
+    problem, placement: choice.estimates[0].0, options: options, on: world)
+  return Connected(attention, runs: request.queries.shards[world.rank])
 }
 
 /// The route asked for, if it can serve these ranks, or the cheapest.
