@@ -105,8 +105,8 @@ let package = Package(
     .target(
       name: "CInterface",
       dependencies: [
-        "CGyre", "Jobs", "Hosts", "Reporting", "LongNet", "SequenceParallel", "MPI", "Sharding",
-        "Attention", "Tensors", "BuildStamp",
+        "CGyre", "Jobs", "Hosts", "Reporting", "LongNet", "Mixers", "SequenceParallel", "MPI",
+        "Sharding", "Attention", "Tensors", "BuildStamp",
       ],
       swiftSettings: settings,
       linkerSettings: [

@@ -44,7 +44,8 @@ int main(void) {
   gyre_tensor o, lse, rest, dq, dk, dv;
   if (gyre_attend(&attention, NULL, q, q, ones, &o, &lse, &rest)) return fail();
   if (gyre_attend_backward(
-          &attention, NULL, q, q, ones, o.data, lse.data, rest.data, ones, &dq, &dk, &dv))
+          &attention, NULL, q, q, ones, o.data, lse.data, rest.data, ones, &dq, &dk, &dv, NULL,
+          NULL))
     return fail();
 
   double sums[2] = {0, 0};

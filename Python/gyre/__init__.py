@@ -6,6 +6,7 @@
     o = gyre.gather(gyre.attention(q, k, v, causal=True))
 """
 
+from . import mix
 from ._attention import attention, attention_vjp, dilated_attention
 from ._job import (
     agree, finalize, init, is_initialized, rank, release, size, threads, version,
@@ -15,6 +16,6 @@ from ._shards import all_reduce, gather, positions, shard
 
 __all__ = [
     "Error", "agree", "all_reduce", "attention", "attention_vjp", "dilated_attention", "finalize",
-    "gather", "init", "is_initialized", "positions", "rank", "release", "shard", "size", "threads",
+    "gather", "init", "is_initialized", "mix", "positions", "rank", "release", "shard", "size", "threads",
     "version",
 ]

@@ -22,6 +22,17 @@ def name_of_type(x):
     return str(x.dtype).removeprefix("torch.")
 
 
+def complaint(name, x):
+    """What is wrong with an array whatever its shape; None if nothing is."""
+    if not hasattr(x, "dtype") or not hasattr(x, "shape"):
+        return f"{name} is {type(x).__name__}; give an array of NumPy or a tensor of torch."
+    if name_of_type(x) not in ("float32", "float16", "bfloat16"):
+        return f"{name} is {name_of_type(x)}; give float32, float16 or bfloat16."
+    if is_torch(x) and x.device.type != "cpu":
+        return f"{name} is on {x.device}; move it to the CPU."
+    return None
+
+
 def as_input(x):
     """The array as contiguous F32: itself where it is, or a copy."""
     global copies
@@ -49,8 +60,8 @@ def address(x):
 class _Memory:
     """Memory of the library, which goes back with the last array that looks at it."""
 
-    def __init__(self, tensor, shape):
-        self._tensor = tensor
+    def __init__(self, tensor, shape, free):
+        self._tensor, self._free = tensor, free
         self.__array_interface__ = {
             "version": 3,
             "shape": shape,
@@ -59,14 +70,25 @@ class _Memory:
         }
 
     def __del__(self):
-        library.gyre_tensor_free(ctypes.byref(self._tensor))
+        self._free(ctypes.byref(self._tensor))
 
 
 def take(tensor, shape):
     """A NumPy array of what the library has made, without a copy."""
     shape = tuple(int(n) for n in shape)
     assert tensor.count == np.prod(shape, dtype=np.int64), (tensor.count, shape)
-    return np.asarray(_Memory(tensor, shape))
+    return np.asarray(_Memory(tensor, shape, library.gyre_tensor_free))
+
+
+def take_named(tensor):
+    """A NumPy array of an output with a name, without a copy."""
+    shape = tuple(tensor.sizes[: tensor.dimensions])
+    return np.asarray(_Memory(tensor, shape, library.gyre_named_tensor_free))
+
+
+def like(array, x):
+    """As the type of x, where that is one of NumPy's."""
+    return array if array.dtype == x.dtype else array.astype(x.dtype)
 
 
 def places(count):

@@ -2,6 +2,7 @@
 
 import ctypes
 import dataclasses
+import typing
 
 import numpy as np
 
@@ -24,13 +25,14 @@ class Options:
     reproducible: bool = False
     segment_lengths: tuple = ()
     dilation_rates: tuple = ()
+    window_dilation: int = 1
 
     def complaint(self):
         """What is wrong with the types of options; None if nothing is."""
         kinds = {
             "causal": bool, "window": (int, type(None)), "sinks": int, "softcap": (int, float),
             "scale": (int, float, type(None)), "layout": str, "route": str, "arithmetic": str,
-            "reproducible": bool,
+            "reproducible": bool, "window_dilation": int,
         }
         for name, kind in kinds.items():
             value = getattr(self, name)
@@ -40,23 +42,53 @@ class Options:
             return "segment_lengths and dilation_rates are whole numbers."
         if len(self.segment_lengths) != len(self.dilation_rates):
             return "there are not as many segment_lengths as dilation_rates; give pairs."
+        if self.window_dilation < 1:
+            return f"window_dilation is {self.window_dilation}; give 1 or more."
         return f"sinks is {self.sinks}; give 0 or more." if self.sinks < 0 else None
 
 
-def _complaint(q, k, v, arrays):
-    """What is wrong with the arrays; None if nothing is."""
+class Extras(typing.NamedTuple):
+    """Arrays beside q, k and v, each None where there is none."""
+
+    segment_ids: typing.Any = None
+    key_segment_ids: typing.Any = None
+    alibi_slopes: typing.Any = None
+    learned_sinks: typing.Any = None
+    bias: typing.Any = None
+
+    def complaint(self, q, k, gradient, v):
+        """What is wrong with their shapes; None if nothing is."""
+        qs, ks = list(q.shape), list(k.shape)
+        needed = {
+            "segment_ids": (self.segment_ids, [qs[0], qs[1]]),
+            "key_segment_ids": (self.key_segment_ids, [ks[0], ks[1]]),
+            "alibi_slopes": (self.alibi_slopes, [qs[2]]),
+            "learned_sinks": (self.learned_sinks, [qs[2]]),
+            "the output's gradient": (gradient, [qs[0], qs[1], qs[2], v.shape[3]]),
+        }
+        for name, (x, shape) in needed.items():
+            if x is not None and list(x.shape) != shape:
+                return f"{name} has the shape {list(x.shape)}; give {shape}."
+        if self.bias is not None:
+            if len(self.bias.shape) != 4 or self.bias.shape[2] != qs[1]:
+                return (
+                    f"bias has the shape {list(self.bias.shape)}; give [batch or 1, heads or 1, "
+                    f"{qs[1]} tokens of this rank, keys of all ranks]."
+                )
+            return _arrays.complaint("bias", self.bias)
+        return None
+
+
+def _complaint(q, k, v):
+    """What is wrong with q, k and v; None if nothing is."""
     for name, x in [("q", q), ("k", k), ("v", v)]:
-        if not hasattr(x, "dtype") or not hasattr(x, "shape"):
-            return f"{name} is {type(x).__name__}; give an array of NumPy or a tensor of torch."
-        if _arrays.name_of_type(x) not in ("float32", "float16", "bfloat16"):
-            return f"{name} is {_arrays.name_of_type(x)}; give float32, float16 or bfloat16."
+        if complaint := _arrays.complaint(name, x):
+            return complaint
         if len(x.shape) != 4:
             return (
                 f"{name} has the shape {list(x.shape)}; give [batch, tokens, heads, head_dim], the "
                 "tokens of this rank."
             )
-        if _arrays.is_torch(x) and x.device.type != "cpu":
-            return f"{name} is on {x.device}; move it to the CPU."
     qs, ks, vs = list(q.shape), list(k.shape), list(v.shape)
     if not qs[0] == ks[0] == vs[0]:
         return f"the batch sizes differ (q {qs}, k {ks}, v {vs})."
@@ -64,15 +96,6 @@ def _complaint(q, k, v, arrays):
         return f"k and v have different tokens or heads (k {ks}, v {vs})."
     if qs[3] != ks[3]:
         return f"the head dims of q and k differ (q {qs}, k {ks})."
-    needed = {
-        "segment_ids": [qs[0], qs[1]],
-        "key_segment_ids": [ks[0], ks[1]],
-        "alibi_slopes": [qs[2]],
-        "the output's gradient": [qs[0], qs[1], qs[2], vs[3]],
-    }
-    for name, x in arrays.items():
-        if x is not None and list(x.shape) != needed[name]:
-            return f"{name} has the shape {list(x.shape)}; give {needed[name]}."
     return None
 
 
@@ -90,13 +113,17 @@ def _integers(x):
     return np.ascontiguousarray(x, dtype=np.int32)
 
 
-def _describe(options, q, k, v, segment_ids, key_segment_ids, slopes):
+def _describe(options, q, k, v, extras):
     """The structure of gyre.h, and the arrays that have to live as long as it."""
     qs, vs = q.shape, v.shape
     lengths = np.asarray(options.segment_lengths, dtype=np.int64)
     rates = np.asarray(options.dilation_rates, dtype=np.int64)
     pointer = ctypes.POINTER(ctypes.c_int64)
     dilated = len(lengths) > 0
+    extras = Extras(
+        *map(_integers, extras[:2]),
+        *(None if x is None else _arrays.as_input(x) for x in extras[2:]),
+    )
     asked = Attention(
         interface=INTERFACE,
         causal=int(options.causal),
@@ -109,10 +136,9 @@ def _describe(options, q, k, v, segment_ids, key_segment_ids, slopes):
         value_head_dim=vs[3],
         # A window of 0 is not none.
         window=0 if options.window is None else int(options.window) or -1,
+        window_dilation=int(options.window_dilation),
         sinks=int(options.sinks),
-        segment_ids=_arrays.address(segment_ids),
-        key_segment_ids=_arrays.address(key_segment_ids),
-        alibi_slopes=_arrays.address(slopes),
+        **{name: _arrays.address(x) for name, x in extras._asdict().items()},
         softcap=float(options.softcap or 0),
         scale=0.0 if options.scale is None else float(options.scale),
         layout=options.layout.encode(),
@@ -124,39 +150,28 @@ def _describe(options, q, k, v, segment_ids, key_segment_ids, slopes):
         segment_lengths=lengths.ctypes.data_as(pointer),
         dilation_rates=rates.ctypes.data_as(pointer),
     )
-    return asked, (lengths, rates, segment_ids, key_segment_ids, slopes)
+    if extras.bias is not None:
+        asked.bias_batch, asked.bias_heads, _, asked.bias_keys = extras.bias.shape
+    return asked, (lengths, rates, extras)
 
 
-def _prepare(options, q, k, v, segment_ids, key_segment_ids, alibi_slopes, gradient=None):
+def _prepare(options, q, k, v, extras, gradient=None):
     """Describes a pass; never raises, since all ranks have to hear of it."""
     try:
-        complaint = options.complaint() or _complaint(
-            q,
-            k,
-            v,
-            {
-                "segment_ids": segment_ids,
-                "key_segment_ids": key_segment_ids,
-                "alibi_slopes": alibi_slopes,
-                "the output's gradient": gradient,
-            },
+        complaint = (
+            options.complaint() or _complaint(q, k, v) or extras.complaint(q, k, gradient, v)
         )
         if complaint is None:
-            slopes = None if alibi_slopes is None else _arrays.as_input(alibi_slopes)
-            asked, kept = _describe(
-                options, q, k, v, _integers(segment_ids), _integers(key_segment_ids), slopes
-            )
+            asked, kept = _describe(options, q, k, v, extras)
             return asked, kept, [_arrays.as_input(x) for x in (q, k, v)], None
     except Exception as error:  # noqa: BLE001  # whatever it is, the others wait
         complaint = f"{type(error).__name__}: {error}"
     return None, None, [None, None, None], complaint.encode()
 
 
-def forward(options, q, k, v, segment_ids=None, key_segment_ids=None, alibi_slopes=None):
+def forward(options, q, k, v, extras=Extras()):
     """NumPy arrays of o, lse, and what rounding took from lse."""
-    asked, kept, inputs, complaint = _prepare(
-        options, q, k, v, segment_ids, key_segment_ids, alibi_slopes
-    )
+    asked, kept, inputs, complaint = _prepare(options, q, k, v, extras)
     made = _arrays.places(3)
     check(library.gyre_attend(asked, complaint, *map(_arrays.address, inputs), *made))
     del kept
@@ -165,33 +180,25 @@ def forward(options, q, k, v, segment_ids=None, key_segment_ids=None, alibi_slop
     return [_arrays.take(tensor, shape) for tensor, shape in zip(made, shapes)]
 
 
-def backward(
-    options, gradient, q, k, v, o, lse, rest, segment_ids=None, key_segment_ids=None,
-    alibi_slopes=None,
-):
-    """NumPy arrays of dq, dk and dv."""
-    asked, kept, inputs, complaint = _prepare(
-        options, q, k, v, segment_ids, key_segment_ids, alibi_slopes, gradient
-    )
+def backward(options, gradient, q, k, v, o, lse, rest, extras=Extras()):
+    """NumPy arrays of dq, dk and dv, then those of learned sinks and of the bias, if there are any."""
+    asked, kept, inputs, complaint = _prepare(options, q, k, v, extras, gradient)
     if complaint is None:
         inputs += [_arrays.as_input(x) for x in (o, lse, rest, gradient)]
     else:
         inputs += 4 * [None]
-    made = _arrays.places(3)
+    made = _arrays.places(5)
     check(library.gyre_attend_backward(asked, complaint, *map(_arrays.address, inputs), *made))
     del kept
-    return [_arrays.take(tensor, x.shape) for tensor, x in zip(made, (q, k, v))]
-
-
-def _like(array, x):
-    """As the type of x, where that is one of NumPy's."""
-    return array if array.dtype == x.dtype else array.astype(x.dtype)
+    places = zip(made, (q, k, v, extras.learned_sinks, extras.bias))
+    return [_arrays.take(tensor, x.shape) for tensor, x in places if x is not None]
 
 
 def attention(
     q, k, v, causal=True, window=None, sinks=0, segment_ids=None, alibi_slopes=None, softcap=0.0,
     scale=None, layout="zigzag", route="auto", arithmetic="f32", reproducible=False,
-    return_lse=False, key_segment_ids=None,
+    return_lse=False, key_segment_ids=None, learned_sinks=None, bias=None,
+    window_dilation=1,
 ):
     """Attention of this rank's queries to the keys of all ranks; all ranks call it.
 
@@ -200,14 +207,20 @@ def attention(
         require gradients get them.
     causal: a query sees the keys up to its own position, aligned at the end.
     window: it sees so many keys, itself among them; without causal as many after it too.
+    window_dilation: those keys are so far apart; rows are then copied in and out.
     sinks: the first so many keys are seen whatever the window hides.
     segment_ids: `[batch, tokens]` of this rank: a query sees the keys of its own segment.
     key_segment_ids: those of the keys, where queries are other tokens.
+    learned_sinks: `[heads]`: a logit more in the softmax of each row, which no value belongs to;
+        the same on all ranks. Its gradients add up over the ranks.
+    bias: `[batch or 1, heads or 1, tokens, keys of all ranks]`, finite, of this rank's queries: is
+        added to the scores. The keys are in the order of their positions; it has gradients.
     alibi_slopes: `[heads]`: a slope times the distance is taken from each score.
     softcap: X: a scaled score s becomes X tanh(s / X).
     scale: multiplies q·k; None is 1/√head_dim.
     layout: which rank holds which tokens: zigzag, contiguous or striped; that of shard().
-    route: what travels where: auto, ring, shared, hierarchical, allgather, query or heads.
+    route: what travels where: auto, ring, shared, hierarchical, allgather, query, heads or
+        mesh:HxR, where each H ranks share heads and blocks travel in rings of R.
     arithmetic: f32, or bf16 on processors with AVX-512 BF16.
     reproducible: the same bits for every number of ranks and threads.
     return_lse: gives `(o, lse)`, lse `[batch, heads, tokens]`, without a gradient.
@@ -216,9 +229,11 @@ def attention(
     ranks.
     """
     options = Options(
-        causal, window, sinks, softcap, scale, layout, route, arithmetic, reproducible
+        causal, window, sinks, softcap, scale, layout, route, arithmetic, reproducible,
+        window_dilation=window_dilation,
     )
-    return _run(options, q, k, v, segment_ids, key_segment_ids, alibi_slopes, return_lse)
+    extras = Extras(segment_ids, key_segment_ids, alibi_slopes, learned_sinks, bias)
+    return _run(options, q, k, v, extras, return_lse)
 
 
 def dilated_attention(
@@ -234,31 +249,33 @@ def dilated_attention(
         causal=causal, scale=scale, layout=layout, segment_lengths=tuple(segment_lengths),
         dilation_rates=tuple(dilation_rates),
     )
-    return _run(options, q, k, v, None, None, None, return_lse)
+    return _run(options, q, k, v, Extras(), return_lse)
 
 
-def attention_vjp(q, k, v, segment_ids=None, key_segment_ids=None, alibi_slopes=None, **options):
+def attention_vjp(
+    q, k, v, segment_ids=None, key_segment_ids=None, alibi_slopes=None, learned_sinks=None,
+    bias=None, **options,
+):
     """o, and the function that makes `(dq, dk, dv)` of the gradient of o; for NumPy.
 
-    The options are those of attention(), or segment_lengths and dilation_rates.
+    Gradients of learned_sinks and bias follow where they are given. The options are those of
+    attention(), or segment_lengths and dilation_rates.
     """
-    arrays = (segment_ids, key_segment_ids, alibi_slopes)
+    extras = Extras(segment_ids, key_segment_ids, alibi_slopes, learned_sinks, bias)
     options = Options(**options)
-    o, lse, rest = forward(options, q, k, v, *arrays)
+    o, lse, rest = forward(options, q, k, v, extras)
 
     def gradients(gradient):
-        return tuple(backward(options, gradient, q, k, v, o, lse, rest, *arrays))
+        return tuple(backward(options, gradient, q, k, v, o, lse, rest, extras))
 
     return o, gradients
 
 
-def _run(options, q, k, v, segment_ids, key_segment_ids, alibi_slopes, return_lse):
+def _run(options, q, k, v, extras, return_lse):
     if any(map(_arrays.is_torch, (q, k, v))):
         from . import _torch
 
-        return _torch.run(
-            options, q, k, v, segment_ids, key_segment_ids, alibi_slopes, return_lse
-        )
-    o, lse, _ = forward(options, q, k, v, segment_ids, key_segment_ids, alibi_slopes)
-    o = _like(o, q)
+        return _torch.run(options, q, k, v, extras, return_lse)
+    o, lse, _ = forward(options, q, k, v, extras)
+    o = _arrays.like(o, q)
     return (o, lse) if return_lse else o

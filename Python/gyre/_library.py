@@ -5,7 +5,7 @@ import os
 import pathlib
 from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_void_p
 
-INTERFACE = 1
+INTERFACE = 2
 
 
 class Error(RuntimeError):
@@ -33,10 +33,16 @@ class Attention(ctypes.Structure):
         ("head_dim", c_int64),
         ("value_head_dim", c_int64),
         ("window", c_int64),
+        ("window_dilation", c_int64),
         ("sinks", c_int64),
         ("segment_ids", c_void_p),
         ("key_segment_ids", c_void_p),
         ("alibi_slopes", c_void_p),
+        ("learned_sinks", c_void_p),
+        ("bias", c_void_p),
+        ("bias_batch", c_int64),
+        ("bias_heads", c_int64),
+        ("bias_keys", c_int64),
         ("softcap", c_double),
         ("scale", c_double),
         ("layout", c_char_p),
@@ -56,6 +62,24 @@ class Tensor(ctypes.Structure):
     _fields_ = [("data", c_void_p), ("count", c_int64), ("owner", c_void_p)]
 
 
+class NamedTensor(ctypes.Structure):
+    """`gyre_named_tensor`."""
+
+    _fields_ = [
+        ("name", c_char_p), ("data", c_void_p), ("sizes", 6 * c_int64), ("dimensions", c_int32),
+        ("owner", c_void_p),
+    ]
+
+
+class Mixing(ctypes.Structure):
+    """`gyre_mixing`."""
+
+    _fields_ = [
+        ("interface", c_int32), ("tensor_count", c_int32), ("tensors", POINTER(NamedTensor)),
+        ("mixer", c_char_p), ("options", c_char_p), ("layout", c_char_p),
+    ]
+
+
 _FUNCTIONS = {
     "gyre_init": [c_int32],
     "gyre_rank": [],
@@ -68,7 +92,13 @@ _FUNCTIONS = {
     "gyre_attend": [POINTER(Attention), c_char_p] + 3 * [c_void_p] + 3 * [POINTER(Tensor)],
     "gyre_attend_backward": [POINTER(Attention), c_char_p]
     + 7 * [c_void_p]
-    + 3 * [POINTER(Tensor)],
+    + 5 * [POINTER(Tensor)],
+    "gyre_mix": [
+        POINTER(Mixing), c_char_p, POINTER(NamedTensor), POINTER(c_int32), POINTER(Tensor),
+    ],
+    "gyre_mix_backward": [
+        POINTER(Mixing), c_char_p, POINTER(Tensor), c_void_p, POINTER(Tensor),
+    ],
     "gyre_sum_f32": [c_void_p, c_int64],
     "gyre_sum_f64": [c_void_p, c_int64],
     "gyre_all_gather": [c_void_p, c_void_p, POINTER(c_int64)],
@@ -102,8 +132,12 @@ def _load():
         function.restype = c_int32
     library.gyre_tensor_free.argtypes = [POINTER(Tensor)]
     library.gyre_tensor_free.restype = None
+    library.gyre_named_tensor_free.argtypes = [POINTER(NamedTensor)]
+    library.gyre_named_tensor_free.restype = None
+    library.gyre_mixers.restype = c_char_p
     library.gyre_abort.argtypes = [c_int32, c_char_p]
     library.gyre_abort.restype = None
+    library.gyre_connections.restype = c_int64
     library.gyre_error.restype = c_char_p
     library.gyre_version.restype = c_char_p
     return library

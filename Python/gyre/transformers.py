@@ -11,7 +11,16 @@ import dataclasses
 import inspect
 
 import torch
-from transformers import AttentionInterface
+import transformers
+
+try:
+    # With it came masks that are not made for attention that does without.
+    import transformers.masking_utils  # noqa: F401
+    from transformers import AttentionInterface
+except ImportError as error:
+    raise ImportError(
+        f"gyre.transformers needs Transformers 4.53 or newer, and this is {transformers.__version__}."
+    ) from error
 
 from . import _job
 from ._attention import attention
@@ -45,7 +54,7 @@ def enable(model, layout="zigzag", route="auto", arithmetic="f32"):
     gained = float(sum(p.detach().double().sum() for p in model.parameters()))
     _job.agree(_obstacle(model), f"enables a model with weights that sum up to {gained!r}")
     AttentionInterface.register("gyre", _attend)
-    model.set_attn_implementation("gyre")
+    _choose(model)
     settings = _Settings(layout, route, arithmetic)
     for module in model.modules():
         module._gyre = settings
@@ -57,10 +66,23 @@ def enable(model, layout="zigzag", route="auto", arithmetic="f32"):
     return model
 
 
+def _choose(model):
+    """Has layers look for their attention under this name."""
+    if hasattr(model, "set_attn_implementation"):
+        model.set_attn_implementation("gyre")
+        return
+    # Before 4.54; layers ask the configuration at each pass.
+    for module in model.modules():
+        if hasattr(module, "config"):
+            module.config._attn_implementation = "gyre"
+
+
 def _obstacle(model):
     if hasattr(model, "_gyre"):
         return "the model is enabled already."
-    if not hasattr(model, "set_attn_implementation"):
+    if not hasattr(model, "set_attn_implementation") and not getattr(
+        model, "_supports_attention_backend", False
+    ):
         return f"{type(model).__name__} is no model of transformers with a choice of attention."
     if getattr(model.config, "attention_dropout", 0):
         return "the model drops weights of attention; set config.attention_dropout = 0."
@@ -130,15 +152,15 @@ def _places(given, whole):
 def _attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0, **others):
     """The attention of a layer, `[batch, heads, tokens, head_dim]`."""
     settings = module._gyre
-    if attention_mask is not None or dropout or others.get("s_aux") is not None:
-        raise Error("a layer asks for a mask, dropout or sinks of its own, which gyre has not here.")
+    if attention_mask is not None or dropout:
+        raise Error("a layer asks for a mask or dropout of its own, which gyre has not here.")
     causal = others.get("is_causal")
     o = attention(
         query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2),
         causal=bool(getattr(module, "is_causal", True) if causal is None else causal),
         window=others.get("sliding_window"), softcap=others.get("softcap") or 0.0, scale=scaling,
         segment_ids=settings.segment_ids, layout=settings.layout, route=settings.route,
-        arithmetic=settings.arithmetic,
+        arithmetic=settings.arithmetic, learned_sinks=others.get("s_aux"),
     )
     return o, None
 

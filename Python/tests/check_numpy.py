@@ -2,11 +2,13 @@
 
 import sys
 
+import check_mix
 import numpy as np
 import oracle
 
 import gyre
 from gyre import _arrays
+from gyre._library import library
 
 RANDOM = np.random.default_rng(7)
 
@@ -28,7 +30,7 @@ def close(name, found, expected, tolerance):
 
 def oracle_on_first(*arguments, **options):
     """The oracle's answer on rank 0; the others need none, and have their cores for it."""
-    return oracle.attention(*arguments, **options) if gyre.rank() == 0 else 5 * (None,)
+    return oracle.attention(*arguments, **options) if gyre.rank() == 0 else 7 * (None,)
 
 
 def cases(tokens):
@@ -50,6 +52,22 @@ def cases(tokens):
         causal
     ) - slopes[:, None, None] * abs(i - j)
     yield {"causal": True, "softcap": 2.0}, oracle.hidden(causal)
+    sinks = np.array([1.0, -2.0, 0.5, 3.0], dtype=np.float32)
+    yield {"causal": True, "learned_sinks": sinks, "window": 30}, oracle.hidden(
+        causal & (i - j < 30)
+    )
+    for shape in ((2, 4), (1, 4), (2, 1), (1, 1)):
+        bias = normal(*shape, tokens, tokens)
+        options = {"bias": bias, "causal": shape[0] == 1, "layout": ("zigzag", "striped")[shape[1] > 1]}
+        if shape == (1, 4):
+            options |= {"learned_sinks": sinks, "softcap": 3.0, "route": "ring"}
+        yield options, bias + (oracle.hidden(causal) if options["causal"] else 0.0)
+    bias, far = normal(1, 4, tokens, tokens), i - j
+    yield {"causal": True, "window": 9, "window_dilation": 3, "bias": bias}, bias + oracle.hidden(
+        causal & (far % 3 == 0) & (far < 27)
+    )
+    yield {"causal": False, "window": 5, "window_dilation": 4, "segment_ids": ids,
+           "layout": "contiguous"}, oracle.hidden((far % 4 == 0) & (abs(far) < 20) & same)
     yield {"segment_lengths": (64,), "dilation_rates": (1,), "causal": True}, oracle.hidden(
         causal & (i // 64 == j // 64)
     )
@@ -67,16 +85,58 @@ def check_passes(tokens):
         own_options = dict(options)
         if "segment_ids" in options:
             own_options["segment_ids"] = own(options["segment_ids"])
+        if "bias" in options:
+            own_options["bias"] = own(options["bias"], dim=2)
         o, gradients = gyre.attention_vjp(own(q), own(k), own(v), **own_options)
-        found = [gyre.gather(x, layout=layout) for x in (o, *gradients(own(do)))]
+        # Once more, since what a pass leaves is not of the next one.
+        gradients(own(do))
+        dq, dk, dv, *others = gradients(own(do))
+        found = [gyre.gather(x, layout=layout) for x in (o, dq, dk, dv)]
         words = {x: options[x] for x in ("scale", "softcap") if x in options}
-        o, lse, *expected = oracle_on_first(q, k, v, bias, gradient=do, **words)
+        o, lse, *expected, dsinks, dbias = oracle_on_first(
+            q, k, v, bias, gradient=do, sinks=options.get("learned_sinks"), **words
+        )
+        case = {x: y for x, y in options.items() if not isinstance(y, np.ndarray)}
+        case |= {x: y.shape for x, y in options.items() if isinstance(y, np.ndarray)}
         for name, x, y in zip(("o", "dq", "dk", "dv"), found, (o, *expected)):
-            close(f"{name} {options}", x, y, 1e-5 if name == "o" else 1e-4)
+            close(f"{name} {case}", x, y, 1e-5 if name == "o" else 1e-4)
+        if "learned_sinks" in options:
+            close(f"dsinks {case}", gyre.all_reduce(others[0]), dsinks, 2e-4)
+        if "bias" in options:
+            shared = tuple(axis for axis in (0, 1) if options["bias"].shape[axis] == 1)
+            expected = None if dbias is None else dbias.sum(axis=shared, keepdims=True)
+            close(f"dbias {case}", gyre.gather(others[-1], dim=2, layout=layout), expected, 1e-4)
         if "segment_lengths" not in options:
             _, found = gyre.attention(own(q), own(k), own(v), return_lse=True, **own_options)
-            close(f"lse {options}", gyre.gather(found, dim=2, layout=layout), lse, 1e-5)
+            close(f"lse {case}", gyre.gather(found, dim=2, layout=layout), lse, 1e-5)
     assert _arrays.copies == 0, f"{_arrays.copies} contiguous inputs were copied"
+
+
+def check_changing_segments():
+    """Other segments in each step, as of packed documents: the ranks stay connected."""
+    tokens = 150
+    q, do = normal(1, tokens, 2, 24), normal(1, tokens, 2, 24)
+    i, j = np.arange(tokens)[:, None], np.arange(tokens)[None, :]
+    gyre.attention(*3 * [gyre.shard(q)], segment_ids=gyre.shard(np.zeros((1, tokens), np.int32)))
+    before = library.gyre_connections()
+    earlier = []
+    for step in range(4):
+        ids = np.sort(RANDOM.integers(0, 1 + 3 * step, (1, tokens)), axis=1).astype(np.int32)
+        # The sinks are trained, too.
+        sinks = normal(2)
+        o, gradients = gyre.attention_vjp(
+            *3 * [gyre.shard(q)], segment_ids=gyre.shard(ids), learned_sinks=sinks)
+        same = ids[:, None, :, None] == ids[:, None, None, :]
+        expected = oracle_on_first(
+            q, q, q, oracle.hidden((j <= i) & same), sinks=sinks, gradient=do)
+        close(f"o of step {step}", gyre.gather(o), expected[0], 1e-5)
+        earlier.append((step, gradients, expected))
+    for step, gradients, expected in reversed(earlier):
+        found = gradients(gyre.shard(do))
+        for name, x, y in zip(("dq", "dk", "dv"), found, expected[2:5]):
+            close(f"{name} of step {step}", gyre.gather(x), y, 1e-4)
+        close(f"dsinks of step {step}", gyre.all_reduce(found[3]), expected[5], 1e-4)
+    assert library.gyre_connections() == before, "the ranks were connected anew"
 
 
 def check_layers():
@@ -144,10 +204,22 @@ def check_refusals():
     refused("route is", gyre.attention, q, k, v, route="pigeon")
     refused("window is", gyre.attention, q, k, v, window=0)
     refused("give window", gyre.attention, q, k, v, sinks=2)
+    refused("give window", gyre.attention, q, k, v, window_dilation=2)
+    refused("window_dilation is", gyre.attention, q, k, v, window=3, window_dilation=0)
     refused("softcap", gyre.attention, q, k, v, softcap=-1.0)
     refused("segment_ids has", gyre.attention, q, k, v, segment_ids=np.zeros((1, 7)))
     refused("do not divide", gyre.attention, q, *(x.repeat(3, 2)[:, :, :3] for x in (k, v)))
     refused("scale is", gyre.attention, q, k, v, scale="large" if last else 0.1)
+    bias = np.zeros((1, 1, q.shape[1], 64), dtype=np.float32)
+    hidden = np.full_like(bias, -np.inf) if last else bias
+    refused("give finite numbers", gyre.attention, q, k, v, bias=hidden)
+    refused("a column for each", gyre.attention, q, k, v, bias=bias[..., :63])
+    refused("bias has the shape", gyre.attention, q, k, v, bias=bias[0] if last else bias)
+    refused("bias is of", gyre.attention, q, k, v, bias=bias.repeat(3, 1))
+    refused("leave bias out", gyre.attention, q, k, v, bias=bias, route="query")
+    refused("learned_sinks has", gyre.attention, q, k, v, learned_sinks=np.zeros(3, np.float32))
+    refused("no finite number", gyre.attention, q, k, v, learned_sinks=np.array([0, np.nan]))
+    refused("route is", gyre.attention, q, k, v, route="mesh:2")
     if gyre.size() > 1:
         longer = np.concatenate([q, q], axis=1) if last else q
         refused("rows of q", gyre.attention, longer, k, v)
@@ -160,7 +232,8 @@ def check_refusals():
 
 def check_memory():
     """Problems of many kinds in turn, and many passes of one, take no more and more memory."""
-    x = gyre.shard(normal(1, 600, 2, 32))
+    whole = normal(1, 600, 2, 32)
+    x, y = gyre.shard(whole), gyre.shard(whole, layout="contiguous")
 
     def resident():
         with open("/proc/self/statm", encoding="ascii") as file:
@@ -170,6 +243,8 @@ def check_memory():
         for number in range(count):
             _, gradients = gyre.attention_vjp(x, x, x, window=1 + number % 7)
             gradients(x)
+            _, gradients = gyre.mix.vjp(gyre.mix.sima, y, y, y)
+            gradients(y)
 
     passes(14)
     before = resident()
@@ -184,9 +259,12 @@ gyre.init(threads=1)
 check_shards()
 # Blocks of a rank are above 64 KiB, and nothing divides.
 check_passes(max(151, 67 * gyre.size() + 4))
+check_changing_segments()
 check_layers()
 check_types()
 check_refusals()
+check_mix.check_numpy(61, RANDOM)
+check_mix.check_refusals(refused, RANDOM)
 check_memory()
 gyre.release()
 if gyre.rank() == 0:

@@ -2,6 +2,8 @@
 
 import sys
 
+import check_mix
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
@@ -80,7 +82,7 @@ def check_differences():
     slopes = torch.tensor([0.5, 0.25, 0.125, 0.0625])
     cases = [
         {"softcap": 3.0}, {"window": 8, "sinks": 2}, {"segment_ids": ids},
-        {"alibi_slopes": slopes}, {"causal": False, "scale": 0.4}, {"reproducible": True},
+        {"alibi_slopes": slopes}, {"learned_sinks": slopes.flip(0), "window": 8}, {"causal": False, "scale": 0.4}, {"reproducible": True},
     ]
     for options in cases:
         cut = {"reproducible": True} if options.get("reproducible") else {}
@@ -98,6 +100,37 @@ def check_differences():
         ])
         gyre.all_reduce(sums)
         assert abs(sums[0] - sums[1]) <= 2e-3 * max(1, abs(sums[1])), (options, sums)
+
+
+def check_bias():
+    """A bias that is learned, as of relative positions, and sinks: gradients as those of SDPA."""
+    tokens = 70
+    q, k, v, do = tensors(tokens)
+    table, sinks = torch.randn(1, 4, 2 * tokens), torch.randn(4)
+    i, j = torch.arange(tokens)[:, None], torch.arange(tokens)[None, :]
+
+    def whole(table, sinks):
+        q_, k_, v_ = (x.transpose(1, 2) for x in (q, k, v))
+        bias = table[:, :, i - j + tokens].masked_fill(j > i, -torch.inf).expand(2, -1, -1, -1)
+        # A key more, whose value is 0.
+        own = sinks[None, :, None, None].expand(2, -1, tokens, -1)
+        k_, v_ = (F.pad(x, (0, 0, 0, 1)) for x in (k_, v_))
+        return F.scaled_dot_product_attention(
+            q_, k_, v_, attn_mask=torch.cat([bias, own], 3), enable_gqa=True).transpose(1, 2)
+
+    held, rows = torch.from_numpy(gyre.positions(tokens)), [gyre.shard(x) for x in (q, k, v)]
+
+    def cut(table, sinks):
+        bias = table[:, :, i[held] - j + tokens]
+        return gyre.attention(*rows, bias=bias, learned_sinks=sinks)
+
+    for form in (cut, torch.compile(cut, fullgraph=True, backend="aot_eager"))[: 2 if gyre.size() <= 2 else 1]:
+        own = [x.clone().requires_grad_() for x in (table, sinks)]
+        form(*own).backward(gyre.shard(do))
+        expected = [x.clone().requires_grad_() for x in (table, sinks)]
+        whole(*expected).backward(do)
+        for x, y in zip(own, expected):
+            close("bias and sinks", gyre.all_reduce(x.grad), y.grad, 1e-4)
 
 
 def check_dilated():
@@ -138,10 +171,13 @@ gyre.init(threads=1)
 check_sdpa()
 check_types()
 check_differences()
+check_bias()
 check_dilated()
 check_checkpointing()
 if gyre.size() <= 2:
     check_compile()
+check_mix.check_torch(torch, 37, np.random.default_rng(11))
+check_mix.check_operator(torch, np.random.default_rng(13))
 o, lse = gyre.attention(*(gyre.shard(x) for x in tensors(20)[:3]), return_lse=True)
 assert not lse.requires_grad and lse.shape[:2] == (2, 4)
 if gyre.rank() == 0:

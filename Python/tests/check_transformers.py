@@ -42,6 +42,10 @@ check(
     "gemma",
     transformers.Gemma2Config(**SIZES, head_dim=16, sliding_window=20, query_pre_attn_scalar=16),
 )
+if hasattr(transformers, "GptOssConfig"):
+    # Learned sinks, and a window in every other layer.
+    sizes = SIZES | {"head_dim": 16, "sliding_window": 20, "num_local_experts": 2}
+    check("gpt-oss", transformers.GptOssConfig(**sizes, num_experts_per_tok=1))
 documents = torch.cat([torch.arange(20), torch.arange(30), torch.arange(11)]).expand(2, 61)
 check("documents", transformers.LlamaConfig(**SIZES), position_ids=documents)
 padded = torch.ones(2, 61, dtype=torch.long)

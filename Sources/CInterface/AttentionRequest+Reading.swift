@@ -11,13 +11,15 @@ extension AttentionRequest {
   /// - Throws: a sentence that names the field.
   init(_ asked: gyre_attention) throws {
     guard unsafe asked.interface == GYRE_INTERFACE else {
-      throw unsafe UserError(
-        "gyre.h is of version \(asked.interface) and the library of version \(GYRE_INTERFACE); "
-          + "build and install both together.")
+      throw unsafe Self.otherVersion(asked.interface)
     }
     shape = try unsafe Self.shape(asked)
     isCausal = unsafe asked.causal != 0
     window = try unsafe Self.positive(asked.window, "window")
+    windowDilation = try unsafe Self.positive(asked.window_dilation, "window_dilation") ?? 1
+    guard windowDilation == 1 || window != nil else {
+      throw UserError("window_dilation is of a window; give window with it.")
+    }
     sinks = try unsafe Self.positive(asked.sinks, "sinks")
     guard sinks == nil || window != nil else {
       throw UserError("sinks are seen whatever a window hides; give window with sinks.")
@@ -25,6 +27,12 @@ extension AttentionRequest {
     let heads = shape.queryHeads
     alibiSlopes = unsafe asked.alibi_slopes.map { slopes in
       (0..<heads).map { unsafe slopes[$0] }
+    }
+    learnedSinks = unsafe asked.learned_sinks.map { logits in
+      (0..<heads).map { unsafe logits[$0] }
+    }
+    if let index = learnedSinks?.firstIndex(where: { !$0.isFinite }) {
+      throw UserError("learned_sinks[\(index)] is no finite number; give a logit for each head.")
     }
     softcap = try unsafe Self.softcap(asked.softcap)
     scale = unsafe asked.scale == 0 ? nil : asked.scale
@@ -39,6 +47,7 @@ extension AttentionRequest {
       ?? (arithmetic == .bf16 ? .bf16 : .f32)
     accumulation = unsafe asked.reproducible == 0 ? .fast : .reproducible
     branches = try unsafe Self.branches(asked)
+    if unsafe asked.bias != nil { bias = try unsafe Self.bias(asked, shape, route) }
     guard arithmetic != .bf16 || InstructionSet.inUse.hasBF16 else {
       throw UserError(
         "this processor has no instructions for arithmetic=\"bf16\" (avx512_bf16); leave it out.")
@@ -46,11 +55,19 @@ extension AttentionRequest {
     if !branches.isEmpty { try unsafe requireDilatable(asked) }
   }
 
+  /// A header that is not the library's.
+  static func otherVersion(_ interface: Int32) -> UserError {
+    UserError(
+      "gyre.h is of version \(interface) and the library of version \(GYRE_INTERFACE); "
+        + "build and install both together.")
+  }
+
   /// Refuses what dilated attention does not have.
   private func requireDilatable(_ asked: gyre_attention) throws {
     let others = unsafe [
       ("window", window != nil), ("segment_ids", asked.segment_ids != nil),
       ("alibi_slopes", alibiSlopes != nil), ("softcap", softcap != nil),
+      ("learned_sinks", learnedSinks != nil), ("bias", bias != nil),
       ("route", route != nil), ("arithmetic", arithmetic != .f32), ("wire", wire != .f32),
       ("reproducible", accumulation == .reproducible),
     ]
@@ -100,10 +117,12 @@ extension AttentionRequest {
     return limit
   }
 
-  /// The layout with a name; zigzag without one.
+  /// The layout with a name.
   @unsafe
-  static func layout(_ name: UnsafePointer<CChar>?) throws -> Layout {
-    try unsafe choice(name, "layout", of: Layout.regular) ?? .zigzag
+  static func layout(
+    _ name: UnsafePointer<CChar>?, otherwise usual: Layout = .zigzag
+  ) throws -> Layout {
+    try unsafe choice(name, "layout", of: Layout.regular) ?? usual
   }
 
   @unsafe
@@ -111,11 +130,32 @@ extension AttentionRequest {
     guard let name = unsafe name else { return nil }
     let text = unsafe String(cString: name)
     if text == "auto" { return nil }
-    guard let route = Route.named.first(where: { $0.name == text })?.route else {
-      let names = ["auto"] + Route.named.map(\.name)
+    if let route = Route.named.first(where: { $0.name == text })?.route { return route }
+    let sizes = text.hasPrefix("mesh:") ? text.dropFirst(5).split(separator: "x") : []
+    let numbers = sizes.compactMap { Int($0) }
+    guard sizes.count == 2, numbers.count == 2, numbers.allSatisfy({ $0 >= 1 }) else {
+      let names = ["auto"] + Route.named.map(\.name) + ["mesh:2x3"]
       throw UserError("route is '\(text)'; give one of \(names.joined(separator: ", ")).")
     }
-    return route
+    return .mesh(heads: numbers[0], ring: numbers[1])
+  }
+
+  /// What of a bias there is; each rank has the rows of its own queries alone.
+  private static func bias(
+    _ asked: gyre_attention, _ shape: AttentionShape, _ route: Route?
+  ) throws -> BiasShape {
+    let (batch, heads) = unsafe (Int(asked.bias_batch), Int(asked.bias_heads))
+    guard [1, shape.batch].contains(batch), [1, shape.queryHeads].contains(heads) else {
+      throw UserError(
+        "bias is of \(batch) sequences and \(heads) heads; give 1 or \(shape.batch), and 1 or "
+          + "\(shape.queryHeads).")
+    }
+    if let route, route.travelling != .keys || route.heads != .nobody {
+      throw UserError(
+        "a rank has the biases of its own queries and all heads, and with route=\"\(route)\" it "
+          + "computes others; give ring, shared, hierarchical or allgather, or leave bias out.")
+    }
+    return BiasShape(batch: batch, heads: heads, keys: unsafe Int(asked.bias_keys))
   }
 
   @unsafe

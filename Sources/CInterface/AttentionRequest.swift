@@ -11,8 +11,16 @@ struct AttentionRequest: Hashable {
   var shape: AttentionShape
   var isCausal: Bool
   var window: Int?
+  /// How far neighbouring keys of the window are apart.
+  var windowDilation: Int
   var sinks: Int?
   var segments: Segments?
+  /// Whether a connection takes other segments in each pass.
+  var segmentsMayChange = false
+  /// Logits of learned sinks, one for each query head.
+  var learnedSinks: [Float]?
+  /// What of a bias there is beside pairs of tokens.
+  var bias: BiasShape?
   var alibiSlopes: [Float]?
   var softcap: Float?
   var scale: Double?
@@ -34,6 +42,13 @@ struct AttentionRequest: Hashable {
     var keys: [Int32]?
   }
 
+  /// The sequences and the heads that have biases of their own, 1 where all share one.
+  struct BiasShape: Hashable {
+    let batch: Int
+    let heads: Int
+    let keys: Int
+  }
+
   /// Who holds which queries.
   var queries: Sharding { sharding(tokens: tokens) }
   /// Who holds which keys.
@@ -44,8 +59,11 @@ struct AttentionRequest: Hashable {
     let options: [String?] = [
       "\(shape.queryHeads) query heads, \(shape.kvHeads) KV heads, head dims \(shape.headDim) and "
         + "\(shape.valueHeadDim), \(counted(shape.batch, "sequence"))",
-      isCausal ? "causal" : nil, window.map { "window \($0)" }, sinks.map { "sinks \($0)" },
+      isCausal ? "causal" : nil, window.map { "window \($0) dilation \(windowDilation)" },
+      sinks.map { "sinks \($0)" },
       segments == nil ? nil : "segments", alibiSlopes.map { "slopes \($0)" },
+      learnedSinks.map { "learned sinks \($0)" },
+      bias.map { "bias [\($0.batch), \($0.heads), tokens, \($0.keys)]" },
       softcap.map { "softcap \($0)" }, scale.map { "scale \($0)" }, "layout \(layout)",
       "route \(route.map { "\($0)" } ?? "auto")", "arithmetic \(arithmetic)", "wire \(wire)",
       accumulation == .reproducible ? "reproducible" : nil,
@@ -83,6 +101,11 @@ struct AttentionRequest: Hashable {
             + (accumulation == .reproducible ? "(reproducible=True)." : "."))
       }
     }
+    if let bias, bias.keys != keyTokens {
+      throw SharedFailure(
+        description: "bias has \(grouped(bias.keys)) keys, and all ranks together have "
+          + "\(grouped(keyTokens)); give a column for each of them.")
+    }
     guard branches.isEmpty || self.tokens == keyTokens else {
       throw SharedFailure(
         description: "dilated attention is of a sequence to itself, and there are "
@@ -95,12 +118,29 @@ struct AttentionRequest: Hashable {
     }
   }
 
+  /// The request without what may be another in each pass of a connection: learned sinks, which
+  /// are one more logit of what all blocks come to, and segments where keys are read in place.
+  ///
+  /// Between hosts what travels depends on segments.
+  func kind(on topology: Topology) -> AttentionRequest {
+    var kind = self
+    kind.learnedSinks = nil
+    if segments != nil, topology.nodes.count == 1, route == nil || route == .shared {
+      kind.segments = nil
+      kind.segmentsMayChange = true
+    }
+    return kind
+  }
+
+  /// The shape of the whole bias; of none there are no rows.
+  var biasShape: Shape { [bias?.batch ?? 1, bias?.heads ?? 1, tokens, keyTokens] }
+
   /// What a query sees.
   ///
   /// - Throws: a `MaskError`.
   func pattern() throws -> any AttentionPattern {
     var masks: [any Mask] = isCausal ? [CausalMask()] : []
-    if let window { masks.append(WindowMask(width: window)) }
+    if let window { masks.append(WindowMask(width: window, dilation: windowDilation)) }
     if let sinks { masks.append(SinkMask(count: sinks)) }
     var inputs = MaskInputs(
       batch: shape.batch, queryHeads: shape.queryHeads, tokens: tokens, keyTokens: keyTokens)
@@ -119,10 +159,13 @@ struct AttentionRequest: Hashable {
   }
 
   /// What becomes of scores.
-  var scoreRule: (any ScoreRule)? {
+  ///
+  /// - Parameter bias: what this rank has of one; nil for none.
+  func scoreRule(bias: BiasPart?) -> (any ScoreRule)? {
     RuleSequence.joining([
       softcap.map { SoftCap(limit: $0) },
       alibiSlopes.map { Alibi(slopes: $0, offset: keyTokens - tokens) },
+      bias.map { TensorBias([$0]) },
     ])
   }
 }

@@ -4,6 +4,7 @@ import Hosts
 import Jobs
 import MPI
 import Reporting
+import SequenceParallel
 import Synchronization
 
 /// What this process has joined, between `gyre_init` and `gyre_finalize`.
@@ -13,15 +14,27 @@ final class Door {
   /// What passes are computed on, the latest last.
   var connections: [(request: AttentionRequest, connection: any Connection)] = []
 
+  /// How often ranks were connected so far.
+  private(set) var connectionCount = 0
+  private let topology: Topology
+
+  /// What operators send on; nil until there is one.
+  var mixerWire: MixerWire?
+  /// Operators for which there was room.
+  var roomForMixing: Set<String> = []
+
   /// Attention that stays connected: models with several kinds of layers have that many.
   private static let mostConnections = 4
 
-  init(joined: JoinedWorld, team: ThreadTeam) {
+  /// Called by all ranks together.
+  init(joined: JoinedWorld, team: ThreadTeam) throws {
     (self.joined, self.team) = (joined, team)
+    topology = try Topology(of: joined.communicator)
   }
 
   /// What computes a request, connected now if it is not yet, called by all ranks together.
   func connection(for request: AttentionRequest) throws -> any Connection {
+    let request = request.kind(on: topology)
     if let index = connections.firstIndex(where: { $0.request == request }) {
       let found = connections.remove(at: index)
       connections.append(found)
@@ -31,7 +44,9 @@ final class Door {
     while connections.count >= Self.mostConnections {
       try connections.removeFirst().connection.close()
     }
-    let connection = try connect(request, team: team, on: joined.communicator)
+    connectionCount += 1
+    let connection = try connect(
+      request, team: team, topology: topology, on: joined.communicator)
     connections.append((request, connection))
     return connection
   }

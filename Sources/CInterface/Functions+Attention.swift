@@ -35,7 +35,29 @@ extension Door {
     }
     try request.take(met)
     if hasSegments { try unsafe gatherSegments(asked.pointee, into: &request) }
-    return (request, try connection(for: request), (tokens.queries, tokens.keys))
+    if request.bias != nil { try unsafe requireFinite(asked.pointee.bias, request) }
+    let connection = try connection(for: request)
+    try joined.communicator.together {
+      try unsafe connection.take(request, bias: asked.pointee.bias)
+    }
+    return (request, connection, (tokens.queries, tokens.keys))
+  }
+
+  /// Refuses a bias that hides pairs, or is no number.
+  @unsafe
+  private func requireFinite(
+    _ bias: UnsafePointer<Float>?, _ request: AttentionRequest
+  ) throws {
+    try joined.communicator.together {
+      let shape = request.biasShape
+      let rows = request.queries.tokenCount(of: joined.communicator.rank)
+      let part: Shape = [shape[0], shape[1], rows, shape[3]]
+      let tensor = unsafe borrowed(bias, part)
+      guard let place = team.firstNonFiniteIndex(of: tensor.span) else { return }
+      throw UserError(
+        "bias is \(tensor.span[place]) at \(part.index(ofFlat: place)) of the rank's rows; give "
+          + "finite numbers, and hide pairs by causal, window or segment_ids.")
+    }
   }
 
   /// Puts the segments of all ranks in the order of positions.
@@ -109,8 +131,11 @@ public func gyre_attend(
     let (request, connection, tokens) = try unsafe door.prepare(
       attention, complaint: complaint, pass: "attention", isComplete: isComplete)
     let shapes = RankShapes(request.shape, tokens: tokens)
-    let output = try unsafe connection.forward(
+    var output = try unsafe connection.forward(
       q: borrowed(q, shapes.q), k: borrowed(k, shapes.k), v: borrowed(v, shapes.v))
+    if let sinks = request.learnedSinks {
+      output = LearnedSinks(sinks).applied(to: output, team: door.team)
+    }
     unsafe give(output.o, to: o)
     unsafe give(output.lse, to: lse)
     unsafe give(output.lseRemainder, to: lse_rest)
@@ -124,7 +149,8 @@ public func gyre_attend_backward(
   _ q: UnsafePointer<Float>?, _ k: UnsafePointer<Float>?, _ v: UnsafePointer<Float>?,
   _ o: UnsafePointer<Float>?, _ lse: UnsafePointer<Float>?, _ lse_rest: UnsafePointer<Float>?,
   _ output_gradient: UnsafePointer<Float>?, _ dq: UnsafeMutablePointer<gyre_tensor>?,
-  _ dk: UnsafeMutablePointer<gyre_tensor>?, _ dv: UnsafeMutablePointer<gyre_tensor>?
+  _ dk: UnsafeMutablePointer<gyre_tensor>?, _ dv: UnsafeMutablePointer<gyre_tensor>?,
+  _ dsinks: UnsafeMutablePointer<gyre_tensor>?, _ dbias: UnsafeMutablePointer<gyre_tensor>?
 ) -> Int32 {
   Library.callInJob { door in
     let queries = unsafe attention?.pointee.tokens ?? 0
@@ -145,5 +171,31 @@ public func gyre_attend_backward(
     unsafe give(gradients.dq, to: dq)
     unsafe give(gradients.dk, to: dk)
     unsafe give(gradients.dv, to: dv)
+    if let found = connection.biasGradients() { unsafe give(found, to: dbias) }
+    if let sinks = request.learnedSinks {
+      let found = try door.gradient(
+        of: LearnedSinks(sinks), output, unsafe borrowed(output_gradient, shapes.o), request)
+      unsafe give(found, to: dsinks)
+    }
+  }
+}
+
+extension Door {
+  /// The gradients of learned sinks, on rank 0; zeros elsewhere.
+  fileprivate func gradient(
+    of sinks: LearnedSinks, _ output: borrowing AttentionOutput,
+    _ outputGradient: borrowing Tensor<Float>, _ request: AttentionRequest
+  ) throws -> Tensor<Float> {
+    let world = joined.communicator.shared()
+    let own = sinks.gradientSums(
+      output, outputGradient: outputGradient, runs: request.queries.shards[world.rank],
+      team: team)
+    let parts = try world.allGather(own)
+    var gradient = Tensor<Float>(zeros: [sinks.logits.count])
+    if world.rank == 0 {
+      var numbers = gradient.mutableSpan
+      for (head, number) in sinks.gradient(merging: parts).enumerated() { numbers[head] = number }
+    }
+    return gradient
   }
 }

@@ -28,7 +28,7 @@ public func gyre_init(_ threads: Int32) -> Int32 {
       try? joined.leave(within: .seconds(2), or: "this rank cannot join the job")
       throw error
     }
-    Library.open(Door(joined: joined, team: ThreadTeam(threads: count)))
+    Library.open(try Door(joined: joined, team: ThreadTeam(threads: count)))
   }
 }
 
@@ -162,4 +162,10 @@ public func gyre_release() -> Int32 {
     try door.joined.communicator.meet(for: "gives back what is kept")
     try door.release()
   }
+}
+
+/// How often ranks were connected.
+@c @implementation
+public func gyre_connections() -> Int64 {
+  Int64(Library.look({ $0.connectionCount }, otherwise: -1))
 }

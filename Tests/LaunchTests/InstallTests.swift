@@ -124,6 +124,79 @@ import Testing
     #expect(!folder.names.contains("calls"))
   }
 
+  /// With a Python and a pip that only note what they are asked for.
+  @Test func thePackageOfPythonGoesIntoAnEnvironment() throws {
+    let folder = try TemporaryFolder()
+    var environment = try environment(folder)
+    try folder.write(
+      #"""
+      #!/bin/sh
+      case "$*" in
+      -) exit ;;
+      *sysconfig*) echo /there/gyre && exit ;;
+      esac
+      echo "$* $GYRE_LIBRARY" >> "$(dirname "$0")/calls"
+      """#, to: "python", executable: true)
+    func calls() throws -> [Substring] {
+      try String(contentsOfFile: folder.path + "/calls", encoding: .utf8).split(separator: "\n")
+    }
+    let python = "--python=\(folder.path)/python"
+
+    let dry = try install(python, "--dry-run", in: folder, environment)
+    #expect(dry.code == 0 && dry.output == "/there/gyre\n", "\(dry)")
+    #expect(!folder.names.contains("calls"))
+
+    environment["GYRE_LIBRARY"] = folder.path + "/none"
+    let missing = try install(python, in: folder, environment)
+    #expect(missing.code == 64 && missing.errors.contains("GYRE_LIBRARY names"))
+    environment["GYRE_LIBRARY"] = Self.gyre
+    let installed = try install(python, in: folder, environment)
+    #expect(installed.code == 0, "\(installed)")
+    #expect(installed.errors.contains("installed the package gyre for \(folder.path)/python."))
+    let package = folder.path + "/package"
+    #expect(try calls()[0].hasPrefix("-m pip install "))
+    #expect(try calls()[0].hasSuffix(" \(package)/Python \(Self.gyre)"))
+    // Without a name for the library: it is the one inside the package.
+    #expect(try calls()[1].hasSuffix("import gyre "))
+
+    // Without a library it is built.
+    environment["GYRE_LIBRARY"] = ""
+    try folder.write(
+      #"""
+      #!/bin/sh
+      if [ "$1" = --version ]; then echo "Swift version 6.3"; exit; fi
+      echo "swift $*" >> "$(dirname "$0")/calls"
+      mkdir -p "$3/.build/release" && touch "$3/.build/release/libGyreC.so"
+      """#, to: "swift", executable: true)
+    #expect(try install(python, in: folder, environment).code == 0)
+    #expect(try calls()[2].hasPrefix("swift build") && calls()[2].contains("--product GyreC"))
+    #expect(try calls()[3].hasSuffix(" \(package)/.build/release/libGyreC.so"))
+
+    let removed = try install(python, "--uninstall", in: folder, environment)
+    #expect(removed.code == 0 && removed.errors.contains("removed the package"))
+    #expect(try calls().last?.hasPrefix("-m pip uninstall") == true)
+  }
+
+  @Test func aPythonThatCannotBeInstalledFor() throws {
+    let folder = try TemporaryFolder()
+    let environment = try environment(folder)
+    try folder.write(
+      "#!/bin/sh\necho 'is Python 3.9; give 3.10 or newer.'", to: "old", executable: true)
+    try folder.write("#!/bin/sh\nexit 1", to: "broken", executable: true)
+    for (python, code, words) in [
+      ("old", Int32(1), "is Python 3.9"), ("broken", 1, "no Python that works"),
+      ("none", 64, "no command"),
+    ] {
+      let outcome = try install("--python=\(folder.path)/\(python)", in: folder, environment)
+      #expect(outcome.code == code && outcome.errors.contains(words), "\(outcome)")
+      #expect(outcome.complaints.count == 1)
+    }
+    let both = try install("--python", "--prefix", folder.path, in: folder, environment)
+    #expect(both.code == 64 && both.errors.contains("--prefix"))
+    #expect(try install("--python=", in: folder, environment).code == 64)
+    #expect(!folder.names.contains("calls"))
+  }
+
   @Test func whatCannotBeDoneIsSaidBeforeAnythingIsBuilt() throws {
     let folder = try TemporaryFolder()
     var environment = try environment(folder)

@@ -120,25 +120,28 @@ struct PythonTests {
   }
 }
 
-/// The example for C, compiled with the header and the library.
+/// The examples for C, compiled with the header and the library.
 @Suite struct CProgramTests {
-  @Test func theExampleComputesOnAnyNumberOfRanks() throws {
+  @Test(arguments: [
+    ("attention", "outputs 1.0, queries 1000.0"), ("mixing", "state 1000 tokens, 0 wrong"),
+  ])
+  func anExampleComputesOnAnyNumberOfRanks(name: String, found: String) throws {
     let folder = try TemporaryFolder()
     try FileManager.default.createSymbolicLink(
       atPath: "\(folder.path)/libgyre.so", withDestinationPath: Python.library)
-    let program = "\(folder.path)/attention"
+    let program = "\(folder.path)/\(name)"
     let built = try Script.run(
       "/usr/bin/env",
       [
         "clang", "-Wall", "-Werror", "-I", "Sources/CGyre/include",
-        "Examples/CProgram/attention.c", "-L", folder.path, "-lgyre", "-lm",
+        "Examples/CProgram/\(name).c", "-L", folder.path, "-lgyre", "-lm",
         "-Wl,-rpath,\(folder.path)", "-o", program,
       ])
     #expect(built.code == 0, "\(built.errors)")
     for ranks in [1, 3] {
       let outcome = try Python.mpirun([program], ranks: ranks)
       #expect(outcome.code == 0, "\(outcome.errors)")
-      #expect(outcome.output == "outputs 1.0, queries 1000.0\n")
+      #expect(outcome.output == "\(found)\n")
     }
   }
 }

@@ -97,6 +97,11 @@ public final class BiasPart: @unchecked Sendable {
     try body(&span)
   }
 
+  /// Forgets the gradients of earlier passes.
+  public func clearGradients() {
+    for index in 0..<gradients.count { unsafe gradients.unsafeBaseAddress[index] = 0 }
+  }
+
   /// The gradients of a row, added up over the sequences and heads that share it.
   ///
   /// - Parameters:
