@@ -33,9 +33,11 @@ public struct DilatedAttention: ~Copyable, AttentionOperator {
 
   private let plan: DilatedPlan
   private let rounds: DilatedRounds
-  private let memory = ReusedMemory()
+  private let memory: ReusedMemory
   private let rank: Int
   private let options: Options
+  /// Where gradients of learned sinks are added up; nil if there are none.
+  private let reduction: Communicator?
   /// This rank's own, `[batch, tokens of the shard, kvHeads, headDim]`.
   private var keys: Tensor<Float>
   /// This rank's own, `[batch, tokens of the shard, kvHeads, valueHeadDim]`.
@@ -71,14 +73,17 @@ public struct DilatedAttention: ~Copyable, AttentionOperator {
     on world: borrowing Communicator
   ) throws(MPIError) {
     precondition(world.size == problem.ranks, "as many ranks as shards")
+    let (plan, memory) = (DilatedPlan(problem, placement: placement), ReusedMemory())
+    let rounds = try DilatedRounds(
+      plan, roundBytes: options.roundBytes, overlaps: options.overlaps, timeline: options.timeline,
+      memory: memory, on: world)
+    let reduction: Communicator? = try problem.sinks == nil ? nil : world.duplicate()
+    (self.plan, self.rounds, self.memory) = (plan, rounds, memory)
+    self.reduction = reduction
     self.problem = problem
     self.placement = placement
     self.options = options
     rank = world.rank
-    plan = DilatedPlan(problem, placement: placement)
-    rounds = try DilatedRounds(
-      plan, roundBytes: options.roundBytes, overlaps: options.overlaps, timeline: options.timeline,
-      memory: memory, on: world)
     let (shape, tokens) = (problem.shape, problem.sharding.tokenCount(of: world.rank))
     keys = Tensor(zeros: [shape.batch, tokens, shape.kvHeads, shape.headDim])
     values = Tensor(zeros: [shape.batch, tokens, shape.kvHeads, shape.valueHeadDim])
@@ -143,12 +148,16 @@ public struct DilatedAttention: ~Copyable, AttentionOperator {
   ) throws(MPIError) -> AttentionOutput {
     let isDetached = options.branchWeightsGradient == .detached
     let pass = DilatedForwardPass(
-      plan, rank: rank, scale: problem.scale, arithmetic: problem.arithmetic, q: queries.tensor,
-      k: keys, v: values, sendsRemainder: options.gradients, keepsBranchOutputs: isDetached,
+      plan, rank: rank, scale: problem.scale, scoreRule: problem.scoreRule,
+      arithmetic: problem.arithmetic, q: queries.tensor, k: keys, v: values,
+      sendsRemainder: options.gradients, keepsBranchOutputs: isDetached,
       team: options.team, memory: memory)
     timing = try rounds.run(pass, progress: progress)
     branchOutputs = isDetached ? pass.branchOutputs : nil
-    return pass.finish()
+    let output = pass.finish()
+    guard let sinks = problem.sinks else { return output }
+    // Once a row, over all branches.
+    return sinks.applied(to: output, team: options.team)
   }
 
   /// The backward pass of the same queries, keys and values, called by all ranks together.
@@ -176,11 +185,21 @@ public struct DilatedAttention: ~Copyable, AttentionOperator {
       team: options.team)
     let prepared = ContinuousClock.now - start
     let pass = DilatedBackwardPass(
-      plan, rank: rank, scale: problem.scale, arithmetic: problem.arithmetic, block: block, k: keys,
-      v: values, branchOutputs: branchOutputs, team: options.team, memory: memory)
+      plan, rank: rank, scale: problem.scale, scoreRule: problem.scoreRule,
+      arithmetic: problem.arithmetic, block: block, k: keys, v: values,
+      branchOutputs: branchOutputs, team: options.team, memory: memory)
     timing = try rounds.run(pass, progress: progress)
     timing.computing += prepared
     withExtendedLifetime(queryMemory) {}
-    return pass.finish()
+    var gradients = pass.finish()
+    if let sinks = problem.sinks {
+      let own = sinks.gradientSums(
+        output, outputGradient: outputGradient, runs: queries.runs, team: options.team)
+      switch reduction {
+      case .some(let ranks): gradients.dsinks = sinks.gradient(merging: try ranks.allGather(own))
+      case .none: preconditionFailure("there are sinks, and so there is a way to add them up")
+      }
+    }
+    return gradients
   }
 }

@@ -32,6 +32,7 @@ package struct VisitWork {
     counts = keys.shards.indices.map { Double(keys.tokenCount(of: $0)) }
     kind =
       switch (problem.layout, problem.pattern) {
+      case _ where problem.part != .all: .asked
       case (_, .full): .full
       case (.contiguous, .causal): .contiguous
       case (.zigzag, .causal): .zigzag
@@ -42,8 +43,7 @@ package struct VisitWork {
     table =
       kind == .asked
       ? VisitTable(
-        problem.pattern.pattern(tokens: problem.tokens, keyTokens: problem.tokens),
-        queries: queries, keys: keys) : nil
+        problem.attentionPattern, queries: queries, keys: keys) : nil
   }
 
   /// The pairs of one head.
@@ -76,6 +76,21 @@ package struct VisitWork {
   @inline(__always)
   func value(of table: VisitTable, rank: Int, owner: Int) -> Double {
     isSwapped ? table[owner, rank] : table[rank, owner]
+  }
+
+  /// Pairs as products, where they are: with an owner before a rank, of the rank's count and a number
+  /// of the owner; with a later one, of a number of the rank and the owner's count.
+  var factors: (counts: [Double], earlier: [Double], later: [Double])? {
+    let halves = counts.map { ($0 / 2).rounded(.down) }
+    let none = counts.map { _ in 0.0 }
+    let plain: (earlier: [Double], later: [Double])
+    switch kind {
+    case .full: plain = (counts, counts)
+    case .contiguous: plain = (counts, none)
+    case .zigzag: plain = (halves, halves)
+    case .striped, .asked: return nil
+    }
+    return isSwapped ? (counts, plain.later, plain.earlier) : (counts, plain.earlier, plain.later)
   }
 
   /// Whether the mask runs through every visit, and not only through those of own blocks.

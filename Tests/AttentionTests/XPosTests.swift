@@ -33,10 +33,10 @@ struct XPosTests {
     // Wherever the center is.
     for keys in [0..<6, 0..<4000] {
       let q = rows(sines(24, 0.37, 0.1)) {
-        decay.multiplyQueries(&$0, positions: Array(0..<6), meeting: keys)
+        decay.multiplyQueries(&$0, meeting: keys) { _, row in row }
       }
       let k = rows(sines(24, 0.53, 0.2)) {
-        decay.multiplyKeys(&$0, positions: Array(0..<6), among: keys)
+        decay.multiplyKeys(&$0, among: keys) { _, row in row }
       }
       let oracle = ReferenceAttention(
         tokens: 6, keyTokens: 6, headDim: 4, valueHeadDim: 4, scale: 0.5)
@@ -54,9 +54,9 @@ struct XPosTests {
     var rows = Tensor<Float>(zeros: [1, 4, 1, 3])
     var numbers = rows.mutableSpan
     for index in 0..<12 { numbers[index] = 1 }
-    decay.multiplyKeys(&rows, positions: [2, 3, 4, 5], among: 3..<5)
+    decay.multiplyKeys(&rows, among: 3..<5) { _, row in row + 2 }
     #expect((0..<12).map { rows.span[$0] == 0 } == (0..<12).map { $0 < 3 || $0 >= 9 })
-    decay.multiplyQueries(&rows, positions: [2, 3, 4, 5], meeting: 4..<5)
+    decay.multiplyQueries(&rows, meeting: 4..<5) { _, row in row + 2 }
     #expect((0..<12).map { rows.span[$0] == 0 } == (0..<12).map { $0 < 6 || $0 >= 9 })
   }
 }

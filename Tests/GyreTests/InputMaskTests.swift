@@ -162,7 +162,6 @@ struct InputMaskTests {
       (["--structured", "--window-align", "left"], "leave --window-align out"),
       (["--padding", "--dilated", "16:1"], "--padding cannot be used with --dilated"),
       (["--star", "--queries", "9"], "--star is of a sequence to itself"),
-      (["--structured", "--causal", "--xpos"], "positions of context windows begin anew"),
     ])
   func together(options: [String], words: String) async throws {
     let result = try await MPIJob.runAlone(

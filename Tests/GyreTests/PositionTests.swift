@@ -40,6 +40,31 @@ struct PositionTests {
       (2, ["--xpos", "--causal", "--bias", "--wire", "f16"], "rope", "interleaved"),
       (3, ["--rope", "half", "--wire", "bf16", "--layout", "striped"], "wire", "bf16"),
       (2, ["--rope", "half", "--causal", "--dilated", "64:1,256:4"], "rope", "half"),
+      (
+        3,
+        [
+          "--dilated", "16:1,256:4", "--alibi", "--softcap", "2", "--learned-sinks",
+          "--placement", "units",
+        ], "sinkPositions", "original"
+      ),
+      (
+        3, ["--dilated", "64:1,256:4", "--causal", "--bias", "--xpos", "--transport", "ring"],
+        "rope", "interleaved"
+      ),
+      (
+        3,
+        [
+          "--xpos", "--causal", "--structured", "--window", "40", "--sinks", "3", "--alibi",
+          "--sink-positions", "cache", "--bias", "--queries", "333",
+        ], "sinkPositions", "cache"
+      ),
+      (
+        2,
+        [
+          "--rope", "half", "--causal", "--parallel-windows", "--window-align", "right",
+          "--window", "40", "--sinks", "3", "--sink-positions", "cache",
+        ], "sinkPositions", "cache"
+      ),
     ])
   func verified(ranks: Int, options: [String], field: String, value: String) async throws {
     let result = try await attend(
@@ -149,8 +174,16 @@ struct PositionTests {
       (["--rope", "half", "--rope-scaling", "llama3:8,4,1,8192"], "LOW below HIGH"),
       (["--rope", "half", "--rope-scaling", "yarm:4,8192"], "do you mean 'yarn'?"),
       (["--rope", "half", "--rope-scaling", "longrope"], "give longrope:FILE"),
-      (["--alibi", "--dilated", "16:1"], "--alibi cannot be used with --dilated"),
-      (["--bias", "--dilated", "16:1"], "--bias cannot be used with --dilated"),
+      (
+        ["--bias", "--dilated", "16:1", "--placement", "rate"],
+        "with --bias they are one mask of dense attention"
+      ),
+      (
+        [
+          "--learned-sinks", "--dilated", "16:1", "--gradients", "--branch-weights-gradient",
+          "detached",
+        ], "--learned-sinks is one more part of them"
+      ),
       (["--xpos"], "later ones more and more; give --causal"),
       (["--position-ids", "--alibi"], "which only a .safetensors input has"),
       (["--sink-positions", "cache", "--alibi"], "give --causal, --window and --sinks with it"),

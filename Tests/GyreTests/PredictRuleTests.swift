@@ -79,11 +79,12 @@ struct PredictRuleTests {
   @Test(
     "what is not predicted is refused",
     arguments: [
-      (["--xpos"], "--xpos meets keys group by group"),
-      (["--alibi", "--position-ids"], "--position-ids are a tensor of an input"),
-      (["--bias"], "--bias is a tensor of an input"),
+      (["--xpos"], "later ones more and more; give --causal"),
+      (["--position-ids"], "--position-ids says where tokens stand, and nothing asks"),
+      (["--sink-positions", "cache", "--alibi"], "give --causal, --window and --sinks with it"),
+      (["--bias", "--dilated", "16:1"], "branches are one mask of dense attention"),
+      (["--global-projections"], "--global-projections are of --globals"),
       (["--rope", "half", "--rope-dim", "18"], "give --rope-dim with an even number"),
-      (["--softcap", "5", "--dilated", "16:1"], "--softcap cannot be used with --dilated"),
     ])
   func refused(options: [String], words: String) async throws {
     let result = try await predict(problem + ["--flops", "80G"] + options)

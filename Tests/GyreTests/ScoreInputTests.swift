@@ -78,6 +78,28 @@ struct ScoreInputTests {
     ]
     let both = ["--alibi", "--rope", "interleaved"] + ids
     let documents = try await output("documents", packed, both, ranks: 3)
+    // Positions of documents that do not see each other begin anew, and decay in each.
+    let decayed = try await attend(
+      [
+        try file(
+          "in-decayed", inputs(),
+          integers: [
+            ("position_ids", [2, 90], (0..<180).map { $0 % 90 % 31 }),
+            ("segment_ids", [2, 90], (0..<180).map { $0 % 90 / 31 }),
+          ], in: folder), "--xpos", "--segments", "--causal", "--gradients", "--verify",
+        "--position-ids",
+      ], ranks: 3)
+    #expect(decayed.isSuccess, "\(decayed)")
+    let turnedBack = try await attend(
+      [
+        try file(
+          "in-back", inputs(),
+          integers: [("position_ids", [2, 90], (0..<180).map { 90 - $0 % 90 })], in: folder),
+        "--xpos", "--causal", "--position-ids",
+      ], ranks: 2)
+    #expect(
+      turnedBack.standardError.contains("keys count the more the later they stand"),
+      "\(turnedBack)")
     #expect(try await output("again", packed, both, ranks: 2) == documents)
     #expect(relativeError(documents, rope) > 0.01)
   }
@@ -138,8 +160,12 @@ struct ScoreInputTests {
       }
       let one = try await output("one", ["--bias"], ranks: 1)
       let three = try await output("three", ["--bias", "--transport", "query"], ranks: 3)
+      // Of heads that ranks share.
+      let four = try await output(
+        "four", ["--bias", "--transport", index == 0 ? "heads" : "mesh:2x2"], ranks: 4)
       for name in ["o", "lse", "dq", "dk", "dv", "dbias"] {
         #expect(try read(one, name).values == read(three, name).values, "\(name) \(shape)")
+        #expect(try read(one, name).values == read(four, name).values, "\(name) \(shape)")
       }
       let gradients = try read(one, "dbias")
       #expect(gradients.shape == shape)
@@ -171,9 +197,6 @@ struct ScoreInputTests {
       for name in ["o", "lse", "dq", "dk", "dv"] {
         #expect(relativeError(try read(one, name).values, try read(alibi, name).values) < 1e-5)
       }
-      let shared = try await attend(
-        [input, "--bias", "--gradients", "--transport", "heads"], ranks: 2)
-      #expect(shared.standardError.contains("gives heads to different ranks"), "\(shared)")
       let cached = try await attend(
         [
           input, "--bias", "--causal", "--window", "9", "--sinks", "2", "--sink-positions", "cache",

@@ -53,15 +53,6 @@ struct SoftCapTests {
     #expect(result.standardError.contains("give a positive number"), "\(result)")
   }
 
-  @Test("dilated attention has no score rule")
-  func dilated() async throws {
-    let result = try await MPIJob.runAlone(
-      program: "gyre",
-      arguments: ["attend", "--random", "1x64x2x2x16", "--dilated", "16:1", "--softcap", "3"])
-    #expect(!result.isSuccess)
-    #expect(result.standardError.contains("--softcap cannot be used with --dilated"), "\(result)")
-  }
-
   @Test("the kernel's benchmark measures it")
   func bench() async throws {
     let result = try await MPIJob.runAlone(

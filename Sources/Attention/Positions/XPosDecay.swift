@@ -34,16 +34,16 @@ public struct XPosDecay: Hashable, Sendable {
   ///
   /// - Parameters:
   ///   - tensor: `[batch, tokens, heads, headDim]`.
-  ///   - exponents: of each token, in tokens; nil makes its row 0.
-  func multiply(_ tensor: inout Tensor<Float>, exponents: [Int?]) {
-    let (batch, heads, headDim) = (tensor.shape[0], tensor.shape[2], tensor.shape[3])
-    precondition(tensor.shape[1] == exponents.count, "an exponent for each token")
+  ///   - exponent: of a row of a sequence, in tokens; nil makes the row 0.
+  func multiply(_ tensor: inout Tensor<Float>, exponent: (_ batch: Int, _ row: Int) -> Int?) {
+    let (batch, rows, heads) = (tensor.shape[0], tensor.shape[1], tensor.shape[2])
+    let headDim = tensor.shape[3]
     let (step, distance) = pairing == .half ? (1, bases.count) : (2, 1)
     var numbers = tensor.mutableSpan
     for sequence in 0..<batch {
-      for (token, exponent) in exponents.enumerated() {
-        let first = (sequence * exponents.count + token) * heads * headDim
-        guard let exponent else {
+      for row in 0..<rows {
+        let first = (sequence * rows + row) * heads * headDim
+        guard let exponent = exponent(sequence, row) else {
           for column in first..<first + heads * headDim { numbers[column] = 0 }
           continue
         }
@@ -61,24 +61,35 @@ public struct XPosDecay: Hashable, Sendable {
 
   /// Multiplies queries that meet some keys, or their gradients.
   ///
-  /// Rows that are before all of them, which see none under a causal mask, become 0.
+  /// Rows that stand before all of them, which see none under a causal mask, become 0.
   ///
   /// - Parameters:
-  ///   - positions: of the rows.
-  ///   - keys: whose center is the origin of powers.
+  ///   - keys: positions of keys, whose middle is the origin of powers.
+  ///   - position: where a row of a sequence stands.
   public func multiplyQueries(
-    _ tensor: inout Tensor<Float>, positions: [Int], meeting keys: Range<Int>
+    _ tensor: inout Tensor<Float>, meeting keys: Range<Int>,
+    position: (_ batch: Int, _ row: Int) -> Int
   ) {
     let center = keys.lowerBound + keys.count / 2
-    multiply(
-      &tensor, exponents: positions.map { $0 < keys.lowerBound ? nil : $0 - center })
+    multiply(&tensor) {
+      let own = position($0, $1)
+      return own < keys.lowerBound ? nil : own - center
+    }
   }
 
   /// Multiplies keys, or their gradients; those that are not among some become 0.
+  ///
+  /// - Parameters:
+  ///   - keys: positions, whose middle is the origin of powers.
+  ///   - position: where a row of a sequence stands; nil if it is not among them.
   public func multiplyKeys(
-    _ tensor: inout Tensor<Float>, positions: [Int], among keys: Range<Int>
+    _ tensor: inout Tensor<Float>, among keys: Range<Int>,
+    position: (_ batch: Int, _ row: Int) -> Int?
   ) {
     let center = keys.lowerBound + keys.count / 2
-    multiply(&tensor, exponents: positions.map { keys.contains($0) ? center - $0 : nil })
+    multiply(&tensor) {
+      guard let own = position($0, $1), keys.contains(own) else { return nil }
+      return center - own
+    }
   }
 }

@@ -11,22 +11,23 @@ public import Compute
 /// Source: Ainslie et al. 2020, ETC, section 3.2.1; Shaw et al. 2018, Self-Attention with Relative
 /// Position Representations.
 public struct LabelBias: ScoreRule {
-  /// What is here.
-  public let part: LabelPart
+  /// What is here; of several that have a pair the first is asked.
+  public let parts: [LabelPart]
 
   /// Takes what is here.
-  public init(_ part: LabelPart) { self.part = part }
+  public init(_ parts: [LabelPart]) { self.parts = parts }
 
   /// Scores are shifted alone.
   public var isShift: Bool { true }
 
   /// Whether they are kept.
-  public var takesGradients: Bool { part.collectsGradients }
+  public var takesGradients: Bool { parts.contains { $0.collectsGradients } }
 
   /// Adds a term to each score.
   public func change(
     _ scores: Vector, at place: ScorePlace
   ) -> (score: Vector, slope: Vector) {
+    let part = part(of: place)
     var terms = Vector()
     for lane in 0..<place.count { terms[lane] = part.term(place, lane: lane) }
     return (scores + terms, Vector(repeating: 1))
@@ -35,9 +36,18 @@ public struct LabelBias: ScoreRule {
   /// Adds terms to the scores of a tile.
   public func apply(to tile: ScoreTile) {
     tile.fillSlopes()
-    part.add(to: tile)
+    part(of: tile.first).add(to: tile)
   }
 
   /// Keeps the gradients of a tile's scores.
-  public func takeGradients(_ tile: ScoreTile) { part.keep(tile) }
+  public func takeGradients(_ tile: ScoreTile) {
+    parts.first { $0.collectsGradients }?.keep(tile)
+  }
+
+  private func part(of place: ScorePlace) -> LabelPart {
+    guard let part = parts.first(where: { $0.has(place) }) else {
+      preconditionFailure("a pair that no part of the labels has")
+    }
+    return part
+  }
 }

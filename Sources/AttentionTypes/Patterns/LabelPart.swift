@@ -6,18 +6,23 @@ public import Tensors
 ///
 /// A long query sees keys within a radius and global tokens, a global one all keys: so many numbers
 /// its gradients take. They are kept apart, and added up by labels in the end, in one order: many
-/// threads find them at a time. Those of several backward passes are added up.
+/// threads find them at a time. Those of several backward passes are added up. Where queries travel
+/// a process finds those of its keys alone, which are then given to the part that has the whole
+/// rows.
 @safe
 public final class LabelPart: @unchecked Sendable {
   /// Which label a pair has.
   public let labels: RelativeLabels
   /// How far long queries see.
   public let radius: Int
+  /// Query heads, of those of the whole problem.
+  public let heads: Range<Int>
   /// The queries, in the order of the rows.
   public let queries: [PositionRange]
+  /// Keys that queries pass by; nil if they meet all keys.
+  public let keys: [PositionRange]?
   /// Whether gradients are kept.
   public let collectsGradients: Bool
-  private let heads: Int
   private let rowCount: Int
   private let keyTokens: Int
   /// Where the gradients of each row begin among those of a sequence and head, and their number.
@@ -31,14 +36,17 @@ public final class LabelPart: @unchecked Sendable {
   ///
   /// - Parameters:
   ///   - batch: sequences.
-  ///   - heads: query heads.
+  ///   - heads: query heads that are computed.
+  ///   - keys: keys that queries pass by; nil if they meet all keys.
   public init(
-    _ labels: RelativeLabels, radius: Int, batch: Int, heads: Int, queries: [PositionRange],
-    keyTokens: Int, collectsGradients: Bool
+    _ labels: RelativeLabels, radius: Int, batch: Int, heads: Range<Int>,
+    queries: [PositionRange], keys: [PositionRange]? = nil, keyTokens: Int,
+    collectsGradients: Bool
   ) {
     self.labels = labels
     self.radius = radius
     self.queries = queries
+    self.keys = keys
     self.heads = heads
     self.keyTokens = keyTokens
     self.collectsGradients = collectsGradients
@@ -49,9 +57,9 @@ public final class LabelPart: @unchecked Sendable {
       starts.append(starts[starts.count - 1] + count)
     }
     rowStarts = starts
-    terms = AlignedBuffer(zeros: batch * heads * rowCount * labels.count)
+    terms = AlignedBuffer(zeros: batch * heads.count * rowCount * labels.count)
     gradients = AlignedBuffer(
-      zeros: collectsGradients ? batch * heads * starts[starts.count - 1] : 0)
+      zeros: collectsGradients ? batch * heads.count * starts[starts.count - 1] : 0)
   }
 
   /// The gradients of a query.
@@ -87,7 +95,7 @@ public final class LabelPart: @unchecked Sendable {
   public func fill(
     batch: Int, head: Int, row: Int, _ body: (inout MutableSpan<Float>) throws -> Void
   ) rethrows {
-    precondition((0..<rowCount).contains(row) && (0..<heads).contains(head), "no such row")
+    precondition((0..<rowCount).contains(row) && heads.contains(head), "no such row")
     var span = unsafe MutableSpan(
       _unsafeStart: terms.unsafeBaseAddress + firstTerm(batch, head, row), count: labels.count)
     try body(&span)
@@ -123,33 +131,36 @@ public final class LabelPart: @unchecked Sendable {
   }
 
   private func firstTerm(_ batch: Int, _ head: Int, _ row: Int) -> Int {
-    ((batch * heads + head) * rowCount + row) * labels.count
+    ((batch * heads.count + head - heads.lowerBound) * rowCount + row) * labels.count
   }
 
   private func firstGradient(_ batch: Int, _ head: Int, _ row: Int) -> Int {
-    (batch * heads + head) * rowStarts[rowCount] + rowStarts[row]
+    (batch * heads.count + head - heads.lowerBound) * rowStarts[rowCount] + rowStarts[row]
   }
 
   // MARK: Tiles
 
-  /// The row of a query, and how far apart neighbours of its run are.
-  private func row(of query: Int) -> (index: Int, stride: Int) {
-    guard let row = queries.index(of: query) else { preconditionFailure("a query of others") }
-    return row
+  /// Whether it has all pairs of a tile that are seen.
+  func has(_ place: ScorePlace) -> Bool {
+    guard heads.contains(place.head) else { return false }
+    // Of queries that travel it has those that see some of the keys.
+    return keys.map { $0.index(of: place.firstKey) != nil }
+      ?? (queries.index(of: place.query) != nil)
   }
 
   /// Adds terms to the scores of a tile, which are in base 2.
   func add(to tile: ScoreTile) {
     let (place, width) = (tile.first, Vector.width)
     let toBase2 = Vector(repeating: 1.442_695_04)
-    let (first, stride) = row(of: place.query)
     let lastKey = place.firstKey + (place.count - 1) * place.keyStride
     let hasGlobals = labels.mayHaveGlobals(place.firstKey, lastKey)
+    var cursor = RunCursor(queries)
     for row in 0..<tile.rows {
       let query = place.query + row * tile.queryStride
+      guard let own = cursor.index(of: query) else { continue }
       let position = query + labels.offset
       let isGlobal = labels.globalIndex(of: position) != nil
-      let start = firstTerm(place.batch, place.head, first + row * tile.queryStride / stride)
+      let start = firstTerm(place.batch, place.head, own)
       let scores = unsafe tile.scores + row * tile.stride
       var column = 0
       while column < place.count {
@@ -190,35 +201,103 @@ public final class LabelPart: @unchecked Sendable {
     let label = labels.label(
       batch: place.batch, position: position, isGlobal: labels.globalIndex(of: position) != nil,
       key: place.firstKey + lane * place.keyStride)
-    return unsafe terms.unsafeBaseAddress[
-      firstTerm(place.batch, place.head, row(of: place.query).index) + label]
+    guard let row = queries.index(of: place.query) else { return 0 }
+    return unsafe terms.unsafeBaseAddress[firstTerm(place.batch, place.head, row.index) + label]
   }
 
   /// Adds the gradients of a tile's scores; those of pairs that nobody sees are left out.
   func keep(_ tile: ScoreTile) {
     let place = tile.first
-    let (first, stride) = row(of: place.query)
+    var cursor = RunCursor(queries)
     for row in 0..<tile.rows {
-      let position = place.query + row * tile.queryStride + labels.offset
+      let query = place.query + row * tile.queryStride
+      guard let own = cursor.index(of: query) else { continue }
+      let position = query + labels.offset
       let isGlobal = labels.globalIndex(of: position) != nil
       let source = unsafe tile.scores + row * tile.stride
       let target =
-        unsafe gradients.unsafeBaseAddress
-        + firstGradient(place.batch, place.head, first + row * tile.queryStride / stride)
+        unsafe gradients.unsafeBaseAddress + firstGradient(place.batch, place.head, own)
       for column in 0..<place.count {
         let key = place.firstKey + column * place.keyStride
-        let slot: Int
-        if isGlobal {
-          slot = key
-        } else if let index = labels.globalIndex(of: key) {
-          slot = 2 * radius + 1 + index
-        } else if abs(key - position) <= radius {
-          slot = key - position + radius
-        } else {
-          continue
-        }
+        guard let slot = slot(of: key, position: position, isGlobal: isGlobal) else { continue }
         unsafe target[slot] += source[column]
       }
     }
+  }
+
+  /// Where the gradient of a pair lies in its row; nil if nobody sees it.
+  @inline(__always)
+  private func slot(of key: Int, position: Int, isGlobal: Bool) -> Int? {
+    if isGlobal { return key }
+    if let index = labels.globalIndex(of: key) { return 2 * radius + 1 + index }
+    return abs(key - position) <= radius ? key - position + radius : nil
+  }
+
+  // MARK: Gradients of other processes
+
+  /// Calls `body` with where the gradients of a query and some keys lie, in one order.
+  private func forEachGradient(
+    batch: Int, head: Int, query: Int, keys: [PositionRange], _ body: (_ place: Int) -> Void
+  ) {
+    guard let row = queries.index(of: query) else { preconditionFailure("a query of others") }
+    let (first, position) = (firstGradient(batch, head, row.index), query + labels.offset)
+    let isGlobal = labels.globalIndex(of: position) != nil
+    let near = position - radius..<position + radius + 1
+    for run in keys {
+      for key in isGlobal ? run : run.slice(run.indices(in: near))
+      where isGlobal || labels.globalIndex(of: key) == nil {
+        if let slot = slot(of: key, position: position, isGlobal: isGlobal) { body(first + slot) }
+      }
+      if isGlobal { continue }
+      for range in labels.globals {
+        for key in run.slice(run.indices(in: range)) {
+          if let slot = slot(of: key, position: position, isGlobal: false) { body(first + slot) }
+        }
+      }
+    }
+  }
+
+  /// Appends the gradients of a query and some keys to a message.
+  public func appendGradients(
+    batch: Int, head: Int, query: Int, keys: [PositionRange], to message: inout [Float]
+  ) {
+    forEachGradient(batch: batch, head: head, query: query, keys: keys) {
+      unsafe message.append(gradients.unsafeBaseAddress[$0])
+    }
+  }
+
+  /// Adds those that another process has appended.
+  ///
+  /// - Parameter next: the first of them in the message, and then the one after them.
+  public func addGradients(
+    batch: Int, head: Int, query: Int, keys: [PositionRange], from message: [Float],
+    at next: inout Int
+  ) {
+    forEachGradient(batch: batch, head: head, query: query, keys: keys) {
+      unsafe gradients.unsafeBaseAddress[$0] += message[next]
+      next += 1
+    }
+  }
+}
+
+/// Finds the indices of positions that follow each other among those of some runs.
+private struct RunCursor {
+  private let runs: [PositionRange]
+  private var run = PositionRange(0..<0)
+  private var first = 0
+
+  init(_ runs: [PositionRange]) { self.runs = runs }
+
+  /// Nil if no run has it.
+  @inline(__always)
+  mutating func index(of position: Int) -> Int? {
+    if !run.contains(position) {
+      guard let found = runs.index(of: position),
+        let own = runs.first(where: { $0.contains(position) })
+      else { return nil }
+      run = own
+      first = found.index - (position - own.start) / own.stride
+    }
+    return first + (position - run.start) / run.stride
   }
 }

@@ -69,7 +69,8 @@ public struct RelativeLabels: Hashable, Sendable {
   ///   - isGlobal: whether it is a global token.
   func label(batch: Int, position: Int, isGlobal: Bool, key: Int) -> Int {
     if (globalIndex(of: key) != nil) == isGlobal { return label(at: key - position) }
-    if sentences.isEmpty { return 2 * distance + 1 }
+    // A query before the first key is of no sentence.
+    if sentences.isEmpty || position < 0 { return 2 * distance + 1 }
     let own = sentences[batch * keyTokens + position]
     let isOne = own >= 0 && own == sentences[batch * keyTokens + key]
     return 2 * distance + (isOne ? 2 : 1)

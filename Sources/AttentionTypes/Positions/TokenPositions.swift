@@ -43,6 +43,12 @@ public struct TokenPositions: Hashable, Sendable {
   /// Whether there is a table.
   @inlinable public var isTable: Bool { !table.isEmpty }
 
+  /// From the first position to the last of a sequence of so many tokens, or of all sequences of a
+  /// table.
+  public func range(tokens: Int) -> Range<Int> {
+    isTable ? base..<base + Int(table.max() ?? 0) + 1 : base..<base + tokens
+  }
+
   /// What the table takes.
   public var byteCount: Int { table.count * MemoryLayout<Int32>.stride }
 

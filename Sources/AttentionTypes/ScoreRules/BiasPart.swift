@@ -31,6 +31,10 @@ public final class BiasPart: @unchecked Sendable {
   private let values: AlignedBuffer<Float>
   /// `[computed batch][computed heads][queries][keys]`.
   private let gradients: AlignedBuffer<Float>
+  /// `[batch][queries][keys]`, added up over the heads of all processes, if that is done.
+  private var joined: [Float] = []
+  /// Whether its sums are over all heads: false where another process has added them up.
+  public private(set) var isWhole = true
 
   /// Makes room, of zeros.
   ///
@@ -65,7 +69,7 @@ public final class BiasPart: @unchecked Sendable {
     func count(_ runs: [PositionRange]) -> Double { runs.reduce(0) { $0 + Double($1.count) } }
     let matrices =
       Double(shape[0]) * Double(shape[1] == 1 ? 1 : heads.count)
-      + (collectsGradients ? Double(batch * heads.count) : 0)
+      + (collectsGradients ? Double(batch * heads.count + (shape[1] == 1 ? shape[0] : 0)) : 0)
     return 4 * matrices * count(queries) * count(keys)
   }
 
@@ -110,17 +114,52 @@ public final class BiasPart: @unchecked Sendable {
   ///   - row: index of a query.
   /// - Returns: `[keys]`.
   public func gradientRow(batch: Int, head: Int, row: Int) -> [Float] {
+    if !joined.isEmpty {
+      let first = (batch * rowCount + row) * columns
+      return Array(joined[first..<first + columns])
+    }
     var sums = [Double](repeating: 0, count: columns)
-    for sequence in self.batch == 1 ? 0..<computed.batch : batch..<batch + 1 {
-      for other in sharesHeads ? computed.heads : head..<head + 1 {
+    addGradients(
+      batch: batch, heads: sharesHeads ? computed.heads : head..<head + 1, row, to: &sums)
+    return sums.map { Float($0) }
+  }
+
+  /// Adds the gradients of a row to sums, head by head, and of each sequence by sequence.
+  private func addGradients(batch: Int, heads: Range<Int>, _ row: Int, to sums: inout [Double]) {
+    for head in heads {
+      for sequence in self.batch == 1 ? 0..<computed.batch : batch..<batch + 1 {
         let first = place(
-          sequence, other - computed.heads.lowerBound, of: computed.heads.count, row)
+          sequence, head - computed.heads.lowerBound, of: computed.heads.count, row)
         for column in 0..<columns {
           unsafe sums[column] += Double(gradients.unsafeBaseAddress[first + column])
         }
       }
     }
-    return sums.map { Float($0) }
+  }
+
+  /// Whether all heads share one bias.
+  public var isOfAllHeads: Bool { sharesHeads }
+
+  /// Rows of all sequences that have biases of their own.
+  public var sharedRowCount: Int { batch * rowCount }
+
+  /// Numbers of a row.
+  public var columnCount: Int { columns }
+
+  /// Adds the gradients of a row of a bias that all heads share, over the heads of this process.
+  ///
+  /// - Parameter row: of ``sharedRowCount``.
+  public func addSharedGradients(ofRow row: Int, to sums: inout [Double]) {
+    let (batch, own) = row.quotientAndRemainder(dividingBy: max(1, rowCount))
+    addGradients(batch: batch, heads: computed.heads, own, to: &sums)
+  }
+
+  /// Takes the sums over the heads of all processes, or leaves them to another one.
+  ///
+  /// - Parameter sums: `[sharedRowCount][columnCount]`; nil if another process has them.
+  public func join(_ sums: [Float]?) {
+    precondition(sums.map { $0.count == sharedRowCount * columns } ?? true, "sums of other rows")
+    (joined, isWhole) = (sums ?? [], sums != nil)
   }
 
   private func place(_ batch: Int, _ head: Int, of heads: Int, _ row: Int) -> Int {

@@ -35,6 +35,21 @@ public struct ScoreTile {
 }
 
 extension ScoreTile {
+  /// The place of the first vector, with the keys of a row for its count.
+  package var place: ScorePlace { first }
+
+  /// How far neighbouring queries are apart.
+  package var distanceOfQueries: Int { queryStride }
+
+  /// The same scores for queries and keys elsewhere.
+  package func moved(to place: ScorePlace, queryStride: Int) -> ScoreTile {
+    var tile = unsafe ScoreTile(
+      scores: scores, stride: stride, slopes: slopes, slopeStride: slopeStride, rows: rows,
+      queryStride: queryStride, first: place)
+    tile.hasSlopes = hasSlopes
+    return tile
+  }
+
   /// Says that the derivatives of a first rule are 1, if they are wanted.
   func fillSlopes() {
     guard let slopes = unsafe slopes, !hasSlopes else { return }

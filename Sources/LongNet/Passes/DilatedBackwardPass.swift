@@ -13,6 +13,7 @@ final class DilatedBackwardPass: DilatedPass {
   private let team: ThreadTeam
   private let memory: ReusedMemory
   private let scale: Double
+  private let scoreRule: (any ScoreRule)?
   private let arithmetic: Arithmetic
   private let queries: RowGrid
   private let outputGradient: RowGrid
@@ -63,7 +64,8 @@ final class DilatedBackwardPass: DilatedPass {
   ///     constants.
   ///   - memory: for rows at their worker.
   init(
-    _ plan: DilatedPlan, rank: Int, scale: Double, arithmetic: Arithmetic,
+    _ plan: DilatedPlan, rank: Int, scale: Double, scoreRule: (any ScoreRule)?,
+    arithmetic: Arithmetic,
     block: borrowing QueryBlock, k: borrowing Tensor<Float>, v: borrowing Tensor<Float>,
     branchOutputs: [DilatedTask: [Float]]?, team: ThreadTeam, memory: ReusedMemory
   ) {
@@ -71,6 +73,7 @@ final class DilatedBackwardPass: DilatedPass {
     self.plan = plan
     self.rank = rank
     self.scale = scale
+    self.scoreRule = scoreRule
     self.arithmetic = arithmetic
     self.team = team
     self.memory = memory
@@ -139,7 +142,8 @@ final class DilatedBackwardPass: DilatedPass {
       shape: rows.shape, keys: step.keys.count, memory: gradientMemory.bytes)
     keyGradient.clear(team: team)
     BlockComputation(
-      shape: rows.shape, scale: scale, pattern: rows.pattern, arithmetic: arithmetic, team: team
+      shape: rows.shape, scale: scale, pattern: rows.pattern, scoreRule: rows.rule(scoreRule),
+      arithmetic: arithmetic, team: team
     )
     .addGradients(state.block, and: block, to: &state.gradient, and: &keyGradient, poll: poll)
     if step.isLast {

@@ -7,6 +7,7 @@ final class DilatedForwardPass: DilatedPass {
   private let plan: DilatedPlan
   private let rank: Int
   private let scale: Double
+  private let scoreRule: (any ScoreRule)?
   private let arithmetic: Arithmetic
   private let team: ThreadTeam
   private let memory: ReusedMemory
@@ -33,13 +34,15 @@ final class DilatedForwardPass: DilatedPass {
   ///   - keepsBranchOutputs: whether outputs are kept branch by branch too.
   ///   - memory: for rows at their worker.
   init(
-    _ plan: DilatedPlan, rank: Int, scale: Double, arithmetic: Arithmetic,
+    _ plan: DilatedPlan, rank: Int, scale: Double, scoreRule: (any ScoreRule)?,
+    arithmetic: Arithmetic,
     q: borrowing Tensor<Float>, k: borrowing Tensor<Float>, v: borrowing Tensor<Float>,
     sendsRemainder: Bool, keepsBranchOutputs: Bool, team: ThreadTeam, memory: ReusedMemory
   ) {
     self.plan = plan
     self.rank = rank
     self.scale = scale
+    self.scoreRule = scoreRule
     self.arithmetic = arithmetic
     self.team = team
     self.memory = memory
@@ -86,7 +89,8 @@ final class DilatedForwardPass: DilatedPass {
   ) -> DilatedTaskState {
     let state = DilatedTaskState(
       BlockComputation(
-        shape: rows.shape, scale: scale, pattern: rows.pattern, arithmetic: arithmetic, team: team),
+        shape: rows.shape, scale: scale, pattern: rows.pattern, scoreRule: rows.rule(scoreRule),
+        arithmetic: arithmetic, team: team),
       queries: step.task.queries, memory)
     unsafe rows.fill(state.queries.queryGrid, from: homes)
     return state

@@ -17,6 +17,12 @@ public struct ShardedDilatedAttention: ShardedProblem {
   public let sharding: Sharding
   /// Branches, offsets and mask.
   public let pattern: DilatedPattern
+  /// What becomes of scaled scores, by positions in the sequence; nil if they stay as they are.
+  ///
+  /// It takes no gradients.
+  public let scoreRule: (any ScoreRule)?
+  /// One more logit in the merged softmax of each row; nil if there is none.
+  public let sinks: LearnedSinks?
   /// Multiplies `q·k`.
   public let scale: Double
   /// What products are computed of.
@@ -30,18 +36,26 @@ public struct ShardedDilatedAttention: ShardedProblem {
   ///   - branches: what is merged, at least one.
   ///   - headOffset: which rows a head selects.
   ///   - isCausal: whether a query sees no later keys.
+  ///   - scoreRule: what becomes of scaled scores; nil if they stay as they are.
+  ///   - sinks: one more logit in the merged softmax of each row; nil if there is none.
   ///   - scale: multiplies `q·k`; nil is 1/√headDim.
   ///   - arithmetic: what products are computed of; rows travel as `Float` in either case.
   /// - Throws: ``DilatedProblemError`` without a branch, and where there are more pairs than can be
   ///   counted.
   public init(
     shape: AttentionShape, sharding: Sharding, branches: [DilatedBranch],
-    headOffset: HeadOffset = .modulo, isCausal: Bool, scale: Double? = nil,
+    headOffset: HeadOffset = .modulo, isCausal: Bool,
+    scoreRule: (any ScoreRule)? = nil, sinks: LearnedSinks? = nil, scale: Double? = nil,
     arithmetic: Arithmetic = .f32
   ) throws(DilatedProblemError) {
     pattern = try DilatedPattern(
       checking: branches, headOffset: headOffset, isCausal: isCausal, shape: shape,
       tokens: sharding.tokens)
+    precondition(scoreRule.map { !$0.takesGradients } ?? true, "a rule without parameters")
+    precondition(
+      sinks == nil || sinks?.logits.count == shape.queryHeads, "a sink for each query head")
+    self.scoreRule = scoreRule
+    self.sinks = sinks
     self.shape = shape
     self.sharding = sharding
     self.scale = scale ?? 1 / Double(shape.headDim).squareRoot()

@@ -25,6 +25,11 @@ struct DilatedRows {
     plan.pattern.isCausal ? CausalPattern() : FullPattern()
   }
 
+  /// A rule of the sequence, for these rows.
+  func rule(_ rule: (any ScoreRule)?) -> (any ScoreRule)? {
+    rule?.ofRows(of: family, segments: step.task.segments)
+  }
+
   /// Reads rows of queries, `[segments, queries, heads, width]`.
   func fill(_ grid: RowGrid, from homes: [MessageCursor]) {
     forEachQuery { rank, sequence, rows in

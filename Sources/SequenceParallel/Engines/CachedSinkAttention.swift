@@ -9,7 +9,8 @@ public import Tensors
 /// Such a cache rotates keys by their places in it. The keys of the window and the query, which is
 /// the last of them, are as far apart there as in the sequence; but sinks stay next to the window.
 /// So the query at `t` stands at `min(t, S + W − 1)` for sinks, and at `t` for all other keys. What
-/// both give is merged as the results of any two blocks are.
+/// both give is merged as the results of any two blocks are. Where tokens stand elsewhere than
+/// their indices say, as in context windows, the first sink at `p`, it is `min(t, p + S + W − 1)`.
 ///
 /// Later keys go the way of the route. The keys and values of sinks, S rows, are told to all ranks
 /// once a forward pass, and their gradients to their owners once a backward pass; each rank has its
@@ -22,10 +23,8 @@ public struct CachedSinkAttention: ~Copyable, AttentionOperator {
   public struct Sinks: Sendable {
     /// S.
     public let count: Int
-    /// How far past its own index a query stands among the keys.
-    public let offset: Int
-    /// Where queries stay, S + W − 1.
-    public let last: Int
+    /// Where queries stand for later keys, and where they stand for sinks.
+    public let queries: (forLater: TokenPositions, forSinks: TokenPositions)
     /// What has turned queries and keys by their true positions; nil if nothing has.
     public let rotation: RotaryPositions?
     /// What becomes of the scores of sinks; nil if nothing does.
@@ -33,12 +32,37 @@ public struct CachedSinkAttention: ~Copyable, AttentionOperator {
 
     /// Takes all of it.
     public init(
+      count: Int, queries: (forLater: TokenPositions, forSinks: TokenPositions),
+      rotation: RotaryPositions?, scoreRule: (any ScoreRule)?
+    ) {
+      (self.count, self.queries) = (count, queries)
+      self.rotation = rotation?.turningAlone
+      self.scoreRule = scoreRule
+    }
+
+    /// Those of tokens that stand where their indices say.
+    ///
+    /// - Parameters:
+    ///   - window: W.
+    ///   - offset: how far past its own index a query stands among the keys.
+    public init(
       count: Int, window: Int, offset: Int, rotation: RotaryPositions?,
       scoreRule: (any ScoreRule)?
     ) {
-      (self.count, self.offset, last) = (count, offset, count + window - 1)
-      self.rotation = rotation?.turningAlone
-      self.scoreRule = scoreRule
+      self.init(
+        count: count,
+        queries: (
+          TokenPositions(offset: offset),
+          TokenPositions(offset: offset, last: count + window - 1)
+        ), rotation: rotation, scoreRule: scoreRule)
+    }
+
+    /// Turns rows of queries from where they stand for later keys to where they stand for sinks, or
+    /// gradients back.
+    func turn(_ rows: inout Tensor<Float>, _ runs: [PositionRange], backwards: Bool = false) {
+      rotation?.turn(&rows, runs: runs, backwards: backwards) { batch, token in
+        queries.forSinks[batch, token] - queries.forLater[batch, token]
+      }
     }
   }
 
@@ -175,7 +199,7 @@ public struct CachedSinkAttention: ~Copyable, AttentionOperator {
       atSinks(queries), outputGradient: outputGradient, to: block, addingTo: &ofSinks.value,
       poll: progress)
     var dq = accumulator.finish()
-    turn(&dq, queries.runs, backwards: true)
+    sinks.turn(&dq, queries.runs, backwards: true)
     var sum = gradients.dq.mutableSpan
     for index in 0..<sum.count { sum[index] += dq.span[index] }
     try collect(memory, in: &gradients)
@@ -199,18 +223,8 @@ public struct CachedSinkAttention: ~Copyable, AttentionOperator {
     var tensor = Tensor<Float>(zeros: queries.tensor.shape)
     var rows = tensor.mutableSpan
     team.copy(queries.tensor.span, to: &rows)
-    turn(&tensor, queries.runs)
+    sinks.turn(&tensor, queries.runs)
     return QueryShard(tensor, runs: queries.runs)
-  }
-
-  /// Turns rows from where they stand for later keys to where they stand for sinks, or gradients
-  /// back.
-  private func turn(
-    _ rows: inout Tensor<Float>, _ runs: [PositionRange], backwards: Bool = false
-  ) {
-    sinks.rotation?.turn(&rows, runs: runs, backwards: backwards) { _, token in
-      min(sinks.last - (token + sinks.offset), 0)
-    }
   }
 
   // MARK: Sinks

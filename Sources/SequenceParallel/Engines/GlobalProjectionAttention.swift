@@ -13,82 +13,48 @@ public import Tensors
 /// Of global rows queries travel, where that is fewer bytes than keys: a few rows go by keys that
 /// stay. A rank has its own rows of all six tensors, and a block of keys and values for either.
 ///
+/// `Part` computes either part: ``DistributedAttention``, or ``XPosAttention`` where queries and keys
+/// decay.
+///
 /// Source: Beltagy et al. 2020, Longformer, section 3.1: linear projections for global attention.
-public struct GlobalProjectionAttention: ~Copyable, AttentionOperator {
-  /// What the rows of global tokens are computed with, shaped like `q`, `k` and `v`.
-  public struct Projections: Sendable {
-    /// `[batch, tokens, queryHeads, headDim]`, of which the rows of global tokens are read.
-    public let q: any TokenRows
-    /// `[batch, keyTokens, kvHeads, headDim]`.
-    public let k: any TokenRows
-    /// `[batch, keyTokens, kvHeads, valueHeadDim]`.
-    public let v: any TokenRows
-
-    /// Takes the three tensors.
-    public init(q: any TokenRows, k: any TokenRows, v: any TokenRows) {
-      (self.q, self.k, self.v) = (q, k, v)
-    }
-  }
-
+public struct GlobalProjectionAttention<Part: AttentionOperator & ~Copyable>:
+  ~Copyable, AttentionOperator
+where Part.Problem == ShardedAttention {
   /// What is computed, of all queries.
   public let problem: ShardedAttention
-  private let projections: Projections
+  private let projections: GlobalProjections
   private let queries: [Range<Int>]
   private let team: ThreadTeam
   private let world: Communicator
-  private var others: DistributedAttention
-  private var global: DistributedAttention
+  private var others: Part
+  private var global: Part
   /// Of global tokens, zeros in the rows of others.
   private var globalQueries: QueryShard
 
-  /// Connects the ranks, called by all of them together.
+  /// Takes what computes either part, called by all ranks together.
   ///
   /// - Parameters:
   ///   - problem: of all queries.
-  ///   - queries: the indices of those of global tokens, and of the others.
+  ///   - queries: the indices of those of global tokens.
   ///   - projections: read by ``load(keys:values:)``, or ``loadProjections()``.
-  ///   - route: of the rows of other tokens.
-  ///   - globalRoute: of those of global tokens; see ``route(of:after:topology:)``.
-  ///   - globalBackwardRoute: of their backward pass; nil goes back as it has come.
-  ///   - options: of the rows of other tokens.
+  ///   - others: computes the problem as seen by the other queries.
+  ///   - global: computes it as seen by those of global tokens.
   public init(
-    _ problem: ShardedAttention, queries: (global: [Range<Int>], others: [Range<Int>]),
-    projections: Projections, route: Route, globalRoute: Route, globalBackwardRoute: Route? = nil,
-    options: DistributedAttention.Options = .init(), on world: borrowing Communicator
-  ) throws {
+    _ problem: ShardedAttention, queries: [Range<Int>], projections: GlobalProjections,
+    others: consuming Part, global: consuming Part, team: ThreadTeam,
+    on world: borrowing Communicator
+  ) throws(MPIError) {
     let own = try world.duplicate()
-    var ofGlobals = options
-    ofGlobals.backwardRoute = .route(globalBackwardRoute ?? globalRoute)
-    let others = try DistributedAttention(
-      problem.seen(by: queries.others), route: route, options: options, on: world)
-    let global = try DistributedAttention(
-      problem.seen(by: queries.global), route: globalRoute, options: ofGlobals, on: world)
     self.problem = problem
     self.projections = projections
-    self.queries = queries.global
+    self.queries = queries
     self.others = others
     self.global = global
     self.world = own
-    team = options.team
+    self.team = team
     globalQueries = QueryShard(
       Tensor(zeros: [problem.shape.batch, 0, problem.shape.queryHeads, problem.shape.headDim]),
       runs: [])
-  }
-
-  /// What should travel for the rows of global tokens: queries, or keys if these are fewer bytes,
-  /// on the route of other rows.
-  ///
-  /// - Parameters:
-  ///   - planner: of ``ShardedAttention/seen(by:)`` global queries.
-  ///   - route: of other rows.
-  public static func route(of planner: RoutePlanner, after route: Route) -> Route {
-    let ranks = planner.problem.ranks
-    guard let grid = try? route.grid(ranks: ranks), grid.columns == 1 || grid.rows > 1 else {
-      return route.with(.keys)
-    }
-    let (keys, queries) = (route.with(.keys), route.with(.queries))
-    return planner.traffic(on: queries, .forward).bytesSentByAll
-      <= planner.traffic(on: keys, .forward).bytesSentByAll ? queries : keys
   }
 
   /// The (query, key) pairs that this rank computes in a pass.
@@ -170,6 +136,66 @@ public struct GlobalProjectionAttention: ~Copyable, AttentionOperator {
   public consuming func close() throws(MPIError) {
     try others.close()
     try global.close()
+  }
+}
+
+extension GlobalProjectionAttention where Part == DistributedAttention {
+  /// Connects the ranks, called by all of them together.
+  ///
+  /// - Parameters:
+  ///   - problem: of all queries.
+  ///   - queries: the indices of those of global tokens, and of the others.
+  ///   - projections: read by ``load(keys:values:)``, or ``loadProjections()``.
+  ///   - route: of the rows of other tokens.
+  ///   - globalRoute: of those of global tokens; see ``GlobalProjections/route(of:after:)``.
+  ///   - globalBackwardRoute: of their backward pass; nil goes back as it has come.
+  ///   - options: of the rows of other tokens.
+  public init(
+    _ problem: ShardedAttention, queries: (global: [Range<Int>], others: [Range<Int>]),
+    projections: GlobalProjections, route: Route, globalRoute: Route,
+    globalBackwardRoute: Route? = nil, options: DistributedAttention.Options = .init(),
+    on world: borrowing Communicator
+  ) throws {
+    var ofGlobals = options
+    ofGlobals.backwardRoute = .route(globalBackwardRoute ?? globalRoute)
+    try self.init(
+      problem, queries: queries.global, projections: projections,
+      others: DistributedAttention(
+        problem.seen(by: queries.others), route: route, options: options, on: world),
+      global: DistributedAttention(
+        problem.seen(by: queries.global), route: globalRoute, options: ofGlobals, on: world),
+      team: options.team, on: world)
+  }
+}
+
+/// What the rows of global tokens are computed with, shaped like `q`, `k` and `v`.
+public struct GlobalProjections: Sendable {
+  /// `[batch, tokens, queryHeads, headDim]`, of which the rows of global tokens are read.
+  public let q: any TokenRows
+  /// `[batch, keyTokens, kvHeads, headDim]`.
+  public let k: any TokenRows
+  /// `[batch, keyTokens, kvHeads, valueHeadDim]`.
+  public let v: any TokenRows
+
+  /// Takes the three tensors.
+  public init(q: any TokenRows, k: any TokenRows, v: any TokenRows) {
+    (self.q, self.k, self.v) = (q, k, v)
+  }
+
+  /// What should travel for the rows of global tokens: queries, or keys if these are fewer bytes,
+  /// on the route of other rows.
+  ///
+  /// - Parameters:
+  ///   - planner: of ``ShardedAttention/seen(by:)`` global queries.
+  ///   - route: of other rows.
+  public static func route(of planner: RoutePlanner, after route: Route) -> Route {
+    let ranks = planner.problem.ranks
+    guard let grid = try? route.grid(ranks: ranks), grid.columns == 1 || grid.rows > 1 else {
+      return route.with(.keys)
+    }
+    let (keys, queries) = (route.with(.keys), route.with(.queries))
+    return planner.traffic(on: queries, .forward).bytesSentByAll
+      <= planner.traffic(on: keys, .forward).bytesSentByAll ? queries : keys
   }
 }
 

@@ -3,9 +3,10 @@ public import Tensors
 
 /// What ETC's labels add to scores, `scale · (q_i · a_l + c_l)`, and the gradients of a and c.
 ///
-/// Every rank has both tables. It finds the terms of its own queries, and after the backward pass
-/// the gradients of its own queries' terms; keys go the way of the route, and nothing else travels
-/// but the sums of the tables' gradients.
+/// Every rank has both tables. It finds the terms of the queries and heads that it computes, and
+/// after the backward pass the gradients of its own queries' terms, with what other ranks have found
+/// out about them, if queries travel or ranks share heads (``LabelExtent``). Beside that nothing
+/// travels but the sums of the tables' gradients.
 ///
 /// Source: Ainslie et al. 2020, ETC, section 3.2.1.
 public struct LabelTables: Sendable {
@@ -60,7 +61,7 @@ public struct LabelTables: Sendable {
           var span = numbers.mutableSpan
           try q.read(batch: batch, tokens: tokens, into: &span)
           for (index, query) in tokens.enumerated() {
-            for head in 0..<heads {
+            for head in part.heads {
               let start = (index * heads + head) * headDim
               fill(
                 part, batch, head, row: first + pieces[piece].lowerBound + index, query,

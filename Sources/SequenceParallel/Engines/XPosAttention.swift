@@ -6,19 +6,22 @@ public import Tensors
 /// Attention whose queries and keys have the decay of xPos, at any length.
 ///
 /// Keys are met group by group. For a group powers are taken from its center, so that they stay
-/// small numbers; what groups give is merged as the results of any blocks are. Each group is a
-/// forward or backward pass of all ranks over its keys alone: as many pairs are computed and as
-/// many keys travel as in one pass, and a sequence of one group takes one. A rank keeps its keys
-/// and values unpacked beside its block.
+/// small numbers; what groups give is merged as the results of any blocks are. A group is of keys
+/// whose positions are neighbours, wherever they are in the sequence; sinks that stand next to a
+/// window are groups of their own. Each is a forward or backward pass of all ranks over its keys
+/// alone: as many pairs are computed and as many keys travel as in one pass, and a sequence of one
+/// group takes one. A rank keeps its keys and values unpacked beside its block.
+///
+/// Keys that stand after a query which sees them are not for it: they would count the more the
+/// later they stand.
 public struct XPosAttention: ~Copyable, AttentionOperator {
   /// What is computed.
   public let problem: ShardedAttention
   private let decay: XPosDecay
-  private let offset: Int
   private let route: Route
   private let options: DistributedAttention.Options
   private let world: Communicator
-  private let groups: [Range<Int>]
+  private let groups: XPosGroups
   /// This rank's own, `[batch, keys, kvHeads, columns]`.
   private var keys: Tensor<Float>
   private var values: Tensor<Float>
@@ -33,23 +36,21 @@ public struct XPosAttention: ~Copyable, AttentionOperator {
   /// Connects the ranks, called by all of them together.
   ///
   /// - Parameters:
-  ///   - offset: how far past its own index a query stands among the keys.
-  ///   - groupLength: keys of a group; nil is as many as the wire type bears.
+  ///   - places: where tokens stand.
+  ///   - groupLength: positions of a group; nil is as many as the wire type bears.
   public init(
-    _ problem: ShardedAttention, decay: XPosDecay, offset: Int, route: Route,
+    _ problem: ShardedAttention, decay: XPosDecay, places: XPosPlaces, route: Route,
     groupLength: Int? = nil, options: DistributedAttention.Options = .init(),
     on world: borrowing Communicator
   ) throws {
     let own = try world.duplicate()
-    let groups = Self.groups(
-      of: problem.keys.tokens, length: groupLength ?? Self.groupLength(of: problem.wire))
+    let groups = XPosGroups(
+      problem, places, length: groupLength ?? Self.groupLength(of: problem.wire))
     // What cannot be served is found out now.
     let first = try DistributedAttention(
-      problem.seeing(groups[0], isAll: groups.count == 1), route: route, options: options,
-      on: world)
+      groups.problem(of: 0), route: route, options: options, on: world)
     self.problem = problem
     self.decay = decay
-    self.offset = offset
     self.route = route
     self.options = options
     self.groups = groups
@@ -69,11 +70,6 @@ public struct XPosAttention: ~Copyable, AttentionOperator {
     case .f16: 3 * leaf
     case .int8: leaf
     }
-  }
-
-  private static func groups(of tokens: Int, length: Int) -> [Range<Int>] {
-    if tokens == 0 { return [0..<0] }
-    return stride(from: 0, to: tokens, by: length).map { $0..<min($0 + length, tokens) }
   }
 
   /// The (query, key) pairs that this rank computes in a pass.
@@ -141,8 +137,9 @@ public struct XPosAttention: ~Copyable, AttentionOperator {
         scaled(queries, group), output: output, outputGradient: outputGradient,
         progress: progress)
       timing = timing + engine.timing
-      decay.multiplyQueries(&own.dq, positions: places(queries.runs), meeting: groups[group])
-      decay.multiplyKeys(&own.dk, positions: keyPositions, among: groups[group])
+      multiplyQueries(&own.dq, queries.runs, meeting: groups[group])
+      groups.turn(&own.dq, queries.runs, meeting: groups[group], backwards: true)
+      multiplyKeys(&own.dk, of: groups[group])
       add(own.dq, to: &gradients.dq)
       add(own.dk, to: &gradients.dk)
       add(own.dv, to: &gradients.dv)
@@ -164,10 +161,20 @@ public struct XPosAttention: ~Copyable, AttentionOperator {
 
   // MARK: Groups
 
-  private var keyPositions: [Int] { problem.keys.shards[world.rank].flatMap(Array.init) }
+  private func multiplyQueries(
+    _ rows: inout Tensor<Float>, _ runs: [PositionRange], meeting group: XPosGroups.Group
+  ) {
+    let tokens = runs.flatMap(Array.init)
+    decay.multiplyQueries(&rows, meeting: group.positions) {
+      groups.position(ofQuery: tokens[$1], $0, meeting: group)
+    }
+  }
 
-  private func places(_ runs: [PositionRange]) -> [Int] {
-    runs.flatMap { $0.map { $0 + offset } }
+  private func multiplyKeys(_ rows: inout Tensor<Float>, of group: XPosGroups.Group) {
+    let tokens = problem.keys.shards[world.rank].flatMap(Array.init)
+    decay.multiplyKeys(&rows, among: group.positions) {
+      groups.position(ofKey: tokens[$1], $0, in: group)
+    }
   }
 
   /// Queries as they meet the keys of a group.
@@ -175,7 +182,8 @@ public struct XPosAttention: ~Copyable, AttentionOperator {
     var tensor = Tensor<Float>(zeros: queries.tensor.shape)
     var rows = tensor.mutableSpan
     options.team.copy(queries.tensor.span, to: &rows)
-    decay.multiplyQueries(&tensor, positions: places(queries.runs), meeting: groups[group])
+    groups.turn(&tensor, queries.runs, meeting: groups[group])
+    multiplyQueries(&tensor, queries.runs, meeting: groups[group])
     return QueryShard(tensor, runs: queries.runs)
   }
 
@@ -198,7 +206,7 @@ public struct XPosAttention: ~Copyable, AttentionOperator {
     var scaled = Tensor<Float>(zeros: keys.shape)
     var rows = scaled.mutableSpan
     options.team.copy(keys.span, to: &rows)
-    decay.multiplyKeys(&scaled, positions: keyPositions, among: groups[group])
+    multiplyKeys(&scaled, of: groups[group])
     engine.pack(keys: scaled, values: values)
     return engine
   }
@@ -206,8 +214,7 @@ public struct XPosAttention: ~Copyable, AttentionOperator {
   private func connect(to group: Int) throws(MPIError) -> DistributedAttention {
     do {
       return try DistributedAttention(
-        problem.seeing(groups[group], isAll: groups.count == 1), route: route, options: options,
-        on: world)
+        groups.problem(of: group), route: route, options: options, on: world)
     } catch let error as MPIError {
       throw error
     } catch {

@@ -14,7 +14,8 @@ extension ShardedAttention {
     seeing(IntersectedPattern([pattern, QueryRangesPattern(queries)]))
   }
 
-  private func seeing(_ pattern: any AttentionPattern) -> ShardedAttention {
+  /// The same under another mask.
+  func seeing(_ pattern: any AttentionPattern) -> ShardedAttention {
     ShardedAttention(
       shape: shape, queries: queries, keys: keys, pattern: pattern, scoreRule: scoreRule,
       scale: scale, wire: wire, accumulation: accumulation, arithmetic: arithmetic)

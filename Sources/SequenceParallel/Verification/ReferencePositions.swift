@@ -29,8 +29,10 @@ public struct ReferencePositions: Sendable {
     sinkCount = sinks?.count ?? 0
   }
 
-  /// Where a query stands.
-  func position(ofQuery query: Int, _ batch: Int) -> Double { positions.query(batch, query) }
+  /// Where a query stands for a key.
+  func position(ofQuery query: Int, _ batch: Int, meeting key: Int) -> Double {
+    (key < sinkCount ? atSinks?(batch, query) : nil) ?? positions.query(batch, query)
+  }
 
   /// Queries, turned as they are read.
   func queries(_ source: any TokenRows) -> any TokenRows {
@@ -92,7 +94,7 @@ public struct ReferencePositions: Sendable {
       try source.read(batch: batch, tokens: tokens, into: &numbers)
       var start = 0
       for token in tokens {
-        let factors = decay?.ofKey(token, columns: shape[3])
+        let factors = decay?.ofKey(token, batch: batch, columns: shape[3])
         for _ in 0..<shape[2] {
           let row = (start..<start + shape[3]).map { Double(numbers[$0]) }
           for (column, value) in rotation(row, position: position(batch, token)).enumerated() {

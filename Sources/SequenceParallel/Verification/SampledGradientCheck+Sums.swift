@@ -150,7 +150,8 @@ extension SampledGradientCheck {
             let scoreGradient =
               scale * slope * weight * (dot(rowGradient, value) - rowStatistics[row].delta)
             part.dk.add(
-              scoreGradient, times: turning.undecayed(key: query, positions[sample]), to: sample)
+              scoreGradient,
+              times: turning.undecayed(key: query, batch: batch, positions[sample]), to: sample)
             part.dv.add(weight, times: rowGradient, to: sample)
             if rounding.factorError == 0 { continue }
             let size = productSize(rowGradient, value) + rowStatistics[row].deltaSize

@@ -67,7 +67,9 @@ struct SampledQueries: Sendable {
 extension ReferencePositions {
   /// What multiplies the columns of a query as it meets a key; nil if nothing does.
   func factors(batch: Int, query: Int, key: Int, columns: Int) -> [Double]? {
-    decay?.ofQuery(at: position(ofQuery: query, batch), meeting: key, columns: columns)
+    decay?.ofQuery(
+      at: position(ofQuery: query, batch, meeting: key), meeting: key, batch: batch,
+      columns: columns)
   }
 }
 
@@ -84,8 +86,11 @@ extension ReferencePositions? {
   }
 
   /// That of a key.
-  func undecayed(key gradient: ArraySlice<Double>, _ key: Int) -> ArraySlice<Double> {
+  func undecayed(
+    key gradient: ArraySlice<Double>, batch: Int, _ key: Int
+  ) -> ArraySlice<Double> {
     guard let decay = self?.decay else { return gradient }
-    return zip(gradient, decay.ofKey(key, columns: gradient.count)).map { $0 * $1 }[...]
+    let factors = decay.ofKey(key, batch: batch, columns: gradient.count)
+    return zip(gradient, factors).map { $0 * $1 }[...]
   }
 }

@@ -7,16 +7,19 @@ extension AttendCommand {
   /// What becomes of scores.
   ///
   /// - Parameters:
+  ///   - queries: where queries stand; nil is where they are in the input.
   ///   - bias: what is here of a bias; nothing before it is loaded.
-  ///   - labels: terms of labels; nil before they are found.
+  ///   - labels: terms of labels.
   func rule(
-    _ input: AttentionInput, bias: [BiasPart], labels: LabelPart? = nil
+    _ input: AttentionInput, queries: TokenPositions? = nil, bias: [BiasPart],
+    labels: [LabelPart] = []
   ) -> (any ScoreRule)? {
     RuleSequence.joining([
       scoreRule.rule(
-        heads: input.shape.queryHeads, slopes: input.alibiSlopes, queries: input.places.queries,
+        heads: input.shape.queryHeads, slopes: input.alibiSlopes,
+        queries: queries ?? input.places.queries,
         keys: input.places.keys, bias: input.bias == nil ? nil : TensorBias(bias)),
-      masks.choice.scoreRule(input.maskInputs), labels.map(LabelBias.init),
+      masks.choice.scoreRule(input.maskInputs), labels.isEmpty ? nil : LabelBias(labels),
     ])
   }
 
@@ -29,17 +32,10 @@ extension AttendCommand {
     _ input: AttentionInput, _ problem: ShardedAttention, _ route: Route,
     _ backward: BackwardDecision?, rank: Int
   ) throws -> [(extent: BiasExtent, collectsGradients: Bool)] {
-    guard let bias = input.bias else { return [] }
+    guard input.bias != nil else { return [] }
     let forward = try problem.biasExtent(rank: rank, route: route, travelling: route.travelling)
     try requireOwnSinks(input, route, backward)
     guard let backward else { return [(forward, false)] }
-    let isShared = bias.shape[1] == 1 && problem.shape.queryHeads > 1
-    guard !isShared || forward.heads.count == problem.shape.queryHeads else {
-      throw UserError.usage(
-        "The gradient of a bias that all heads share is a sum over them, and --transport "
-          + "\(route) gives heads to different ranks; use --transport ring, or leave --gradients "
-          + "out.")
-    }
     let ofGradients = try problem.biasExtent(
       rank: rank, route: route, travelling: backward.travelling)
     return forward == ofGradients
@@ -51,7 +47,8 @@ extension AttendCommand {
   private func requireOwnSinks(
     _ input: AttentionInput, _ route: Route, _ backward: BackwardDecision?
   ) throws {
-    guard cachedSinks(input) != nil else { return }
+    // With a decay sinks go the way of the route, as other keys do.
+    guard positions.sinkPositions == .cache, !positions.xpos else { return }
     let isOwn =
       route.travelling == .keys && route.heads == .nobody && backward?.travelling != .queries
     guard !isOwn else { return }

@@ -12,6 +12,7 @@ extension AttendCommand {
   /// Refuses options that dilated attention does not have.
   func requireDilatable() throws {
     try masks.requireDilatable()
+    if isDenselyDilated { return try requireDense() }
     if layout == .balanced {
       throw ValidationError(
         "--layout balanced cannot be used with --dilated, whose work --placement divides; use "
@@ -27,10 +28,10 @@ extension AttendCommand {
         "--reproducible cannot be used with --dilated: its results depend on the number of ranks "
           + "in their last bits; leave one of them out.")
     }
-    if let option = scoreRule.given.first {
+    if dilation.isDetached, scoreRule.learnedSinks {
       throw ValidationError(
-        "\(option) cannot be used with --dilated, whose scores stay as they are; leave one of "
-          + "them out.")
+        "--branch-weights-gradient detached takes the weights of branches for constants, and "
+          + "--learned-sinks is one more part of them; leave one of them out.")
     }
     if let wire, wire != .f32 {
       throw ValidationError("--dilated sends rows as f32; leave --wire \(wire) out.")
@@ -42,6 +43,43 @@ extension AttendCommand {
     if backwardRoute != nil {
       throw ValidationError(
         "--dilated has no --backward-route: gradients go where the rows came from; leave it out.")
+    }
+  }
+
+  /// Whether dilated attention is computed as dense attention under its mask.
+  ///
+  /// A bias has a number for each pair anyway, and the decay of xPos needs groups of keys.
+  var isDenselyDilated: Bool { dilation.dilated != nil && (scoreRule.bias || positions.xpos) }
+
+  private var denseDilationReason: String {
+    scoreRule.bias ? "a bias has a number for each pair" : "xPos meets keys in groups"
+  }
+
+  /// Refuses what only branches have that are computed by themselves.
+  private func requireDense() throws {
+    guard dilation.placement == nil, !dilation.isDetached else {
+      let option =
+        dilation.placement == nil ? "--branch-weights-gradient detached" : "--placement"
+      throw ValidationError(
+        "\(option) is of branches that are computed by themselves, and with "
+          + "--\(scoreRule.bias ? "bias" : "xpos") they are one mask of dense attention, since "
+          + "\(denseDilationReason); leave one of them out.")
+    }
+  }
+
+  /// That mask; nil if there are no branches.
+  func denseDilation(_ input: AttentionInput, ranks: Int) throws -> (any AttentionPattern)? {
+    try dilation.dilated.map { try describeDilated(input, $0, ranks: ranks).pattern }
+  }
+
+  /// What the report says of it; nil if there are no branches.
+  var denseDilationReport: DilatedReport? {
+    dilation.dilated.map {
+      DilatedReport(
+        branches: "\($0)", headOffset: "\(dilation.headOffset ?? .modulo)",
+        placement: Nullable(value: nil),
+        placementReason: "one mask of dense attention, since \(denseDilationReason)",
+        branchWeightsGradient: "exact", predictedBalance: Nullable(value: nil))
     }
   }
 
@@ -57,7 +95,8 @@ extension AttendCommand {
     return try ShardedDilatedAttention(
       shape: input.shape, sharding: try sharding(tokens: input.tokens, ranks: ranks),
       branches: list.branches,
-      headOffset: dilation.headOffset ?? .modulo, isCausal: masks.choice.isCausal, scale: scale,
+      headOffset: dilation.headOffset ?? .modulo, isCausal: masks.choice.isCausal,
+      scoreRule: rule(input, bias: []), sinks: input.sinks.map(LearnedSinks.init), scale: scale,
       arithmetic: arithmetic)
   }
 
@@ -100,9 +139,9 @@ extension AttendCommand {
       report: DilatedReport(
         branches: dilation.dilated.map { "\($0)" } ?? "",
         headOffset: "\(problem.pattern.headOffset)",
-        placement: "\(choice.placement)", placementReason: choice.reason,
+        placement: Nullable(value: "\(choice.placement)"), placementReason: choice.reason,
         branchWeightsGradient: dilation.isDetached ? "detached" : "exact",
-        predictedBalance: summary.balance),
+        predictedBalance: Nullable(value: summary.balance)),
       summary: summary, gradients: gradients)
   }
 

@@ -80,61 +80,96 @@ extension AttendCommand {
     }
   }
 
-  /// A part of no query, for a problem before terms are found; nil if there are no labels.
-  func noLabels(_ input: AttentionInput) -> LabelPart? {
-    etc.map {
+  /// A part of no query, for a problem before terms are found; none if there are no labels.
+  func noLabels(_ input: AttentionInput) -> [LabelPart] {
+    guard let etc else { return [] }
+    return [
       LabelPart(
-        $0.labels(input.maskInputs, distance: labelDistance), radius: 0, batch: 0, heads: 0,
+        etc.labels(input.maskInputs, distance: labelDistance), radius: 0, batch: 0, heads: 0..<0,
         queries: [], keyTokens: input.keyTokens, collectsGradients: false)
+    ]
+  }
+
+  /// What a rank has to hold, and of which part it finds the gradients; none if there are no labels.
+  ///
+  /// - Parameters:
+  ///   - route: of the forward pass.
+  ///   - backward: nil if there is no such pass.
+  private func labelExtents(
+    _ input: AttentionInput, _ problem: ShardedAttention, _ route: Route,
+    _ backward: BackwardDecision?, rank: Int
+  ) throws -> [(extent: LabelExtent, collectsGradients: Bool)] {
+    guard let etc, input.labels != nil else { return [] }
+    let labels = etc.labels(input.maskInputs, distance: labelDistance)
+    func extent(_ travelling: Travelling) throws -> LabelExtent {
+      try problem.labelExtent(
+        rank: rank, route: route, travelling: travelling, labels,
+        radius: min(etc.radius, input.keyTokens))
+    }
+    let forward = try extent(route.travelling)
+    guard let backward else { return [(forward, false)] }
+    let ofGradients = try extent(backward.travelling)
+    return forward == ofGradients
+      ? [(forward, true)] : [(forward, false), (ofGradients, true)]
+  }
+
+  /// The parts of a rank, with the terms of the queries that it computes; none if there are no
+  /// labels.
+  func loadLabels(
+    _ input: AttentionInput, _ plan: DensePlan, _ team: ThreadTeam, rank: Int
+  ) throws -> [LabelPart] {
+    guard let etc, let tables = input.labels else { return [] }
+    let labels = etc.labels(input.maskInputs, distance: labelDistance)
+    let extents = try labelExtents(
+      input, plan.problem, plan.transport.route, plan.backward, rank: rank)
+    return try extents.map { extent, collectsGradients in
+      let part = extent.part(
+        labels, radius: min(etc.radius, input.keyTokens), batch: input.shape.batch,
+        keyTokens: input.keyTokens, collectsGradients: collectsGradients)
+      try tables.fill(part, q: input.q, scale: plan.problem.scale, team: team)
+      return part
     }
   }
 
-  /// The part of a rank, with the terms of its queries; nil if there are no labels.
-  func loadLabels(
-    _ input: AttentionInput, _ problem: ShardedAttention, _ team: ThreadTeam, rank: Int
-  ) throws -> LabelPart? {
-    guard let etc, let tables = input.labels else { return nil }
-    let part = LabelPart(
-      etc.labels(input.maskInputs, distance: labelDistance),
-      radius: min(etc.radius, input.keyTokens),
-      batch: input.shape.batch, heads: input.shape.queryHeads,
-      queries: problem.queries.shards[rank], keyTokens: input.keyTokens,
-      collectsGradients: gradients)
-    try tables.fill(part, q: input.q, scale: problem.scale, team: team)
-    return part
-  }
-
   /// The memory of that.
-  func labelBytes(_ input: AttentionInput, _ problem: ShardedAttention, rank: Int) -> Double {
+  func labelBytes(
+    _ input: AttentionInput, _ problem: ShardedAttention, _ route: Route,
+    _ backward: BackwardDecision?, rank: Int
+  ) throws -> Double {
     guard let etc, let tables = input.labels else { return 0 }
     let labels = etc.labels(input.maskInputs, distance: labelDistance)
-    return Double(tables.byteCount * (gradients ? 8 : 1))
-      + LabelPart.byteCount(
+    let extents = try labelExtents(input, problem, route, backward, rank: rank)
+    func bytes(_ extent: LabelExtent, _ collectsGradients: Bool) -> Double {
+      extent.byteCount(
         labels, radius: min(etc.radius, input.keyTokens), batch: input.shape.batch,
-        heads: input.shape.queryHeads,
-        queries: problem.queries.shards[rank], keyTokens: input.keyTokens,
-        collectsGradients: gradients)
-  }
-
-  /// Refuses ways on which a rank has other queries' scores, or not all of its own.
-  func requireOwnQueries(
-    _ route: Route, _ backward: BackwardDecision?, _ input: AttentionInput
-  ) throws {
-    guard input.labels != nil else { return }
-    let isOwn =
-      route.travelling == .keys && route.heads == .nobody && backward?.travelling != .queries
-    guard !isOwn else { return }
-    throw UserError.usage(
-      "With --etc-radius each rank computes all heads of its own queries, whose terms it has, and "
-        + "on \(route) it would not; use --transport ring, and --backward-route kv.")
+        keyTokens: input.keyTokens, collectsGradients: collectsGradients)
+    }
+    let own = try problem.labelExtent(
+      rank: rank, route: .ring, travelling: .keys, labels, radius: etc.radius)
+    return extents.reduce(Double(tables.byteCount * (gradients ? 8 : 1))) { sum, part in
+      let held = sum + bytes(part.extent, part.collectsGradients)
+      // On their way home gradients are there twice more, and their owner has them too.
+      return part.collectsGradients && part.extent != own
+        ? held + 2 * bytes(part.extent, true) + bytes(own, true) : held
+    }
   }
 
   /// The gradients of both tables, called by all ranks together; those of queries get their part.
   func addLabelGradients(
-    _ part: LabelPart, _ input: AttentionInput, _ problem: ShardedAttention,
+    _ parts: [LabelPart], _ input: AttentionInput, _ plan: DensePlan,
     to result: inout PassResult, _ team: ThreadTeam, on world: borrowing Communicator
   ) throws {
-    guard let tables = input.labels, var own = result.gradients.take() else { return }
+    guard let tables = input.labels, let found = parts.first(where: { $0.collectsGradients }),
+      var own = result.gradients.take()
+    else { return }
+    let problem = plan.problem
+    let extents = try world.agreed {
+      try (0..<world.size).compactMap {
+        try labelExtents(input, problem, plan.transport.route, plan.backward, rank: $0)
+          .first { $0.collectsGradients }?.extent
+      }
+    }
+    let part = try found.gradientsAtHome(problem, extents: extents, on: world)
     let queries = try world.agreed {
       try problem.loadQueries(input.q, rank: world.rank, team: team)
     }
@@ -152,6 +187,8 @@ extension AttendCommand {
     return ReferenceLabels(
       q: input.q, tables: tables, distance: labelDistance, scale: scale, offset: input.offset,
       isGlobal: { token in etc.globals.tokens.contains { $0.contains(token) } },
-      sentence: { batch, token in sentences.map { Int($0[batch * keyTokens + token]) } ?? -1 })
+      sentence: { batch, token in
+        token < 0 ? -1 : sentences.map { Int($0[batch * keyTokens + token]) } ?? -1
+      })
   }
 }

@@ -111,7 +111,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
   private func plan(
     _ input: AttentionInput, _ team: ThreadTeam, on world: borrowing Communicator
   ) throws -> AttendPlan {
-    if let branches = dilation.dilated {
+    if let branches = dilation.dilated, !isDenselyDilated {
       let problem = try world.agreed {
         try describeDilated(input, branches, ranks: world.size)
       }
@@ -123,7 +123,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     let topology = try topology(of: world)
     // What fits nowhere cannot even be planned.
     try checkMemory(problem.leastBytes(rank: world.rank), on: world)
-    let sinks = cachedSinks(input)
+    let sinks = try world.agreed { try cachedSinks(input) }
     let planner = RoutePlanner(
       sinks.map { problem.seeing($0.count..<max($0.count, input.keyTokens)) }
         ?? globalQueries(input).map { problem.seen(by: $0.others) } ?? problem,
@@ -136,7 +136,6 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     let backward = requestedBackwardRoute.map {
       planner.backwardDecision($0, after: choice.route)
     }
-    try world.agreed { try requireOwnQueries(choice.route, backward, input) }
     let globals = planGlobals(input, problem, after: choice.route, backward, topology)
     let ofBias = try world.agreed {
       try biasExtents(input, problem, choice.route, backward, rank: world.rank).reduce(0) {
@@ -146,19 +145,23 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
             collectsGradients: $1.collectsGradients)
       }
     }
+    let ofLabels = try world.agreed {
+      try labelBytes(input, problem, choice.route, backward, rank: world.rank)
+    }
     // Sinks that are apart, and a decay, take a rank's tensors once more.
     let ofSinks =
-      sinks == nil && !self.positions.xpos ? 0 : 2 * problem.leastBytes(rank: world.rank)
+      sinks == nil && !self.positions.xpos
+      ? 0 : (globals == nil ? 2 : 4) * problem.leastBytes(rank: world.rank)
     let ofGlobals = globals?.residentBytes(gradients: gradients)[world.rank]
     try checkMemory(
       planner.residentBytes(on: choice.route, backward: backward?.route)[world.rank] + ofSinks
-        + (ofGlobals ?? 0) + labelBytes(input, problem, rank: world.rank)
+        + (ofGlobals ?? 0) + ofLabels
         + ofBias + Double(input.maskInputs.byteCount + problem.pattern.byteCount)
         + Double(input.places.queries.byteCount + input.places.keys.byteCount), on: world)
     return .dense(
       DensePlan(
         problem: problem, layoutReason: layoutReason, planner: planner, transport: choice,
-        backward: backward, globals: globals))
+        backward: backward, globals: globals, dilated: denseDilationReport))
   }
 
   /// Loads this rank's shard and runs the passes.
@@ -173,15 +176,14 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
         try loadBias(input, plan.problem, plan.transport.route, plan.backward, rank: world.rank)
       }
       let labels = try world.agreed {
-        try loadLabels(input, plan.problem, team, rank: world.rank)
+        try loadLabels(input, plan, team, rank: world.rank)
       }
       let problem = plan.problem.with(scoreRule: rule(input, bias: parts, labels: labels))
       var result = try compute(
         problem, plan, input, positions, bias: parts, team, timeline, on: world)
       result.bias = parts.first { $0.collectsGradients }
-      if let labels {
-        try addLabelGradients(labels, input, problem, to: &result, team, on: world)
-      }
+      try result.bias?.joinHeads(on: plan.transport.route, of: world)
+      try addLabelGradients(labels, input, plan, to: &result, team, on: world)
       return result
     case .dilated(let problem, let explanation):
       return try compute(input, of: problem, team, timeline, on: world) {
@@ -198,20 +200,31 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     on world: borrowing Communicator
   ) throws -> PassResult {
     let route = plan.transport.route
-    if let sinks = cachedSinks(input) {
+    let sinks = try world.agreed {
+      try cachedSinks(input).map { describe($0, input, positions, bias: parts) }
+    }
+    if let decay = self.positions.decay(headDim: input.shape.headDim) {
+      try world.agreed { try requireOrder(input, problem, rank: world.rank) }
+      let places = XPosPlaces(
+        queries: input.places.queries, keys: input.places.keys, sinks: sinks)
+      if let globals = plan.globals, let projections = input.projections {
+        return try compute(input, of: problem, team, timeline, on: world) {
+          try connect(
+            problem, globals, projections, decay, places, route, team, timeline, on: world)
+        }
+      }
       return try compute(input, of: problem, team, timeline, on: world) {
-        let sinks = describe(sinks, input, positions, bias: parts)
-        return try connect(problem, sinks, route, team, timeline, on: world)
+        try connect(problem, decay, places, route, team, timeline, on: world)
+      }
+    }
+    if let sinks {
+      return try compute(input, of: problem, team, timeline, on: world) {
+        try connect(problem, sinks, route, team, timeline, on: world)
       }
     }
     if let globals = plan.globals, let projections = input.projections {
       return try compute(input, of: problem, team, timeline, on: world) {
         try connect(problem, globals, projections, route, team, timeline, on: world)
-      }
-    }
-    if let decay = self.positions.decay(headDim: input.shape.headDim) {
-      return try compute(input, of: problem, team, timeline, on: world) {
-        try connect(problem, decay, offset: input.offset, route, team, timeline, on: world)
       }
     }
     return try compute(input, of: problem, team, timeline, on: world) {
@@ -224,7 +237,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     _ positions: RotaryPositions?, _ team: ThreadTeam, on world: borrowing Communicator
   ) throws -> Findings {
     let places = input.places.reference
-    let cached = cachedSinks(input)
+    let cached = try world.agreed { try cachedSinks(input) }
     let positions = positions?.reference(
       at: places, sinks: cached, decay: referenceDecay(input, problem))
     func rule(_ places: ReferenceTokenPositions) -> (any ReferenceScoreRule)? {
@@ -277,7 +290,8 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
   ) throws -> (problem: ShardedAttention, layoutReason: String) {
     try requireCountable(input)
     try masks.window.check(keyTokens: input.keyTokens)
-    let pattern = masks.choice.pattern(input.maskInputs)
+    let pattern =
+      try denseDilation(input, ranks: ranks) ?? masks.choice.pattern(input.maskInputs)
     // Runs of positions that see alike; but leaves of reproducible sums are of neighbours.
     let step = reproducible ? 1 : pattern.period
     let division = try divide(input, under: pattern, ranks: ranks)

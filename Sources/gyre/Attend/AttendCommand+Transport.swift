@@ -36,9 +36,9 @@ extension AttendCommand {
   /// The same with rows of global tokens apart.
   func connect(
     _ attention: ShardedAttention, _ globals: PlannedGlobals,
-    _ projections: GlobalProjectionAttention.Projections, _ route: Route, _ team: ThreadTeam,
+    _ projections: GlobalProjections, _ route: Route, _ team: ThreadTeam,
     _ timeline: Timeline?, on world: borrowing Communicator
-  ) throws -> GlobalProjectionAttention {
+  ) throws -> GlobalProjectionAttention<DistributedAttention> {
     let options = try options(team, timeline, on: world)
     do {
       return try GlobalProjectionAttention(
@@ -52,13 +52,36 @@ extension AttendCommand {
 
   /// The same with a decay.
   func connect(
-    _ attention: ShardedAttention, _ decay: XPosDecay, offset: Int, _ route: Route,
+    _ attention: ShardedAttention, _ globals: PlannedGlobals, _ projections: GlobalProjections,
+    _ decay: XPosDecay, _ places: XPosPlaces, _ route: Route, _ team: ThreadTeam,
+    _ timeline: Timeline?, on world: borrowing Communicator
+  ) throws -> GlobalProjectionAttention<XPosAttention> {
+    let options = try options(team, timeline, on: world)
+    var ofGlobals = options
+    ofGlobals.backwardRoute = .route(globals.backward)
+    do {
+      return try GlobalProjectionAttention(
+        attention, queries: globals.queries.global, projections: projections,
+        others: XPosAttention(
+          attention.seen(by: globals.queries.others), decay: decay, places: places, route: route,
+          options: options, on: world),
+        global: XPosAttention(
+          attention.seen(by: globals.queries.global), decay: decay, places: places,
+          route: globals.route, options: ofGlobals, on: world), team: team, on: world)
+    } catch let error as MPIError where error.errorClass == .sharedMemory {
+      throw withoutSharedMemory(error, rank: world.rank)
+    }
+  }
+
+  /// The same with a decay alone.
+  func connect(
+    _ attention: ShardedAttention, _ decay: XPosDecay, _ places: XPosPlaces, _ route: Route,
     _ team: ThreadTeam, _ timeline: Timeline?, on world: borrowing Communicator
   ) throws -> XPosAttention {
     let options = try options(team, timeline, on: world)
     do {
       return try XPosAttention(
-        attention, decay: decay, offset: offset, route: route, options: options, on: world)
+        attention, decay: decay, places: places, route: route, options: options, on: world)
     } catch let error as MPIError where error.errorClass == .sharedMemory {
       throw withoutSharedMemory(error, rank: world.rank)
     }

@@ -303,7 +303,7 @@ struct AttendCommand: ParsableCommand {
           + ".safetensors file with q, k, v and \(scoreRule.bias ? "bias" : "sinks").")
     }
     try checkLabels(isNpy: !npyOptions.isEmpty)
-    try checkSinkPositions()
+    try positions.checkSinkPositions(masks.window, masks.choice, scoreRule)
     try checkXPos()
     try files.check(isRandom: random != nil, isNpy: !npyOptions.isEmpty)
   }

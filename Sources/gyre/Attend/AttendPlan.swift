@@ -57,7 +57,7 @@ enum AttendPlan {
   /// What the report says of dilated attention; nil for dense attention.
   var dilated: DilatedReport? {
     switch self {
-    case .dense: nil
+    case .dense(let plan): plan.dilated
     case .dilated(_, let explanation): explanation.report
     }
   }
@@ -75,6 +75,8 @@ struct DensePlan {
   let backward: BackwardDecision?
   /// Rows of global tokens, where they are computed apart.
   let globals: PlannedGlobals?
+  /// Its branches, if the mask is that of dilated attention.
+  let dilated: DilatedReport?
 
   /// By name.
   var layout: String { problem.queries.layout?.rawValue ?? "explicit" }

@@ -13,7 +13,7 @@ extension AttentionInput {
     turned.q = TurnedRows(q, by: positions, at: places.queries)
     turned.k = TurnedRows(k, by: positions, at: places.keys)
     turned.projections = projections.map {
-      GlobalProjectionAttention.Projections(
+      GlobalProjections(
         q: TurnedRows($0.q, by: positions, at: places.queries),
         k: TurnedRows($0.k, by: positions, at: places.keys), v: $0.v)
     }

@@ -9,7 +9,7 @@ extension AttentionInput {
   /// - Throws: a sentence, if it has a part of it or other shapes.
   func projections(
     in file: SafetensorsFile, _ options: FileOptions
-  ) throws -> GlobalProjectionAttention.Projections? {
+  ) throws -> GlobalProjections? {
     let names = options.names ?? TensorNames()
     let roles: [(TensorNames.Role, any TokenRows)] = [(.globalQ, q), (.globalK, k), (.globalV, v)]
     if roles.allSatisfy({ !names.names($0.0) && file.entry(names[$0.0]) == nil }) { return nil }
@@ -65,10 +65,6 @@ extension AttendCommand {
         "The input has q_global, k_global and v_global, and ETC's global tokens have labels "
           + "instead; leave these tensors out, or take --window for --etc-radius.")
     }
-    guard positions.xpos else { return }
-    throw UserError.usage(
-      "The input has q_global, k_global and v_global, and --xpos computes keys in groups of its "
-        + "own for one set of projections; leave --xpos out, or --globals.")
   }
 
   /// How the rows of global tokens are computed, after others go by a route.
@@ -84,7 +80,7 @@ extension AttendCommand {
     let planner = RoutePlanner(problem.seen(by: queries.global), topology: topology)
     // A rank holds what it meets of a bias, which is the same in both parts on the same way.
     let own =
-      input.bias == nil ? GlobalProjectionAttention.route(of: planner, after: route) : route
+      input.bias == nil ? GlobalProjections.route(of: planner, after: route) : route
     return PlannedGlobals(
       queries: queries, planner: planner, route: own,
       backward: input.bias == nil ? own : backward?.route ?? own)

@@ -32,7 +32,7 @@ struct AttentionInput {
   private(set) var sinks: [Float]?
 
   /// What global tokens are computed with, where there are such and the input has it.
-  var projections: GlobalProjectionAttention.Projections?
+  var projections: GlobalProjections?
 
   /// Tables of labels, where there are such.
   private(set) var labels: LabelTables?

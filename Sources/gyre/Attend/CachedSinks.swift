@@ -1,26 +1,41 @@
 import ArgumentParser
 import Attention
 import AttentionReference
+import Reporting
 import SequenceParallel
 
 /// Sinks that stand next to the window, as in a cache: how many there are, and where queries stand
 /// for them, for the kernels and for the oracle.
 struct CachedSinks {
   let count: Int
-  let window: Int
-  let offset: Int
-
-  /// Where queries stay for sinks.
-  private var last: Int { count + window - 1 }
-
   /// Where queries stand for sinks.
-  var queries: TokenPositions { TokenPositions(offset: offset, last: last) }
-
+  let queries: TokenPositions
   /// The same for the oracle.
-  var reference: ReferenceTokenPositions {
-    let (offset, last) = (offset, Double(last))
-    return ReferenceTokenPositions(
-      query: { min(Double($1) + Double(offset), last) }, key: { Double($1) })
+  let reference: ReferenceTokenPositions
+
+  /// Those of tokens that stand somewhere: a query at t stands at `min(t, p + S + W − 1)` for
+  /// sinks, of which the first stands at p.
+  ///
+  /// - Throws: where positions are too far apart.
+  init(count: Int, window: Int, of input: AttentionInput) throws {
+    let (places, reach) = (input.places, count + window - 1)
+    self.count = count
+    reference = ReferenceTokenPositions(
+      query: { batch, token in
+        min(places.reference.query(batch, token), places.reference.key(batch, 0) + Double(reach))
+      }, key: places.reference.key)
+    guard places.queries.isTable || places.keys.isTable else {
+      queries = TokenPositions(offset: input.offset, last: reach)
+      return
+    }
+    let all = (0..<input.shape.batch).flatMap { batch in
+      let last = places.keys[batch, 0] + reach
+      return (0..<input.tokens).map { min(places.queries[batch, $0], last) }
+    }
+    guard let table = TokenPositions(all, batch: input.shape.batch) else {
+      throw UserError("Positions of queries and of sinks are 2^31 or more apart; give nearer ones.")
+    }
+    queries = table
   }
 
   /// The rule of sinks where they are, and that of later keys elsewhere.
@@ -40,42 +55,12 @@ struct CachedSinks {
 }
 
 extension AttendCommand {
-  /// Refuses sinks that cannot stand next to a window.
-  func checkSinkPositions() throws {
-    guard positions.sinkPositions == .cache else { return }
-    guard masks.window.sinks != nil, masks.choice.isCausal else {
-      throw ValidationError(
-        "--sink-positions cache is of a cache of sinks and a window; give --causal, --window and "
-          + "--sinks with it, or leave it out.")
-    }
-    guard masks.window.windowDilation == 1, masks.window.globals == nil else {
-      throw ValidationError(
-        "--sink-positions cache is for a window without gaps and other keys: such a cache holds "
-          + "the last keys and the sinks; leave --window-dilation and --globals out.")
-    }
-    guard !masks.ofInput.parallelWindows, !masks.ofInput.structured else {
-      throw ValidationError(
-        "--sink-positions cache and context windows both say where tokens stand; leave one of them "
-          + "out.")
-    }
-    guard positions.pairing != nil || scoreRule.alibi else {
-      throw ValidationError(
-        "--sink-positions says where sinks stand, and nothing asks; give --rope or --alibi with "
-          + "it, or leave it out.")
-    }
-    guard !positions.positionIds else {
-      throw ValidationError(
-        "--sink-positions cache goes by the order of tokens, and --position-ids does not; leave "
-          + "one of them out.")
-    }
-  }
-
   /// The sinks of a run; nil if they stand where they are in the sequence.
-  func cachedSinks(_ input: AttentionInput) -> CachedSinks? {
+  func cachedSinks(_ input: AttentionInput) throws -> CachedSinks? {
     guard positions.sinkPositions == .cache, let count = masks.window.sinks,
       let window = masks.window.window
     else { return nil }
-    return CachedSinks(count: count, window: window, offset: input.offset)
+    return try CachedSinks(count: count, window: window, of: input)
   }
 
   /// What computes with them.
@@ -84,9 +69,7 @@ extension AttendCommand {
     bias parts: [BiasPart]
   ) -> CachedSinkAttention.Sinks {
     CachedSinkAttention.Sinks(
-      count: sinks.count, window: sinks.window, offset: sinks.offset, rotation: positions,
-      scoreRule: scoreRule.rule(
-        heads: input.shape.queryHeads, slopes: input.alibiSlopes, queries: sinks.queries,
-        bias: input.bias == nil ? nil : TensorBias(parts)))
+      count: sinks.count, queries: (input.places.queries, sinks.queries), rotation: positions,
+      scoreRule: rule(input, queries: sinks.queries, bias: parts))
   }
 }

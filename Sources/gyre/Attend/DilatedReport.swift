@@ -9,11 +9,12 @@ struct DilatedReport: Encodable {
   /// As `--dilated` takes them.
   let branches: String
   let headOffset: String
-  let placement: String
+  /// Where branches are computed, and why there; null where they are one mask of dense attention.
+  let placement: Nullable<String>
   let placementReason: String
   let branchWeightsGradient: String
-  /// Mean over greatest number of (query, key) pairs a rank.
-  let predictedBalance: Double
+  /// Mean over greatest number of (query, key) pairs a rank; null without a placement.
+  let predictedBalance: Nullable<Double>
 }
 
 /// The same as one JSON object.

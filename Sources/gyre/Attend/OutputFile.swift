@@ -90,7 +90,7 @@ struct OutputFile: ~Copyable {
         }
       case .none: break
       }
-      if let bias = result.bias { try writeGradients(of: bias) }
+      if let bias = result.bias, bias.isWhole { try writeGradients(of: bias) }
       if let labels = result.labels, world.rank == 0 {
         try writer.write(
           RowSlice(PositionRange(0..<2), axis: 0), of: "detc_k", from: labels.keys.span)

@@ -103,6 +103,11 @@ struct PositionOptions: ParsableArguments {
         "--sink-positions cache computes sinks apart from other keys, which is not done here; "
           + "leave it out.")
     }
+    try requirePairs(headDims: headDims)
+  }
+
+  /// Refuses head dims that are no pairs of columns.
+  func requirePairs(headDims: [Int]) throws {
     guard pairing != nil else { return }
     for headDim in headDims {
       let columns = ropeDim ?? headDim
@@ -111,6 +116,28 @@ struct PositionOptions: ParsableArguments {
           "--rope turns \(columns) of \(headDim) columns, and it turns pairs of those that there "
             + "are; give --rope-dim with an even number of them.")
       }
+    }
+  }
+
+  /// Refuses sinks that cannot stand next to a window.
+  func checkSinkPositions(
+    _ window: WindowOptions, _ choice: PatternChoice, _ rule: ScoreRuleOptions
+  ) throws {
+    guard sinkPositions == .cache else { return }
+    guard window.sinks != nil, choice.isCausal else {
+      throw ValidationError(
+        "--sink-positions cache is of a cache of sinks and a window; give --causal, --window and "
+          + "--sinks with it, or leave it out.")
+    }
+    guard window.windowDilation == 1, window.globals == nil else {
+      throw ValidationError(
+        "--sink-positions cache is for a window without gaps and other keys: such a cache holds "
+          + "the last keys and the sinks; leave --window-dilation and --globals out.")
+    }
+    guard pairing != nil || rule.alibi else {
+      throw ValidationError(
+        "--sink-positions says where sinks stand, and nothing asks; give --rope or --alibi with "
+          + "it, or leave it out.")
     }
   }
 

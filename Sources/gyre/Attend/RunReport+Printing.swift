@@ -34,9 +34,19 @@ extension RunReport {
       + "\(gradients ? "forward and backward; " : "")\(layout) layout on \(ranks) "
       + "rank\(ranks == 1 ? "" : "s")"
       + " of \(threadWords(perRank.map(\.threads))) with \(instructionSet)"
-      + (dilated.value.map { ", placement \($0.placement) (\($0.placementReason))." }
-        ?? ", transport "
-        + "\(transport)\(transportReason == "asked for" ? "" : " (\(transportReason))").")
+      + ", \(way)."
+  }
+
+  /// Where branches are computed, or how blocks travel, and why so.
+  private var way: String {
+    if let dilated = dilated.value, let placement = dilated.placement.value {
+      return "placement \(placement) (\(dilated.placementReason))"
+    }
+    let reasons =
+      [dilated.value?.placementReason].compactMap { $0 }
+      + (transportReason == "asked for" ? [] : [transportReason])
+    return "transport \(transport)"
+      + (reasons.isEmpty ? "" : " (\(reasons.joined(separator: "; ")))")
   }
 
   private var rows: [[String]] {

@@ -52,6 +52,8 @@ struct MeasuredKernel {
 struct ScoreRuleKinds: Equatable {
   var isCapped = false
   var hasLinearBiases = false
+  /// A tensor, or terms of labels; what is not measured.
+  var others: [String] = []
 
   /// Scores that stay as they are.
   static let none = ScoreRuleKinds()
@@ -59,6 +61,7 @@ struct ScoreRuleKinds: Equatable {
   /// Those of options.
   init(_ options: ScoreRuleOptions) {
     (isCapped, hasLinearBiases) = (options.softcap != nil, options.alibi)
+    others = options.bias ? ["--bias"] : []
   }
 
   /// Those of a row of gyre bench kernel.
@@ -71,7 +74,8 @@ struct ScoreRuleKinds: Equatable {
 
   /// Their options.
   var options: String {
-    ((isCapped ? ["--softcap"] : []) + (hasLinearBiases ? ["--alibi"] : [])).joined(separator: " ")
+    ((isCapped ? ["--softcap"] : []) + (hasLinearBiases ? ["--alibi"] : []) + others)
+      .joined(separator: " ")
   }
 }
 

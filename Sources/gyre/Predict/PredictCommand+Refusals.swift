@@ -8,17 +8,33 @@ import Sharding
 extension PredictCommand {
   /// Refuses rules of scores where they are not the command line's to say.
   func requireOwnRules() throws {
-    try scoreRule.requireNoTensors()
-    try position.requireRotationsAlone(headDims: [headDim])
-    let rules = scoreRule.given + (position.pairing == nil ? [] : ["--rope"])
-    guard let option = rules.first else { return }
-    guard check.isEmpty else {
+    try position.requirePairs(headDims: [headDim])
+    let rules =
+      scoreRule.given + (position.pairing == nil ? [] : ["--rope"])
+      + (globalProjections ? ["--global-projections"] : [])
+    if let option = rules.first, !check.isEmpty {
       throw ValidationError("--check predicts what its files hold; leave \(option) out.")
     }
-    guard dilated == nil || option == "--rope" else {
+    if globalProjections, masks.window.globals == nil || masks.window.etcRadius != nil {
       throw ValidationError(
-        "\(option) cannot be used with --dilated, whose scores stay as they are; leave one of them "
-          + "out.")
+        "--global-projections are of --globals, beside a --window; give both, or leave it out.")
+    }
+    if position.xpos, !masks.choice.isCausal {
+      throw ValidationError(
+        "--xpos makes keys count less the longer ago they were, and later ones more and more; give "
+          + "--causal with it.")
+    }
+    if position.positionIds, position.pairing == nil, !scoreRule.alibi {
+      throw ValidationError(
+        "--position-ids says where tokens stand, and nothing asks; give --rope or --alibi with "
+          + "it, or leave it out.")
+    }
+    try position.checkSinkPositions(masks.window, masks.choice, scoreRule)
+    let ofMask = scoreRule.bias ? "--bias" : position.xpos ? "--xpos" : nil
+    if let ofMask, dilated != nil {
+      throw ValidationError(
+        "With \(ofMask) and --dilated branches are one mask of dense attention, which is not "
+          + "predicted; leave one of them out.")
     }
   }
 

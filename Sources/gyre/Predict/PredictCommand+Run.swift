@@ -36,7 +36,7 @@ extension PredictCommand {
       return
     }
     let described = try machines.describe(
-      HeadDims(shape), arithmetic, ScoreRuleKinds(scoreRule), rows: rows,
+      HeadDims(shape), arithmetic, scoreRuleKinds, rows: rows,
       ranksPerHost: ranksPerHost)
     let cluster = described.cluster
     let turning = MeasuredTurning(rows)
@@ -57,6 +57,7 @@ extension PredictCommand {
     }
     let guesses =
       described.guesses + (position.pairing == nil ? [] : [turning.guess].compactMap { $0 })
+      + (masks.window.etcRadius == nil ? [] : [Self.labelGuess])
       + machines.kernelGuesses(cluster.kernel, passes.map(\.pass))
       + (ranksPerHost > 1 ? [machines.insideGuess(rows: rows)].compactMap { $0 } : [])
     let report = BenchReport(
@@ -130,7 +131,7 @@ extension PredictCommand {
     try printReport(BenchReport(results, in: assumptions).text(table))
   }
 
-  private var shape: AttentionShape {
+  var shape: AttentionShape {
     AttentionShape(
       batch: 1, queryHeads: heads, kvHeads: kvHeads ?? heads, headDim: headDim,
       valueHeadDim: valueHeadDim ?? headDim)
@@ -157,11 +158,11 @@ extension PredictCommand {
   }
 
   /// The type asked for, or that which the arithmetic loses nothing by.
-  private var chosenWire: WireType { wire ?? (arithmetic == .bf16 ? .bf16 : .f32) }
+  var chosenWire: WireType { wire ?? (arithmetic == .bf16 ? .bf16 : .f32) }
 
   func tokens(ranks: Int) -> Int { tokens ?? (tokensPerRank ?? 1) * ranks }
 
-  private func denseProblem(ranks: Int) -> DenseProblem {
+  func denseProblem(ranks: Int) -> DenseProblem {
     DenseProblem(
       shape: shape, tokens: tokens(ranks: ranks), layout: chosenLayout(ranks: ranks),
       pattern: masks.choice, wire: chosenWire)
@@ -191,8 +192,7 @@ extension PredictCommand {
         return nil
       }
       let prediction = showingProgress {
-        cluster.predict(
-          problem, ranks: ranks, route: route, pass: pass.pass, progress: $0)
+        predict(problem, ranks: ranks, route: route, pass.pass, on: cluster, progress: $0)
       }
       return result(prediction, pass, by: kind.name, tokens: tokens, problem.layout)
     }
@@ -208,7 +208,10 @@ extension PredictCommand {
       headDim: headDim, valueHeadDim: shape.valueHeadDim, layout: layout.rawValue,
       wire: chosenWire.rawValue, arithmetic: arithmetic.field,
       softcap: Nullable(value: scoreRule.softcap), alibi: scoreRule.alibi,
-      rope: Nullable(value: position.pairing?.rawValue),
+      bias: scoreRule.bias, learnedSinks: scoreRule.learnedSinks,
+      rope: Nullable(value: position.pairing?.rawValue), xpos: position.xpos,
+      positionIds: position.positionIds, sinkPositions: position.sinkPositions.rawValue,
+      globalProjections: globalProjections,
       seconds: prediction.seconds, computeSeconds: prediction.computeSeconds,
       exposedSeconds: prediction.exposedSeconds, imbalanceSeconds: prediction.imbalanceSeconds,
       bytesSentPerRank: prediction.bytesSentPerRank, residentBytes: prediction.residentBytes,

@@ -88,6 +88,13 @@ struct PredictCommand: ParsableCommand {
   @OptionGroup(title: "Scores and positions")
   var position: PositionOptions
 
+  @Flag(
+    help: """
+      Rows of --globals are computed with projections of their own, as gyre attend does where the \
+      input has q_global, k_global and v_global.
+      """)
+  var globalProjections = false
+
   @Option(
     help: "Which rank holds which tokens. (default: as attend, the best for mask and ranks)")
   var layout: Layout?

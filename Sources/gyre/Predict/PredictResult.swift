@@ -26,8 +26,17 @@ struct PredictFields {
   /// Null if scores stay as they are.
   let softcap: Nullable<Double>
   let alibi: Bool
+  /// Whether a tensor is added to scores.
+  let bias: Bool
+  let learnedSinks: Bool
   /// Null if no rows are turned.
   let rope: Nullable<String>
+  let xpos: Bool
+  let positionIds: Bool
+  /// Where sinks stand: original or cache.
+  let sinkPositions: String
+  /// Whether rows of global tokens have projections of their own.
+  let globalProjections: Bool
   let seconds: Double
   /// Mean over ranks.
   let computeSeconds: Double
@@ -51,7 +60,8 @@ extension PredictFields: PatternedFields {
       "pass", "transport", "ranks", "hosts", "threads", "tokens", "queryHeads", "kvHeads",
       "headDim",
     ] + PatternChoice.fields + [
-      "layout", "wire", "arithmetic", "softcap", "alibi", "rope", "valueHeadDim",
+      "layout", "wire", "arithmetic", "softcap", "alibi", "bias", "learnedSinks", "rope", "xpos",
+      "positionIds", "sinkPositions", "globalProjections", "valueHeadDim",
     ]
 
   static let figures = [

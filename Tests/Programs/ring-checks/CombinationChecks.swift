@@ -5,8 +5,8 @@ import SequenceParallel
 import Sharding
 import Tensors
 
-/// Masks, rules, sinks, projections, layouts, ways, wires, sums and arithmetic put together at
-/// random on the ranks of a job, in both passes, against the oracle.
+/// Masks, rules, positions, biases, labels, sinks, projections, layouts, ways, wires, sums and
+/// arithmetic put together at random on the ranks of a job, in both passes, against the oracle.
 func checkCombinations(_ world: borrowing Communicator) throws {
   for seed in 1...40 as ClosedRange<UInt64> {
     let combination = Combination(seed: seed, ranks: world.size)
@@ -40,6 +40,14 @@ private struct Combination: CustomStringConvertible {
   var hasSinks: Bool
   /// Whether global tokens have projections of their own.
   var projections: Bool
+  /// What turns queries and keys.
+  var pairing: RotaryPositions.Pairing?
+  /// Whether they decay, where the mask is causal.
+  var decays: Bool
+  /// Whether sinks stand next to the window, where there is such a cache.
+  var cached: Bool
+  /// Whether sequences, and whether heads, share a bias; nil if there is none.
+  var bias: (ofBatch: Bool, ofHeads: Bool)?
   var layout: Layout
   var way: (route: Route, backward: BackwardRoute)
   var wire: WireType
@@ -68,7 +76,7 @@ private struct Combination: CustomStringConvertible {
     wire = one(of: 4) ? .bf16 : .f32
     arithmetic = one(of: 5) ? .bf16 : .f32
     threads = number(1...2)
-    projections = false
+    (projections, decays, cached) = (false, false, false)
     masks = one(of: 3) ? [] : [CausalMask()]
     if one(of: 2) {
       masks.append(WindowMask(width: number(1...30), dilation: one(of: 3) ? number(2...3) : 1))
@@ -87,12 +95,63 @@ private struct Combination: CustomStringConvertible {
     if one(of: 3) { masks.append(PaddingMask()) }
     if one(of: 5) { masks.append(BlockMask(path: "blocks")) }
     if one(of: 7), tokens == keyTokens { masks.append(StarMask()) }
+    if isLong || projections { return }
+    if one(of: 5) {
+      let first = number(0...keyTokens - 1)
+      let globals = one(of: 3) ? [] : [first..<min(keyTokens, first + number(1...3))]
+      let others = masks.filter { $0 is CausalMask || $0 is PaddingMask }
+      masks = [EtcMask(radius: number(0...20), globals: GlobalMask(tokens: globals))] + others
+    } else {
+      pairing = one(of: 2) ? RotaryPositions.Pairing.allCases.randomElement(using: &random) : nil
+      cached = one(of: 3)
+      if cached {
+        masks.removeAll {
+          $0 is CausalMask || $0 is WindowMask || $0 is SinkMask || $0 is GlobalMask
+        }
+        masks =
+          [CausalMask(), WindowMask(width: number(1...30)), SinkMask(count: number(1...5))]
+          + masks
+        alibi = alibi || pairing == nil
+      }
+      decays = one(of: 2)
+      if one(of: 3) { bias = (one(of: 2), one(of: 2)) }
+    }
+    guard pairing != nil || bias != nil || etc != nil else { return }
+    // Rows are rounded as they were turned.
+    (wire, arithmetic) = (.f32, .f32)
+  }
+
+  private var etc: EtcMask? { masks.lazy.compactMap { $0 as? EtcMask }.first }
+
+  /// The sinks of a cache, if the masks are those of one.
+  private var sinks: (count: Int, window: Int)? {
+    guard cached, pairing != nil || alibi, masks.contains(where: { $0 is CausalMask }),
+      let window = masks.lazy.compactMap({ $0 as? WindowMask }).first, window.dilation == 1,
+      let sinks = masks.lazy.compactMap({ $0 as? SinkMask }).first
+    else { return nil }
+    return (sinks.count, window.width)
+  }
+
+  private func placement(_ inputs: MaskInputs) -> PlacedTokens {
+    let windows = masks.lazy.compactMap { $0 as? ParallelWindowMask }.first
+    var placement = PlacedTokens(batch: batch, tokens: tokens, keyTokens: keyTokens)
+    if let windows, etc == nil {
+      let positions = windows.positions(inputs)
+      placement = PlacedTokens(queries: positions.queries, keys: positions.keys)
+    }
+    placement.rotation = pairing.map {
+      RotaryPositions($0, columns: headDim / 2 * 2, tokens: keyTokens)
+    }
+    placement.decays = decays && masks.contains { $0 is CausalMask }
+    placement.sinks = sinks
+    return placement
   }
 
   var description: String {
     let flags = [
       softcap ? "soft cap" : nil, alibi ? "alibi" : nil, hasSinks ? "learned sinks" : nil,
-      projections ? "projections" : nil,
+      projections ? "projections" : nil, pairing.map { "\($0) turns" }, decays ? "decay" : nil,
+      cached ? "cache" : nil, bias.map { "bias \($0)" },
     ].compactMap { $0 }
     return "seed \(seed) on \(ranks) ranks: \(PatternChoice(masks)), \(batch) x \(tokens) of "
       + "\(keyTokens), heads \(heads), head dim \(headDim), \(flags), \(layout), \(way.route), "
@@ -110,16 +169,17 @@ private struct Combination: CustomStringConvertible {
     return inputs
   }
 
-  /// The rules of the kernels and of the oracle.
+  /// The rules of the kernels and of the oracle, of sinks of a cache or of other keys.
   private func rules(
-    _ inputs: MaskInputs
+    _ inputs: MaskInputs, _ placement: PlacedTokens, forSinks: Bool, bias parts: [BiasPart] = []
   ) -> (kernels: (any ScoreRule)?, oracle: (any ReferenceScoreRule)?) {
-    let offset = keyTokens - tokens
     var reference: [any ReferenceScoreRule] = []
     if softcap { reference.append(ReferenceSoftCap(limit: 2)) }
     if alibi {
       reference.append(
-        ReferenceAlibi(slopes: ReferenceAlibi.slopes(heads: heads.query), offset: offset))
+        ReferenceAlibi(
+          slopes: ReferenceAlibi.slopes(heads: heads.query),
+          positions: placement.reference(forSinks: forSinks)))
     }
     if masks.contains(where: { $0 as? ParallelWindowMask == .structured }) {
       let table = inputs.tables["key_segment_ids"] ?? inputs.tables["segment_ids"]
@@ -130,8 +190,12 @@ private struct Combination: CustomStringConvertible {
     }
     let kernels = RuleSequence.joining([
       softcap ? SoftCap(limit: 2) : nil,
-      alibi ? Alibi(slopes: Alibi.slopes(heads: heads.query), offset: offset) : nil,
-      PatternChoice(masks).scoreRule(inputs),
+      alibi
+        ? Alibi(
+          slopes: Alibi.slopes(heads: heads.query),
+          queries: forSinks ? placement.placesForSinks : placement.places.queries,
+          keys: placement.places.keys) : nil,
+      parts.isEmpty ? nil : TensorBias(parts), PatternChoice(masks).scoreRule(inputs),
     ])
     return (kernels, reference.isEmpty ? nil : ReferenceRuleSequence(reference))
   }
@@ -148,13 +212,16 @@ private struct Combination: CustomStringConvertible {
 
   private func check(on world: borrowing Communicator) throws {
     let (choice, inputs) = (PatternChoice(masks), inputs)
-    let rules = rules(inputs)
+    let placement = placement(inputs)
+    let rules = rules(inputs, placement, forSinks: false)
+    let ofSinks = self.rules(inputs, placement, forSinks: true)
     var problem = Problem(
       shape: AttentionShape(
         batch: batch, queryHeads: heads.query, kvHeads: heads.kv, headDim: headDim,
         valueHeadDim: headDim),
       tokens: tokens, keyTokens: keyTokens, logits: 1, seed: 2000 + seed,
-      scoreRule: rules.kernels, referenceRule: rules.oracle)
+      scoreRule: rules.kernels,
+      referenceRule: placement.rule(later: rules.oracle, sinks: ofSinks.oracle))
     if hasSinks { problem.sinks = (0..<heads.query).map { Float($0) - 1 } }
     if arithmetic == .bf16 { problem = problem.rounded }
     if wire == .bf16 { problem.roundKeys() }
@@ -168,9 +235,9 @@ private struct Combination: CustomStringConvertible {
     // With weights that are rounded to bf16.
     let isExact = arithmetic == .f32
     let (tolerance, ofGradients) = isExact ? (1e-5, 1e-4) : (6e-3, 2e-2)
-    let bias = choice.bias(inputs)
-    if projections, let mask = masks.lazy.compactMap({ $0 as? GlobalMask }).first {
-      var split = GlobalSplit(problem, mask, seed: 3000 + seed)
+    let mask = choice.bias(inputs)
+    if projections, let globals = masks.lazy.compactMap({ $0 as? GlobalMask }).first {
+      var split = GlobalSplit(problem, globals, seed: 3000 + seed)
       if isExact {
         if wire == .bf16 { split.global.roundKeys() }
       } else {
@@ -178,13 +245,62 @@ private struct Combination: CustomStringConvertible {
       }
       return try split.check(
         attention, way.route, options, tolerance: tolerance, gradientTolerance: ofGradients,
-        "projections", on: world, bias: bias)
+        "projections", on: world, bias: mask)
     }
-    let expected = try problem.expected(on: world, bias)
-    let passes = try problem.run(attention, way.route, options: options, on: world)
+    if let etc {
+      let labelled = Labelled(
+        mask: etc, inputs: inputs, distance: 5, shape: problem.shape, seed: Int(seed))
+      problem.referenceRule = ReferenceRuleSequence(
+        [problem.referenceRule, labelled.rule(problem)].compactMap { $0 })
+      return try labelled.check(
+        problem, attention, way.route, options, "labels", isSmall: true, on: world, bias: mask)
+    }
+    try check(problem, attention, placement, inputs, options, tolerance, ofGradients, on: world) {
+      mask($0, $1, $2, $3)
+    }
+  }
+
+  /// Runs both passes where tokens stand, and compares all that they give, of a bias as well.
+  private func check(
+    _ problem: Problem, _ attention: ShardedAttention, _ placement: PlacedTokens,
+    _ inputs: MaskInputs, _ options: DistributedAttention.Options, _ tolerance: Double,
+    _ ofGradients: Double, on world: borrowing Communicator,
+    mask: (_ b: Int, _ i: Int, _ j: Int, _ h: Int) -> Double
+  ) throws {
+    // Sinks that are computed apart are met by a rank's own queries.
+    let isApart = placement.sinks != nil && !(placement.decays && pairing != nil)
+    let route = isApart && bias != nil ? .ring : way.route
+    var options = options
+    if isApart && bias != nil { options.backwardRoute = .keys }
+    let added = bias.map {
+      BiasCase(
+        source: RandomBias(
+          shape: [$0.ofBatch ? 1 : batch, $0.ofHeads ? 1 : heads.query, tokens, keyTokens],
+          seed: seed, tensor: 5))
+    }
+    let backward = RoutePlanner(
+      attention, topology: options.topology ?? Topology(ranks: ranks, ranksPerNode: 1)
+    ).backwardDecision(options.backwardRoute, after: route).travelling
+    let parts = try added?.parts(attention, route, backward: backward, rank: world.rank) ?? []
+    func rule(forSinks: Bool) -> (any ScoreRule)? {
+      rules(inputs, placement, forSinks: forSinks, bias: parts).kernels
+    }
+    let passes = try placement.run(
+      problem, attention.with(scoreRule: rule(forSinks: false)), sinkRule: rule(forSinks: true),
+      route, groupLength: seed % 2 == 0 ? 16 : nil, options, on: world)
+    func all(_ b: Int, _ i: Int, _ j: Int, _ h: Int) -> Double {
+      let hidden = mask(b, i, j, h)
+      return hidden == -.infinity ? hidden : hidden + (added?.value(b, i, j, h) ?? 0)
+    }
+    let wide = placement.wide(problem)
+    let expected = try wide.expected(on: world, all)
     try problem.check(
-      passes, expected, attention, rank: world.rank, tolerance: tolerance,
-      gradientTolerance: ofGradients, "plain")
+      passes, placement.narrow(expected, problem), attention, rank: world.rank,
+      tolerance: tolerance, gradientTolerance: ofGradients, "plain")
+    if let added, let part = parts.last {
+      try part.joinHeads(on: route, of: world)
+      try added.check(part, wide, expected, "bias", all)
+    }
   }
 
   /// The same with something less.
@@ -202,6 +318,10 @@ private struct Combination: CustomStringConvertible {
     if alibi { all.append(changed { $0.alibi = false }) }
     if hasSinks { all.append(changed { $0.hasSinks = false }) }
     if projections { all.append(changed { $0.projections = false }) }
+    if pairing != nil { all.append(changed { $0.pairing = nil }) }
+    if decays { all.append(changed { $0.decays = false }) }
+    if cached { all.append(changed { $0.cached = false }) }
+    if bias != nil { all.append(changed { $0.bias = nil }) }
     if batch > 1 { all.append(changed { $0.batch = 1 }) }
     if heads.query > 1 { all.append(changed { $0.heads = (1, 1) }) }
     if layout != .contiguous { all.append(changed { $0.layout = .contiguous }) }

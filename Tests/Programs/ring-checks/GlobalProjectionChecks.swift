@@ -75,7 +75,7 @@ struct GlobalSplit {
       topology: options.topology ?? Topology(ranks: world.size, ranksPerNode: 1))
     var engine = try GlobalProjectionAttention(
       attention, queries: queries, projections: .init(q: global.q, k: global.k, v: global.v),
-      route: route, globalRoute: GlobalProjectionAttention.route(of: planner, after: route),
+      route: route, globalRoute: GlobalProjections.route(of: planner, after: route),
       options: options, on: world)
     try engine.load(keys: problem.k, values: problem.v)
     let output = try engine.forward(own) { _ in }

@@ -1,5 +1,6 @@
 import Attention
 import AttentionReference
+import Foundation
 import MPI
 import SequenceParallel
 
@@ -80,6 +81,41 @@ extension Problem {
     on world: borrowing Communicator, _ bias: (_ i: Int, _ j: Int, _ h: Int) -> Double
   ) throws -> Expected {
     try expected(on: world) { _, i, j, h in bias(i, j, h) }
+  }
+
+  /// Calls `body` with the gradient of each visible pair's score after all rules,
+  /// `p_ij (do_i·v_j − Δ_i)`.
+  ///
+  /// - Parameter expected: of the same problem.
+  func forEachPair(
+    _ expected: Expected, _ bias: (_ b: Int, _ i: Int, _ j: Int, _ h: Int) -> Double,
+    _ body: (_ b: Int, _ i: Int, _ j: Int, _ h: Int, _ gradient: Double) -> Void
+  ) {
+    let (d, w) = (shape.headDim, shape.valueHeadDim)
+    func product(_ a: [Float], _ i: Int, _ b: [Float], _ j: Int, _ count: Int) -> Double {
+      (0..<count).reduce(0) { $0 + Double(a[i + $1]) * Double(b[j + $1]) }
+    }
+    for b in 0..<shape.batch {
+      for h in 0..<shape.queryHeads {
+        let kv = h * shape.kvHeads / shape.queryHeads
+        for i in 0..<tokens {
+          let row = (b * tokens + i) * shape.queryHeads + h
+          let delta = (0..<w).reduce(0) {
+            $0 + Double(outputGradient.values[row * w + $1]) * expected.o[row * w + $1]
+          }
+          let lse = expected.lse[(b * shape.queryHeads + h) * tokens + i]
+          for j in 0..<keyTokens {
+            let added = bias(b, i, j, h)
+            if added == -.infinity { continue }
+            let key = (b * keyTokens + j) * shape.kvHeads + kv
+            let s = scale * product(q.values, row * d, k.values, key * d, d)
+            let score = referenceRule?.score(s, batch: b, query: i, key: j, head: h) ?? s
+            let value = product(outputGradient.values, row * w, v.values, key * w, w)
+            body(b, i, j, h, Foundation.exp(score + added - lse) * (value - delta))
+          }
+        }
+      }
+    }
   }
 
   private var lseCount: Int { shape.batch * shape.queryHeads * tokens }

@@ -7,7 +7,7 @@ import Tensors
 
 /// A problem that every rank can make whole, small enough for the oracle.
 struct Problem {
-  let shape: AttentionShape
+  private(set) var shape: AttentionShape
   let tokens: Int
   let keyTokens: Int
   var q: MemoryRows
@@ -39,6 +39,16 @@ struct Problem {
       [shape.batch, keyTokens, shape.kvHeads, shape.valueHeadDim], seed: 4 * seed + 2, factor: 1)
     outputGradient = MemoryRows(
       [shape.batch, tokens, shape.queryHeads, shape.valueHeadDim], seed: 4 * seed + 3, factor: 1)
+  }
+
+  /// The same with other queries and keys, which may have more columns, and the same scale.
+  init(_ problem: Problem, q: MemoryRows, k: MemoryRows) {
+    self = problem
+    shape = AttentionShape(
+      batch: problem.shape.batch, queryHeads: problem.shape.queryHeads,
+      kvHeads: problem.shape.kvHeads, headDim: q.shape[3],
+      valueHeadDim: problem.shape.valueHeadDim)
+    (self.q, self.k) = (q, k)
   }
 
   func attention(

@@ -101,7 +101,8 @@ extension Problem {
     var engine = try XPosAttention(
       attention,
       decay: XPosDecay(rotation.pairing, columns: 2 * rotation.frequencies.count),
-      offset: keyTokens - tokens, route: route, groupLength: groupLength, options: options,
+      places: XPosPlaces(offset: keyTokens - tokens), route: route, groupLength: groupLength,
+      options: options,
       on: world)
     try engine.load(keys: TurnedRows(k, by: rotation), values: v)
     let output = try engine.forward(queries) { _ in }
