@@ -139,7 +139,8 @@ let package = Package(
     .target(
       name: "Mixers",
       dependencies: [
-        "SequenceParallel", "MPI", "Sharding", "Compute", "AttentionReference", "Tensors",
+        "SequenceParallel", "MPI", "Sharding", "Compute", "CInstructions", "AttentionReference",
+        "Tensors",
       ],
       swiftSettings: settings),
     .target(

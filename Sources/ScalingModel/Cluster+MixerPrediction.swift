@@ -1,11 +1,12 @@
 public import Attention
 
 extension Cluster {
-  /// Predicts one pass of an operator with a summary or a scan.
+  /// Predicts one pass of an operator with a summary, a scan or a ring.
   ///
   /// The pieces of a scan are stepped rank by rank: a rank computes a piece when it has computed
   /// the one before and the rank before it has sent its state. A summary is two exchanges of all
-  /// with all; a halo is one message, which is waited for.
+  /// with all; a halo is one message, which is waited for; of a ring it counts what a hop takes
+  /// longer than a block is computed with.
   ///
   /// - Precondition: each rank has tokens.
   /// - Complexity: O(P · pieces).
@@ -47,6 +48,12 @@ extension Cluster {
         let step = crowded.seconds(of: Double(rows) * rowBytes, ranks: ranks)
         sending += step.bytes
         delays += step.delay
+      case .ring(let tokenBytes, let returning):
+        let exposed = crowded.ringSeconds(
+          block: tokenBytes * Double(most), sums: returning * Double(most), ranks: ranks,
+          computing: computing)
+        sending += exposed.bytes
+        delays += exposed.delay
       }
     }
     let seconds = computing + fill + sending + delays + startUp
@@ -67,6 +74,23 @@ extension Cluster {
       bytesSentPerRank: work.sent(ranks: ranks).bytes,
       residentBytes: work.residentBytes(most), flops: flops, efficiency: efficiency,
       limit: efficiency > 0.98 ? .none : losses.max { $0.1 < $1.1 }?.0 ?? .none)
+  }
+
+  /// What blocks that go round take beyond the computing that they travel in: what a hop takes
+  /// longer than a block is computed with, what the cores do for it, and the last sums' way home.
+  private func ringSeconds(
+    block: Double, sums: Double, ranks: Int, computing: Double
+  ) -> (bytes: Double, delay: Double) {
+    let link = hosts(ranks: ranks) > 1 ? network : inside
+    let hops = Double(ranks - 1)
+    let visit = computing / Double(ranks)
+    let work = 2 * (block + sums) * link.cpuSecondsPerByte
+    let way = (block + sums) / link.bytesPerSecond
+    let bytes = max(0, way - visit)
+    let delay = max(0, way + link.latency - visit) - bytes
+    let home = seconds(of: sums, ranks: ranks)
+    let last = sums > 0 ? home : (bytes: 0, delay: 0)
+    return ((bytes + work) * hops + last.bytes, delay * hops + last.delay)
   }
 
   /// How many threads want each core.

@@ -90,8 +90,8 @@ struct ShortConvolution {
   ) {
     let (sequence, range) = blocks[block]
     let taps = width
-    var scratch = Scratch(count: 8 * (taps + 1) * 8, parts: 1)
-    let weights = unsafe scratch.take(8 * (taps + 1) * 8)
+    var scratch = Scratch(count: paddedToVectors(range.count) * (taps + 1), parts: 1)
+    let weights = unsafe scratch.take(paddedToVectors(range.count) * (taps + 1))
     unsafe gatherWeights(range, into: weights)
     for token in tokens {
       forEachVector(range.count) { first in
@@ -141,8 +141,8 @@ struct ShortConvolution {
   ) {
     let (sequence, range) = blocks[block]
     let taps = width
-    var scratch = Scratch(count: 8 * (taps + 1) * 8, parts: 1)
-    let weights = unsafe scratch.take(8 * (taps + 1) * 8)
+    var scratch = Scratch(count: paddedToVectors(range.count) * (taps + 1), parts: 1)
+    let weights = unsafe scratch.take(paddedToVectors(range.count) * (taps + 1))
     unsafe gatherWeights(range, into: weights)
     var totals = [SIMD8<Double>](repeating: .zero, count: (taps + 1) * ((range.count + 7) / 8))
     for token in 0..<count {

@@ -32,7 +32,7 @@ extension GatedMixer {
       + Self.demands.filter { $0.name == "state" }.map { $0.form(sizes) }
   }
   var isInOrder: Bool { true }
-  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
     let (d, c) = (sizes["headDim"], sizes["valueHeadDim"])
     let effect = OuterProductScan<GatedRows>.effectShare(backward: backward, hasDecay: true)
     if !backward { return [.scan(units: units, floats: units * d * c, effect: effect)] }

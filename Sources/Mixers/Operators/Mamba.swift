@@ -78,7 +78,7 @@ struct Mamba: Mixer {
   }
 
   var isInOrder: Bool { true }
-  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
     let blocks = ChannelBlocks(batch: batch, channels: channels, ranks: ranks, threads: threads)
     let (floats, width) = (batch * channels, hasConvolution ? sizes["width"] : 1)
     var exchanges = [MixerExchange.scan(units: blocks.count, floats: floats * states)]
