@@ -131,8 +131,8 @@ let package = Package(
     .target(
       name: "Models",
       dependencies: [
-        "SequenceParallel", "MPI", "Sharding", "Attention", "KernelSets", "Compute", "Reporting",
-        "Tensors",
+        "Mixers", "SequenceParallel", "MPI", "Sharding", "Attention", "KernelSets", "Compute",
+        "Reporting", "Tensors",
       ],
       swiftSettings: settings),
     // Sequence mixers beside attention: scans, sums and halos over ranks.
