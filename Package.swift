@@ -138,15 +138,16 @@ let package = Package(
     .target(
       name: "Models",
       dependencies: [
-        "SequenceParallel", "MPI", "Sharding", "Attention", "KernelSets", "Compute", "Reporting",
-        "Tensors",
+        "Mixers", "SequenceParallel", "MPI", "Sharding", "Attention", "KernelSets", "Compute",
+        "Reporting", "Tensors",
       ],
       swiftSettings: settings),
     // Sequence mixers beside attention: scans, sums and halos over ranks.
     .target(
       name: "Mixers",
       dependencies: [
-        "SequenceParallel", "MPI", "Sharding", "Compute", "AttentionReference", "Tensors",
+        "SequenceParallel", "MPI", "Sharding", "Compute", "CInstructions", "AttentionReference",
+        "Tensors",
       ],
       swiftSettings: settings),
     .target(

@@ -42,6 +42,16 @@ def configurations():
                              "full_attention": plain})),
         ("gpt2", t.GPT2Config(vocab_size=VOCABULARY, n_positions=64, n_embd=32, n_layer=2, n_head=4,
                               activation_function="gelu_new", layer_norm_epsilon=1e-5)),
+        ("mamba", t.MambaConfig(vocab_size=VOCABULARY, hidden_size=32, state_size=5, num_hidden_layers=2,
+                                time_step_rank=3)),
+        ("mamba-with-biases", t.MambaConfig(vocab_size=VOCABULARY, hidden_size=24, state_size=8, num_hidden_layers=3,
+                                            conv_kernel=3, expand=3, use_bias=True, tie_word_embeddings=False)),
+        ("mamba-without-bias", t.MambaConfig(vocab_size=VOCABULARY, hidden_size=32, state_size=16,
+                                             num_hidden_layers=2, use_conv_bias=False)),
+        ("rwkv", t.RwkvConfig(vocab_size=VOCABULARY, context_length=64, hidden_size=32, num_hidden_layers=2)),
+        ("rwkv-halving-rows", t.RwkvConfig(vocab_size=VOCABULARY, context_length=64, hidden_size=24,
+                                           num_hidden_layers=5, attention_hidden_size=24, intermediate_size=56,
+                                           rescale_every=2, tie_word_embeddings=True)),
     ]
 
 

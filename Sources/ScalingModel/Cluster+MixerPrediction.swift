@@ -1,11 +1,12 @@
 public import Attention
 
 extension Cluster {
-  /// Predicts one pass of an operator with a summary or a scan.
+  /// Predicts one pass of an operator with a summary, a scan or a ring.
   ///
   /// The pieces of a scan are stepped rank by rank: a rank computes a piece when it has computed
   /// the one before and the rank before it has sent its state. A summary is two exchanges of all
-  /// with all; a halo is one message, which is waited for.
+  /// with all; a halo is one message, which is waited for; of a ring it counts what a hop takes
+  /// longer than a block is computed with.
   ///
   /// - Precondition: each rank has tokens.
   /// - Complexity: O(P · pieces).
@@ -21,23 +22,11 @@ extension Cluster {
     for exchange in work.exchanges where ranks > 1 {
       switch exchange {
       case .scan(let pieces, let bytes, let effect):
-        let step = crowded.seconds(of: bytes / Double(max(1, pieces)), ranks: ranks)
-        let hops = Double(ranks - 1)
-        if let effect, ranks > pieces + 1 {
-          // The states go their way when all know what their tokens do to them.
-          fill = computing * effect
-          sending += step.bytes * hops
-          delays += step.delay * hops
-        } else {
-          let end = crowded.scanEnd(
-            ranks: ranks, pieces: pieces, bytes: bytes / Double(max(1, pieces)),
-            computing: computing)
-          let waiting = max(0, end - computing)
-          let way = min(waiting, (step.bytes + step.delay) * hops)
-          fill = waiting - way
-          sending += min(way, step.bytes * hops)
-          delays += max(0, way - step.bytes * hops)
-        }
+        let waiting = crowded.scanSeconds(
+          pieces: pieces, bytes: bytes, effect: effect, ranks: ranks, computing: computing)
+        fill = waiting.fill
+        sending += waiting.bytes
+        delays += waiting.delay
       case .summary(let bytes):
         let parts = crowded.exchangeSeconds(
           bytes: bytes * Double(ranks - 1) / Double(ranks), ranks: ranks)
@@ -47,6 +36,12 @@ extension Cluster {
         let step = crowded.seconds(of: Double(rows) * rowBytes, ranks: ranks)
         sending += step.bytes
         delays += step.delay
+      case .ring(let tokenBytes, let returning):
+        let exposed = crowded.ringSeconds(
+          block: tokenBytes * Double(most), sums: returning * Double(most), ranks: ranks,
+          computing: computing)
+        sending += exposed.bytes
+        delays += exposed.delay
       }
     }
     let seconds = computing + fill + sending + delays + startUp
@@ -67,6 +62,41 @@ extension Cluster {
       bytesSentPerRank: work.sent(ranks: ranks).bytes,
       residentBytes: work.residentBytes(most), flops: flops, efficiency: efficiency,
       limit: efficiency > 0.98 ? .none : losses.max { $0.1 < $1.1 }?.0 ?? .none)
+  }
+
+  /// What a scan takes beyond computing: what ranks wait for their first state, or for what all
+  /// tokens do to one, and what states need on their way.
+  private func scanSeconds(
+    pieces: Int, bytes: Double, effect: Double?, ranks: Int, computing: Double
+  ) -> (fill: Double, bytes: Double, delay: Double) {
+    let piece = bytes / Double(max(1, pieces))
+    let step = seconds(of: piece, ranks: ranks)
+    let hops = Double(ranks - 1)
+    if let effect, ranks > pieces + 1 {
+      // The states go their way when all know what their tokens do to them.
+      return (computing * effect, step.bytes * hops, step.delay * hops)
+    }
+    let end = scanEnd(ranks: ranks, pieces: pieces, bytes: piece, computing: computing)
+    let waiting = max(0, end - computing)
+    let way = min(waiting, (step.bytes + step.delay) * hops)
+    return (waiting - way, min(way, step.bytes * hops), max(0, way - step.bytes * hops))
+  }
+
+  /// What blocks that go round take beyond the computing that they travel in: what a hop takes
+  /// longer than a block is computed with, what the cores do for it, and the last sums' way home.
+  private func ringSeconds(
+    block: Double, sums: Double, ranks: Int, computing: Double
+  ) -> (bytes: Double, delay: Double) {
+    let link = hosts(ranks: ranks) > 1 ? network : inside
+    let hops = Double(ranks - 1)
+    let visit = computing / Double(ranks)
+    let work = 2 * (block + sums) * link.cpuSecondsPerByte
+    let way = (block + sums) / link.bytesPerSecond
+    let bytes = max(0, way - visit)
+    let delay = max(0, way + link.latency - visit) - bytes
+    let home = seconds(of: sums, ranks: ranks)
+    let last = sums > 0 ? home : (bytes: 0, delay: 0)
+    return ((bytes + work) * hops + last.bytes, delay * hops + last.delay)
   }
 
   /// How many threads want each core.

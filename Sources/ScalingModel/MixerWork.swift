@@ -12,6 +12,9 @@ public struct MixerWork: Sendable {
     case summary(bytes: Double)
     /// Rows of the tokens before a rank's own, of so many bytes each.
     case halo(rows: Int, rowBytes: Double)
+    /// Blocks of so many bytes a token that go round, each met while the next one comes, and sums
+    /// of them, of `returning` bytes a token, that follow and come home.
+    case ring(tokenBytes: Double, returning: Double)
   }
 
   /// Of the whole sequence.
@@ -54,6 +57,10 @@ public struct MixerWork: Sendable {
         let own = max(1, tokens / ranks)
         bytes += Double(rows) * rowBytes
         messages += min((rows + own - 1) / own, ranks - 1)
+      case .ring(let tokenBytes, let returning):
+        // All blocks but that of the next rank, at best the smallest, and sums of all.
+        bytes += tokenBytes * Double(tokens - tokens / ranks) + returning * Double(tokens)
+        messages += min(ranks, tokens) - 1 + (returning > 0 ? min(ranks, tokens) : 0)
       }
     }
     return (bytes, messages)

@@ -332,7 +332,7 @@ struct DecoderTests {
     var model = TinyModel()
     model.without = ["blk.1.ffn_up.weight"]
     let missing = try model.write(to: folder, "missing.gguf")
-    let unknown = try TinyModel(architecture: "mamba").write(to: folder, "unknown.gguf")
+    let unknown = try TinyModel(architecture: "jamba").write(to: folder, "unknown.gguf")
     let right = try TinyModel().write(to: folder)
     var more = TinyModel()
     more.extra = [("blk.0.ffn_gate.bias", 96, 1)]
@@ -343,7 +343,7 @@ struct DecoderTests {
     let output = ["--output", folder.path + "/l.safetensors"]
     for (arguments, words) in [
       (["logits", missing, "--ids", "1"] + output, "blk.1.ffn_up.weight"),
-      (["logits", unknown, "--ids", "1"] + output, "mamba"),
+      (["logits", unknown, "--ids", "1"] + output, "jamba"),
       (["logits", extra, "--ids", "1"] + output, "blk.0.ffn_gate.bias"),
       (["logits", cap, "--ids", "1"] + output, "final_logit_softcapping"),
       (["logits", right, "--ids", "1,257"] + output, "257"),

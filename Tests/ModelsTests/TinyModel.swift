@@ -31,6 +31,8 @@ struct TinyModel {
 
   var isGemma: Bool { architecture == "gemma3" }
   var isGPT2: Bool { architecture == "gpt2" }
+  /// Of Mamba ``hidden`` channels, with as many numbers of a state, of a step size, and taps.
+  static let mamba = (states: 5, rank: 32, taps: 4)
 
   /// Writes the file.
   func write(to folder: TemporaryFolder, _ name: String = "model.gguf") throws -> String {
@@ -40,6 +42,10 @@ struct TinyModel {
   // MARK: Values
 
   private var values: [(name: String, value: GGUFBuilder.Value)] {
+    decoderValues + Self.tokenizerValues
+  }
+
+  private var decoderValues: [(name: String, value: GGUFBuilder.Value)] {
     func number(_ name: String, _ value: Int) -> (name: String, value: GGUFBuilder.Value) {
       (architecture + "." + name, .uint32(UInt32(value)))
     }
@@ -49,7 +55,13 @@ struct TinyModel {
       number("feed_forward_length", hidden), number("attention.head_count", heads),
       number("attention.head_count_kv", kvHeads), number("context_length", 512),
     ]
-    if isGPT2 {
+    if architecture == "mamba" {
+      values += [
+        number("ssm.inner_size", hidden), number("ssm.state_size", Self.mamba.states),
+        number("ssm.time_step_rank", Self.mamba.rank), number("ssm.conv_kernel", Self.mamba.taps),
+        (architecture + ".attention.layer_norm_rms_epsilon", .float(Self.epsilon)),
+      ]
+    } else if isGPT2 {
       values.append((architecture + ".attention.layer_norm_epsilon", .float(Self.epsilon)))
     } else {
       values.append((architecture + ".attention.layer_norm_rms_epsilon", .float(Self.epsilon)))
@@ -57,9 +69,12 @@ struct TinyModel {
       values.append(number("attention.key_length", headDim))
     }
     if isGemma { values.append(number("attention.sliding_window", window)) }
-    values += numbers.map { (architecture + "." + $0.name, .float($0.value)) }
+    return values + numbers.map { (architecture + "." + $0.name, .float($0.value)) }
+  }
+
+  private static var tokenizerValues: [(name: String, value: GGUFBuilder.Value)] {
     let tokens = (0..<256).map { GGUFBuilder.Value.string(Self.letter(of: UInt8($0))) }
-    values += [
+    return [
       ("tokenizer.ggml.model", .string(Array("gpt2".utf8))),
       ("tokenizer.ggml.pre", .string(Array("gpt-2".utf8))),
       ("tokenizer.ggml.tokens", .array(8, tokens + [.string(Array("<end>".utf8))])),
@@ -67,7 +82,6 @@ struct TinyModel {
       ("tokenizer.ggml.merges", .array(8, [])),
       ("tokenizer.ggml.eos_token_id", .uint32(256)),
     ]
-    return values
   }
 
   /// How byte-level tokenizers write a byte: as itself where it can be seen.
@@ -90,6 +104,10 @@ struct TinyModel {
     if isGPT2 { all.append(matrix("position_embd.weight", 512, width)) }
     for layer in 0..<layers {
       let p = "blk.\(layer)."
+      if architecture == "mamba" {
+        all += mambaTensors(p)
+        continue
+      }
       all += norm(p + "attn_norm") + norm(p + "ffn_norm")
       if isGPT2 {
         all += [
@@ -130,6 +148,22 @@ struct TinyModel {
         name, [UInt64(count)], type: 0, data: (0..<count).flatMap { _ in Self.bytes(number) })
     }
     return all.filter { !without.contains($0.name) }
+  }
+
+  private func mambaTensors(_ p: String) -> [GGUFBuilder.Tensor] {
+    let (states, rank, taps) = Self.mamba
+    var (taken, decays) = (
+      vector(p + "ssm_conv1d.weight", hidden * taps),
+      vector(p + "ssm_a", hidden * states, around: -0.5)
+    )
+    taken.dimensions = [UInt64(taps), UInt64(hidden)]
+    decays.dimensions = [UInt64(states), UInt64(hidden)]
+    return norm(p + "attn_norm") + [
+      matrix(p + "ssm_in.weight", 2 * hidden, width), taken, vector(p + "ssm_conv1d.bias", hidden),
+      matrix(p + "ssm_x.weight", rank + 2 * states, hidden),
+      matrix(p + "ssm_dt.weight", hidden, rank), vector(p + "ssm_dt.bias", hidden), decays,
+      vector(p + "ssm_d", hidden), matrix(p + "ssm_out.weight", width, hidden),
+    ]
   }
 
   private func norm(_ name: String) -> [GGUFBuilder.Tensor] {

@@ -138,12 +138,12 @@ struct TokenizeTests {
 
   @Test("inspect describes models that cannot be run, and says why they cannot")
   func unknown() async throws {
-    var builder = GGUFBuilder(values: [("general.architecture", .text("mamba"))])
+    var builder = GGUFBuilder(values: [("general.architecture", .text("jamba"))])
     builder.tensors = [.init("a", [4], type: 0, data: Array(repeating: 0, count: 16))]
-    let path = try folder.file("mamba.gguf", builder.bytes)
+    let path = try folder.file("jamba.gguf", builder.bytes)
     let result = try await gyre(["inspect", path])
     #expect(result.ending == .exited(0), "\(result)")
-    #expect(result.standardOutput.contains("'mamba', which is not known here"), "\(result)")
+    #expect(result.standardOutput.contains("'jamba', which is not known here"), "\(result)")
     #expect(result.standardOutput.contains("'tokenizer.ggml.model'"), "\(result)")
   }
 }

@@ -37,7 +37,7 @@ public final class MixerTensor: @unchecked Sendable {
   }
 
   /// The same numbers under another name.
-  init(sharing other: MixerTensor, named name: String) {
+  package init(sharing other: MixerTensor, named name: String) {
     form = other.form.named(name)
     owner = other.owner
   }
@@ -55,6 +55,31 @@ public final class MixerTensor: @unchecked Sendable {
       let span = unsafe Span(_unsafeStart: base, count: count)
       return unsafe _overrideLifetime(span, borrowing: self)
     }
+  }
+
+  /// Takes numbers that all ranks have.
+  ///
+  /// - Parameter sizes: the dimensions, outermost first.
+  public convenience init(
+    _ name: String, _ sizes: KeyValuePairs<String, Int>, _ numbers: [Float]
+  ) {
+    self.init(
+      zeros: TensorForm(name: name, dimensions: sizes.map(\.key), sizes: sizes.map(\.value)),
+      tokens: 0)
+    precondition(numbers.count == count, "\(numbers.count) numbers for \(name)")
+    write(0..<count) { target in
+      for place in 0..<target.count { target[place] = numbers[place] }
+    }
+  }
+
+  /// The same numbers under another name.
+  public func named(_ name: String) -> MixerTensor { MixerTensor(sharing: self, named: name) }
+
+  /// Lends some numbers to be written, while nobody else uses them.
+  public func write(_ range: Range<Int>, _ body: (inout MutableSpan<Float>) -> Void) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= count, "numbers outside of a tensor")
+    var span = unsafe MutableSpan(_unsafeStart: base + range.lowerBound, count: range.count)
+    body(&span)
   }
 
   /// The numbers as an array; for tests and small tensors.

@@ -66,6 +66,10 @@ public struct TensorForm: Hashable, Sendable {
   /// How many there are of each, of the whole sequence.
   public let sizes: [Int]
 
+  package init(name: String, dimensions: [String], sizes: [Int]) {
+    (self.name, self.dimensions, self.sizes) = (name, dimensions, sizes)
+  }
+
   /// The shape of the whole tensor.
   public var shape: Shape { Shape(sizes) }
 

@@ -7,8 +7,8 @@ struct ChannelBlocks {
   /// Channels of a block, of which the last of a sequence may have fewer.
   private let blockWidth: Int
 
-  /// The most channels of a block: a few cache lines of a token's row.
-  static let width = 64
+  /// The most channels of a block: stretches of rows that memory is read in at full speed.
+  static let width = 256
   /// The fewest: one cache line.
   private static let leastWidth = 16
 
@@ -37,6 +37,9 @@ struct ChannelBlocks {
 
   /// Blocks of a sequence.
   var blocksPerSequence: Int { perSequence }
+
+  /// Room for a block's channels, as whole vectors.
+  var stride: Int { paddedToVectors(min(blockWidth, channels)) }
 
   /// The sequence and the channels of a block.
   subscript(block: Int) -> (sequence: Int, channels: Range<Int>) {

@@ -68,10 +68,11 @@ extension OuterProductScan {
     unsafe own.update(repeating: 0, count: rows * columns)
     unsafe decay.update(repeating: 1, count: rows)
     var scratch = Scratch(count: scratchLength, parts: 9)
-    let chunk = OuterProductChunk(keys: rows, values: columns, from: &scratch)
-    let starts = Array(Swift.stride(from: 0, to: count, by: OuterProductChunk.tokens))
+    let chunk = OuterProductChunk(
+      keys: rows, values: columns, tokens: self.chunk, from: &scratch)
+    let starts = Array(Swift.stride(from: 0, to: count, by: self.chunk))
     for start in isForward ? starts.reversed() : starts {
-      let tokens = start..<min(start + OuterProductChunk.tokens, count)
+      let tokens = start..<min(start + self.chunk, count)
       body.fill(chunk, unit: unit, tokens: tokens)
       if !isForward { body.fillGradient(chunk, unit: unit, tokens: tokens) }
       // Forward keys and values, backward queries and gradients of outputs.

@@ -19,13 +19,11 @@ struct OuterProductChunk {
   let dk: UnsafeMutablePointer<Float>
   let dv: UnsafeMutablePointer<Float>
 
-  /// Tokens of a chunk.
-  static let tokens = 32
-
-  init(keys: Int, values: Int, from scratch: inout Scratch) {
+  /// - Parameter tokens: the most of a chunk.
+  init(keys: Int, values: Int, tokens: Int, from scratch: inout Scratch) {
     keyStep = paddedToVectors(keys)
     valueStep = paddedToVectors(values)
-    let (ofKeys, ofValues) = (Self.tokens * keyStep, Self.tokens * valueStep)
+    let (ofKeys, ofValues) = (tokens * keyStep, tokens * valueStep)
     unsafe q = unsafe scratch.take(ofKeys)
     unsafe k = unsafe scratch.take(ofKeys)
     unsafe a = unsafe scratch.take(ofKeys)
@@ -81,12 +79,17 @@ extension OuterProductOperator {
 struct OuterProductScan<Operator: OuterProductOperator>: Sendable {
   let body: Operator
   let units: Int
+  /// Tokens that are laid out side by side at a time; what is computed does not depend on it.
+  var chunk = Self.usualChunk
+
+  /// So many that their rows stay in the first cache with the state.
+  static var usualChunk: Int { 32 }
 
   var stateLength: Int { body.keys * body.values }
   var keyStep: Int { paddedToVectors(body.keys) }
   var valueStep: Int { paddedToVectors(body.values) }
   var scratchLength: Int {
-    OuterProductChunk.tokens * (4 * keyStep + 3 * valueStep) + body.keys * valueStep
+    self.chunk * (4 * keyStep + 3 * valueStep) + body.keys * valueStep
       + body.values * keyStep
   }
 
@@ -113,12 +116,13 @@ struct OuterProductScan<Operator: OuterProductOperator>: Sendable {
     ) {
       [self] unit, state, poll in
       var scratch = Scratch(count: scratchLength, parts: 9)
-      let chunk = OuterProductChunk(keys: body.keys, values: body.values, from: &scratch)
+      let chunk = OuterProductChunk(
+        keys: body.keys, values: body.values, tokens: self.chunk, from: &scratch)
       let s = unsafe scratch.take(body.keys * valueStep)
       unsafe copyRows(
         state, step: body.values, to: s, step: valueStep, rows: body.keys, columns: body.values)
-      for start in Swift.stride(from: 0, to: count, by: OuterProductChunk.tokens) {
-        let tokens = start..<min(start + OuterProductChunk.tokens, count)
+      for start in Swift.stride(from: 0, to: count, by: self.chunk) {
+        let tokens = start..<min(start + self.chunk, count)
         body.fill(chunk, unit: unit, tokens: tokens)
         unsafe OuterProductState.advance(
           s, rows: body.keys, columns: valueStep, tokens: tokens.count,
@@ -153,16 +157,17 @@ struct OuterProductScan<Operator: OuterProductOperator>: Sendable {
     try unsafe scan.run(states, carried: nil, effect: effect, on: line) {
       [self] unit, state, poll in
       var scratch = Scratch(count: scratchLength, parts: 9)
-      let chunk = OuterProductChunk(keys: body.keys, values: body.values, from: &scratch)
+      let chunk = OuterProductChunk(
+        keys: body.keys, values: body.values, tokens: self.chunk, from: &scratch)
       let r = unsafe scratch.take(body.keys * valueStep)
       let turned = unsafe scratch.take(body.values * keyStep)
       unsafe copyRows(
         state, step: body.values, to: r, step: valueStep, rows: body.keys, columns: body.values)
       unsafe StridedMatrix(state, row: body.values).transpose(
         into: StridedMatrix(turned, row: keyStep), rows: body.keys, columns: body.values)
-      let chunks = Swift.stride(from: 0, to: count, by: OuterProductChunk.tokens)
+      let chunks = Swift.stride(from: 0, to: count, by: self.chunk)
       for start in chunks.reversed() {
-        let tokens = start..<min(start + OuterProductChunk.tokens, count)
+        let tokens = start..<min(start + self.chunk, count)
         body.fill(chunk, unit: unit, tokens: tokens)
         body.fillGradient(chunk, unit: unit, tokens: tokens)
         unsafe keyGradients(chunk, r, turned, tokens.count)
@@ -181,12 +186,13 @@ struct OuterProductScan<Operator: OuterProductOperator>: Sendable {
     if count == 0 { return }
     line.compute(units) { [self] unit, poll in
       var scratch = Scratch(count: scratchLength, parts: 9)
-      let chunk = OuterProductChunk(keys: body.keys, values: body.values, from: &scratch)
+      let chunk = OuterProductChunk(
+        keys: body.keys, values: body.values, tokens: self.chunk, from: &scratch)
       let s = unsafe scratch.take(body.values * keyStep)
       unsafe StridedMatrix(carried.base + unit * stateLength, row: body.values).transpose(
         into: StridedMatrix(s, row: keyStep), rows: body.keys, columns: body.values)
-      for start in Swift.stride(from: 0, to: count, by: OuterProductChunk.tokens) {
-        let tokens = start..<min(start + OuterProductChunk.tokens, count)
+      for start in Swift.stride(from: 0, to: count, by: self.chunk) {
+        let tokens = start..<min(start + self.chunk, count)
         body.fill(chunk, unit: unit, tokens: tokens)
         body.fillGradient(chunk, unit: unit, tokens: tokens)
         unsafe OuterProductState.advance(

@@ -4,7 +4,7 @@ import Tensors
 
 /// `silu(Σ_j weight_j x_{t − (width − 1) + j} + bias)`, channel by channel: a causal convolution
 /// over a few tokens, whose rows before a rank's first token are a halo.
-struct ShortConvolution {
+package struct ShortConvolution {
   /// `[batch, tokens, channels]`.
   let x: MixerTensor
   /// `[channels, width]`.
@@ -35,6 +35,33 @@ struct ShortConvolution {
       }
     }
     return halo
+  }
+
+  /// What a next sequence starts from: the rows before it.
+  static func stateForm(batch: Int, channels: Int, width: Int) -> TensorForm {
+    TensorForm(
+      name: "conv_state", dimensions: ["batch", "channels", "before"],
+      sizes: [batch, channels, width - 1])
+  }
+
+  /// The last rows of x that this rank knows of: on the last rank what a next sequence starts from.
+  func lastRows(_ halo: MixerTensor, on line: RankLine) -> MixerTensor {
+    let last = MixerTensor(
+      zeros: Self.stateForm(batch: blocks.batch, channels: channels, width: width), tokens: 0)
+    let (width, count) = (width - 1, line.tokens)
+    for sequence in 0..<blocks.batch {
+      for row in 0..<width {
+        let token = count - width + row
+        let source =
+          unsafe token >= 0
+          ? x.base + (sequence * count + token) * channels
+          : halo.base + (sequence * width + width + token) * channels
+        for channel in 0..<channels {
+          unsafe last.base[(sequence * channels + channel) * width + row] = source[channel]
+        }
+      }
+    }
+    return last
   }
 
   /// Computes this rank's tokens.
@@ -90,8 +117,8 @@ struct ShortConvolution {
   ) {
     let (sequence, range) = blocks[block]
     let taps = width
-    var scratch = Scratch(count: 8 * (taps + 1) * 8, parts: 1)
-    let weights = unsafe scratch.take(8 * (taps + 1) * 8)
+    var scratch = Scratch(count: paddedToVectors(range.count) * (taps + 1), parts: 1)
+    let weights = unsafe scratch.take(paddedToVectors(range.count) * (taps + 1))
     unsafe gatherWeights(range, into: weights)
     for token in tokens {
       forEachVector(range.count) { first in
@@ -141,8 +168,8 @@ struct ShortConvolution {
   ) {
     let (sequence, range) = blocks[block]
     let taps = width
-    var scratch = Scratch(count: 8 * (taps + 1) * 8, parts: 1)
-    let weights = unsafe scratch.take(8 * (taps + 1) * 8)
+    var scratch = Scratch(count: paddedToVectors(range.count) * (taps + 1), parts: 1)
+    let weights = unsafe scratch.take(paddedToVectors(range.count) * (taps + 1))
     unsafe gatherWeights(range, into: weights)
     var totals = [SIMD8<Double>](repeating: .zero, count: (taps + 1) * ((range.count + 7) / 8))
     for token in 0..<count {

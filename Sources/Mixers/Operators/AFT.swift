@@ -109,6 +109,17 @@ struct AFT: Mixer {
     case .local, .conv: true
     }
   }
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
+    switch variant {
+    case .full:
+      let floats = 2 * batch * paddedToVectors(channels)
+      return [.ring(floats: floats, returning: backward ? floats : 0)]
+    case .simple where !isCausal:
+      return AFTSimple.exchanges(self, backward: backward)
+    case .simple, .local, .conv:
+      return AFTWindow.exchanges(self, backward: backward, ranks: ranks, threads: threads)
+    }
+  }
   var flopsPerToken: (forward: Double, backward: Double) {
     let pairs: Double =
       switch variant {

@@ -15,15 +15,26 @@ struct AFTSimple {
   init(_ mixer: AFT, _ x: MixerTensors) {
     self.mixer = mixer
     (k, v) = (x["k"], x["v"])
-    blocks = ChannelBlocks(
-      batch: mixer.batch, channels: mixer.channels, ranks: 1, threads: 1)
+    blocks = Self.blocks(mixer)
+  }
+
+  /// As wide as they may be, since nothing passes along.
+  private static func blocks(_ mixer: AFT) -> ChannelBlocks {
+    ChannelBlocks(batch: mixer.batch, channels: mixer.channels, ranks: 1, threads: 1)
+  }
+
+  /// What ranks exchange.
+  static func exchanges(_ mixer: AFT, backward: Bool) -> [MixerExchange] {
+    let blocks = blocks(mixer)
+    let floats = blocks.count * blocks.stride
+    return (backward ? [] : [.summary(floats: floats)]) + [.summary(floats: 2 * floats)]
   }
 
   private func numbers(_ columns: Int) -> MixerTensor {
     MixerTensor(
       zeros: TensorForm(
         name: "sums", dimensions: ["units", "columns"],
-        sizes: [blocks.count, columns * ChannelBlocks.width]), tokens: 0)
+        sizes: [blocks.count, columns * blocks.stride]), tokens: 0)
   }
 
   /// The largest keys of all tokens.
@@ -32,7 +43,7 @@ struct AFTSimple {
     let count = line.tokens
     line.compute(blocks.count) { [self] block, _ in
       let (sequence, range) = blocks[block]
-      let target = unsafe tops.base + block * ChannelBlocks.width
+      let target = unsafe tops.base + block * blocks.stride
       forEachVector(range.count) { column in
         var top = Vector(repeating: AFTMeans.lowest)
         for token in 0..<count {
@@ -55,7 +66,7 @@ struct AFTSimple {
 
   func forward(_ means: AFTMeans, on line: RankLine) throws(MPIError) {
     let tops = try largest(on: line)
-    let (sums, count, width) = (numbers(2), line.tokens, ChannelBlocks.width)
+    let (sums, count, width) = (numbers(2), line.tokens, blocks.stride)
     unsafe line.addUp(units: blocks.count, to: sums) { [self] block, tokens, total, poll in
       let (sequence, range) = blocks[block]
       forEachVector(range.count) { column in
@@ -95,7 +106,7 @@ struct AFTSimple {
   func backward(
     _ slopes: AFTMeans, to gradients: MixerTensors, on line: RankLine
   ) throws(MPIError) {
-    let (sums, count, width) = (numbers(2), line.tokens, ChannelBlocks.width)
+    let (sums, count, width) = (numbers(2), line.tokens, blocks.stride)
     unsafe line.addUp(units: blocks.count, to: sums) { [self] block, tokens, total, _ in
       let (sequence, range) = blocks[block]
       for token in tokens {

@@ -31,13 +31,37 @@ struct AFTWindow {
     step = paddedToVectors(mixer.channels)
     count = line.tokens
     start = line.runs.first?.start ?? 0
-    blocks = ChannelBlocks(
-      batch: mixer.batch, channels: step, ranks: 1, threads: 1)
+    blocks = ChannelBlocks(batch: mixer.batch, channels: step, on: line)
     width = mixer.reach - 1
     after = mixer.isCausal ? 0 : width
     biases = Self.widen(w, mixer, step)
     pairs = try Self.extend(
       AFTPairs.pack(mixer, x, on: line), before: width, after: after, on: line)
+  }
+
+  /// What ranks exchange.
+  static func exchanges(
+    _ mixer: AFT, backward: Bool, ranks: Int, threads: Int
+  ) -> [MixerExchange] {
+    let (step, width) = (paddedToVectors(mixer.channels), mixer.reach - 1)
+    let (floats, after) = (mixer.batch * step, mixer.isCausal ? 0 : width)
+    let blocks = ChannelBlocks(
+      batch: mixer.batch, channels: step, ranks: ranks, threads: threads)
+    let scan = MixerExchange.scan(units: blocks.count, floats: 3 * floats)
+    let scans = mixer.isCausal ? [scan] : [scan, .reversed(scan)]
+    // Keys and values side by side; backward their gradients as well, and the slopes of means.
+    let pairs: [MixerExchange] = [
+      .halo(rows: width, floats: 2 * floats), .haloAfter(rows: after, floats: 2 * floats),
+    ]
+    if !backward { return pairs + scans }
+    let slopes: [MixerExchange] = [
+      .halo(rows: mixer.isCausal ? 0 : width, floats: 3 * floats),
+      .haloAfter(rows: width, floats: 3 * floats),
+    ]
+    let window = mixer.sizes.find("window") ?? 0
+    let ofBiases: [MixerExchange] =
+      if case .conv = mixer.variant { [.summary(floats: window * floats)] } else { [] }
+    return (pairs + slopes).map { .reversed($0) } + ofBiases + pairs + scans
   }
 
   /// The weights of distances with a column for each channel; nil for other variants.

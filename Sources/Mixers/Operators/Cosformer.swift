@@ -47,7 +47,7 @@ struct Cosformer: HeadMixer {
   var inputs: [TensorForm] { Self.forms(sizes, present: []) }
   var outputs: [TensorForm] { [Self.demands[2].form(sizes, named: "o")] }
   var isInOrder: Bool { isCausal }
-  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
     let floats = units * 2 * d * (c + 1)
     let effect = OuterProductScan<CosformerRows>.effectShare(backward: backward, hasDecay: false)
     return [

@@ -49,6 +49,9 @@ struct DeltaNet: HeadMixer {
     ]
   }
   var isInOrder: Bool { true }
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
+    [.scan(units: units, floats: units * d * c)]
+  }
   var flopsPerToken: (forward: Double, backward: Double) {
     let products = Double(heads * d * c)
     return (6 * products, 12 * products)

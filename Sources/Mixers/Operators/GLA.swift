@@ -8,7 +8,7 @@ struct GLA: GatedMixer {
   static let name = "gla"
   static let summary = "gated linear attention, with a decay for each key column"
   static let demands = tensors(TensorDemand("g", "batch tokens heads headDim", filling: .gate))
-  static let options: Set<MixerOption> = [.scale]
+  static let options: Set<MixerOption> = [.scale, .chunk]
   static let gate = "g"
   static let hasBonus = false
   static let gates = ReferenceGatedHead.Gates.keys
@@ -16,10 +16,12 @@ struct GLA: GatedMixer {
   let sizes: MixerSizes
   let scale: Float
   let hasState: Bool
+  let chunk: Int?
 
   init(_ sizes: MixerSizes, present: Set<String>, options: MixerOptions) throws(MixerError) {
     self.sizes = sizes
     scale = Float(options.scale ?? 1 / Double(sizes["headDim"]).squareRoot())
     hasState = present.contains("state")
+    chunk = options.chunk
   }
 }

@@ -17,9 +17,13 @@ protocol GatedMixer: HeadMixer {
   var scale: Float { get }
   /// Whether a state is given.
   var hasState: Bool { get }
+  /// Tokens that are laid out side by side at a time; nil is as many as are usual.
+  var chunk: Int? { get }
 }
 
 extension GatedMixer {
+  var chunk: Int? { nil }
+
   /// The tensors of such an operator.
   static func tensors(_ gate: TensorDemand) -> [TensorDemand] {
     headTensors + [gate] + (hasBonus ? [TensorDemand("u", "heads headDim")] : [])
@@ -32,7 +36,7 @@ extension GatedMixer {
       + Self.demands.filter { $0.name == "state" }.map { $0.form(sizes) }
   }
   var isInOrder: Bool { true }
-  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
     let (d, c) = (sizes["headDim"], sizes["valueHeadDim"])
     let effect = OuterProductScan<GatedRows>.effectShare(backward: backward, hasDecay: true)
     if !backward { return [.scan(units: units, floats: units * d * c, effect: effect)] }
@@ -45,6 +49,11 @@ extension GatedMixer {
     return (5 * products, 15 * products)
   }
 
+  private func scan(_ rows: GatedRows) -> OuterProductScan<GatedRows> {
+    OuterProductScan(
+      body: rows, units: units, chunk: chunk ?? OuterProductScan<GatedRows>.usualChunk)
+  }
+
   private var units: Int { batch * sizes["heads"] }
 
   func forward(
@@ -53,7 +62,7 @@ extension GatedMixer {
     var result = startedScan(x, on: line)
     let (o, state) = (result.outputs["o"], result.outputs["state"])
     let rows = GatedRows(self, x, o: o, tokens: line.tokens)
-    let scan = OuterProductScan(body: rows, units: units)
+    let scan = scan(rows)
     if let carried = try scan.forward(states: state, keeping: keeping, on: line) {
       result.kept.add(carried)
     }
@@ -65,7 +74,7 @@ extension GatedMixer {
   ) throws(MPIError) -> MixerTensors {
     let gradients = zeroGradients(on: line)
     let rows = GatedRows(self, x, o: gradient, tokens: line.tokens, gradients: gradients)
-    let scan = OuterProductScan(body: rows, units: units)
+    let scan = scan(rows)
     let states = try scan.backward(
       carried: result.kept["carried"], last: result.outputs["state"], on: line)
     if let first = gradients.find("dstate") {

@@ -50,6 +50,13 @@ struct InfoNCE: Mixer {
     [TensorForm(name: "loss", dimensions: ["steps"], sizes: [steps])]
   }
   var isInOrder: Bool { false }
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
+    let floats = sequences * dim
+    return [
+      .ring(floats: floats, returning: backward ? floats : 0),
+      .summary(floats: backward ? steps * floats * dim : steps),
+    ]
+  }
   var flopsPerToken: (forward: Double, backward: Double) {
     let products = 2 * Double(sequences * steps) * Double(dim)
     return (

@@ -82,7 +82,7 @@ struct LED: Mixer {
     ]
   }
   var isInOrder: Bool { false }
-  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
     let length = columns * rank + rank * out + out
     return backward ? [.summary(floats: batch * length)] : []
   }

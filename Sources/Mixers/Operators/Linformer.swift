@@ -47,7 +47,7 @@ struct Linformer: HeadMixer {
     ]
   }
   var isInOrder: Bool { false }
-  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
     [.summary(floats: kvUnits * length)]
   }
   var flopsPerToken: (forward: Double, backward: Double) {

@@ -68,17 +68,14 @@ struct Mamba: Mixer {
 
   var outputs: [TensorForm] {
     [Self.demands[0].form(sizes, named: "o"), Self.demands[10].form(sizes)]
-      + (hasConvolution && sizes["width"] > 1 ? [convolutionStateForm("conv_state")] : [])
-  }
-
-  private func convolutionStateForm(_ name: String) -> TensorForm {
-    TensorForm(
-      name: name, dimensions: ["batch", "channels", "before"],
-      sizes: [batch, channels, sizes["width"] - 1])
+      + (hasConvolution && sizes["width"] > 1
+        ? [
+          ShortConvolution.stateForm(batch: batch, channels: channels, width: sizes["width"])
+        ] : [])
   }
 
   var isInOrder: Bool { true }
-  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
     let blocks = ChannelBlocks(batch: batch, channels: channels, ranks: ranks, threads: threads)
     let (floats, width) = (batch * channels, hasConvolution ? sizes["width"] : 1)
     var exchanges = [MixerExchange.scan(units: blocks.count, floats: floats * states)]
@@ -114,7 +111,7 @@ struct Mamba: Mixer {
     if let convolution = convolution(x, blocks) {
       let halo = try convolution.halo(before: x.find("conv_state"), on: line)
       u = convolution.forward(halo, on: line)
-      if outputs.count > 2 { result.outputs.add(lastRows(x["x"], halo, line)) }
+      if outputs.count > 2 { result.outputs.add(convolution.lastRows(halo, on: line)) }
       if keeping {
         result.kept.add(halo)
         result.kept.add(MixerTensor(sharing: u, named: "convolved"))
@@ -133,25 +130,6 @@ struct Mamba: Mixer {
     x.find("conv_weight").map {
       ShortConvolution(x: x["x"], weight: $0, bias: x.find("conv_bias"), blocks: blocks)
     }
-  }
-
-  /// The last rows of x that this rank knows of: on the last rank what a next sequence starts from.
-  private func lastRows(_ x: MixerTensor, _ halo: MixerTensor, _ line: RankLine) -> MixerTensor {
-    let last = MixerTensor(zeros: convolutionStateForm("conv_state"), tokens: 0)
-    let (width, count) = (sizes["width"] - 1, line.tokens)
-    for sequence in 0..<batch {
-      for row in 0..<width {
-        let token = count - width + row
-        let source =
-          unsafe token >= 0
-          ? x.base + (sequence * count + token) * channels
-          : halo.base + (sequence * width + width + token) * channels
-        for channel in 0..<channels {
-          unsafe last.base[(sequence * channels + channel) * width + row] = source[channel]
-        }
-      }
-    }
-    return last
   }
 
   func backward(

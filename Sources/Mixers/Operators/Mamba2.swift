@@ -11,7 +11,7 @@ struct Mamba2: GatedMixer {
   static let name = "mamba2"
   static let summary = "state space duality: linear attention with a decay for each head and token"
   static let demands = tensors(TensorDemand("g", "batch tokens heads", filling: .gate))
-  static let options: Set<MixerOption> = [.scale]
+  static let options: Set<MixerOption> = [.scale, .chunk]
   static let gate = "g"
   static let hasBonus = false
   static let gates = ReferenceGatedHead.Gates.tokens
@@ -19,10 +19,12 @@ struct Mamba2: GatedMixer {
   let sizes: MixerSizes
   let scale: Float
   let hasState: Bool
+  let chunk: Int?
 
   init(_ sizes: MixerSizes, present: Set<String>, options: MixerOptions) throws(MixerError) {
     self.sizes = sizes
     scale = Float(options.scale ?? 1)
     hasState = present.contains("state")
+    chunk = options.chunk
   }
 }

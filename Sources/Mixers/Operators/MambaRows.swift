@@ -62,11 +62,13 @@ struct MambaRows {
     _ blocks: ChannelBlocks, _ block: Int, _ state: UnsafeMutablePointer<Float>, _ poll: Poll
   ) {
     let (sequence, range) = blocks[block]
-    let length = ChannelBlocks.width * states
+    let length = paddedToVectors(range.count) * states
     var scratch = Scratch(count: 2 * length, parts: 2)
     let (h, rates) = unsafe (scratch.take(length), scratch.take(length))
     unsafe spread(state, range.count, into: h)
     unsafe spread(a.base + range.lowerBound * states, range.count, into: rates)
+    let ahead = RowsAhead(
+      [u, delta, o] + [z].compactMap { $0 }, sequence: sequence, tokens: count, columns: range)
     for start in Swift.stride(from: 0, to: count, by: Self.chunk) {
       let tokens = start..<min(start + Self.chunk, count)
       if let checkpoints {
@@ -75,6 +77,7 @@ struct MambaRows {
         unsafe gather(h, range.count, into: checkpoints.base + place)
       }
       forEachVector(range.count) { first in
+        ahead.ask(for: start + Self.chunk..<start + 2 * Self.chunk, share: first / 8)
         unsafe chunk(
           tokens, sequence, range.lowerBound + first, range.count - first, h + first * states,
           rates + first * states)
@@ -137,9 +140,9 @@ struct MambaRows {
   ) {
     guard let checkpoints else { preconditionFailure("a forward pass that keeps nothing") }
     let (sequence, range) = blocks[block]
-    let length = ChannelBlocks.width * states
+    let length = paddedToVectors(range.count) * states
     var scratch = Scratch(
-      count: 4 * length + (4 * Self.chunk + 2) * states * 8 + 2 * 8 * 8, parts: 9)
+      count: 4 * length + (4 * Self.chunk + 1) * states * 8, parts: 8)
     let (dh, rates) = unsafe (scratch.take(length), scratch.take(length))
     let (first, ofRates) = unsafe (scratch.take(length), scratch.take(length))
     let work = unsafe MambaChunk(
@@ -148,9 +151,12 @@ struct MambaRows {
       c: scratch.take(Self.chunk * states * 8))
     unsafe spread(state, range.count, into: dh)
     unsafe spread(a.base + range.lowerBound * states, range.count, into: rates)
-    var sums = [SIMD8<Double>](repeating: .zero, count: 2 * ChannelBlocks.width / 8)
+    var sums = [SIMD8<Double>](repeating: .zero, count: 2 * length / (8 * states))
     var totals = [Double](repeating: 0, count: range.count * states)
     let starts = Swift.stride(from: 0, to: count, by: Self.chunk)
+    let ahead = RowsAhead(
+      [u, delta, o, back.input, back.delta] + [z, back.z].compactMap { $0 }, sequence: sequence,
+      tokens: count, columns: range)
     for start in starts.reversed() {
       let tokens = start..<min(start + Self.chunk, count)
       let place = ((sequence * chunks + start / Self.chunk) * channels + range.lowerBound) * states
@@ -158,6 +164,7 @@ struct MambaRows {
       work.clearShares(tokens.count * states * 8)
       unsafe ofRates.update(repeating: 0, count: length)
       forEachVector(range.count) { lane in
+        ahead.ask(for: start - Self.chunk..<start, share: lane / 8)
         unsafe (work.h).update(from: first + lane * states, count: 8 * states)
         let (channel, lanes) = (range.lowerBound + lane, range.count - lane)
         unsafe states(tokens, sequence, channel, lanes, rates + lane * states, work)

@@ -60,10 +60,10 @@ public protocol Mixer: Sendable {
   /// Whether there is a backward pass.
   var hasGradients: Bool { get }
 
-  /// What ranks exchange in a pass; nil if that is not reckoned.
+  /// What ranks exchange in a pass.
   ///
   /// - Parameter threads: the most of any rank.
-  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]?
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]
 
   /// Floating-point operations of a pass for one token of one sequence, exponentials as one.
   var flopsPerToken: (forward: Double, backward: Double) { get }
@@ -113,9 +113,6 @@ extension Mixer {
 
   /// There is one.
   public var hasGradients: Bool { true }
-
-  /// Not reckoned.
-  public func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? { nil }
 
   /// None that grow with the tokens.
   public func keptBytes(tokens: Int) -> Double { 0 }

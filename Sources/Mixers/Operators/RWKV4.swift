@@ -54,7 +54,7 @@ struct RWKV4: Mixer {
     [Self.demands[2].form(sizes, named: "o"), Self.demands[5].form(sizes)]
   }
   var isInOrder: Bool { true }
-  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
     let floats = batch * channels
     let blocks = ChannelBlocks(batch: batch, channels: channels, ranks: ranks, threads: threads)
     return [.scan(units: blocks.count, floats: 3 * floats)]
@@ -108,9 +108,10 @@ struct RWKV4: Mixer {
         name: "sums", dimensions: ["two", "batch", "channels"], sizes: [2, batch, channels]),
       tokens: 0)
     let blocks = blocks(on: line)
+    let back = RWKV4Gradients(gradients)
     try unsafe Scan(cuts: blocks.cuts(3), isReverse: true).run(state, carried: nil, on: line) {
-      [gradients] block, state, poll in
-      unsafe rows.backward(blocks, block, state, gradients, sums, poll)
+      block, state, poll in
+      unsafe rows.backward(blocks, block, state, back, sums, poll)
     }
     try Summary.sum.combine(sums, on: line)
     for sequence in 0..<batch {

@@ -1,6 +1,17 @@
 import Compute
 import Tensors
 
+/// Where the gradients of the tensors of tokens go.
+struct RWKV4Gradients {
+  let r: MixerTensor?
+  let k: MixerTensor
+  let v: MixerTensor
+
+  init(_ gradients: MixerTensors) {
+    (r, k, v) = (gradients.find("dr"), gradients["dk"], gradients["dv"])
+  }
+}
+
 /// The loops of RWKV's fourth version: eight channels side by side, token by token.
 struct RWKV4Rows {
   private let r: MixerTensor?
@@ -76,58 +87,75 @@ struct RWKV4Rows {
     _ blocks: ChannelBlocks, _ block: Int, _ state: UnsafeMutablePointer<Float>, _ poll: Poll
   ) {
     let (sequence, range) = blocks[block]
-    var carried = Scratch(count: 3 * ChannelBlocks.width, parts: 1)
-    let lanes = unsafe carried.take(3 * ChannelBlocks.width)
+    let length = 3 * paddedToVectors(range.count)
+    var carried = Scratch(count: length, parts: 1)
+    let lanes = unsafe carried.take(length)
     unsafe spread(state, range.count, into: lanes)
     for start in Swift.stride(from: 0, to: count, by: Self.chunk) {
-      let tokens = start..<min(start + Self.chunk, count)
-      forEachVector(range.count) { first in
-        let (width, place) = (range.count - first, (sequence * count) * channels)
-        let row = place + range.lowerBound + first
-        let s = unsafe lanes + 3 * first
-        var (p, q, e) = unsafe (
-          Vector(loading: s, at: 0), Vector(loading: s, at: 8), Vector(loading: s, at: 16)
-        )
-        if let checkpoints {
-          let at = checkpointPlace(sequence, start / Self.chunk, range.lowerBound + first)
-          unsafe p.store(to: checkpoints.base + at, at: 0, of: width)
-          unsafe q.store(to: checkpoints.base + at + channels, at: 0, of: width)
-          unsafe e.store(to: checkpoints.base + at + 2 * channels, at: 0, of: width)
+      if let checkpoints {
+        let at = checkpointPlace(sequence, start / Self.chunk, range.lowerBound)
+        unsafe keep(lanes, range.count, in: checkpoints.base + at)
+      }
+      for token in start..<min(start + Self.chunk, count) {
+        let row = (sequence * count + token) * channels + range.lowerBound
+        forEachVector(range.count) { first in
+          unsafe step(row + first, range.lowerBound + first, range.count - first, lanes + 3 * first)
         }
-        let channel = range.lowerBound + first
-        let (w, u) = unsafe (
-          Vector(loading: w.base + channel, at: 0, of: width),
-          Vector(loading: u.base + channel, at: 0, of: width)
-        )
-        for token in tokens {
-          let at = row + token * channels
-          let key = unsafe Vector(loading: k.base + at, at: 0, of: width)
-          let value = unsafe Vector(loading: v.base + at, at: 0, of: width)
-          let own = Meeting(e, u + key)
-          var y = (own.a * p).addingProduct(own.b, value) / (own.a * q + own.b)
-          if let r { y *= unsafe sigmoid(Vector(loading: r.base + at, at: 0, of: width)) }
-          unsafe y.store(to: o.base + at, at: 0, of: width)
-          Self.advance(&p, &q, &e, key, value, w)
-        }
-        unsafe p.store(to: s, at: 0)
-        unsafe q.store(to: s, at: 8)
-        unsafe e.store(to: s, at: 16)
       }
       poll()
     }
     unsafe gather(lanes, range.count, into: state)
   }
 
+  /// The output of eight channels of a token; their state goes on.
+  @unsafe @inline(__always)
+  private func step(
+    _ at: Int, _ channel: Int, _ width: Int, _ s: UnsafeMutablePointer<Float>
+  ) {
+    var (p, q, e) = unsafe (
+      Vector(loading: s, at: 0), Vector(loading: s, at: 8), Vector(loading: s, at: 16)
+    )
+    let key = unsafe Vector(loading: k.base + at, at: 0, of: width)
+    let value = unsafe Vector(loading: v.base + at, at: 0, of: width)
+    let own = unsafe Meeting(e, Vector(loading: u.base + channel, at: 0, of: width) + key)
+    var y = (own.a * p).addingProduct(own.b, value) / (own.a * q + own.b)
+    if let r { y *= unsafe sigmoid(Vector(loading: r.base + at, at: 0, of: width)) }
+    unsafe y.store(to: o.base + at, at: 0, of: width)
+    unsafe Self.advance(
+      &p, &q, &e, key, value, Vector(loading: w.base + channel, at: 0, of: width))
+    unsafe p.store(to: s, at: 0)
+    unsafe q.store(to: s, at: 8)
+    unsafe e.store(to: s, at: 16)
+  }
+
+  /// Keeps the states of a block's channels.
+  @unsafe
+  private func keep(
+    _ lanes: UnsafeMutablePointer<Float>, _ channels: Int,
+    in checkpoint: UnsafeMutablePointer<Float>
+  ) {
+    forEachVector(channels) { first in
+      for kind in 0..<3 {
+        unsafe Vector(loading: lanes + 3 * first, at: 8 * kind).store(
+          to: checkpoint + kind * self.channels + first, at: 0, of: channels - first)
+      }
+    }
+  }
+
   /// Gradients of one block of channels; that of its state goes on.
   @unsafe
   func backward(
     _ blocks: ChannelBlocks, _ block: Int, _ state: UnsafeMutablePointer<Float>,
-    _ gradients: MixerTensors, _ sums: MixerTensor, _ poll: Poll
+    _ gradients: RWKV4Gradients, _ sums: MixerTensor, _ poll: Poll
   ) {
     let (sequence, range) = blocks[block]
-    var scratch = Scratch(count: (3 * Self.chunk + 6) * 8 * 8, parts: 3)
-    let lanes = unsafe scratch.take(3 * ChannelBlocks.width)
+    let length = 3 * paddedToVectors(range.count)
+    var scratch = Scratch(count: length + 3 * Self.chunk * 8, parts: 2)
+    let lanes = unsafe scratch.take(length)
     let states = unsafe scratch.take(3 * Self.chunk * 8)
+    let ahead = RowsAhead(
+      [k, v, o, gradients.k, gradients.v] + [r, gradients.r].compactMap { $0 },
+      sequence: sequence, tokens: count, columns: range)
     unsafe spread(state, range.count, into: lanes)
     var totals = [Double](repeating: 0, count: 2 * range.count)
     let starts = Swift.stride(from: 0, to: count, by: Self.chunk)
@@ -135,6 +163,7 @@ struct RWKV4Rows {
       let tokens = start..<min(start + Self.chunk, count)
       forEachVector(range.count) { first in
         let channel = range.lowerBound + first
+        ahead.ask(for: start - Self.chunk..<start, share: first / 8)
         let s = unsafe lanes + 3 * first
         let part = unsafe chunk(
           tokens, sequence, channel, width: range.count - first, s, states, gradients)
@@ -158,7 +187,7 @@ struct RWKV4Rows {
   private func chunk(
     _ tokens: Range<Int>, _ sequence: Int, _ channel: Int, width: Int,
     _ s: UnsafeMutablePointer<Float>, _ states: UnsafeMutablePointer<Float>,
-    _ gradients: MixerTensors
+    _ gradients: RWKV4Gradients
   ) -> (w: Vector, u: Vector) {
     let row = sequence * count * channels + channel
     let checkpoint = checkpointPlace(sequence, tokens.lowerBound / Self.chunk, channel)
@@ -171,8 +200,6 @@ struct RWKV4Rows {
       Vector(loading: s, at: 0), Vector(loading: s, at: 8), Vector(loading: s, at: 16)
     )
     var (ofW, ofU) = (Vector.zero, Vector.zero)
-    let (dk, dv) = unsafe (gradients["dk"].base, gradients["dv"].base)
-    let dr = unsafe gradients.find("dr").map { unsafe $0.base }
     for (index, token) in tokens.enumerated().reversed() {
       let p = unsafe Vector(loading: states, at: 24 * index)
       let q = unsafe Vector(loading: states, at: 24 * index + 8)
@@ -184,10 +211,10 @@ struct RWKV4Rows {
       let own = Meeting(e, u + key)
       let sum = own.a * q + own.b
       let y = (own.a * p).addingProduct(own.b, value) / sum
-      if let r, let dr = unsafe dr {
+      if let r, let dr = gradients.r {
         let gate = unsafe sigmoid(Vector(loading: r.base + place, at: 0, of: width))
         unsafe (dy * y * gate * (Vector(repeating: 1) - gate)).store(
-          to: dr + place, at: 0, of: width)
+          to: dr.base + place, at: 0, of: width)
         dy *= gate
       }
       // By the token itself.
@@ -198,8 +225,9 @@ struct RWKV4Rows {
       // By the tokens after it.
       let later = exp(key + h)
       let ofKey = later * gp
-      unsafe (weight + ofKey).store(to: dv + place, at: 0, of: width)
-      unsafe (ofBonus + ofKey * value + later * gq).store(to: dk + place, at: 0, of: width)
+      unsafe (weight + ofKey).store(to: gradients.v.base + place, at: 0, of: width)
+      unsafe (ofBonus + ofKey * value + later * gq).store(
+        to: gradients.k.base + place, at: 0, of: width)
       ofW.addProduct(exp(w + h + e), (gp * p).addingProduct(gq, q))
       // The state before the token was read with the exponent −top.
       let next = Meeting(h + w, -own.top)

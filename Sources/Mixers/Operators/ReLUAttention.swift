@@ -48,6 +48,12 @@ struct ReLUAttention: HeadMixer {
     ]
   }
   var isInOrder: Bool { false }
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
+    let floats = batch * sizes["kvHeads"] * (sizes["headDim"] + sizes["valueHeadDim"])
+    let hasGamma = inputs.contains { $0.name == "gamma" }
+    return [.ring(floats: floats, returning: backward ? floats : 0)]
+      + (backward && hasGamma ? [.summary(floats: batch * sizes["heads"])] : [])
+  }
   var flopsPerToken: (forward: Double, backward: Double) {
     let seen = isCausal ? Double(tokens + 1) / 2 : Double(tokens)
     let (d, c) = (Double(sizes["headDim"]), Double(sizes["valueHeadDim"]))

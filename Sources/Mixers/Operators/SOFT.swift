@@ -53,6 +53,13 @@ struct SOFT: Mixer {
   var inputs: [TensorForm] { Self.forms(sizes, present: []) }
   var outputs: [TensorForm] { [Self.demands[1].form(sizes, named: "o")] }
   var isInOrder: Bool { false }
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
+    let rows = units * landmarks
+    // What a float holds of landmarks, and the rest; or what they are given, and its sum.
+    return (backward ? [] : [.summary(floats: rows * d), .summary(floats: rows * d)])
+      + [.summary(floats: rows * c)]
+      + (backward ? [.summary(floats: rows * (d + 1))] : [])
+  }
   var flopsPerToken: (forward: Double, backward: Double) {
     let pairs = Double(heads * landmarks)
     return (pairs * Double(6 * d + 4 * c), pairs * Double(10 * d + 8 * c))

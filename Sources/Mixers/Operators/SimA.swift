@@ -44,7 +44,7 @@ struct SimA: HeadMixer {
         sizes: [batch, tokens, heads, c])
     ]
   }
-  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange]? {
+  func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
     [.summary(floats: backward ? units * d * c : kvUnits * length)]
   }
   var flopsPerToken: (forward: Double, backward: Double) {

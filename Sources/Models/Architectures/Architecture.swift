@@ -13,7 +13,7 @@ protocol Architecture: Sendable {
 ///
 /// A new one has its file, and its line here.
 private let architectures: [any Architecture.Type] = [
-  Llama.self, Qwen2.self, Qwen3.self, Gemma3.self, GPT2.self,
+  Llama.self, Qwen2.self, Qwen3.self, Gemma3.self, GPT2.self, Mamba.self, RWKV.self,
 ]
 
 extension Decoder {

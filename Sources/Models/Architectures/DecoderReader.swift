@@ -33,6 +33,16 @@ struct DecoderReader {
       trainedLength: try values.int("context_length", in: 1...1 << 40, default: 1 << 20))
   }
 
+  /// The dimensions of a model whose layers have no heads.
+  ///
+  /// - Parameter hidden: the most numbers of a token within a layer.
+  func sizesWithoutHeads(hidden: Int) throws(TensorFileError) -> Decoder.Sizes {
+    Decoder.Sizes(
+      width: try values.int("embedding_length", in: 1...1 << 20), queryHeads: 1, kvHeads: 1,
+      headDim: 1, hidden: hidden, vocabulary: try tensor("token_embd.weight").rows,
+      trainedLength: try values.int("context_length", in: 1...1 << 40, default: 1 << 20))
+  }
+
   /// `ε` of root mean square norms.
   func rootMeanSquare() throws(TensorFileError) -> Normalisation {
     .rootMeanSquare(
@@ -63,6 +73,19 @@ struct DecoderReader {
     var span = numbers.mutableSpan
     tensor.decode(rows: 0..<1, into: &span)
     return numbers
+  }
+
+  /// All numbers of a small tensor, whatever its dimensions are.
+  func numbers(_ name: String, count: Int) throws(TensorFileError) -> [Float] {
+    let tensor = try tensor(name)
+    guard tensor.shape.elementCount == count else {
+      throw TensorFileError(
+        .wrongShape, path: file.path, tensor: name,
+        "its shape is \(tensor.shape), but the model's numbers make it \(count) in all",
+        remedy: "convert the model again, or name another file")
+    }
+    let numbers = tensor.decoded()
+    return numbers.span.indices.map { numbers.span[$0] }
   }
 
   /// A vector that some models of an architecture have; empty for those that do not.
@@ -138,6 +161,12 @@ struct DecoderReader {
     for number in 0..<(try layerCount()) {
       layers.append(try layer(number, "blk.\(number)."))
     }
+    return try decoder(sizes, outputNorm: kind, layers: layers)
+  }
+
+  private func decoder(
+    _ sizes: Decoder.Sizes, outputNorm kind: Normalisation, layers: [DecoderLayer]
+  ) throws(TensorFileError) -> Decoder {
     let embedding = try matrix(
       "token_embd.weight", outputs: sizes.vocabulary, inputs: sizes.width)
     let isTied = !file.has("output.weight")
@@ -148,6 +177,18 @@ struct DecoderReader {
         ? embedding
         : try matrix("output.weight", outputs: sizes.vocabulary, inputs: sizes.width))
     decoder.isTied = isTied
+    return decoder
+  }
+
+  /// A decoder of layers that carry states, which `layer` reads.
+  func decoder(
+    _ sizes: Decoder.Sizes, outputNorm kind: Normalisation,
+    layer: (_ prefix: String) throws(TensorFileError) -> any StateLayer
+  ) throws(TensorFileError) -> Decoder {
+    var layers: [any StateLayer] = []
+    for number in 0..<(try layerCount()) { layers.append(try layer("blk.\(number).")) }
+    var decoder = try decoder(sizes, outputNorm: kind, layers: [])
+    decoder.stateLayers = layers
     return decoder
   }
 

@@ -87,6 +87,8 @@ public struct Decoder: Sendable {
   public var positionEmbedding: StoredMatrix?
   /// One after the other.
   public var layers: [DecoderLayer]
+  /// One after the other, in models whose layers carry a state and have no attention.
+  var stateLayers: [any StateLayer] = []
   /// Before the output.
   public var outputNorm: Norm
   /// `[vocabulary, width]`, which may be the embedding.
@@ -118,18 +120,31 @@ public struct Decoder: Sendable {
   /// Bytes of all matrices, as they are stored.
   public var weightBytes: Int {
     let matrices =
-      layers.reduce(0) { $0 + $1.weightBytes }
+      layers.reduce(0) { $0 + $1.weightBytes } + stateLayers.reduce(0) { $0 + $1.weightBytes }
       + embedding.byteCount + (positionEmbedding?.byteCount ?? 0)
     return isTied ? matrices : matrices + output.byteCount
   }
 
   /// Bytes of the matrices that a token is multiplied by, its logits among the products: all but an
   /// embedding that is nothing else.
-  public var multipliedBytes: Int { layers.reduce(0) { $0 + $1.weightBytes } + output.byteCount }
+  public var multipliedBytes: Int {
+    layers.reduce(0) { $0 + $1.weightBytes } + stateLayers.reduce(0) { $0 + $1.weightBytes }
+      + output.byteCount
+  }
+
+  /// Whether layers carry states, and keep no keys and values.
+  public var carriesState: Bool { !stateLayers.isEmpty }
+
+  /// How many layers there are.
+  public var layerCount: Int { layers.count + stateLayers.count }
+
+  /// Bytes of the states of a sequence, however long it is.
+  public var stateBytes: Int { stateLayers.reduce(0) { $0 + 4 * $1.stateCount } }
 
   /// Floating-point operations of a rank's part of a causal pass over a sequence, logits left out.
   public func prefillWork(tokens: Int, ranks: Int) -> Int {
-    let products = layers.reduce(0) { $0 + $1.productWork }
+    let products =
+      layers.reduce(0) { $0 + $1.productWork } + stateLayers.reduce(0) { $0 + $1.work }
     let pairs = Double(tokens) * Double(tokens + 1) / 2
     let scores = pairs * Double(4 * sizes.headDim * sizes.queryHeads * layers.count)
     return Int((Double(products) * Double(tokens) + scores) / Double(ranks))
@@ -144,7 +159,9 @@ public struct Decoder: Sendable {
   /// Numbers of all matrices.
   public var parameters: Int {
     let matrices =
-      layers.reduce(0) { $0 + $1.matrices.reduce(0) { $0 + $1.inputs * $1.outputs } }
+      (layers.map(\.matrices) + stateLayers.map(\.matrices)).joined().reduce(0) {
+        $0 + $1.inputs * $1.outputs
+      }
     let one = sizes.vocabulary * sizes.width
     return matrices + (isTied ? one : 2 * one)
   }

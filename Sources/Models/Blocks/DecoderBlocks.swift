@@ -8,7 +8,7 @@ import Tensors
 struct DecoderBlocks {
   let decoder: Decoder
   let team: ThreadTeam
-  private let room: BlockRoom
+  let room: BlockRoom
   /// Where tokens stand.
   private let places: TokenPositions
   private var sizes: Decoder.Sizes { decoder.sizes }
@@ -201,8 +201,15 @@ struct DecoderBlocks {
       to: &target)
   }
 
+  /// Takes so many tokens a chunk at a time.
+  func forEachChunk(of count: Int, _ body: (_ tokens: Range<Int>) -> Void) {
+    for first in stride(from: 0, to: count, by: chunk) {
+      body(first..<min(first + chunk, count))
+    }
+  }
+
   /// Normalises rows and multiplies them; the result is in the room.
-  private func multiply(
+  func multiply(
     _ rows: borrowing Span<Float>, normalisedBy norm: Norm, by matrices: [StoredMatrix]
   ) {
     let count = rows.count / sizes.width

@@ -1,5 +1,6 @@
 import Attention
 public import MPI
+import Mixers
 import SequenceParallel
 import Sharding
 import Tensors
@@ -15,6 +16,12 @@ import Tensors
 public final class Generation {
   private let parts: DecodingParts
   private var sequence: PageTable.Sequence
+  /// After ``tokens``, on every rank, where layers carry states.
+  private var states = LayerStates()
+  /// Those after the prompt, to which tokens can be taken back.
+  private var statesOfPrompt = LayerStates()
+  /// This rank alone, for layers that carry states; nil without.
+  private let alone: MPIWire?
   /// Tokens so far.
   public private(set) var tokens: [Int] = []
 
@@ -39,16 +46,27 @@ public final class Generation {
     let cache = PagedCache(
       shape: decoder.attentionShape, layers: decoder.layers.count, type: options.cacheType,
       pageTokens: options.pageTokens, ranks: world.size, rank: world.rank, team: options.team)
-    let sequence = cache.create(
-      prompt: sharding, hiding: options.hidden(decoder, before: prompt.count))
-    let rows = try prefill.run(prompt, keeping: (cache, sequence), progress: progress)
+    let sequence =
+      decoder.carriesState
+      ? cache.create()
+      : cache.create(prompt: sharding, hiding: options.hidden(decoder, before: prompt.count))
+    var states = LayerStates()
+    let rows = try prefill.run(
+      prompt, keeping: (cache, sequence), states: { states = $0 }, progress: progress)
     let (owner, index) = sharding.owner(of: prompt.count - 1)
     var last = [Float](repeating: 0, count: sizes.width)
     if world.rank == owner {
       for column in 0..<sizes.width { last[column] = rows[index * sizes.width + column] }
     }
     try world.broadcast(&last, from: owner)
+    try states.share(from: owner, on: world)
     try prefill.close()
+    if decoder.carriesState, let own = try world.split(color: world.rank) {
+      alone = MPIWire(own)
+    } else {
+      alone = nil
+    }
+    (self.states, statesOfPrompt) = (states, states)
     let division =
       world.size > 1 && options.dividesWeights ? try WeightDivision(of: world) : nil
     parts = try DecodingParts(
@@ -58,8 +76,8 @@ public final class Generation {
     logits = try logits(last)
   }
 
-  /// Bytes of this rank's keys and values.
-  public var cacheBytes: Int { parts.cache.byteCount }
+  /// Bytes of this rank's keys and values, or states.
+  public var cacheBytes: Int { parts.cache.byteCount + parts.decoder.stateBytes }
 
   /// Adds tokens to the sequence, called by all ranks together.
   ///
@@ -79,11 +97,19 @@ public final class Generation {
   /// Takes tokens back, so that others can follow those that are left; what it knows of the next
   /// token is old until some do.
   ///
-  /// Their places are written again. Under a window what has left it does not come back.
+  /// Their places are written again. Under a window what has left it does not come back. States
+  /// are those after the prompt, or of nothing, until tokens follow; those that are left are then
+  /// computed again first.
   ///
   /// - Parameter count: tokens that are left.
   public func rewind(to count: Int) {
     precondition((1...tokens.count).contains(count), "no \(count) tokens")
+    if parts.decoder.carriesState {
+      if count < states.tokens {
+        states = count < statesOfPrompt.tokens ? LayerStates() : statesOfPrompt
+      }
+      return tokens.removeLast(tokens.count - count)
+    }
     let shorter = parts.cache.fork(sequence, tokens: count)
     parts.cache.release(sequence)
     sequence = shorter
@@ -96,6 +122,7 @@ public final class Generation {
   private func extendRows(
     by new: [Int], on world: borrowing Communicator
   ) throws(MPIError) -> [Float] {
+    if let alone { return try carryRows(by: new, alone) }
     let (decoder, blocks, cache) = (parts.decoder, parts.blocks, parts.cache)
     let (sizes, count) = (decoder.sizes, new.count)
     let run = PositionRange(start: tokens.count, count: count)
@@ -123,6 +150,28 @@ public final class Generation {
     tokens += new
     let last = rows.span.extracting((count - 1) * sizes.width..<count * sizes.width)
     return last.indices.map { last[$0] }
+  }
+
+  /// The same where layers carry states: every rank has them and computes all.
+  private func carryRows(by new: [Int], _ alone: MPIWire) throws(MPIError) -> [Float] {
+    let (decoder, blocks) = (parts.decoder, parts.blocks)
+    let (first, width) = (states.tokens, decoder.sizes.width)
+    let all = tokens[first...] + new
+    let line = RankLine(
+      alone, sharding: Sharding(.contiguous, tokens: all.count, ranks: 1),
+      team: parts.options.team)
+    var rows = AlignedBuffer<Float>(zeros: all.count * width)
+    var span = rows.mutableSpan
+    blocks.embed(
+      Array(all), positions: [PositionRange(start: first, count: all.count)], into: &span)
+    var after: [MixerTensors] = []
+    for (number, layer) in decoder.stateLayers.enumerated() {
+      after.append(try layer.run(&span, from: states[number], blocks, on: line))
+    }
+    if let failure = blocks.failure { throw failure }
+    tokens += new
+    states = LayerStates(after, tokens: tokens.count)
+    return (span.count - width..<span.count).map { span[$0] }
   }
 
   /// The logits of a row.

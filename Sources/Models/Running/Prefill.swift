@@ -1,5 +1,6 @@
 import Attention
 public import MPI
+import Mixers
 import SequenceParallel
 public import Sharding
 import Tensors
@@ -25,6 +26,8 @@ public struct Prefill: ~Copyable {
   private let engineOfLayer: [Int]
   private let engines: [LayerAttention]
   private let chunksQueries: Bool
+  /// The ranks as layers with states see them; nil without such layers.
+  private let line: RankLine?
 
   /// Connects the ranks, called by all of them together.
   ///
@@ -36,13 +39,15 @@ public struct Prefill: ~Copyable {
     _ decoder: Decoder, tokens: Int, context: Int? = nil, options: RunOptions,
     on world: borrowing Communicator
   ) throws {
-    sharding = options.sharding(tokens: tokens, ranks: world.size)
-    rank = world.rank
-    chunksQueries = options.chunksQueries
-    blocks = DecoderBlocks(
+    // States go from token to token.
+    let sharding =
+      decoder.carriesState
+      ? Sharding(.contiguous, tokens: tokens, ranks: world.size)
+      : options.sharding(tokens: tokens, ranks: world.size)
+    let blocks = DecoderBlocks(
       decoder, chunk: options.chunk, team: options.team, arithmetic: options.arithmetic,
       places: options.contextWindows?.places ?? TokenPositions())
-    positions = LayerPositions(decoder, options, tokens: context ?? tokens)
+    let positions = LayerPositions(decoder, options, tokens: context ?? tokens)
     var engineOptions = DistributedAttention.Options()
     engineOptions.team = options.team
     var forms: [LayerAttention.Form] = []
@@ -64,6 +69,13 @@ public struct Prefill: ~Copyable {
         try LayerAttention(
           problem, form, route: options.route, options: engineOptions, on: world))
     }
+    line =
+      decoder.carriesState
+      ? try RankLine(on: world, sharding: sharding, team: options.team) : nil
+    (rank, chunksQueries) = (world.rank, options.chunksQueries)
+    self.sharding = sharding
+    self.blocks = blocks
+    self.positions = positions
     self.engines = engines
     self.engineOfLayer = engineOfLayer
   }
@@ -73,12 +85,14 @@ public struct Prefill: ~Copyable {
   /// - Parameters:
   ///   - tokens: of the whole sequence.
   ///   - kept: where this rank's keys and values stay; nil to keep none.
+  ///   - states: is given those of layers that carry them, after the last token, on the rank that
+  ///     holds it.
   ///   - progress: called with floating-point operations of this rank that are done.
   /// - Returns: `[tokens of this rank, width]`, as they leave the last layer, in the order of its
   ///   runs.
   func run(
     _ tokens: [Int], keeping kept: (cache: PagedCache, sequence: PageTable.Sequence)? = nil,
-    progress: (_ work: Int) -> Void = { _ in }
+    states: (LayerStates) -> Void = { _ in }, progress: (_ work: Int) -> Void = { _ in }
   ) throws -> AlignedBuffer<Float> {
     precondition(tokens.count == sharding.tokens, "tokens of another sequence")
     let (decoder, runs) = (blocks.decoder, sharding.shards[rank])
@@ -88,7 +102,23 @@ public struct Prefill: ~Copyable {
     for number in decoder.layers.indices {
       try run(layer: number, rows: &rows, keeping: kept, progress: progress)
     }
+    if let line { states(try carry(&rows, on: line, progress: progress)) }
     return rows
+  }
+
+  /// Runs all layers with states.
+  ///
+  /// - Returns: the states after the last token, on the rank that holds it.
+  private func carry(
+    _ rows: inout AlignedBuffer<Float>, on line: RankLine, progress: (_ work: Int) -> Void
+  ) throws(MPIError) -> LayerStates {
+    var after: [MixerTensors] = []
+    for layer in blocks.decoder.stateLayers {
+      var all = rows.mutableSpan
+      after.append(try layer.run(&all, from: nil, blocks, on: line))
+      progress(layer.work * line.tokens)
+    }
+    return LayerStates(after, tokens: sharding.tokens)
   }
 
   /// Where keys and values stay.
@@ -181,7 +211,9 @@ public struct Prefill: ~Copyable {
   }
 
   /// Bytes that this rank has sent so far.
-  public var bytesSent: Int { engines.reduce(0) { $0 + $1.bytesSent } }
+  public var bytesSent: Int {
+    engines.reduce(line?.traffic.bytesSent ?? 0) { $0 + $1.bytesSent }
+  }
 }
 
 extension Prefill {

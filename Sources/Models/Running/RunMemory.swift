@@ -9,9 +9,11 @@ import Sharding
 public struct RunMemory: Hashable, Sendable {
   /// All matrices, as they are stored.
   public let weights: Int
-  /// Keys and values that stay: pages of `layers · pageTokens · kvHeads · 2 · headDim` elements.
+  /// Keys and values that stay: pages of `layers · pageTokens · kvHeads · 2 · headDim` elements;
+  /// or states.
   public let cache: Int
-  /// The rows of a rank's tokens, their queries and outputs, and blocks that are here or travel.
+  /// The rows of a rank's tokens, their queries and outputs, and blocks that are here or travel;
+  /// or what a layer with a state makes of them.
   public let attention: Int
   /// One chunk of a layer, and logits.
   public let chunk: Int
@@ -29,6 +31,15 @@ public struct RunMemory: Hashable, Sendable {
     let (shape, ranks) = (decoder.attentionShape, topology.nodes.reduce(0) { $0 + $1.count })
     let sharding = options.sharding(tokens: prompt, ranks: ranks)
     weights = decoder.weightBytes
+    if decoder.carriesState {
+      let tokens = Sharding(.contiguous, tokens: prompt, ranks: ranks).tokenCount(of: rank)
+      let rowWidth = decoder.stateLayers.map(\.rowWidth).max() ?? 0
+      attention = 4 * tokens * (decoder.sizes.width + rowWidth)
+      chunk = BlockRoom.byteCount(decoder.sizes, chunk: options.chunk) + Prefill.logitBytes
+      // Those after the prompt stay, and new ones are made of the last.
+      cache = context == nil ? decoder.stateBytes : 3 * decoder.stateBytes
+      return
+    }
     let positions = LayerPositions(decoder, options, tokens: context ?? prompt)
     var problems: [LayerAttention.Form: ShardedAttention] = [:]
     for (number, layer) in decoder.layers.enumerated() {

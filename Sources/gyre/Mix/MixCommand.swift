@@ -96,7 +96,8 @@ struct MixCommand: ParsableCommand {
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp(
-      "Tokens that deltanet takes at a time, as matrix products. (default: 64)", valueName: "n"))
+      "Tokens that deltanet takes at a time, as matrix products, and gla and mamba2 lay side by "
+        + "side. (default: 64, and 32)", valueName: "n"))
   var chunk: Int?
 
   @Option(

@@ -26,6 +26,7 @@ struct InspectReport: Encodable {
     let bytes: Int
   }
 
+  /// Without heads where layers carry a state, of `hidden` channels, and have no attention.
   fileprivate struct Sizes: Encodable {
     let layers, width, hidden, queryHeads, kvHeads, headDim, vocabulary, trainedLength: Int
   }
@@ -124,9 +125,11 @@ extension InspectReport.TokenizerFacts {
 extension InspectReport.Sizes {
   fileprivate init(_ decoder: Decoder) {
     let sizes = decoder.sizes
-    layers = decoder.layers.count
+    layers = decoder.layerCount
     (width, hidden, vocabulary) = (sizes.width, sizes.hidden, sizes.vocabulary)
-    (queryHeads, kvHeads, headDim) = (sizes.queryHeads, sizes.kvHeads, sizes.headDim)
+    let hasHeads = !decoder.carriesState
+    (queryHeads, kvHeads, headDim) =
+      hasHeads ? (sizes.queryHeads, sizes.kvHeads, sizes.headDim) : (0, 0, 0)
     trainedLength = sizes.trainedLength
   }
 }
@@ -165,14 +168,18 @@ extension InspectReport {
       rows.append(
         (
           "layers",
-          "\(sizes.layers) of width \(sizes.width), feed-forward \(sizes.hidden), "
-            + "\(counted(sizes.queryHeads, "query head")), \(counted(sizes.kvHeads, "KV head")), "
-            + "head dim \(sizes.headDim)"
+          "\(sizes.layers) of width \(sizes.width), "
+            + (sizes.queryHeads == 0
+              ? "with states of \(counted(sizes.hidden, "channel"))"
+              : "feed-forward \(sizes.hidden), \(counted(sizes.queryHeads, "query head")), "
+                + "\(counted(sizes.kvHeads, "KV head")), head dim \(sizes.headDim)")
         ))
       rows.append(("trained with", counted(sizes.trainedLength, "token")))
     }
     if let tokenizer = tokenizer.value { rows.append(("tokenizer", Self.words(tokenizer))) }
-    if let memory = memory.value { rows += Self.words(memory) }
+    if let memory = memory.value {
+      rows += Self.words(memory, hasHeads: sizes.value?.queryHeads != 0)
+    }
     var lines = [table(rows.map { [$0.0, $0.1] }, names: [0, 1])]
     if let tensors {
       lines.append(
@@ -193,14 +200,15 @@ extension InspectReport {
       + "; chat template: \(tokenizer.chatTemplate.value ?? "none")"
   }
 
-  private static func words(_ memory: Memory) -> [(String, String)] {
+  private static func words(_ memory: Memory, hasHeads: Bool) -> [(String, String)] {
     func bytes(_ count: Int) -> String { formatBytes(Double(count)) }
     return [
       (
         "memory",
         "\(counted(memory.ranks, "rank")), \(counted(memory.context, "token")): a host's weights "
-          + "\(bytes(memory.weightBytes)); a rank's own \(bytes(memory.ownBytes)), of which keys "
-          + "and values \(bytes(memory.cacheBytes)), attention \(bytes(memory.attentionBytes)), a "
+          + "\(bytes(memory.weightBytes)); a rank's own \(bytes(memory.ownBytes)), of which "
+          + "\(hasHeads ? "keys and values" : "states") \(bytes(memory.cacheBytes)), "
+          + "\(hasHeads ? "attention" : "rows") \(bytes(memory.attentionBytes)), a "
           + "chunk \(bytes(memory.chunkBytes))"
       ),
       (

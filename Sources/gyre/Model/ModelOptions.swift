@@ -145,7 +145,7 @@ struct OpenModel {
       let file = try ModelFile(asked.model)
       return (file, try Decoder(file))
     }
-    let facts = "\(decoder.sizes) \(decoder.weightBytes) \(decoder.layers.count)"
+    let facts = "\(decoder.sizes) \(decoder.weightBytes) \(decoder.layerCount)"
     if let other = try world.lowestDifferingRank(facts) {
       throw AgreedFailure(
         message: world.rank == 0
@@ -184,6 +184,9 @@ struct OpenModel {
     tokens: Int, context: Int?, contextWindows: ContextWindows? = nil,
     on world: borrowing Communicator
   ) throws -> (RunOptions, RunMemory) {
+    if decoder.carriesState {
+      try world.agreed { try requireNoAttention(contextWindows: contextWindows) }
+    }
     var options = RunOptions()
     options.team = team
     options.chunk = asked.chunk
@@ -230,6 +233,19 @@ struct OpenModel {
     return (options, memory)
   }
 
+  /// Refuses what is about attention, for a model that has none.
+  private func requireNoAttention(contextWindows: ContextWindows?) throws {
+    let given = [
+      ("--window", asked.window != nil), ("--sinks", asked.sinks != nil),
+      ("--chunk-queries", asked.chunkQueries), ("--context-window", contextWindows != nil),
+    ]
+    if let (option, _) = given.first(where: \.1) {
+      throw UserError.usage(
+        "\(option) says something about attention, and a model of \(decoder.architecture) has "
+          + "none; leave it out.")
+    }
+  }
+
   private func route(
     _ options: RunOptions, tokens: Int, on world: borrowing Communicator
   ) throws -> Route {
@@ -239,7 +255,7 @@ struct OpenModel {
       try world.agreed { try route.check(ranks: world.size, topology: topology, backward: nil) }
       return route
     }
-    if world.size == 1 { return .ring }
+    if world.size == 1 || decoder.carriesState { return .ring }
     let sharding = Sharding(.zigzag, tokens: tokens, ranks: world.size)
     let problem = ShardedAttention(
       shape: decoder.attentionShape, queries: sharding, keys: sharding, pattern: CausalPattern(),

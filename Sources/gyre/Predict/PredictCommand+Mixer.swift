@@ -46,7 +46,7 @@ extension PredictCommand {
       for count in counts {
         let tokens = tokens(ranks: count)
         let mixer = try mixing.mixer(tokens: tokens)
-        let work = try work(of: mixer, pass, ranks: count)
+        let work = work(of: mixer, pass, ranks: count)
         let prediction = cluster.predict(work, ranks: count, pass: pass.pass)
         results.append(
           MixerPredictResult(
@@ -80,30 +80,33 @@ extension PredictCommand {
   }
 
   /// What a pass is, apart from machines.
-  private func work(of mixer: any Mixer, _ pass: KernelPass, ranks: Int) throws -> MixerWork {
+  private func work(of mixer: any Mixer, _ pass: KernelPass, ranks: Int) -> MixerWork {
     let isBackward = pass == .backward
-    guard
-      let exchanges = mixer.exchanges(
-        backward: isBackward, ranks: ranks, threads: machines.threads)
-    else {
-      throw UserError.usage(
-        "what ranks exchange for \(type(of: mixer).name) is not reckoned; name another --mixer.")
-    }
+    let exchanges = mixer.exchanges(
+      backward: isBackward, ranks: ranks, threads: machines.threads)
     let perToken = mixer.flopsPerToken
     let gradients = passes.contains(.backward)
     return MixerWork(
       tokens: mixer.tokens,
       flopsPerToken: Double(mixer.batch) * (isBackward ? perToken.backward : perToken.forward),
-      exchanges: exchanges.map { exchange in
-        switch exchange {
-        case .scan(let units, let floats, let effect):
-          .scan(
-            pieces: MixerExchange.pieces(units: units, threads: machines.threads),
-            bytes: Double(4 * floats), effect: effect)
-        case .summary(let floats): .summary(bytes: Double(4 * floats))
-        case .halo(let rows, let floats): .halo(rows: rows, rowBytes: Double(4 * floats))
-        }
-      }, residentBytes: { mixer.residentBytes(tokens: $0, gradients: gradients) })
+      exchanges: exchanges.map { described($0) },
+      residentBytes: { mixer.residentBytes(tokens: $0, gradients: gradients) })
+  }
+
+  /// An exchange apart from the operator; in which direction it goes makes no difference.
+  private func described(_ exchange: MixerExchange) -> MixerWork.Exchange {
+    switch exchange {
+    case .scan(let units, let floats, let effect):
+      .scan(
+        pieces: MixerExchange.pieces(units: units, threads: machines.threads),
+        bytes: Double(4 * floats), effect: effect)
+    case .summary(let floats): .summary(bytes: Double(4 * floats))
+    case .halo(let rows, let floats), .haloAfter(let rows, let floats):
+      .halo(rows: rows, rowBytes: Double(4 * floats))
+    case .ring(let floats, let returning):
+      .ring(tokenBytes: Double(4 * floats), returning: Double(4 * returning))
+    case .reversed(let exchange): described(exchange)
+    }
   }
 
   /// How fast a thread is at an operator, as gyre bench mix has measured it on one rank.

@@ -30,6 +30,11 @@ extension PredictCommand {
   /// Predicts a prompt and a token after it, for each number of ranks.
   func predictModel(_ path: String, rows: [ResultRow]) throws {
     let decoder = try Decoder(try ModelFile(path))
+    guard !decoder.carriesState else {
+      throw UserError.usage(
+        "what attention takes is predicted, and a model of \(decoder.architecture) has none; name "
+          + "its operator by --mixer, or another model.")
+    }
     let tokens = tokens(ranks: 1)
     if let most = decoder.mostPositions, tokens > most {
       throw UserError.usage(

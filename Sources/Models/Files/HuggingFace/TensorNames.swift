@@ -18,7 +18,8 @@ struct TensorNames {
   /// Names that are not known stay as they are.
   func name(_ name: String) -> String? {
     var parts = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-    while let first = parts.first, ["model", "transformer", "language_model"].contains(first) {
+    let outer = ["model", "transformer", "language_model", "backbone", "rwkv"]
+    while let first = parts.first, outer.contains(first) {
       parts.removeFirst()
     }
     guard parts.count > 1 else { return name }
@@ -27,7 +28,7 @@ struct TensorNames {
       parts.append(ending)
       ending = "weight"
     }
-    if let layers = parts.first, layers == "layers" || layers == "h", parts.count > 2,
+    if let layers = parts.first, ["layers", "h", "blocks"].contains(layers), parts.count > 2,
       Int(parts[1]) != nil
     {
       let path = parts[2...].joined(separator: ".")
@@ -35,6 +36,7 @@ struct TensorNames {
       if ending == "inv_freq" || path == "attn" && ["bias", "masked_bias"].contains(ending) {
         return nil
       }
+      if let whole = Self.wholeNames["\(path).\(ending)"] { return "blk.\(parts[1]).\(whole)" }
       guard let inLayer = inLayer(path) else { return name }
       return "blk.\(parts[1]).\(inLayer).\(ending)"
     }
@@ -50,6 +52,7 @@ struct TensorNames {
 
   private static let outside = [
     "embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "output",
+    "head": "output", "ln_out": "output_norm", "embeddings": "token_embd", "norm_f": "output_norm",
     "wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm",
   ]
 
@@ -63,7 +66,24 @@ struct TensorNames {
     }
   }
 
+  /// Tensors of a layer whose names have no `weight` or `bias` at their end.
+  private static let wholeNames = [
+    "mixer.A_log": "ssm_a_log", "mixer.D": "ssm_d",
+    "attention.time_decay": "time_mix_decay", "attention.time_first": "time_mix_first",
+    "attention.time_mix_receptance": "time_mix_lerp_r",
+    "attention.time_mix_key": "time_mix_lerp_k", "attention.time_mix_value": "time_mix_lerp_v",
+    "feed_forward.time_mix_receptance": "channel_mix_lerp_r",
+    "feed_forward.time_mix_key": "channel_mix_lerp_k",
+  ]
+
   private static let inLayer = [
+    "pre_ln": "token_embd_norm", "ln1": "attn_norm", "ln2": "attn_norm_2",
+    "attention.receptance": "time_mix_receptance", "attention.key": "time_mix_key",
+    "attention.value": "time_mix_value", "attention.output": "time_mix_output",
+    "feed_forward.receptance": "channel_mix_receptance", "feed_forward.key": "channel_mix_key",
+    "feed_forward.value": "channel_mix_value",
+    "norm": "attn_norm", "mixer.in_proj": "ssm_in", "mixer.conv1d": "ssm_conv1d",
+    "mixer.x_proj": "ssm_x", "mixer.dt_proj": "ssm_dt", "mixer.out_proj": "ssm_out",
     "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
     "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
