@@ -18,7 +18,7 @@ struct RingSteps {
   /// Of each group, its members.
   let groups: [[Int]]
   /// Of each group, how far the blocks of its members go.
-  private let journeys: [GroupJourney]
+  let journeys: [GroupJourney]
   /// Of each group, how far the farthest of them go.
   let reach: [Int]
   /// Of each group, the tokens of them that go anywhere.
@@ -64,6 +64,7 @@ struct RingSteps {
   /// - Parameter slowdown: how many times as long everything takes that needs a core.
   /// - Complexity: O(groups · ranks) time, O(ranks) memory.
   func run(slowdown: Double, progress: (_ share: Double) -> Void = { _ in }) -> Outcome {
+    if let single = SingleRing(self) { return single.run(slowdown: slowdown, progress: progress) }
     let count = groups.count
     let ranks = groups.reduce(0) { $0 + $1.count }
     let turns = 1 + reach.reduce(0, max)
@@ -167,7 +168,6 @@ struct RingSteps {
   }
 
   /// Whether a group holds blocks at a turn.
-  @inline(__always)
   func holds(_ turn: Int, _ group: Int) -> Bool { turn <= reach[origin(of: group, turn)] }
 
   /// Whether a group sends the blocks of a turn on.
@@ -205,7 +205,7 @@ struct RingSteps {
 /// How far the blocks of a group's ranks go.
 struct GroupJourney {
   /// Tokens that are sent further than so many groups, by ascending numbers of groups.
-  private let steps: [(hops: Int, tokens: Double)]
+  let steps: [(hops: Int, tokens: Double)]
   /// How far the farthest go.
   let reach: Int
   /// Tokens times how far they go.
@@ -283,6 +283,19 @@ struct VisitSeconds {
       work.pairs(rank: $0, owner: $0)
         * secondsOfPair(tokens: Double(counts[$0]), isMasked: problem.pattern != .full)
     }
+  }
+
+  /// The same as products of two numbers, of each rank and of each owner, for owners before and
+  /// after a rank; nil if it is none.
+  var factors:
+    (
+      own: [Double], earlier: (ofRank: [Double], ofOwner: [Double]),
+      later: (ofRank: [Double], ofOwner: [Double]), overhead: Double
+    )?
+  {
+    guard let (counts, earlier, later) = work.factors else { return nil }
+    func timed(_ numbers: [Double]) -> [Double] { zip(numbers, secondsPerPair).map { $0 * $1 } }
+    return (own, (timed(counts), earlier), (timed(later), counts), overhead)
   }
 
   @inline(__always)

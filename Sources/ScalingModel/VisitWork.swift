@@ -78,8 +78,8 @@ package struct VisitWork {
     isSwapped ? table[owner, rank] : table[rank, owner]
   }
 
-  /// Pairs as products, where they are: with an owner before a rank, of the rank's count and a number
-  /// of the owner; with a later one, of a number of the rank and the owner's count.
+  /// Pairs as products, where they are: with an owner before a rank, of the rank's count and a
+  /// number of the owner; with a later one, of a number of the rank and the owner's count.
   var factors: (counts: [Double], earlier: [Double], later: [Double])? {
     let halves = counts.map { ($0 / 2).rounded(.down) }
     let none = counts.map { _ in 0.0 }

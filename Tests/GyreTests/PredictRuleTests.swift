@@ -63,6 +63,49 @@ struct PredictRuleTests {
     }
   }
 
+  @Test("tensors count in the memory; groups of xPos and projections are passes of the same pairs")
+  func parts() async throws {
+    func rows(_ options: [String]) async throws -> [(memory: Double, flops: Double, time: Double)] {
+      let result = try await predict(problem + ["--flops", "1G"] + options)
+      #expect(result.isSuccess, "\(result)")
+      let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+      let rows = try #require((object as? [String: Any])?["results"] as? [[String: Any]])
+      return rows.map { row in
+        func number(_ name: String) -> Double { row[name] as? Double ?? .nan }
+        return (number("residentBytes"), number("flops"), number("seconds"))
+      }
+    }
+    let causal = try await rows(["--causal", "--rope", "half"])
+    let tensors = try await rows(
+      ["--causal", "--rope", "half", "--bias", "--learned-sinks", "--position-ids"])
+    // Two heads of a rank's own queries and all keys, and two positions of each token.
+    for (ranks, (plain, own)) in zip([1.0, 2], zip(causal, tensors)) {
+      #expect(own.memory - plain.memory == 2 * 4 * 1024 / ranks * 1024 + 8 * 1024)
+      #expect(own.flops == plain.flops && own.time == plain.time)
+    }
+    // Keys that travel as int8 are two groups.
+    for options in [["--xpos"], ["--xpos", "--wire", "int8"]] {
+      for (plain, own) in zip(causal, try await rows(["--causal"] + options)) {
+        #expect(abs(own.flops / plain.flops - 1) < 0.01, "\(options)")
+        #expect(own.time >= 0.99 * plain.time && own.time < 2 * plain.time, "\(options)")
+      }
+    }
+    let window = ["--window", "64", "--globals", "0-3"]
+    let split = try await rows(window + ["--global-projections"])
+    for (plain, own) in zip(try await rows(window), split) {
+      #expect(abs(own.flops / plain.flops - 1) < 0.01)
+      #expect(own.memory > plain.memory)
+    }
+    let labels = try await rows(["--etc-radius", "63", "--globals", "0-3"])
+    #expect(zip(labels, split).allSatisfy { abs($0.flops / $1.flops - 1) < 0.01 })
+    let cached = ["--causal", "--window", "64", "--sinks", "4", "--rope", "half"]
+    for (plain, own) in zip(
+      try await rows(cached), try await rows(cached + ["--sink-positions", "cache"]))
+    {
+      #expect(own.flops == plain.flops && own.memory > plain.memory)
+    }
+  }
+
   @Test("what was not measured is guessed, and said")
   func guessed() async throws {
     let folder = try TemporaryFolder()

@@ -55,6 +55,39 @@ struct RingStepsTests {
     #expect(slow.limit == .latency)
   }
 
+  @Test("rings of single ranks are stepped in loops of their own, to the same times")
+  func single() {
+    for pass in [AttentionPass.forward, .backward] {
+      for layout in [Layout.contiguous, .zigzag, .striped] {
+        for (index, ranks) in [2, 3, 5, 8].enumerated() {
+          for isCausal in [false, true] {
+            for rate in [2e6, 2e8] {
+              let problem = problem(211 * ranks + index, layout, isCausal: isCausal)
+              func seconds(noise: Double) -> [Double] {
+                var machines = cluster(bytesPerSecond: rate, latency: 1e-4)
+                machines.network.cpuSecondsPerByte = 1e-9
+                machines.visitSeconds = 1e-4
+                // So little noise that it changes nothing takes the general way.
+                machines.noise = noise
+                let found = machines.predict(problem, ranks: ranks, route: .ring, pass: pass)
+                return [
+                  found.seconds, found.computeSeconds, found.exposedSeconds,
+                  found.imbalanceSeconds,
+                ]
+              }
+              let general = seconds(noise: 1e-300)
+              for (own, other) in zip(seconds(noise: 0), general) {
+                #expect(
+                  abs(own - other) <= 1e-12 * general[0],
+                  "\(pass), \(layout), \(ranks) ranks, \(isCausal), \(rate)")
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
   @Test("a host's ranks share its link where they all send over it")
   func sharedLink() {
     var machines = cluster(bytesPerSecond: 1e6, ranksPerHost: 4)

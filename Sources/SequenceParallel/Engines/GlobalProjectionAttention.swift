@@ -13,8 +13,8 @@ public import Tensors
 /// Of global rows queries travel, where that is fewer bytes than keys: a few rows go by keys that
 /// stay. A rank has its own rows of all six tensors, and a block of keys and values for either.
 ///
-/// `Part` computes either part: ``DistributedAttention``, or ``XPosAttention`` where queries and keys
-/// decay.
+/// `Part` computes either part: ``DistributedAttention``, or ``XPosAttention`` where queries and
+/// keys decay.
 ///
 /// Source: Beltagy et al. 2020, Longformer, section 3.1: linear projections for global attention.
 public struct GlobalProjectionAttention<Part: AttentionOperator & ~Copyable>:

@@ -39,8 +39,8 @@ extension ShardedAttention {
   /// The pairs that a rank computes in a pass on a route.
   ///
   /// Where keys travel they are those of its queries; where queries do, those of the queries that
-  /// see some of its keys: the neighbours of these and global tokens, and all queries on a rank that
-  /// has a global token; where ranks share heads, of its heads and the tokens of its row.
+  /// see some of its keys: the neighbours of these and global tokens, and all queries on a rank
+  /// that has a global token; where ranks share heads, of its heads and the tokens of its row.
   ///
   /// - Parameters:
   ///   - route: of the forward pass, which says who shares heads.

@@ -4,9 +4,9 @@ public import Tensors
 /// What ETC's labels add to scores, `scale · (q_i · a_l + c_l)`, and the gradients of a and c.
 ///
 /// Every rank has both tables. It finds the terms of the queries and heads that it computes, and
-/// after the backward pass the gradients of its own queries' terms, with what other ranks have found
-/// out about them, if queries travel or ranks share heads (``LabelExtent``). Beside that nothing
-/// travels but the sums of the tables' gradients.
+/// after the backward pass the gradients of its own queries' terms, with what other ranks have
+/// found out about them, if queries travel or ranks share heads (``LabelExtent``). Beside that
+/// nothing travels but the sums of the tables' gradients.
 ///
 /// Source: Ainslie et al. 2020, ETC, section 3.2.1.
 public struct LabelTables: Sendable {

@@ -2,12 +2,12 @@ public import Attention
 public import MPI
 import Sharding
 
-/// The gradients of a bias that all heads share, where ranks share the heads: sums over them that go
-/// from each rank of a row to the next, each of which adds its own heads in their order. The last one
-/// has what a rank with all heads would have, to the bit.
+/// The gradients of a bias that all heads share, where ranks share the heads: sums over them that
+/// go from each rank of a row to the next, each of which adds its own heads in their order. The
+/// last one has what a rank with all heads would have, to the bit.
 extension BiasPart {
-  /// Adds up what the ranks of a row have found, called by all ranks together; nothing is done where
-  /// heads have biases of their own, or ranks all heads.
+  /// Adds up what the ranks of a row have found, called by all ranks together; nothing is done
+  /// where heads have biases of their own, or ranks all heads.
   ///
   /// - Parameter route: of the forward pass, which says who shares heads.
   /// - Throws: `MPIError`, and ``RouteError`` if the route cannot serve the ranks.

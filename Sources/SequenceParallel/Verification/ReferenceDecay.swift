@@ -1,7 +1,8 @@
 import Glibc
 
 /// The twin of the decay of xPos: columns of a query at p and a key at n have `ζ^((p − c)/512)` and
-/// `ζ^((c − n)/512)`, where c is the middle of the group of neighbouring positions that n is one of.
+/// `ζ^((c − n)/512)`, where c is the middle of the group of neighbouring positions that n is one
+/// of.
 ///
 /// Their product does not depend on c; but what is rounded on the way does.
 public struct ReferenceDecay: Sendable {

@@ -56,17 +56,15 @@ extension SampledGradientCheck {
     var error = RelativeError()
     for value in expected { error.expect(value) }
     guard part.isWhole else { return error }
-    let held = (
-      queries: part.queries.flatMap(Array.init), keys: part.keys.flatMap(Array.init)
-    )
+    let (ofQueries, ofKeys) = (part.queries.flatMap(Array.init), part.keys.flatMap(Array.init))
     for (sample, position) in sampled.enumerated() {
-      guard let row = held.queries.firstIndex(of: position) else { continue }
+      guard let row = ofQueries.firstIndex(of: position) else { continue }
       for batch in 0..<part.batch {
         for head in part.heads {
           let actual = part.gradientRow(batch: batch, head: head, row: row)
           let wanted = expected.vector(
             sample * matrices + batch * biasShape[1] + head, count: keyTokens)
-          for (column, key) in held.keys.enumerated() {
+          for (column, key) in ofKeys.enumerated() {
             error.compare(Double(actual[column]), wanted[wanted.startIndex + key])
           }
         }

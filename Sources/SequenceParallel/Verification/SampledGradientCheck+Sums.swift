@@ -149,9 +149,8 @@ extension SampledGradientCheck {
             let weight = exp(score - rowStatistics[row].lse)
             let scoreGradient =
               scale * slope * weight * (dot(rowGradient, value) - rowStatistics[row].delta)
-            part.dk.add(
-              scoreGradient,
-              times: turning.undecayed(key: query, batch: batch, positions[sample]), to: sample)
+            let met = turning.undecayed(key: query, batch: batch, positions[sample])
+            part.dk.add(scoreGradient, times: met, to: sample)
             part.dv.add(weight, times: rowGradient, to: sample)
             if rounding.factorError == 0 { continue }
             let size = productSize(rowGradient, value) + rowStatistics[row].deltaSize

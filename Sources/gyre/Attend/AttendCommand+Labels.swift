@@ -90,7 +90,8 @@ extension AttendCommand {
     ]
   }
 
-  /// What a rank has to hold, and of which part it finds the gradients; none if there are no labels.
+  /// What a rank has to hold, and of which part it finds the gradients; none if there are no
+  /// labels.
   ///
   /// - Parameters:
   ///   - route: of the forward pass.

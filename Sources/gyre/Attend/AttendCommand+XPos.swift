@@ -43,8 +43,8 @@ extension AttendCommand {
             guard let key = latest.key(in: seen.keys, after: own) else { continue }
             throw UserError.usage(
               "Of sequence \(batch), token \(query) stands at \(own) and sees token \(key) at "
-                + "\(places.keys[batch, key]): with --xpos keys count the more the later they stand; "
-                + "let positions ascend among tokens that see each other.")
+                + "\(places.keys[batch, key]): with --xpos keys count the more the later they "
+                + "stand; let positions ascend among tokens that see each other.")
           }
         }
       }

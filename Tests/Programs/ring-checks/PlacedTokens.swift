@@ -162,8 +162,8 @@ struct PlacedTokens {
 
   private func isSink(_ key: Int) -> Bool { key < sinks?.count ?? 0 }
 
-  /// The same problem of turned rows: twice as many columns where queries stand elsewhere for sinks,
-  /// of which a key has one half.
+  /// The same problem of turned rows: twice as many columns where queries stand elsewhere for
+  /// sinks, of which a key has one half.
   func wide(_ problem: Problem) -> Problem {
     if rotation == nil { return problem }
     let (shape, d) = (problem.shape, problem.shape.headDim)
