@@ -38,6 +38,7 @@ install_package() {
     install_missing_packages
     printf '%s: building libgyre\n' "${me:?}" >&2
     build --product GyreC
+    # shellcheck disable=SC2154  # set by setup.sh
     export GYRE_LIBRARY=$root/.build/release/libGyreC.so
   fi
   [[ -f $GYRE_LIBRARY ]] ||
