@@ -40,7 +40,8 @@ struct PlainMamba {
     var rows = tokens.map { embedding[$0] }
     for layer in 0..<model.layers { try add(layer: "blk.\(layer).", to: &rows) }
     let norm = try vector("output_norm.weight")
-    return rows.map { times(embedding, normalised($0, norm)) }
+    let output = model.isTied ? embedding : try matrix("output.weight")
+    return rows.map { times(output, normalised($0, norm)) }
   }
 
   private func add(layer p: String, to rows: inout [[Double]]) throws {

@@ -7,7 +7,7 @@ import Testing
 /// oracle.
 @Suite("Models that carry states")
 struct StateModelTests {
-  private let model = TinyModel(architecture: "mamba", type: 8)
+  private let model = TinyModel(architecture: "mamba", type: 8, isTied: false)
 
   private func gyre(_ arguments: [String], ranks: Int) async throws -> CommandResult {
     try await MPIJob.run(program: "gyre", arguments: arguments, ranks: ranks)
