@@ -25,7 +25,7 @@ import Testing
     let preamble = """
       cd "\(folder.path)"
       begun() { until compgen -G '.o.partial-*' >/dev/null; do sleep 0.05; done; sleep 0.3; }
-      gone() { for _ in {1..100}; do compgen -G '.o.partial-*' >/dev/null || break; sleep 0.05; done; }
+      gone() { for _ in {1..400}; do compgen -G '.o.partial-*' >/dev/null || break; sleep 0.05; done; }
       mpi="mpirun --oversubscribe --bind-to none"
       if (($(id -u) == 0)); then mpi+=" --allow-run-as-root"; fi
 

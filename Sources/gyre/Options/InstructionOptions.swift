@@ -74,8 +74,8 @@ struct MissingInstructionsError: ExitCoded, CustomStringConvertible {
         + "(5.16 and later do); leave it out, and every rank uses the best that it may."
     }
     return
-      "the processor lacks \(listed(missing)), which --instructions \(set) needs; leave it out, and "
-      + "every rank uses the best that its processor has."
+      "the processor lacks \(listed(missing)), which --instructions \(set) needs; leave it out, "
+      + "and every rank uses the best that its processor has."
   }
 }
 
