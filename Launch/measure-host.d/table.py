@@ -49,7 +49,7 @@ def _kernels(rows: list, torch: list) -> str:
         for row in torch]
     body.sort(key=lambda row: (row[5], row[0], row[4], row[2] == "backward", row[3]))
     return _table("Kernels, useful GFLOP/s", [
-        "type", "by", "pass", "mask", "head dim", "threads", "GFLOP/s", "of F32 peak"], body)
+        "type", "by", "pass", "mask", "head dim", "threads", "GFLOP/s", "of peak"], body)
 
 
 def _splits(rows: list) -> str:
