@@ -256,7 +256,7 @@ let package = Package(
       name: "KernelSetsTests",
       dependencies: ["Kernels", "KernelsAVX512", "KernelSets", "Compute", "Tensors"],
       swiftSettings: settings),
-    // Kernels on tiles with the instructions on them computed in C, for any processor.
+    // Kernels on tiles with the instructions on them computed in C, for processors without.
     .target(
       name: "KernelsTileModel",
       dependencies: ["AttentionTypes", "CInstructions", "Compute", "Tensors"],

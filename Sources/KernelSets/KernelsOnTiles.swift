@@ -11,7 +11,7 @@
 
     package static var instructions: InstructionSet { .amx }
 
-    /// Rows of queries that a register tile is worth for.
+    /// The fewest rows of queries for which a register tile is worth it.
     private static var fewestRows: Int { 16 }
 
     package static func forward(

@@ -20,21 +20,9 @@ package enum CompiledKernels: KernelSet {
     case .f32 where work.hasFewRows:
       team.run(FewRowsPass(work, threads: team.threads), poll: poll)
     case .f32:
-      run(ForwardPass<Float>(work), team: team, poll: poll)
+      ForwardPass<Float>(work).run(on: team, poll: poll)
     case .bf16:
-      run(ForwardPass<BFloat16Pair>(work), team: team, poll: poll)
-    }
-  }
-
-  /// Runs a pass, cut over the keys too if there are few tiles of queries.
-  @inline(__always)
-  private static func run<Element: Factor>(
-    _ pass: ForwardPass<Element>, team: ThreadTeam, poll: (_ scores: Int) -> Void
-  ) {
-    if let split = SplitForwardPass(pass, threads: team.threads) {
-      team.run(ConcretePass(unitCount: split.unitCount) { split.run($0, poll: $1) }, poll: poll)
-    } else {
-      team.run(ConcretePass(unitCount: pass.unitCount) { pass.run($0, poll: $1) }, poll: poll)
+      ForwardPass<BFloat16Pair>(work).run(on: team, poll: poll)
     }
   }
 

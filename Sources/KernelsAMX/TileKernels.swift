@@ -8,12 +8,7 @@ package enum TileKernels: TilePasses {
   package static func forward(
     _ work: ForwardWork, team: ThreadTeam, poll: (_ scores: Int) -> Void
   ) {
-    let pass = ForwardPass<BFloat16Pair>(work)
-    if let split = SplitForwardPass(pass, threads: team.threads) {
-      team.run(ConcretePass(unitCount: split.unitCount) { split.run($0, poll: $1) }, poll: poll)
-    } else {
-      team.run(ConcretePass(unitCount: pass.unitCount) { pass.run($0, poll: $1) }, poll: poll)
-    }
+    ForwardPass<BFloat16Pair>(work).run(on: team, poll: poll)
   }
 
   package static func backward(

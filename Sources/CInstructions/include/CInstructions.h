@@ -52,11 +52,6 @@ static inline __attribute__((always_inline)) gyre_pairs gyre_pairs_of_rows(gyre_
 }
 #endif
 
-/// Asks for the cache line at an address, which will be read or written soon; waits for nothing.
-static inline __attribute__((always_inline)) void gyre_prefetch(const void *_Nonnull address) {
-  __builtin_prefetch(address);
-}
-
 /// Makes this thread's arithmetic take denormal numbers for zero and leave none.
 ///
 /// - Returns: what ``gyre_end_flushing_denormals`` wants.

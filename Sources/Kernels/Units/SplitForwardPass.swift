@@ -52,3 +52,15 @@ struct SplitForwardPass<Element: Factor>: Sendable {
     }
   }
 }
+
+extension ForwardPass {
+  /// Runs the pass, cut over the keys too if there are few tiles of queries.
+  @inline(__always)
+  func run(on team: ThreadTeam, poll: (_ scores: Int) -> Void) {
+    if let split = SplitForwardPass(self, threads: team.threads) {
+      team.run(ConcretePass(unitCount: split.unitCount) { split.run($0, poll: $1) }, poll: poll)
+    } else {
+      team.run(ConcretePass(unitCount: unitCount) { run($0, poll: $1) }, poll: poll)
+    }
+  }
+}

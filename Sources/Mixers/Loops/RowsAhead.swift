@@ -39,7 +39,7 @@ struct RowsAhead {
       for tensor in unsafe rows.indices {
         let row = unsafe rows[tensor] + token * step
         for column in Swift.stride(from: 0, to: width, by: 16) {
-          unsafe gyre_prefetch(row + column)
+          unsafe gyre_prefetch_near(row + column)
         }
       }
     }
