@@ -65,93 +65,13 @@ struct RingSteps {
   /// - Complexity: O(groups · ranks) time, O(ranks) memory.
   func run(slowdown: Double, progress: (_ share: Double) -> Void = { _ in }) -> Outcome {
     if let single = SingleRing(self) { return single.run(slowdown: slowdown, progress: progress) }
-    let count = groups.count
-    let ranks = groups.reduce(0) { $0 + $1.count }
     let turns = 1 + reach.reduce(0, max)
-    var noise = Noise(deviation: noise)
-    // When a group's turn begins, its members have computed on it, and its link is free.
-    var begins = [Double](repeating: 0, count: count)
-    var computed = [Double](repeating: 0, count: ranks)
-    var groupComputed = [Double](repeating: 0, count: count)
-    var free = [Double](repeating: 0, count: count)
-    var arrives = [Double](repeating: 0, count: count)
-    // When a group's results of the turn before are on their way and have arrived at the next.
-    var posted = [Double](repeating: 0, count: count)
-    var delivered = [Double](repeating: 0, count: count)
-    var computing = [Double](repeating: 0, count: ranks)
-    var busy = [Double](repeating: 0, count: ranks)
-
+    var clocks = RingClocks(of: self, slowdown: slowdown)
     for turn in 0..<turns {
-      // Blocks of this turn on their way to the next group.
-      for group in 0..<count where travels(turn, from: group) {
-        let next = group + 1 == count ? 0 : group + 1
-        var start = max(begins[group], begins[next], free[group])
-        if turn >= 2 { start = max(start, groupComputed[next]) }
-        free[group] = start + tokens(leaving: group, turn) * ways[group].secondsPerBlockToken
-        arrives[group] = free[group] + ways[group].latency
-      }
-      // Computing on them.
-      let half = hasResults && turn == 0 && count > 1 ? 0.5 : 1
-      for group in 0..<count where holds(turn, group) {
-        var origin = group - turn
-        if origin < 0 { origin += count }
-        let start = begins[group]
-        var latest = 0.0
-        let transfers = transferWork(of: group, turn) * slowdown
-        for rank in groups[group] {
-          var work = 0.0
-          for owner in groups[origin] { work += visit.seconds(rank: rank, owner: owner) }
-          work *= half * noise.next(visits: groups[origin].count) * slowdown
-          computing[rank] += work
-          busy[rank] += work + transfers
-          computed[rank] = max(computed[rank], start) + work + transfers
-          latest = max(latest, computed[rank])
-        }
-        groupComputed[group] = latest
-      }
-      // Results of this turn, which wait for those that come with it.
-      let before = posted
-      if hasResults, turn > 0 {
-        let incoming = delivered
-        for group in 0..<count where holds(turn, group) {
-          let previous = group == 0 ? count - 1 : group - 1
-          posted[group] = max(groupComputed[group], turn > 1 ? incoming[previous] : 0)
-          let results = tokens(of: origin(of: group, turn), beyond: turn - 1)
-          free[group] =
-            max(free[group], posted[group]) + results * ways[group].secondsPerResultToken
-          delivered[group] = free[group] + ways[group].latency
-        }
-      }
-      for group in 0..<count {
-        let previous = group == 0 ? count - 1 : group - 1
-        if travels(turn, from: group) { begins[group] = max(begins[group], arrives[group]) }
-        if travels(turn, from: previous) {
-          begins[group] = max(begins[group], arrives[previous])
-        }
-        if hasResults, turn > 1 { begins[group] = max(begins[group], before[group]) }
-      }
+      clocks.step(turn)
       if turn % 256 == 255 { progress(Double(turn + 1) / Double(turns)) }
     }
-
-    var ends = computed
-    for group in 0..<count {
-      // Where its results come home from, the last of them.
-      let reach = reach[group]
-      for rank in groups[group] {
-        if hasResults, count > 1 {
-          // The second half of its own block.
-          var work = 0.0
-          for owner in groups[group] { work += visit.seconds(rank: rank, owner: owner) }
-          work *= 0.5 * noise.next(visits: groups[group].count) * slowdown
-          computing[rank] += work
-          busy[rank] += work
-          ends[rank] = max(
-            ends[rank] + work, reach > 0 ? delivered[(group + reach) % count] : 0)
-        }
-        if count > 1 { ends[rank] = max(ends[rank], free[group]) }
-      }
-    }
-    return Outcome(ends: ends, busy: busy, computing: computing)
+    return clocks.end()
   }
 
   /// The seconds for which links are busy with a group's blocks on all their way, at most.
@@ -178,20 +98,20 @@ struct RingSteps {
 
   /// The tokens of blocks that a group sends on at a turn.
   @inline(__always)
-  private func tokens(leaving group: Int, _ turn: Int) -> Double {
+  func tokens(leaving group: Int, _ turn: Int) -> Double {
     tokens(of: origin(of: group, turn), beyond: turn)
   }
 
   /// The tokens of a group's blocks that are sent further than so many groups.
   @inline(__always)
-  private func tokens(of group: Int, beyond turn: Int) -> Double {
+  func tokens(of group: Int, beyond turn: Int) -> Double {
     if turn >= reach[group] { return 0 }
     return areWhole ? sent[group] : journeys[group].tokens(beyond: turn)
   }
 
   /// The processor time that the transfers of a turn take of each member of a group: what it sends
   /// on and what it takes in, or took in last.
-  private func transferWork(of group: Int, _ turn: Int) -> Double {
+  func transferWork(of group: Int, _ turn: Int) -> Double {
     let count = groups.count
     if count == 1 { return 0 }
     let turn = min(turn, count - 2)

@@ -43,8 +43,9 @@ extension SourceFile {
   /// Its functions and initializers, with the lines from their first to their closing brace.
   var functions: [(name: String, lines: Int)] {
     var found: [(String, Int)] = []
-    /// Those that are open: where they began, and how deep their braces are.
-    var open: [(name: String, start: Int, depth: Int?)] = []
+    /// Those that are open: where they began, how deep their braces are, and how many brackets are
+    /// open before those; in them braces are of a closure that is a default.
+    var open: [(name: String, start: Int, depth: Int?, brackets: Int)] = []
     var depth = 0
     for (number, line) in code.split(separator: "\n", omittingEmptySubsequences: false).enumerated()
     {
@@ -52,16 +53,22 @@ extension SourceFile {
         !line.contains("self.init"),
         !line.contains(".init(")
       {
-        open.append((String(match.1 ?? match.2 ?? ""), number, nil))
+        open.append((String(match.1 ?? match.2 ?? ""), number, nil, 0))
       }
       for character in line {
+        if let last = open.last, last.depth == nil {
+          if character == "(" { open[open.count - 1].brackets += 1 }
+          if character == ")" { open[open.count - 1].brackets -= 1 }
+        }
         if character == "{" {
-          if let last = open.last, last.depth == nil { open[open.count - 1].depth = depth }
+          if let last = open.last, last.depth == nil, last.brackets == 0 {
+            open[open.count - 1].depth = depth
+          }
           depth += 1
         } else if character == "}" {
           depth -= 1
           // A requirement of a protocol has no braces.
-          while let last = open.last, last.depth == nil { open.removeLast() }
+          while let last = open.last, last.depth == nil, last.brackets == 0 { open.removeLast() }
           if let last = open.last, last.depth == depth {
             found.append((last.name, number - last.start + 1))
             open.removeLast()
