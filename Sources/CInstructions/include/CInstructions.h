@@ -70,6 +70,35 @@ typedef float gyre_floats16 __attribute__((ext_vector_type(16)));
       (first), (second), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 #endif
 
+/// Eight floats: `SIMD8<Float>`.
+typedef float gyre_floats8 __attribute__((ext_vector_type(8)));
+
+/// The largest of eight floats, none of which is NaN.
+///
+/// Written out, since compilers make comparisons of whole vectors, and then of their halves, masks
+/// that they take apart lane by lane.
+static inline __attribute__((always_inline)) float gyre_largest_of_8(gyre_floats8 numbers) {
+#if defined(__AVX__)
+  const __m256 all = (__m256)numbers;
+  __m128 most = _mm_max_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1));
+  most = _mm_max_ps(most, _mm_movehl_ps(most, most));
+  return _mm_cvtss_f32(_mm_max_ss(most, _mm_movehdup_ps(most)));
+#else
+  float most = numbers[0];
+  for (int lane = 1; lane < 8; ++lane) most = numbers[lane] > most ? numbers[lane] : most;
+  return most;
+#endif
+}
+
+#if defined(__AVX512F__)
+/// The largest of sixteen.
+static inline __attribute__((always_inline)) float gyre_largest_of_16(gyre_floats16 numbers) {
+  const __m512 all = (__m512)numbers;
+  const __m256 upper = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(all), 1));
+  return gyre_largest_of_8((gyre_floats8)_mm256_max_ps(_mm512_castps512_ps256(all), upper));
+}
+#endif
+
 /// Asks for the cache line at `address` to come to the first-level cache. It need not be one that
 /// may be read: the processor goes on and never faults.
 static inline __attribute__((always_inline)) void gyre_prefetch_near(const void *_Nonnull address) {

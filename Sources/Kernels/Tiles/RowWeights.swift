@@ -76,5 +76,5 @@ func addWeights<Element: Factor>(
     if Vector.width < 16 { right += second } else { left += second }
     key += TileSizes.panelWidth
   }
-  rowSum += (left + right).laneSum
+  rowSum += (Vector.width < 16 ? left + right : left).laneSum
 }

@@ -1,3 +1,5 @@
+import CInstructions
+
 #if GYRE_AVX512
   /// The vector that kernels are written in: one AVX-512 register.
   package typealias Vector = SIMD16<Float>
@@ -67,11 +69,11 @@ extension Vector {
 // Written for each width: generic SIMD code is not turned into vector instructions.
 
 extension SIMD16<Float> {
-  /// The largest lane.
-  @inline(__always)
-  var largestLane: Float {
-    lowHalf.replacing(with: highHalf, where: highHalf .> lowHalf).largestLane
-  }
+  #if GYRE_AVX512
+    /// The largest lane.
+    @inline(__always)
+    var largestLane: Float { gyre_largest_of_16(self) }
+  #endif
 
   /// The sum of the lanes, by halves.
   @inline(__always)
@@ -81,12 +83,7 @@ extension SIMD16<Float> {
 extension SIMD8<Float> {
   /// The largest lane.
   @inline(__always)
-  var largestLane: Float {
-    let half = lowHalf.replacing(with: highHalf, where: highHalf .> lowHalf)
-    let quarter = half.lowHalf.replacing(
-      with: half.highHalf, where: half.highHalf .> half.lowHalf)
-    return quarter[0] > quarter[1] ? quarter[0] : quarter[1]
-  }
+  var largestLane: Float { gyre_largest_of_8(self) }
 
   /// The sum of the lanes, by halves.
   @inline(__always)
