@@ -1,5 +1,4 @@
 import AttentionTypes
-import CInstructions
 import Tensors
 
 /// The state of one tile of queries while tiles of keys stream past it: online softmax.
@@ -16,14 +15,15 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   let headDim: Int
   let valueHeadDim: Int
   /// What has been found out about the rows.
-  private(set) var results: RowResults
+  var results: RowResults
   /// Multiplies scores, with log₂e, if they are not scaled yet.
-  private var scoreScale: Float = 1
+  var scoreScale: Float = 1
   /// What scores of the tile of keys that is taken in still lack.
   private var missingScale: Float = 1
 
-  /// `[groups of H rows][steps / R][H][R]`, H being ``Factor/groupRows`` and R
-  /// ``Factor/stepRun``; rows past the last are zero.
+  /// `[rows][steps]`, or where products take runs of R factors, R being ``Factor/stepRun``,
+  /// `[groups of H rows][steps / R][H][R]`, H being ``Factor/groupRows``; rows past the last are
+  /// zero.
   let queries: AlignedBuffer<Element>
   /// `[rows][scoreStride]`: scores, then, as factors at the start of each row, weights.
   let scores: AlignedBuffer<Float>
@@ -31,8 +31,12 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   var visiblePanels: [Range<Int>]
   /// The keys among them that weights are multiplied by the values of.
   private var visibleKeys: [Range<Int>]
+  /// Whether there is anything yet that products of a group are to be added to.
+  private var hasOutputs: [Bool]
   /// What each row sees of a leaf, as far as that was asked.
   var ranges = RowRanges(capacity: Element.queries, height: Element.groupRows)
+  /// The keys that come next, which are asked for while scores are computed.
+  var ahead: KeysAhead?
   /// What the pattern adds to one register tile.
   let bias: AlignedBuffer<Float>
   /// What the pattern says of the tile of keys that is taken in.
@@ -48,6 +52,7 @@ struct ForwardTile<Element: Factor>: ~Copyable {
     visiblePanels = Array(
       repeating: 0..<0, count: Element.queries / Element.groupRows)
     visibleKeys = visiblePanels
+    hasOutputs = visiblePanels.map { _ in false }
     bias = AlignedBuffer(zeros: Element.groupRows * TileSizes.panelWidth)
   }
 
@@ -58,56 +63,11 @@ struct ForwardTile<Element: Factor>: ~Copyable {
     (rows + Element.groupRows - 1) / Element.groupRows
   }
 
-  // MARK: Loading and storing the state
-
-  /// How many rows before it is packed a row is asked for.
-  private static var rowsAhead: Int { 12 }
-
-  /// Takes up the queries of `rows` rows.
-  ///
-  /// - Parameter scale: multiplies the scores, with log₂e folded in.
-  @unsafe
-  mutating func load(
-    queries source: UnsafePointer<Float>, stride: Int, rows: Int, scale: Float
-  ) {
-    results.rows = rows
-    let (height, run, depth) = (Element.groupRows, Element.stepRun, Element.depth)
-    let steps = Element.steps(of: headDim)
-    /// Where a factor lies from the first of its row on.
-    func place(_ step: Int) -> Int { step / run * height * run + step % run }
-    scoreScale = Element.scalesScores ? scale : 1
-    let queryScale = Element.scalesScores ? 1 : scale
-    let whole = headDim / depth
-    for row in 0..<groups * height {
-      let target =
-        unsafe queries.unsafeBaseAddress + row / height * height * steps + row % height * run
-      if row >= rows {
-        for step in 0..<steps { unsafe target[place(step)] = .zero }
-        continue
-      }
-      let own = unsafe source + row * stride
-      // Rows of other heads lie between them, past which no processor looks ahead by itself.
-      if row + Self.rowsAhead < rows {
-        for column in Swift.stride(from: 0, to: headDim, by: 16) {
-          unsafe gyre_prefetch_near(own + Self.rowsAhead * stride + column)
-        }
-      }
-      for step in 0..<whole {
-        unsafe target[place(step)] = Element.factor(
-          of: own + step * depth, stride: 1, count: depth
-        ) { _ in queryScale }
-      }
-      if whole * depth < headDim {
-        unsafe target[place(whole)] = Element.factor(
-          of: own + whole * depth, stride: 1, count: headDim - whole * depth
-        ) { _ in queryScale }
-      }
-      for step in (headDim + depth - 1) / depth..<steps { unsafe target[place(step)] = .zero }
-    }
-  }
-
   /// Starts with rows that have seen nothing.
-  mutating func clearState() { results.clear() }
+  mutating func clearState() {
+    results.clear()
+    for group in 0..<groups { hasOutputs[group] = false }
+  }
 
   // MARK: One tile of keys
 
@@ -285,12 +245,15 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   }
 
   @unsafe @inline(__always)
-  private func computeScores(_ tile: borrowing KeyTile<Element>, panel: Int, group: Int) {
+  private mutating func computeScores(
+    _ tile: borrowing KeyTile<Element>, panel: Int, group: Int
+  ) {
+    ahead?.ask()
     let isScaled = Element.scalesScores && !(Element.softmaxScalesScores && missingScale != 1)
     unsafe Element.multiply(
       rows: queries.unsafeBaseAddress + group * Element.groupRows * tile.keySteps,
-      rowStride: Element.stepRun, runStride: Element.groupRows * Element.stepRun,
-      panel: tile.keyPanel(panel), steps: tile.keySteps, scale: isScaled ? scoreScale : nil,
+      rowStride: rowStride, runStride: runStride, panel: tile.keyPanel(panel), steps: tile.keySteps,
+      scale: isScaled ? scoreScale : nil,
       to: scoreTile(panel: panel, group: group), stride: Element.scoreStride, adding: false)
   }
 
@@ -346,7 +309,7 @@ struct ForwardTile<Element: Factor>: ~Copyable {
           scores.unsafeBaseAddress + row * Element.scoreStride, keys, scale: scale,
           rowMax: &results.rowMax.unsafeBaseAddress[row],
           rowSum: &results.rowSum.unsafeBaseAddress[row])
-        if let factor { results.rescale(row: row, by: factor) }
+        if let factor, hasOutputs[group] { results.rescale(row: row, by: factor) }
       }
       for row in rows(of: group) {
         let weights = unsafe weightRow(row)
@@ -366,7 +329,7 @@ struct ForwardTile<Element: Factor>: ~Copyable {
   /// The products of a tile are summed by themselves before they join the output. Added one by one
   /// to a sum that a few large weights dominate, thousands of small ones would be rounded away.
   @unsafe
-  private func accumulateOutputs(_ tile: borrowing KeyTile<Element>) {
+  private mutating func accumulateOutputs(_ tile: borrowing KeyTile<Element>) {
     for panel in 0..<results.valuePanels {
       let values = unsafe tile.valuePanel(panel)
       for group in 0..<groups {
@@ -380,8 +343,9 @@ struct ForwardTile<Element: Factor>: ~Copyable {
           rows: weightRow(row) + firstStep, rowStride: Element.scoreStride,
           runStride: Element.stepRun, panel: values + firstStep * TileSizes.panelWidth,
           steps: Element.steps(of: keys.upperBound) - firstStep, scale: nil, to: output,
-          stride: TileSizes.panelWidth, adding: true)
+          stride: TileSizes.panelWidth, adding: hasOutputs[group])
       }
     }
+    for group in 0..<groups where !visibleKeys[group].isEmpty { hasOutputs[group] = true }
   }
 }

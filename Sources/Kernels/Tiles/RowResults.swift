@@ -36,15 +36,12 @@ struct RowResults: ~Copyable {
       panelStride: capacity * TileSizes.panelWidth, valuePanels: valuePanels)
   }
 
-  /// Makes them those of rows that have seen nothing.
+  /// Makes them those of rows that have seen nothing, all but the outputs, which are whatever they
+  /// were until they are written.
   func clear() {
     unsafe rowMax.unsafeBaseAddress.update(repeating: -.infinity, count: rows)
     unsafe rowSum.unsafeBaseAddress.update(repeating: 0, count: rows)
     unsafe roundedSum.unsafeBaseAddress.update(repeating: 0, count: rows)
-    for panel in 0..<valuePanels {
-      unsafe outputRow(panel: panel, row: 0)
-        .update(repeating: 0, count: rows * TileSizes.panelWidth)
-    }
   }
 
   @unsafe @inline(__always)

@@ -149,6 +149,8 @@ struct ForwardPass<Element: Factor>: Sendable {
         TileRule(rule: $0, batch: unit.batch, head: head, keys: keys, queries: unit.positions)
       }
       unsafe keyTile.load(packed, first: leaf.firstInRun + part.lowerBound, count: keys.count)
+      tile.ahead = unsafe keysAhead(
+        of: range, in: leaf, packed, sees: ofLeaf, knows: knowsLeaf, tile)
       if knows {
         unsafe tile.attend(to: keyTile, keys: part, rule: rule)
       } else {
@@ -163,6 +165,22 @@ struct ForwardPass<Element: Factor>: Sendable {
     }
     if isSeen, Element.roundsWeights { tile.results.settleRoundedWeights() }
     return isSeen
+  }
+
+  /// The keys of a leaf that a unit's rows see after some, of as many; nil for none, or where that
+  /// is not known.
+  @unsafe
+  private func keysAhead(
+    of range: Range<Int>, in leaf: Leaf, _ packed: PackedHead, sees coverage: Coverage, knows: Bool,
+    _ tile: borrowing ForwardTile<Element>
+  ) -> KeysAhead? {
+    var next = range.upperBound..<min(range.upperBound + Element.keys, leaf.positions.count)
+    if coverage == .some { next = knows && !next.isEmpty ? tile.ranges.visible(in: next) : 0..<0 }
+    if next.isEmpty { return nil }
+    let panels = (Element.keys + TileSizes.panelWidth - 1) / TileSizes.panelWidth
+    return unsafe KeysAhead(
+      packed, keys: leaf.firstInRun + next.lowerBound..<leaf.firstInRun + next.upperBound,
+      shape: work.shape, times: tile.groups * panels)
   }
 
   /// Adds what the rows of a unit have found out about a leaf.
