@@ -21,14 +21,12 @@ struct BlockRoom {
   let hidden: ReusedNumbers
   private let products: LinearProducts
   /// Who shares the products of a single token; nil where every rank computes them.
-  let division: WeightDivision?
+  var division: WeightDivision?
   let team: ThreadTeam
 
   init(
-    _ sizes: Decoder.Sizes, chunk: Int, team: ThreadTeam, arithmetic: Arithmetic,
-    division: WeightDivision? = nil
+    _ sizes: Decoder.Sizes, chunk: Int, team: ThreadTeam, arithmetic: Arithmetic
   ) {
-    self.division = division
     self.chunk = chunk
     self.team = team
     normalised = ReusedNumbers(count: chunk * sizes.width)

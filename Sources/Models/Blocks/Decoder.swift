@@ -142,11 +142,17 @@ public struct Decoder: Sendable {
   public var stateBytes: Int { stateLayers.reduce(0) { $0 + 4 * $1.stateCount } }
 
   /// Floating-point operations of a rank's part of a causal pass over a sequence, logits left out.
-  public func prefillWork(tokens: Int, ranks: Int) -> Int {
+  ///
+  /// - Parameter window: the most keys that a query sees in any layer; nil for what the model says.
+  public func prefillWork(tokens: Int, ranks: Int, window: Int? = nil) -> Int {
     let products =
       layers.reduce(0) { $0 + $1.productWork } + stateLayers.reduce(0) { $0 + $1.work }
-    let pairs = Double(tokens) * Double(tokens + 1) / 2
-    let scores = pairs * Double(4 * sizes.headDim * sizes.queryHeads * layers.count)
+    // Of a query and all keys up to its own, or as many as a window shows.
+    let pairs = layers.reduce(0.0) { sum, layer in
+      let width = min(tokens, layer.window ?? tokens, window ?? tokens)
+      return sum + Double(width) * (Double(tokens) - Double(width - 1) / 2)
+    }
+    let scores = pairs * Double(4 * sizes.headDim * sizes.queryHeads)
     return Int((Double(products) * Double(tokens) + scores) / Double(ranks))
   }
 

@@ -8,7 +8,7 @@ import Tensors
 struct DecoderBlocks {
   let decoder: Decoder
   let team: ThreadTeam
-  let room: BlockRoom
+  private(set) var room: BlockRoom
   /// Where tokens stand.
   private let places: TokenPositions
   private var sizes: Decoder.Sizes { decoder.sizes }
@@ -21,13 +21,20 @@ struct DecoderBlocks {
 
   init(
     _ decoder: Decoder, chunk: Int, team: ThreadTeam, arithmetic: Arithmetic,
-    places: TokenPositions = TokenPositions(), division: WeightDivision? = nil
+    places: TokenPositions = TokenPositions()
   ) {
     self.decoder = decoder
     self.places = places
     self.team = team
-    room = BlockRoom(
-      decoder.sizes, chunk: chunk, team: team, arithmetic: arithmetic, division: division)
+    room = BlockRoom(decoder.sizes, chunk: chunk, team: team, arithmetic: arithmetic)
+  }
+
+  /// The same, in the same memory, for ranks that share the products of a single token; nil where
+  /// each computes them.
+  func dividing(by division: WeightDivision?) -> DecoderBlocks {
+    var blocks = self
+    blocks.room.division = division
+    return blocks
   }
 
   // MARK: Embedding

@@ -13,17 +13,13 @@ final class DecodingParts {
   let cache: PagedCache
   private let merge: PartialMerge
 
+  /// Takes what read the prompt.
   init(
-    _ decoder: Decoder, options: RunOptions, context: Int, cache: PagedCache,
-    division: WeightDivision?
+    _ parts: PassParts, cache: PagedCache, division: WeightDivision?
   ) throws(MPIError) {
-    self.decoder = decoder
-    self.options = options
+    (decoder, options, positions) = (parts.decoder, parts.options, parts.positions)
     self.cache = cache
-    blocks = DecoderBlocks(
-      decoder, chunk: options.chunk, team: options.team, arithmetic: options.arithmetic,
-      places: options.contextWindows?.places ?? TokenPositions(), division: division)
-    positions = LayerPositions(decoder, options, tokens: context)
+    blocks = parts.blocks.dividing(by: division)
     merge = try PartialMerge(heads: decoder.sizes.queryHeads, headDim: decoder.sizes.headDim)
   }
 

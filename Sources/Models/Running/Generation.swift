@@ -8,13 +8,15 @@ import Tensors
 /// A sequence that grows: keys and values stay where they are, each rank has the queries of what is
 /// new, and partial results are merged.
 ///
-/// A rank computes all products of the new tokens, of which there are few, and has all of its
-/// threads do so; of the output's matrix each rank takes a part of the vocabulary.
+/// Of a few new tokens each rank computes all products; of the output's matrix each takes a part of
+/// the vocabulary. Many, like the next message of a conversation, are divided among the ranks as a
+/// prompt is.
 ///
 /// Under a window pages that no token will see again are used for new ones: memory stays as it is,
 /// however long the sequence becomes.
 public final class Generation {
   private let parts: DecodingParts
+  private let prefill: Prefill
   private var sequence: PageTable.Sequence
   /// After ``tokens``, on every rank, where layers carry states.
   private var states = LayerStates()
@@ -42,25 +44,16 @@ public final class Generation {
     let sizes = decoder.sizes
     let prefill = try Prefill(
       decoder, tokens: prompt.count, context: context, options: options, on: world)
-    let sharding = prefill.sharding
-    let cache = PagedCache(
-      shape: decoder.attentionShape, layers: decoder.layers.count, type: options.cacheType,
-      pageTokens: options.pageTokens, ranks: world.size, rank: world.rank, team: options.team)
-    let sequence =
-      decoder.carriesState
-      ? cache.create()
-      : cache.create(prompt: sharding, hiding: options.hidden(decoder, before: prompt.count))
-    var states = LayerStates()
-    let rows = try prefill.run(
-      prompt, keeping: (cache, sequence), states: { states = $0 }, progress: progress)
-    let (owner, index) = sharding.owner(of: prompt.count - 1)
+    let cache = PagedCache(decoder, options, rank: world.rank, ranks: world.size)
+    let kept = KeptSequence(cache: cache, sequence: cache.create())
     var last = [Float](repeating: 0, count: sizes.width)
-    if world.rank == owner {
-      for column in 0..<sizes.width { last[column] = rows[index * sizes.width + column] }
+    let rank = world.rank
+    let states = try prefill.run(prompt, keeping: kept, on: world, progress: progress) {
+      rows, sharding in
+      let (owner, index) = sharding.owner(of: sharding.tokens - 1)
+      if rank == owner { last = rows.row(index, width: sizes.width) }
+      if sharding.tokens == prompt.count { try world.broadcast(&last, from: owner) }
     }
-    try world.broadcast(&last, from: owner)
-    try states.share(from: owner, on: world)
-    try prefill.close()
     if decoder.carriesState, let own = try world.split(color: world.rank) {
       alone = MPIWire(own)
     } else {
@@ -69,9 +62,9 @@ public final class Generation {
     (self.states, statesOfPrompt) = (states, states)
     let division =
       world.size > 1 && options.dividesWeights ? try WeightDivision(of: world) : nil
-    parts = try DecodingParts(
-      decoder, options: options, context: context, cache: cache, division: division)
-    self.sequence = sequence
+    parts = try DecodingParts(prefill.parts, cache: cache, division: division)
+    self.prefill = prefill
+    sequence = kept.sequence
     tokens = prompt
     logits = try logits(last)
   }
@@ -79,12 +72,20 @@ public final class Generation {
   /// Bytes of this rank's keys and values, or states.
   public var cacheBytes: Int { parts.cache.byteCount + parts.decoder.stateBytes }
 
+  /// The fewest tokens of each rank for which new tokens are divided among ranks: fewer take as
+  /// long, since weights are read for all of them once, and leave pages of the cache empty.
+  static var leastShare: Int { 64 }
+
   /// Adds tokens to the sequence, called by all ranks together.
   ///
   /// - Parameter new: at least one token.
-  public func extend(
-    by new: [Int], on world: borrowing Communicator
-  ) throws(MPIError) {
+  /// - Throws: `MPIError`, and `RouteError` if the route cannot serve the ranks.
+  public func extend(by new: [Int], on world: borrowing Communicator) throws {
+    if world.size > 1, parts.options.contextWindows == nil,
+      new.count >= Self.leastShare * world.size
+    {
+      return try extendTogether(by: new, on: world)
+    }
     // As many at a time as there is room for.
     let chunk = parts.options.chunk
     for first in stride(from: 0, to: new.count, by: chunk) {
@@ -92,6 +93,32 @@ public final class Generation {
       let last = try extendRows(by: part, on: world)
       if first + part.count == new.count { logits = try logits(last) }
     }
+  }
+
+  /// Adds tokens that are divided among the ranks, piece by piece.
+  private func extendTogether(by new: [Int], on world: borrowing Communicator) throws {
+    // Of states that were taken back, tokens come again that are there.
+    let start = parts.decoder.carriesState ? states.tokens : tokens.count
+    let (all, width) = (tokens + new, parts.decoder.sizes.width)
+    let kept = KeptSequence(cache: parts.cache, sequence: sequence)
+    let plan = PiecePlan(
+      parts.decoder, parts.options.ofFollowUp(ranks: world.size), tokens: all.count,
+      ranks: world.size)
+    var last = [Float](repeating: 0, count: width)
+    for first in stride(from: start, to: all.count, by: plan.length) {
+      let range = first..<min(first + plan.length, all.count)
+      let sharding = plan.sharding(of: range)
+      let rows = try prefill.read(
+        all[range], dividedAs: sharding, keeping: kept, states: &states, on: world
+      ) { _ in }
+      if range.upperBound == all.count {
+        let (owner, index) = sharding.owner(of: all.count - 1)
+        if world.rank == owner { last = rows.span.row(index, width: width) }
+        try world.broadcast(&last, from: owner)
+      }
+    }
+    tokens = all
+    logits = try logits(last)
   }
 
   /// Takes tokens back, so that others can follow those that are left; what it knows of the next
@@ -181,5 +208,12 @@ public final class Generation {
     parts.blocks.logits(row.span, into: &span)
     if let failure = parts.blocks.failure { throw failure }
     return logits
+  }
+}
+
+extension Span<Float> {
+  /// One of several rows.
+  fileprivate func row(_ index: Int, width: Int) -> [Float] {
+    (index * width..<(index + 1) * width).map { self[$0] }
   }
 }

@@ -108,12 +108,12 @@ extension GenerateCommand: DistributedCommand, ComputingCommand {
     // The task comes to the windows, whose keys stay where they are.
     let prompt = windows?.tokens ?? tokens
     let (options, memory) = try open.options(
-      tokens: prompt.count, context: context,
+      tokens: prompt.count, context: context, isFollowed: isInteractive,
       contextWindows: windows.map {
         ContextWindows($0.lengths, isStructured: windowFiles.structured, context: context)
       }, on: world)
     var progress = ModelProgress(
-      open, tokens: prompt.count, withLogits: false, isQuiet: report == .json, on: world)
+      open, options, tokens: prompt.count, withLogits: false, isQuiet: report == .json, on: world)
     let start = ContinuousClock.now
     let generation = try Generation(
       open.decoder, prompt: prompt, context: context, options: options, on: world

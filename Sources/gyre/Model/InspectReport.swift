@@ -91,6 +91,8 @@ struct InspectReport: Encodable {
     do {
       let decoder = try Decoder(file)
       sizes = Nullable(value: Sizes(decoder))
+      var options = options
+      options.piece = options.piece ?? options.boundedPiece(of: decoder, ranks: ranks)
       let needs = MemoryNeeds(
         decoder: decoder, options: options, ranks: ranks, ranksPerHost: ranksPerHost)
       memory = Nullable(

@@ -159,11 +159,10 @@ extension PerplexityCommand: DistributedCommand, ComputingCommand {
         }, on: world)
       memory = memory ?? needed
       let prefill = try Prefill(open.decoder, tokens: part.count, options: options, on: world)
-      var progress = ModelProgress(open, tokens: part.count, withLogits: true, on: world)
+      var progress = ModelProgress(open, options, tokens: part.count, withLogits: true, on: world)
       let scores = try prefill.scores(part, on: world) { progress.advance(by: $0) }
       progress.clear()
       sent += prefill.bytesSent
-      try prefill.close()
       computed += part.count
       // The last token of a window does not know what comes.
       for position in max(1, range.firstCounted)..<range.tokens.count {
