@@ -17,14 +17,17 @@ struct StateModelTests {
   func logits() async throws {
     let folder = try TemporaryFolder()
     let path = try model.write(to: folder)
-    for (count, ranks, chunk) in [(41, 3, "7"), (4, 5, "512")] {
+    // At once, in pieces, and on ranks without tokens.
+    for (count, ranks, chunk, piece) in [
+      (41, 3, "7", "100"), (41, 3, "5", "13"), (4, 5, "512", "2"),
+    ] {
       let tokens = (0..<count).map { ($0 * 37 + $0 * $0 * 11) % TinyModel.vocabulary }
       let expected = try PlainMamba(model, path: path).logits(tokens)
-      let output = "\(folder.path)/logits-\(ranks).safetensors"
+      let output = "\(folder.path)/logits-\(piece).safetensors"
       let result = try await gyre(
         [
           "logits", path, "--ids", tokens.map(String.init).joined(separator: ","), "--chunk", chunk,
-          "--output", output,
+          "--piece", piece, "--output", output,
         ], ranks: ranks)
       try #require(result.isSuccess, "\(result)")
       let logits = try SafetensorsFile.open(output).source("logits").readAll()

@@ -23,6 +23,9 @@ struct TinyModel {
   /// Numbers that are there besides.
   var numbers: [(name: String, value: Float)] = []
 
+  /// Whether it has a chat template, whose tokens take the places of two bytes that no UTF-8 has.
+  var chats = false
+
   /// Bytes, and one that ends a text.
   static let vocabulary = 257
 
@@ -42,7 +45,7 @@ struct TinyModel {
   // MARK: Values
 
   private var values: [(name: String, value: GGUFBuilder.Value)] {
-    decoderValues + Self.tokenizerValues
+    decoderValues + tokenizerValues
   }
 
   private var decoderValues: [(name: String, value: GGUFBuilder.Value)] {
@@ -72,16 +75,23 @@ struct TinyModel {
     return values + numbers.map { (architecture + "." + $0.name, .float($0.value)) }
   }
 
-  private static var tokenizerValues: [(name: String, value: GGUFBuilder.Value)] {
-    let tokens = (0..<256).map { GGUFBuilder.Value.string(Self.letter(of: UInt8($0))) }
+  private var tokenizerValues: [(name: String, value: GGUFBuilder.Value)] {
+    let names: [Int: String] =
+      chats ? [254: "<|im_start|>", 255: "<|im_end|>", 256: "<end>"] : [256: "<end>"]
+    let tokens = (0..<257).map {
+      GGUFBuilder.Value.string(names[$0].map { Array($0.utf8) } ?? Self.letter(of: UInt8($0)))
+    }
+    let template: [(name: String, value: GGUFBuilder.Value)] = [
+      ("tokenizer.chat_template", .string(Array("<|im_start|>{{ text }}<|im_end|>".utf8)))
+    ]
     return [
       ("tokenizer.ggml.model", .string(Array("gpt2".utf8))),
       ("tokenizer.ggml.pre", .string(Array("gpt-2".utf8))),
-      ("tokenizer.ggml.tokens", .array(8, tokens + [.string(Array("<end>".utf8))])),
-      ("tokenizer.ggml.token_type", .array(5, (0..<257).map { .int32($0 == 256 ? 3 : 1) })),
+      ("tokenizer.ggml.tokens", .array(8, tokens)),
+      ("tokenizer.ggml.token_type", .array(5, (0..<257).map { .int32(names[$0] == nil ? 1 : 3) })),
       ("tokenizer.ggml.merges", .array(8, [])),
       ("tokenizer.ggml.eos_token_id", .uint32(256)),
-    ]
+    ] + (chats ? template : [])
   }
 
   /// How byte-level tokenizers write a byte: as itself where it can be seen.

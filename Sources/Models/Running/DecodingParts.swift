@@ -12,22 +12,28 @@ final class DecodingParts {
   let positions: LayerPositions
   let cache: PagedCache
   private let merge: PartialMerge
+  private let isAlone: Bool
 
   /// Takes what read the prompt.
   init(
-    _ parts: PassParts, cache: PagedCache, division: WeightDivision?
+    _ parts: PassParts, cache: PagedCache, division: WeightDivision?,
+    on world: borrowing Communicator
   ) throws(MPIError) {
     (decoder, options, positions) = (parts.decoder, parts.options, parts.positions)
     self.cache = cache
     blocks = parts.blocks.dividing(by: division)
-    merge = try PartialMerge(heads: decoder.sizes.queryHeads, headDim: decoder.sizes.headDim)
+    let sizes = parts.decoder.sizes
+    merge = try PartialMerge(heads: sizes.queryHeads, headDim: sizes.headDim, on: world)
+    isAlone = world.size == 1
   }
+
+  /// Bytes of partial results that this rank has sent.
+  var bytesSent: Int { merge.bytesSent }
 
   /// Attention of new tokens of a sequence over all its keys so far, `[tokens, queryHeads,
   /// headDim]`.
   func attend(
-    _ queries: borrowing QueryShard, layer number: Int, of sequence: PageTable.Sequence,
-    on world: borrowing Communicator
+    _ queries: borrowing QueryShard, layer number: Int, of sequence: PageTable.Sequence
   ) throws(MPIError) -> Tensor<Float> {
     let layer = decoder.layers[number]
     let sinks = options.sinks(layer)
@@ -42,10 +48,10 @@ final class DecodingParts {
     }
     var merged = Tensor<Float>(zeros: output.o.shape)
     var span = merged.mutableSpan
-    if world.size == 1 {
+    if isAlone {
       options.team.copy(output.o.span, to: &span)
     } else {
-      try merge.merge(output, into: &span, on: world)
+      try merge.merge(output, into: &span)
     }
     return merged
   }

@@ -62,7 +62,8 @@ public final class Generation {
     (self.states, statesOfPrompt) = (states, states)
     let division =
       world.size > 1 && options.dividesWeights ? try WeightDivision(of: world) : nil
-    parts = try DecodingParts(prefill.parts, cache: cache, division: division)
+    parts = try DecodingParts(
+      prefill.parts, cache: cache, division: division, on: world)
     self.prefill = prefill
     sequence = kept.sequence
     tokens = prompt
@@ -75,6 +76,10 @@ public final class Generation {
   /// The fewest tokens of each rank for which new tokens are divided among ranks: fewer take as
   /// long, since weights are read for all of them once, and leave pages of the cache empty.
   static var leastShare: Int { 64 }
+
+  /// Bytes that this rank has sent while all ranks read tokens together, and of partial results of
+  /// attention for tokens that each of them computes.
+  public var bytesSent: (reading: Int, merging: Int) { (prefill.bytesSent, parts.bytesSent) }
 
   /// Adds tokens to the sequence, called by all ranks together.
   ///
@@ -90,7 +95,7 @@ public final class Generation {
     let chunk = parts.options.chunk
     for first in stride(from: 0, to: new.count, by: chunk) {
       let part = Array(new[first..<min(first + chunk, new.count)])
-      let last = try extendRows(by: part, on: world)
+      let last = try extendRows(by: part)
       if first + part.count == new.count { logits = try logits(last) }
     }
   }
@@ -146,9 +151,7 @@ public final class Generation {
   /// Adds at most a chunk of tokens.
   ///
   /// - Returns: the row of the last, `[width]`.
-  private func extendRows(
-    by new: [Int], on world: borrowing Communicator
-  ) throws(MPIError) -> [Float] {
+  private func extendRows(by new: [Int]) throws(MPIError) -> [Float] {
     if let alone { return try carryRows(by: new, alone) }
     let (decoder, blocks, cache) = (parts.decoder, parts.blocks, parts.cache)
     let (sizes, count) = (decoder.sizes, new.count)
@@ -169,7 +172,7 @@ public final class Generation {
           keys: keys, values: values, layer: number, of: sequence, at: run.slice(first..<end))
       }
       let outputs = try parts.attend(
-        QueryShard(queries, runs: [run]), layer: number, of: sequence, on: world)
+        QueryShard(queries, runs: [run]), layer: number, of: sequence)
       var rowSpan = rows.mutableSpan
       blocks.finish(outputs.span, layer: layer, rows: &rowSpan)
     }

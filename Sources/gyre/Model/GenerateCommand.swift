@@ -131,9 +131,7 @@ extension GenerateCommand: DistributedCommand, ComputingCommand {
     let result = GenerationReport(
       command: self, open, prompt: read, generated: decoded, text: turn.text,
       ended: turn.ending, prefillSeconds: (begun - start).inSeconds, decodeSeconds: seconds,
-      cacheBytes: try world.allReduce(generation.cacheBytes, with: .max),
-      cacheBytesNeeded: try world.allReduce(memory.cache, with: .max), memory: memory,
-      ranks: world.size)
+      sums: try GenerationSums(generation, memory, on: world), memory: memory, ranks: world.size)
     if report == .json { try world.printReport(try jsonLine(result)) }
     if report == .text, world.rank == 0, !isInteractive {
       printError(result.summary)

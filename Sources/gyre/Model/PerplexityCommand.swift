@@ -1,6 +1,7 @@
 import ArgumentParser
 import Attention
 import Glibc
+import Hosts
 import Jobs
 import Models
 import MPI
@@ -172,8 +173,9 @@ extension PerplexityCommand: DistributedCommand, ComputingCommand {
     let seconds = (ContinuousClock.now - start).inSeconds
     let result = PerplexityReport(
       model: open, sums: sums, tokens: ids.count, computedTokens: computed, seconds: seconds,
-      bytesSent: try world.allReduce(sent, with: .sum), options: self, ranks: world.size,
-      memory: memory)
+      bytesSent: try world.allReduce(sent, with: .sum),
+      peakResidentBytes: try world.allReduce(ProcessMemory.peakResidentBytes, with: .max),
+      options: self, ranks: world.size, memory: memory)
     try world.printReport(report == .json ? try jsonLine(result) : result.text)
   }
 
