@@ -45,6 +45,16 @@ struct Mamba2Layer: StateLayer {
   var rowWidth: Int { 3 * inner + 2 * convolved + 2 * groups * states + heads }
   var scanWork: Int { inner * (5 * states + 30) + convolved * (2 * taps + 15) }
 
+  var halos: [(rows: Int, columns: Int)] { [(taps - 1, convolved)] }
+
+  func scan(tokens: Int, hasState: Bool) -> StateScan {
+    StateScan(
+      "mamba2",
+      [
+        "batch": 1, "tokens": tokens, "heads": heads, "headDim": states, "valueHeadDim": columns,
+      ], present: hasState ? ["state"] : [])
+  }
+
   func run(
     _ rows: inout MutableSpan<Float>, from state: MixerTensors?, _ blocks: DecoderBlocks,
     on line: RankLine
@@ -69,13 +79,8 @@ struct Mamba2Layer: StateLayer {
       inputs.add(target)
     }
     if let state { inputs.add(state["state"]) }
-    let scan = StateScan(
-      "mamba2",
-      [
-        "batch": 1, "tokens": line.sharding.tokens, "heads": heads, "headDim": states,
-        "valueHeadDim": columns,
-      ], present: state == nil ? [] : ["state"])
-    let result = try scan.run(inputs, on: line)
+    let result = try scan(tokens: line.sharding.tokens, hasState: state != nil)
+      .run(inputs, on: line)
     let o = result["o"]
     steps.end(o, of: u, gates: gates, team: blocks.team)
     blocks.normalise(o, inGroups: groups, by: outputNorm)

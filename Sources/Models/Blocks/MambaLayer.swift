@@ -42,6 +42,16 @@ struct MambaLayer: StateLayer {
   var rowWidth: Int { 5 * inner + 2 * states }
   var scanWork: Int { inner * (7 * states + 2 * convolution.form.sizes[1] + 20) }
 
+  var halos: [(rows: Int, columns: Int)] { [(convolution.form.sizes[1] - 1, inner)] }
+
+  func scan(tokens: Int, hasState: Bool) -> StateScan {
+    var options = MixerOptions()
+    options.softplus = true
+    return StateScan(
+      "mamba", ["batch": 1, "tokens": tokens, "channels": inner, "state": states],
+      present: Set(["z", "delta_bias"] + (hasState ? ["state"] : [])), options: options)
+  }
+
   func run(
     _ rows: inout MutableSpan<Float>, from state: MixerTensors?, _ blocks: DecoderBlocks,
     on line: RankLine
@@ -60,13 +70,8 @@ struct MambaLayer: StateLayer {
     makeParameters(u, inputs, blocks)
     for tensor in shared { inputs.add(tensor) }
     if let state { inputs.add(state["state"]) }
-    var options = MixerOptions()
-    options.softplus = true
-    let scan = StateScan(
-      "mamba",
-      ["batch": 1, "tokens": line.sharding.tokens, "channels": inner, "state": states],
-      present: Set(["z", "delta_bias"] + (state == nil ? [] : ["state"])), options: options)
-    let result = try scan.run(inputs, on: line)
+    let result = try scan(tokens: line.sharding.tokens, hasState: state != nil)
+      .run(inputs, on: line)
     blocks.add(result["o"].span, times: output, bias: outputBias, to: &rows)
     var after = MixerTensors()
     after.add(result["state"])

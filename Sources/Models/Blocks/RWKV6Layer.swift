@@ -58,6 +58,16 @@ struct RWKV6Layer: StateLayer {
   var rowWidth: Int { width + 6 * inner }
   var scanWork: Int { inner * (5 * headDim + 40) + 40 * width }
 
+  var halos: [(rows: Int, columns: Int)] { [(1, width), (1, width)] }
+
+  func scan(tokens: Int, hasState: Bool) -> StateScan {
+    StateScan(
+      "rwkv6",
+      [
+        "batch": 1, "tokens": tokens, "heads": heads, "headDim": headDim, "valueHeadDim": headDim,
+      ], present: hasState ? ["state"] : [])
+  }
+
   func run(
     _ rows: inout MutableSpan<Float>, from state: MixerTensors?, _ blocks: DecoderBlocks,
     on line: RankLine
@@ -72,13 +82,8 @@ struct RWKV6Layer: StateLayer {
     blocks.forEachChunk(of: line.tokens) { mixTime($0, of: shift, into: inputs, blocks) }
     inputs.add(bonus)
     if let state { inputs.add(state["state"]) }
-    let scan = StateScan(
-      "rwkv6",
-      [
-        "batch": 1, "tokens": line.sharding.tokens, "heads": heads, "headDim": headDim,
-        "valueHeadDim": headDim,
-      ], present: state == nil ? [] : ["state"])
-    let result = try scan.run(inputs, on: line)
+    let result = try scan(tokens: line.sharding.tokens, hasState: state != nil)
+      .run(inputs, on: line)
     after.add(result["state"])
     let o = result["o"]
     blocks.normalise(o, inGroups: heads, by: outputNorm, gates: inputs["g"])

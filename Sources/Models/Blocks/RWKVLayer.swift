@@ -31,6 +31,14 @@ struct RWKVLayer: StateLayer {
   var rowWidth: Int { width + 4 * inner }
   var scanWork: Int { 20 * inner + 15 * width }
 
+  var halos: [(rows: Int, columns: Int)] { [(1, width), (1, width)] }
+
+  func scan(tokens: Int, hasState: Bool) -> StateScan {
+    StateScan(
+      "rwkv4", ["batch": 1, "tokens": tokens, "channels": inner],
+      present: Set(["r"] + (hasState ? ["state"] : [])))
+  }
+
   func run(
     _ rows: inout MutableSpan<Float>, from state: MixerTensors?, _ blocks: DecoderBlocks,
     on line: RankLine
@@ -65,10 +73,8 @@ struct RWKVLayer: StateLayer {
     }
     for tensor in shared { inputs.add(tensor) }
     if let state { inputs.add(state["state"]) }
-    let scan = StateScan(
-      "rwkv4", ["batch": 1, "tokens": line.sharding.tokens, "channels": inner],
-      present: Set(["r"] + (state == nil ? [] : ["state"])))
-    let result = try scan.run(inputs, on: line)
+    let result = try scan(tokens: line.sharding.tokens, hasState: state != nil)
+      .run(inputs, on: line)
     after.add(result["state"])
     blocks.add(result["o"].span, times: output, to: &rows)
   }
