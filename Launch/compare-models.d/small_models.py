@@ -48,6 +48,12 @@ def configurations():
                                             conv_kernel=3, expand=3, use_bias=True, tie_word_embeddings=False)),
         ("mamba-without-bias", t.MambaConfig(vocab_size=VOCABULARY, hidden_size=32, state_size=16,
                                              num_hidden_layers=2, use_conv_bias=False)),
+        ("mamba2", t.Mamba2Config(vocab_size=VOCABULARY, hidden_size=32, num_heads=8, head_dim=8, state_size=12,
+                                  n_groups=2, num_hidden_layers=2, chunk_size=16)),
+        ("mamba2-with-biases", t.Mamba2Config(
+            vocab_size=VOCABULARY, hidden_size=24, num_heads=6, head_dim=12, expand=3, state_size=5, n_groups=1,
+            num_hidden_layers=3, conv_kernel=3, use_bias=True, use_conv_bias=False, time_step_limit=(0.6, 0.9),
+            tie_word_embeddings=True)),
         ("rwkv", t.RwkvConfig(vocab_size=VOCABULARY, context_length=64, hidden_size=32, num_hidden_layers=2)),
         ("rwkv-halving-rows", t.RwkvConfig(vocab_size=VOCABULARY, context_length=64, hidden_size=24,
                                            num_hidden_layers=5, attention_hidden_size=24, intermediate_size=56,

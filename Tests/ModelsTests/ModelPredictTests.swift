@@ -68,6 +68,46 @@ struct ModelPredictTests {
     expect(sent, merging + 2 * columns, "columns")
   }
 
+  @Test("of layers that carry states products, states and their way are what numbers say")
+  func states() async throws {
+    let folder = try TemporaryFolder()
+    let path = try TinyModel(architecture: "mamba2", isTied: false).write(to: folder)
+    let found = try rows(
+      try await predict(
+        ["--model", path, "--tokens", "40", "--ranks", "1,2", "--format", "json"] + Self.machine))
+    func number(_ row: Int, _ name: String) -> Double {
+      (found[row][name] as? NSNumber)?.doubleValue ?? -1
+    }
+    func expect(_ found: Double, _ expected: Double, _ what: String) {
+      #expect(abs(found / expected - 1) < 1e-6, "\(what): \(found), and not \(expected)")
+    }
+    // Width 64, 96 channels in 6 heads of 5 states, 2 groups, three layers, 257 tokens.
+    let weights = Double(3 * (64 * (96 + 116 + 6) + 96 * 64))
+    let output = 64.0 * 257
+    expect(number(0, "productSeconds"), 2 * (weights * 40 + output) / 50e9, "products")
+    expect(number(2, "productSeconds"), 2 * (weights * 20 + output) / 50e9, "on two ranks")
+    #expect(number(0, "attentionSeconds") > 0)
+    #expect(number(2, "attentionSeconds") > number(0, "attentionSeconds") / 2)
+    expect(number(1, "productSeconds"), 4 * (weights + output) / 20e9, "weights")
+    let states: Double = 3 * (96 * 5 + 116 * 3) * 4
+    expect(number(1, "attentionSeconds"), 2 * states / 20e9, "states are read and written")
+    // All but the last of two ranks hand on states and the rows that a convolution wants.
+    expect(number(2, "bytesSentPerRank"), states, "bytes")
+    #expect(number(3, "bytesSentPerRank") == 0 && number(0, "bytesSentPerRank") == 0)
+    let text = try folder.file(
+      "text", Array(String(repeating: "The sea was calm. ", count: 9).utf8))
+    let run = try await MPIJob.run(
+      program: "gyre", arguments: ["perplexity", path, "--text", text, "--report", "json"], ranks: 2
+    )
+    try #require(run.isSuccess, "\(run)")
+    let report = try JSONSerialization.jsonObject(with: Data(run.standardOutput.utf8))
+    #expect((report as? [String: Any])?["bytesSent"] as? Double == states)
+    let refused = try await predict(
+      ["--model", path, "--tokens", "40", "--transport", "ring"] + Self.machine)
+    #expect(
+      refused.ending == .exited(64) && refused.standardError.contains("a model of mamba2 has none"))
+  }
+
   @Test("speeds that gyre bench model has measured are taken first")
   func calibration() async throws {
     let folder = try TemporaryFolder()

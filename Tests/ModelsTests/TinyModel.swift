@@ -34,8 +34,7 @@ struct TinyModel {
 
   var isGemma: Bool { architecture == "gemma3" }
   var isGPT2: Bool { architecture == "gpt2" }
-  /// Of Mamba ``hidden`` channels, with as many numbers of a state, of a step size, and taps.
-  static let mamba = (states: 5, rank: 32, taps: 4)
+  var isRWKV: Bool { architecture == "rwkv6" }
 
   /// Writes the file.
   func write(to folder: TemporaryFolder, _ name: String = "model.gguf") throws -> String {
@@ -58,16 +57,15 @@ struct TinyModel {
       number("feed_forward_length", hidden), number("attention.head_count", heads),
       number("attention.head_count_kv", kvHeads), number("context_length", 512),
     ]
-    if architecture == "mamba" {
-      values += [
-        number("ssm.inner_size", hidden), number("ssm.state_size", Self.mamba.states),
-        number("ssm.time_step_rank", Self.mamba.rank), number("ssm.conv_kernel", Self.mamba.taps),
-        (architecture + ".attention.layer_norm_rms_epsilon", .float(Self.epsilon)),
-      ]
-    } else if isGPT2 {
+    if let ofStates = stateNumbers {
+      values += ofStates.map { number($0.name, $0.value) }
+    }
+    if isGPT2 || isRWKV {
       values.append((architecture + ".attention.layer_norm_epsilon", .float(Self.epsilon)))
     } else {
       values.append((architecture + ".attention.layer_norm_rms_epsilon", .float(Self.epsilon)))
+    }
+    if !isGPT2, stateNumbers == nil {
       values.append((architecture + ".rope.freq_base", .float(base)))
       values.append(number("attention.key_length", headDim))
     }
@@ -114,8 +112,8 @@ struct TinyModel {
     if isGPT2 { all.append(matrix("position_embd.weight", 512, width)) }
     for layer in 0..<layers {
       let p = "blk.\(layer)."
-      if architecture == "mamba" {
-        all += mambaTensors(p)
+      if let ofStates = stateTensors(p, isFirst: layer == 0) {
+        all += ofStates
         continue
       }
       all += norm(p + "attn_norm") + norm(p + "ffn_norm")
@@ -160,28 +158,12 @@ struct TinyModel {
     return all.filter { !without.contains($0.name) }
   }
 
-  private func mambaTensors(_ p: String) -> [GGUFBuilder.Tensor] {
-    let (states, rank, taps) = Self.mamba
-    var (taken, decays) = (
-      vector(p + "ssm_conv1d.weight", hidden * taps),
-      vector(p + "ssm_a", hidden * states, around: -0.5)
-    )
-    taken.dimensions = [UInt64(taps), UInt64(hidden)]
-    decays.dimensions = [UInt64(states), UInt64(hidden)]
-    return norm(p + "attn_norm") + [
-      matrix(p + "ssm_in.weight", 2 * hidden, width), taken, vector(p + "ssm_conv1d.bias", hidden),
-      matrix(p + "ssm_x.weight", rank + 2 * states, hidden),
-      matrix(p + "ssm_dt.weight", hidden, rank), vector(p + "ssm_dt.bias", hidden), decays,
-      vector(p + "ssm_d", hidden), matrix(p + "ssm_out.weight", width, hidden),
-    ]
-  }
-
-  private func norm(_ name: String) -> [GGUFBuilder.Tensor] {
+  func norm(_ name: String) -> [GGUFBuilder.Tensor] {
     [vector(name + ".weight", width, around: 1)]
-      + (isGPT2 ? [vector(name + ".bias", width)] : [])
+      + (isGPT2 || isRWKV ? [vector(name + ".bias", width)] : [])
   }
 
-  private func vector(
+  func vector(
     _ name: String, _ count: Int, around mean: Float = 0
   ) -> GGUFBuilder.Tensor {
     var random = Numbers(name)
@@ -190,7 +172,7 @@ struct TinyModel {
   }
 
   /// Numbers of about `±2/√columns`.
-  private func matrix(_ name: String, _ rows: Int, _ columns: Int) -> GGUFBuilder.Tensor {
+  func matrix(_ name: String, _ rows: Int, _ columns: Int) -> GGUFBuilder.Tensor {
     var random = Numbers(name)
     let size = 2 / Float(columns).squareRoot()
     var bytes: [UInt8] = []

@@ -13,7 +13,8 @@ protocol Architecture: Sendable {
 ///
 /// A new one has its file, and its line here.
 private let architectures: [any Architecture.Type] = [
-  Llama.self, Qwen2.self, Qwen3.self, Gemma3.self, GPT2.self, Mamba.self, RWKV.self,
+  Llama.self, Qwen2.self, Qwen3.self, Gemma3.self, GPT2.self, Mamba.self, Mamba2.self,
+  RWKV.self, RWKV6.self,
 ]
 
 extension Decoder {

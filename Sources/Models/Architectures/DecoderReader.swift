@@ -66,6 +66,16 @@ struct DecoderReader {
       type: tensor.type, outputs: outputs, inputs: inputs, memory: tensor.memory)
   }
 
+  /// Matrices `[outputs, inputs]` that lie in one tensor, one after the other.
+  func matrices(
+    _ name: String, count: Int, outputs: Int, inputs: Int
+  ) throws(TensorFileError) -> [StoredMatrix] {
+    let tensor = try tensor(name, shape: [count, outputs, inputs])
+    let all = StoredMatrix(
+      type: tensor.type, outputs: count * outputs, inputs: inputs, memory: tensor.memory)
+    return (0..<count).map { all.rows($0 * outputs..<($0 + 1) * outputs) }
+  }
+
   /// A vector.
   func vector(_ name: String, count: Int) throws(TensorFileError) -> [Float] {
     let tensor = try tensor(name, shape: [count])

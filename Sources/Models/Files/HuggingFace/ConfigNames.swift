@@ -28,6 +28,9 @@ enum ConfigNames {
     ("ssm.state_size", ["state_size"]),
     ("ssm.time_step_rank", ["time_step_rank"]),
     ("ssm.conv_kernel", ["conv_kernel"]),
+    ("ssm.head_count", ["num_heads"]),
+    ("ssm.group_count", ["n_groups"]),
+    ("ssm.time_step_limit", ["time_step_limit"]),
     ("vocab_size", ["vocab_size"]),
     ("tie_word_embeddings", ["tie_word_embeddings"]),
     ("hidden_act", ["hidden_act", "hidden_activation", "activation_function"]),
@@ -102,8 +105,13 @@ enum ConfigNames {
       if !texts.isEmpty, texts.count == elements.count { return .strings(StringTable(texts)) }
       let integers = elements.compactMap(\.int)
       if integers.count == elements.count { return .integers(integers) }
-      let numbers = elements.compactMap(\.double)
+      let numbers = elements.compactMap(number)
       return numbers.count == elements.count ? .numbers(numbers) : nil
     }
+  }
+
+  /// A number, infinity among them, for which JSON has no word.
+  private static func number(_ json: JSONValue) -> Double? {
+    json.double ?? json["__float__"]?.string.flatMap { Double($0.lowercased()) }
   }
 }

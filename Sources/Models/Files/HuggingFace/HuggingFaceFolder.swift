@@ -1,4 +1,5 @@
 import Compute
+import FoundationEssentials
 import Reporting
 public import Tensors
 
@@ -113,12 +114,20 @@ public struct HuggingFaceFolder: Sendable {
         remedy: "download or save the model again")
     }
     let bytes = try file.read(at: 0, count: file.byteCount)
-    guard let value = try? JSONValue(parsing: bytes), value.object != nil else {
+    guard let value = parsed(bytes), value.object != nil else {
       throw TensorFileError(
         .malformed, path: path, "it is no JSON object",
         remedy: "download or save the model again")
     }
     return value
+  }
+
+  /// A JSON text; one with Python's word for infinity, which JSON does not have, too.
+  private static func parsed(_ bytes: [UInt8]) -> JSONValue? {
+    if let value = try? JSONValue(parsing: bytes) { return value }
+    let decoder = JSONDecoder()
+    decoder.allowsJSON5 = true
+    return try? decoder.decode(JSONValue.self, from: Data(bytes))
   }
 }
 

@@ -68,7 +68,7 @@ struct TensorNames {
 
   /// Tensors of a layer whose names have no `weight` or `bias` at their end.
   private static let wholeNames = [
-    "mixer.A_log": "ssm_a_log", "mixer.D": "ssm_d",
+    "mixer.A_log": "ssm_a_log", "mixer.D": "ssm_d", "mixer.dt_bias": "ssm_dt.bias",
     "attention.time_decay": "time_mix_decay", "attention.time_first": "time_mix_first",
     "attention.time_mix_receptance": "time_mix_lerp_r",
     "attention.time_mix_key": "time_mix_lerp_k", "attention.time_mix_value": "time_mix_lerp_v",
@@ -83,7 +83,8 @@ struct TensorNames {
     "feed_forward.receptance": "channel_mix_receptance", "feed_forward.key": "channel_mix_key",
     "feed_forward.value": "channel_mix_value",
     "norm": "attn_norm", "mixer.in_proj": "ssm_in", "mixer.conv1d": "ssm_conv1d",
-    "mixer.x_proj": "ssm_x", "mixer.dt_proj": "ssm_dt", "mixer.out_proj": "ssm_out",
+    "mixer.norm": "ssm_norm", "mixer.x_proj": "ssm_x", "mixer.dt_proj": "ssm_dt",
+    "mixer.out_proj": "ssm_out",
     "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
     "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
