@@ -44,6 +44,10 @@ final class DecodingParts {
           atSinks(queries, layer: number), by: options.pattern(layer), layer: number,
           of: sequence, below: sinks), team: options.team)
     }
+    // One rank's is enough, as of a key that one rank has.
+    if world.rank == 0, let learned = layer.learnedSinks {
+      output = learned.applied(to: output, team: options.team)
+    }
     var merged = Tensor<Float>(zeros: output.o.shape)
     var span = merged.mutableSpan
     if world.size == 1 {
