@@ -21,18 +21,20 @@ extension RunOptions {
   /// The most pages that each rank has in use at once, while a sequence grows from a prompt.
   ///
   /// A page goes to the rank with fewest: if then `n` are in use, it has at most
-  /// `⌊(n − 1) / ranks⌋ + 1`.
+  /// `⌊(n − 1) / ranks⌋ + 1`. A sequence that forks from the prompt begins with a copy of the page
+  /// that is being filled, at the same rank.
   func mostPages(_ decoder: Decoder, prompt: Sharding, context: Int) -> [Int] {
     let ofPrompt = PageTable.pageCounts(
       of: prompt, pageTokens: pageTokens, hiding: hidden(decoder, before: prompt.tokens))
     let grown = max(0, context - prompt.tokens)
     if grown == 0 { return ofPrompt }
-    let added = pages(grown)
-    var most = ofPrompt.reduce(0, +) + added
+    let (kept, added) = (ofPrompt.reduce(0, +), pages(grown) + (forks ? 1 : 0))
+    var most = kept + added
     if let reach = reach(decoder) {
       // What is seen and a chunk, which begin and end within a page, as runs of the prompt do.
       let runs = prompt.shards.reduce(0) { $0 + $1.count }
-      most = min(most, pages(reach - 1 + min(chunk, grown)) + 1 + runs + pages(sinks))
+      let seen = pages(reach - 1 + min(chunk, grown)) + 1 + runs + pages(sinks)
+      most = min(most, forks ? kept + seen : seen)
     }
     return ofPrompt.map { max($0, min((most - 1) / prompt.ranks + 1, $0 + added)) }
   }

@@ -179,9 +179,10 @@ struct OpenModel {
   /// - Parameters:
   ///   - tokens: of the prefill.
   ///   - context: the most tokens that there will be; nil if no keys and values are kept.
+  ///   - forks: whether sequences fork from the prompt.
   ///   - contextWindows: of which the sequence consists; nil for a text in one piece.
   func options(
-    tokens: Int, context: Int?, contextWindows: ContextWindows? = nil,
+    tokens: Int, context: Int?, forks: Bool = false, contextWindows: ContextWindows? = nil,
     on world: borrowing Communicator
   ) throws -> (RunOptions, RunMemory) {
     if decoder.carriesState {
@@ -193,6 +194,7 @@ struct OpenModel {
     options.arithmetic = asked.arithmetic
     options.cacheType = asked.cacheType
     options.contextWindows = contextWindows
+    options.forks = forks
     options.window = asked.window
     options.sinks = asked.sinks ?? 0
     options.pageTokens = asked.pageTokens
