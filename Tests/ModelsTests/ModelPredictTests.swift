@@ -108,6 +108,33 @@ struct ModelPredictTests {
       refused.ending == .exited(64) && refused.standardError.contains("a model of mamba2 has none"))
   }
 
+  @Test("of experts those of a token are counted in its work, and all in memory")
+  func experts() async throws {
+    let folder = try TemporaryFolder()
+    let path = try TinyModel(architecture: "qwen3moe").write(to: folder)
+    let found = try rows(
+      try await predict(
+        ["--model", path, "--tokens", "512", "--ranks", "1", "--format", "json"] + Self.machine))
+    let seconds = found.map { ($0["productSeconds"] as? NSNumber)?.doubleValue ?? -1 }
+    // As above; two of five experts with three matrices, and the router.
+    let attention: Int = 64 * 96 + 2 * 64 * 32 + 96 * 64
+    let expert: Int = 3 * 64 * 96
+    let (layer, output): (Int, Int) = (attention + 5 * 64 + 2 * expert, 64 * 257)
+    let work = 2 * Double(3 * layer * 512 + output)
+    #expect(abs(seconds[0] / (work / 50e9) - 1) < 1e-6, "\(found)")
+    let bytes = 4 * Double(3 * layer + output)
+    #expect(abs(seconds[1] / (bytes / 20e9) - 1) < 1e-6, "\(found)")
+    let result = try await MPIJob.runAlone(
+      program: "gyre", arguments: ["inspect", path, "--report", "json"])
+    let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+    let report = try #require(object as? [String: Any])
+    let memory = report["memory"] as? [String: Any]
+    let sizes = report["sizes"] as? [String: Any]
+    let all: Int = 3 * (attention + 5 * 64 + 5 * expert) + 64 * 257
+    #expect(memory?["weightBytes"] as? Int == 4 * all && memory?["copiedBytes"] as? Int == 0)
+    #expect(sizes?["experts"] as? Int == 5 && sizes?["expertsOfToken"] as? Int == 2)
+  }
+
   @Test("speeds that gyre bench model has measured are taken first")
   func calibration() async throws {
     let folder = try TemporaryFolder()

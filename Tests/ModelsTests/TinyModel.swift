@@ -12,8 +12,10 @@ struct TinyModel {
   var hidden = 96
   var base: Float = 500
   var window = 5
-  /// The type of matrices: 0 F32, 1 F16, 3 Q4_1, 8 Q8_0, by ggml's numbers.
+  /// The type of matrices: 0 F32, 1 F16, 3 Q4_1, 8 Q8_0, 39 MXFP4, by ggml's numbers.
   var type: UInt32 = 0
+  /// That of experts, if it is another.
+  var expertType: UInt32?
   /// A stored output, or that of the embedding.
   var isTied = true
   /// Tensors that are left out.
@@ -35,6 +37,12 @@ struct TinyModel {
   var isGemma: Bool { architecture == "gemma3" }
   var isGPT2: Bool { architecture == "gpt2" }
   var isRWKV: Bool { architecture == "rwkv6" }
+  var isGPTOSS: Bool { architecture == "gpt-oss" }
+  var hasExperts: Bool { isGPTOSS || architecture == "qwen3moe" }
+  /// Experts of a layer, and of a token.
+  static let experts = (all: 5, chosen: 2)
+  /// YaRN's factor and the length before, in gpt-oss.
+  static let yarn = (factor: Float(4), length: 16)
 
   /// Writes the file.
   func write(to folder: TemporaryFolder, _ name: String = "model.gguf") throws -> String {
@@ -69,7 +77,20 @@ struct TinyModel {
       values.append((architecture + ".rope.freq_base", .float(base)))
       values.append(number("attention.key_length", headDim))
     }
-    if isGemma { values.append(number("attention.sliding_window", window)) }
+    if isGemma || isGPTOSS { values.append(number("attention.sliding_window", window)) }
+    if hasExperts {
+      values += [
+        number("expert_count", Self.experts.all), number("expert_used_count", Self.experts.chosen),
+        number("expert_feed_forward_length", hidden),
+      ]
+    }
+    if isGPTOSS {
+      values += [
+        (architecture + ".rope.scaling.type", .string(Array("yarn".utf8))),
+        (architecture + ".rope.scaling.factor", .float(Self.yarn.factor)),
+        number("rope.scaling.original_context_length", Self.yarn.length),
+      ]
+    }
     return values + numbers.map { (architecture + "." + $0.name, .float($0.value)) }
   }
 
@@ -116,7 +137,7 @@ struct TinyModel {
         all += ofStates
         continue
       }
-      all += norm(p + "attn_norm") + norm(p + "ffn_norm")
+      all += norm(p + "attn_norm") + norm(p + (isGPTOSS ? "post_attention_norm" : "ffn_norm"))
       if isGPT2 {
         all += [
           matrix(p + "attn_qkv.weight", 3 * width, width), vector(p + "attn_qkv.bias", 3 * width),
@@ -126,19 +147,30 @@ struct TinyModel {
       } else {
         all += [
           matrix(p + "attn_q.weight", q, width), matrix(p + "attn_k.weight", k, width),
-          matrix(p + "attn_v.weight", k, width), matrix(p + "ffn_gate.weight", hidden, width),
+          matrix(p + "attn_v.weight", k, width),
         ]
       }
-      all += [
-        matrix(p + "attn_output.weight", width, q), matrix(p + "ffn_up.weight", hidden, width),
-        matrix(p + "ffn_down.weight", width, hidden),
-      ]
-      if architecture == "qwen2" {
+      all.append(matrix(p + "attn_output.weight", width, q))
+      if hasExperts {
+        all += expertTensors(p)
+      } else {
+        if !isGPT2 { all.append(matrix(p + "ffn_gate.weight", hidden, width)) }
+        all += [
+          matrix(p + "ffn_up.weight", hidden, width), matrix(p + "ffn_down.weight", width, hidden),
+        ]
+      }
+      if isGPTOSS {
+        all += [
+          vector(p + "attn_output.bias", width),
+          vector(p + "attn_sinks.weight", heads, around: 1, spread: 2),
+        ]
+      }
+      if architecture == "qwen2" || isGPTOSS {
         all += [
           vector(p + "attn_q.bias", q), vector(p + "attn_k.bias", k), vector(p + "attn_v.bias", k),
         ]
       }
-      if architecture == "qwen3" || isGemma {
+      if architecture.hasPrefix("qwen3") || isGemma {
         all += [
           vector(p + "attn_q_norm.weight", headDim, around: 1),
           vector(p + "attn_k_norm.weight", headDim, around: 1),
@@ -158,21 +190,42 @@ struct TinyModel {
     return all.filter { !without.contains($0.name) }
   }
 
+  private func expertTensors(_ p: String) -> [GGUFBuilder.Tensor] {
+    let count = Self.experts.all
+    func experts(_ part: String, _ rows: Int, _ columns: Int) -> [GGUFBuilder.Tensor] {
+      var weights = matrix(
+        p + "ffn_\(part)_exps.weight", count * rows, columns, type: expertType)
+      weights.dimensions = [UInt64(columns), UInt64(rows), UInt64(count)]
+      if !isGPTOSS { return [weights] }
+      // So large that gates and what they multiply meet their clamps.
+      var biases = vector(p + "ffn_\(part)_exps.bias", count * rows, spread: 9)
+      biases.dimensions = [UInt64(rows), UInt64(count)]
+      return [weights, biases]
+    }
+    return [matrix(p + "ffn_gate_inp.weight", count, width, type: 0)]
+      + (isGPTOSS ? [vector(p + "ffn_gate_inp.bias", count)] : [])
+      + experts("gate", hidden, width) + experts("up", hidden, width)
+      + experts("down", width, hidden)
+  }
+
   func norm(_ name: String) -> [GGUFBuilder.Tensor] {
     [vector(name + ".weight", width, around: 1)]
       + (isGPT2 || isRWKV ? [vector(name + ".bias", width)] : [])
   }
 
   func vector(
-    _ name: String, _ count: Int, around mean: Float = 0
+    _ name: String, _ count: Int, around mean: Float = 0, spread: Float = 0.3
   ) -> GGUFBuilder.Tensor {
     var random = Numbers(name)
-    let bytes = (0..<count).flatMap { _ in Self.bytes(mean + 0.3 * random.next()) }
+    let bytes = (0..<count).flatMap { _ in Self.bytes(mean + spread * random.next()) }
     return GGUFBuilder.Tensor(name, [UInt64(count)], type: 0, data: bytes)
   }
 
   /// Numbers of about `±2/√columns`.
-  func matrix(_ name: String, _ rows: Int, _ columns: Int) -> GGUFBuilder.Tensor {
+  func matrix(
+    _ name: String, _ rows: Int, _ columns: Int, type other: UInt32? = nil
+  ) -> GGUFBuilder.Tensor {
+    let type = other ?? type
     var random = Numbers(name)
     let size = 2 / Float(columns).squareRoot()
     var bytes: [UInt8] = []
@@ -182,6 +235,11 @@ struct TinyModel {
       for _ in 0..<rows * columns {
         let bits = Float16(size * random.next()).bitPattern
         bytes += [UInt8(bits & 255), UInt8(bits >> 8)]
+      }
+    case 39:
+      for _ in 0..<rows * columns / 32 {
+        bytes.append(122 + random.byte() % 2)
+        for _ in 0..<16 { bytes.append(random.byte()) }
       }
     default:
       for _ in 0..<rows * columns / 32 {

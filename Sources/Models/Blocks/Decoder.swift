@@ -17,8 +17,12 @@ public struct Decoder: Sendable {
     public var kvHeads: Int
     /// Columns of a head.
     public var headDim: Int
-    /// Numbers of a token within a feed-forward layer.
+    /// Numbers of a token within a feed-forward layer, or within one of its experts.
     public var hidden: Int
+    /// Experts of a layer; 0 where it has none.
+    public var experts = 0
+    /// Experts that a token goes to.
+    public var expertsOfToken = 0
     /// Tokens that there are.
     public var vocabulary: Int
     /// Positions that the model was trained with.
@@ -125,10 +129,14 @@ public struct Decoder: Sendable {
     return isTied ? matrices : matrices + output.byteCount
   }
 
+  /// Bytes of matrices that are copies in this process's own memory, since its file has them in
+  /// another form.
+  public internal(set) var copiedBytes = 0
+
   /// Bytes of the matrices that a token is multiplied by, its logits among the products: all but an
-  /// embedding that is nothing else.
+  /// embedding that is nothing else, and experts that it does not go to.
   public var multipliedBytes: Int {
-    layers.reduce(0) { $0 + $1.weightBytes } + stateLayers.reduce(0) { $0 + $1.weightBytes }
+    layers.reduce(0) { $0 + $1.multipliedBytes } + stateLayers.reduce(0) { $0 + $1.weightBytes }
       + output.byteCount
   }
 
@@ -164,10 +172,7 @@ public struct Decoder: Sendable {
 
   /// Numbers of all matrices.
   public var parameters: Int {
-    let matrices =
-      (layers.map(\.matrices) + stateLayers.map(\.matrices)).joined().reduce(0) {
-        $0 + $1.inputs * $1.outputs
-      }
+    let matrices = (layers.map(\.matrices) + stateLayers.map(\.matrices)).joined().parameters
     let one = sizes.vocabulary * sizes.width
     return matrices + (isTied ? one : 2 * one)
   }

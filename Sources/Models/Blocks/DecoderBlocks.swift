@@ -245,33 +245,12 @@ struct DecoderBlocks {
       add(
         outputs.extracting(chunk.scaled(by: sizes.queryWidth)), times: layer.output,
         bias: layer.outputBias, norm: layer.postAttentionNorm, to: &part)
-      addFeedForward(&part, layer: layer)
-    }
-  }
-
-  private func addFeedForward(_ rows: inout MutableSpan<Float>, layer: DecoderLayer) {
-    let size = rows.count / sizes.width * sizes.hidden
-    multiply(rows.span, normalisedBy: layer.feedForwardNorm, by: layer.expanding)
-    room.hidden.write(0..<size) { hidden in
-      if layer.gate != nil {
-        room.projected.read(0..<2 * size) { both in
-          layer.activation.applyGated(both, width: sizes.hidden, into: &hidden, team: team)
-        }
-      } else {
-        room.projected.read(0..<size) { team.copy($0, to: &hidden) }
-        team.add(bias: layer.upBias.span, to: &hidden)
-        layer.activation.apply(&hidden, team: team)
-      }
-    }
-    room.hidden.read(0..<size) { hidden in
-      add(
-        hidden, times: layer.down, bias: layer.downBias, norm: layer.postFeedForwardNorm,
-        to: &rows)
+      layer.feedForward.add(to: &part, normalisedBy: layer.feedForwardNorm, self)
     }
   }
 
   /// Adds a product, with a bias and normalised if that is done.
-  private func add(
+  func add(
     _ input: borrowing Span<Float>, times matrix: StoredMatrix, bias: [Float], norm: Norm?,
     to rows: inout MutableSpan<Float>
   ) {

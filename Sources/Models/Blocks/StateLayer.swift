@@ -42,7 +42,7 @@ protocol StateLayer: Sendable {
 
 extension StateLayer {
   /// Bytes of all matrices, as they are stored.
-  var weightBytes: Int { matrices.reduce(0) { $0 + $1.byteCount } }
+  var weightBytes: Int { matrices.byteCount }
 
   /// What ranks exchange for a sequence.
   func exchanges(tokens: Int, ranks: Int, threads: Int) -> [MixerExchange] {
@@ -51,7 +51,7 @@ extension StateLayer {
   }
 
   /// Floating-point operations for one token.
-  var work: Int { matrices.reduce(scanWork) { $0 + 2 * $1.inputs * $1.outputs } }
+  var work: Int { scanWork + matrices.work }
 }
 
 /// The states of all layers after some tokens.

@@ -12,7 +12,7 @@ final class DecodingParts {
   let positions: LayerPositions
   let cache: PagedCache
   private let merge: PartialMerge
-  private let isAlone: Bool
+  private let isAlone, isFirst: Bool
 
   /// Takes what read the prompt.
   init(
@@ -24,7 +24,7 @@ final class DecodingParts {
     blocks = parts.blocks.dividing(by: division)
     let sizes = parts.decoder.sizes
     merge = try PartialMerge(heads: sizes.queryHeads, headDim: sizes.headDim, on: world)
-    isAlone = world.size == 1
+    (isAlone, isFirst) = (world.size == 1, world.rank == 0)
   }
 
   /// Bytes of partial results that this rank has sent.
@@ -45,6 +45,10 @@ final class DecodingParts {
         with: found(
           atSinks(queries, layer: number), by: options.pattern(layer), layer: number,
           of: sequence, below: sinks), team: options.team)
+    }
+    // One rank's is enough, as of a key that one rank has.
+    if isFirst, let learned = layer.learnedSinks {
+      output = learned.applied(to: output, team: options.team)
     }
     var merged = Tensor<Float>(zeros: output.o.shape)
     var span = merged.mutableSpan

@@ -70,7 +70,27 @@ public final class Generation {
     logits = try logits(last)
   }
 
-  /// Bytes of this rank's keys and values, or states.
+  /// A sequence that begins as another does.
+  private init(forking other: Generation) {
+    (parts, prefill, alone) = (other.parts, other.prefill, other.alone)
+    sequence = parts.cache.fork(other.sequence)
+    (states, statesOfPrompt) = (other.states, other.statesOfPrompt)
+    (tokens, logits) = (other.tokens, other.logits)
+  }
+
+  /// A sequence that begins as this one does, called by all ranks together.
+  ///
+  /// Both share the pages of what they have in common; a page that is not full is copied when
+  /// tokens are added. ``RunOptions/forks`` makes room for that.
+  ///
+  /// - Complexity: O(pages), and O(`tokens`) integers.
+  public func fork() -> Generation { Generation(forking: self) }
+
+  /// Gives the pages back that no other sequence has, called by all ranks together; it cannot be
+  /// used any more.
+  public func release() { parts.cache.release(sequence) }
+
+  /// Bytes of this rank's keys and values, of all sequences that share a prompt, or of states.
   public var cacheBytes: Int { parts.cache.byteCount + parts.decoder.stateBytes }
 
   /// The fewest tokens of each rank for which new tokens are divided among ranks: fewer take as

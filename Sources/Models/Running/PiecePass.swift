@@ -220,7 +220,8 @@ struct PiecePass: ~Copyable {
     progress(work / 3)
     let scoreWork = 4 * blocks.decoder.sizes.headDim * blocks.team.threads
     // The others compute about as many meanwhile.
-    let output = try engine.forward(queries) { progress($0 * scoreWork) }
+    var output = try engine.forward(queries) { progress($0 * scoreWork) }
+    if let sinks = layer.learnedSinks { output = sinks.applied(to: output, team: blocks.team) }
     var all = rows.mutableSpan
     var span = all.part(part.tokens.scaled(by: blocks.decoder.sizes.width))
     blocks.finish(output.o.span, layer: layer, rows: &span)

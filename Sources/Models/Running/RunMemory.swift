@@ -7,8 +7,10 @@ import Sharding
 /// All is known before anything is taken. Weights are the pages of a file that ranks of a host
 /// share.
 public struct RunMemory: Hashable, Sendable {
-  /// All matrices, as they are stored.
+  /// Matrices in files, as they are stored.
   public let weights: Int
+  /// Matrices that each rank has in a form of its own, since its file has them in another.
+  public let copies: Int
   /// Keys and values that stay: pages of `layers · pageTokens · kvHeads · 2 · headDim` elements;
   /// or states.
   public let cache: Int
@@ -30,7 +32,7 @@ public struct RunMemory: Hashable, Sendable {
   ) {
     let ranks = topology.nodes.reduce(0) { $0 + $1.count }
     let plan = PiecePlan(decoder, options, tokens: prompt, ranks: ranks)
-    weights = decoder.weightBytes
+    (weights, copies) = (decoder.weightBytes - decoder.copiedBytes, decoder.copiedBytes)
     chunk = BlockRoom.byteCount(decoder.sizes, chunk: options.chunk) + Prefill.logitBytes
     var plans = [plan]
     if let context, options.isFollowed, context > prompt, ranks > 1 {
@@ -96,5 +98,5 @@ public struct RunMemory: Hashable, Sendable {
   }
 
   /// All but weights, which ranks share.
-  public var ownBytes: Int { cache + attention + chunk }
+  public var ownBytes: Int { copies + cache + attention + chunk }
 }

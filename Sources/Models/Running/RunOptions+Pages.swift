@@ -21,17 +21,19 @@ extension RunOptions {
   /// The most pages that each rank has in use at once, while a sequence grows from a prompt.
   ///
   /// A page goes to the rank with fewest: if then `n` are in use, it has at most
-  /// `⌊(n − 1) / ranks⌋ + 1`.
+  /// `⌊(n − 1) / ranks⌋ + 1`. A sequence that forks from the prompt begins with a copy of the page
+  /// that is being filled, at the same rank.
   private func mostPages(_ decoder: Decoder, prompt: PiecePlan, context: Int) -> [Int] {
     let ofPrompt = prompt.pages
     let grown = max(0, context - prompt.tokens)
     if grown == 0 { return ofPrompt.most }
-    let added = pages(grown)
-    var most = ofPrompt.left.reduce(0, +) + added
+    let (kept, added) = (ofPrompt.left.reduce(0, +), pages(grown) + (forks ? 1 : 0))
+    var most = kept + added
     if let reach = reach(decoder) {
       // What is seen and a chunk, which begin and end within a page, as runs of the prompt do.
-      most = min(
-        most, pages(reach - 1 + min(chunk, grown)) + 1 + runs(of: prompt, in: reach) + pages(sinks))
+      let seen =
+        pages(reach - 1 + min(chunk, grown)) + 1 + runs(of: prompt, in: reach) + pages(sinks)
+      most = min(most, forks ? kept + seen : seen)
     }
     return zip(ofPrompt.most, ofPrompt.left).map { reading, left in
       max(reading, min((most - 1) / prompt.ranks + 1, left + added))

@@ -54,6 +54,8 @@ public struct RunOptions: Sendable {
   ///
   /// With them there is no ``window``, nor has a layer one.
   public var contextWindows: ContextWindows?
+  /// Whether the prompt stays while a sequence that forks from it grows, one at a time.
+  public var forks = false
   /// Tokens of a page of the cache; see ``PagedCache``.
   public var pageTokens = 256
 

@@ -27,9 +27,12 @@ struct GenerationSums {
 struct GenerationReport: Encodable {
   let model: String
   let architecture: String
+  /// Of the first sample, as `tokens` and `ending` are.
   let text: String
   let tokens: [Int]
+  let samples: [Sample]
   let promptTokens: Int
+  /// Of all samples.
   let generatedTokens: Int
   let ending: String
   let ranks: Int
@@ -50,25 +53,37 @@ struct GenerationReport: Encodable {
   let readingBytesSent: Int
   let mergingBytesSent: Int
 
+  /// One text after the prompt.
+  struct Sample: Encodable {
+    let seed: UInt64
+    let text: String
+    let tokens: [Int]
+    let ending: String
+  }
+
   init(
-    command: GenerateCommand, _ open: OpenModel, prompt: Int, generated: [Int], text: String,
-    ended: Ending, prefillSeconds: Double, decodeSeconds: Double, sums: GenerationSums,
-    memory: RunMemory, ranks: Int
+    command: GenerateCommand, _ open: OpenModel, prompt: Int, turns: [GenerateCommand.Turn],
+    prefillSeconds: Double, decodeSeconds: Double, sums: GenerationSums, memory: RunMemory,
+    ranks: Int
   ) {
     model = command.model.model
     architecture = open.decoder.architecture
-    self.text = text
-    tokens = generated
+    samples = turns.enumerated().map {
+      Sample(
+        seed: command.sampling.seed(ofSample: $0), text: $1.text, tokens: $1.tokens,
+        ending: $1.ending.name)
+    }
+    (text, tokens, ending) = (samples[0].text, samples[0].tokens, samples[0].ending)
     promptTokens = prompt
-    generatedTokens = generated.count
-    ending = ended.name
+    generatedTokens = turns.reduce(0) { $0 + $1.tokens.count }
     self.ranks = ranks
     threads = open.team.threads
     self.prefillSeconds = prefillSeconds
     prefillTokensPerSecond = Double(prompt) / prefillSeconds
     self.decodeSeconds = decodeSeconds
-    // The first token comes with the prefill.
-    decodeTokensPerSecond = decodeSeconds > 0 ? Double(generated.count - 1) / decodeSeconds : 0
+    // The first token of each comes with the prefill.
+    decodeTokensPerSecond =
+      decodeSeconds > 0 ? Double(generatedTokens - turns.count) / decodeSeconds : 0
     weightBytes = open.decoder.weightBytes
     cacheBytes = sums.cacheBytes
     cacheBytesNeeded = sums.cacheBytesNeeded

@@ -193,10 +193,12 @@ struct OpenModel {
   /// - Parameters:
   ///   - tokens: of the prefill.
   ///   - context: the most tokens that there will be; nil if no keys and values are kept.
+  ///   - forks: whether sequences fork from the prompt.
   ///   - isFollowed: whether many tokens may come at once after them.
   ///   - contextWindows: of which the sequence consists; nil for a text in one piece.
   func options(
-    tokens: Int, context: Int?, isFollowed: Bool = false, contextWindows: ContextWindows? = nil,
+    tokens: Int, context: Int?, forks: Bool = false, isFollowed: Bool = false,
+    contextWindows: ContextWindows? = nil,
     on world: borrowing Communicator
   ) throws -> (RunOptions, RunMemory) {
     if decoder.carriesState {
@@ -208,6 +210,7 @@ struct OpenModel {
     options.arithmetic = asked.arithmetic
     options.cacheType = asked.cacheType
     options.contextWindows = contextWindows
+    options.forks = forks
     options.window = asked.window
     options.sinks = asked.sinks ?? 0
     options.pageTokens = asked.pageTokens

@@ -16,6 +16,11 @@ enum ConfigNames {
     ("attention.sliding_window", ["sliding_window"]),
     ("attention.sliding_window_pattern", ["sliding_window_pattern"]),
     ("attention.layer_types", ["layer_types"]),
+    ("expert_count", ["num_local_experts", "num_experts"]),
+    ("expert_used_count", ["num_experts_per_tok", "experts_per_token"]),
+    ("expert_feed_forward_length", ["moe_intermediate_size"]),
+    ("expert_weights_norm", ["norm_topk_prob"]),
+    ("swiglu_alpha", ["swiglu_alpha"]), ("swiglu_limit", ["swiglu_limit"]),
     ("attention.query_pre_attn_scalar", ["query_pre_attn_scalar"]),
     ("attn_logit_softcapping", ["attn_logit_softcapping"]),
     ("final_logit_softcapping", ["final_logit_softcapping"]),
@@ -47,6 +52,7 @@ enum ConfigNames {
     ("rope.scaling.yarn_beta_fast", ["beta_fast"]),
     ("rope.scaling.yarn_beta_slow", ["beta_slow"]),
     ("rope.scaling.attn_factor", ["attention_factor"]),
+    ("rope.scaling.truncate", ["truncate"]),
   ]
 
   /// The values of a `config.json` by GGUF's names, and what the file calls them.

@@ -9,6 +9,7 @@ struct TensorNames {
     case "mistral", "smollm": "llama"
     case "gemma3_text": "gemma3"
     case "gpt_oss": "gpt-oss"
+    case "qwen3_moe": "qwen3moe"
     default: type
     }
   }
@@ -62,7 +63,13 @@ struct TensorNames {
     switch path {
     case "post_attention_layernorm" where hasFourNorms || architecture == "gpt-oss":
       return "post_attention_norm"
-    default: return Self.inLayer[path]
+    default:
+      if let known = Self.inLayer[path] { return known }
+      // An expert of many: mlp.experts.7.up_proj.
+      let parts = path.split(separator: ".")
+      guard parts.count == 4, parts[0] == "mlp", parts[1] == "experts", Int(parts[2]) != nil
+      else { return nil }
+      return Self.inLayer["mlp.\(parts[3])"].map { "\($0).\(parts[2])" }
     }
   }
 
@@ -74,6 +81,14 @@ struct TensorNames {
     "attention.time_mix_key": "time_mix_lerp_k", "attention.time_mix_value": "time_mix_lerp_v",
     "feed_forward.time_mix_receptance": "channel_mix_lerp_r",
     "feed_forward.time_mix_key": "channel_mix_lerp_k",
+    "mlp.experts.gate_up_proj": "ffn_gate_up_exps.weight",
+    "mlp.experts.gate_up_proj_blocks": "ffn_gate_up_exps.blocks",
+    "mlp.experts.gate_up_proj_scales": "ffn_gate_up_exps.scales",
+    "mlp.experts.gate_up_proj_bias": "ffn_gate_up_exps.bias",
+    "mlp.experts.down_proj": "ffn_down_exps.weight",
+    "mlp.experts.down_proj_blocks": "ffn_down_exps.blocks",
+    "mlp.experts.down_proj_scales": "ffn_down_exps.scales",
+    "mlp.experts.down_proj_bias": "ffn_down_exps.bias",
   ]
 
   private static let inLayer = [
@@ -90,7 +105,8 @@ struct TensorNames {
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
     "self_attn.k_norm": "attn_k_norm", "self_attn.sinks": "attn_sinks",
-    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+    "mlp.router": "ffn_gate_inp", "mlp.gate": "ffn_gate_inp", "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
     "ln_1": "attn_norm", "ln_2": "ffn_norm", "attn.c_attn": "attn_qkv",
     "attn.c_proj": "attn_output", "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down",
   ]
