@@ -67,7 +67,7 @@ def compare_small(local, ranks):
     right = True
     print(f"{'architecture':24} {'tokens':>6}  largest error over the largest logit on {', '.join(map(str, ranks))} ranks")
     for name, configuration in small_models.configurations():
-        model = small_models.model_of(configuration)
+        model = small_models.model_of(name, configuration)
         expected = small_models.logits_of(model, small_models.TOKENS)
         with tempfile.TemporaryDirectory() as folder:
             with contextlib.redirect_stderr(io.StringIO()):

@@ -75,7 +75,7 @@ extension Cluster {
   }
 
   /// What ranks of a host read together: as much more than one as memory gives as many more cores.
-  private func memoryBytesPerSecond(_ speed: DecoderSpeed, ranksReading: Int) -> Double {
+  func memoryBytesPerSecond(_ speed: DecoderSpeed, ranksReading: Int) -> Double {
     guard let memory else { return speed.weightBytesPerSecond * Double(ranksReading) }
     let all = memory.bytesPerSecond(
       cores: Double(min(cores ?? .max, threads * ranksReading)))

@@ -66,7 +66,7 @@ extension Cluster {
 
   /// What a scan takes beyond computing: what ranks wait for their first state, or for what all
   /// tokens do to one, and what states need on their way.
-  private func scanSeconds(
+  func scanSeconds(
     pieces: Int, bytes: Double, effect: Double?, ranks: Int, computing: Double
   ) -> (fill: Double, bytes: Double, delay: Double) {
     let piece = bytes / Double(max(1, pieces))
@@ -126,7 +126,7 @@ extension Cluster {
   }
 
   /// What a message takes, of bytes and without them, over the slowest way that it may go.
-  private func seconds(of bytes: Double, ranks: Int) -> (bytes: Double, delay: Double) {
+  func seconds(of bytes: Double, ranks: Int) -> (bytes: Double, delay: Double) {
     let link = hosts(ranks: ranks) > 1 ? network : inside
     return (bytes / link.bytesPerSecond + 2 * bytes * link.cpuSecondsPerByte, link.latency)
   }

@@ -35,7 +35,7 @@ struct StateTests {
     }
   }
 
-  @Test("memory that is kept from one tensor to the next is zeros again")
+  @Test("memory that is kept from one tensor to the next is the same, and zeros again")
   func memory() throws {
     let form = try MixerProblem(
       "sima",
@@ -45,10 +45,13 @@ struct StateTests {
     ).mixer.inputs[0]
     TensorMemory.reserve([form], tokens: 1 << 10, on: ThreadTeam(threads: 2))
     defer { TensorMemory.release() }
+    var places: Set<UInt> = []
     for _ in 0..<3 {
       let tensor = MixerTensor(zeros: form, tokens: 1 << 10)
       #expect(tensor.array.allSatisfy { $0 == 0 })
       unsafe tensor.base.update(repeating: 1, count: tensor.count)
+      unsafe places.insert(UInt(bitPattern: tensor.base))
     }
+    #expect(places.count == 1)
   }
 }

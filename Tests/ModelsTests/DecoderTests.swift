@@ -13,6 +13,8 @@ struct DecoderTests {
     TinyModel(architecture: "qwen2", type: 8), TinyModel(architecture: "qwen3", type: 1),
     TinyModel(architecture: "gemma3", layers: 7),
     TinyModel(architecture: "gpt2", width: 96, kvHeads: 6),
+    TinyModel(architecture: "gpt-oss", type: 1, expertType: 39),
+    TinyModel(architecture: "qwen3moe", expertType: 8),
   ]
 
   private static let tokens = (0..<41).map { ($0 * 37 + $0 * $0 * 11) % TinyModel.vocabulary }
@@ -108,7 +110,10 @@ struct DecoderTests {
 
   @Test("text goes on as the oracle says, whatever the ranks and the pages of the cache")
   func generation() async throws {
-    for model in [TinyModel(type: 3), TinyModel(architecture: "gemma3", layers: 6)] {
+    for model in [
+      TinyModel(type: 3), TinyModel(architecture: "gemma3", layers: 6),
+      TinyModel(architecture: "gpt-oss", expertType: 39),
+    ] {
       let folder = try TemporaryFolder()
       let path = try model.write(to: folder)
       let oracle = try PlainDecoder(model, path: path)

@@ -68,6 +68,73 @@ struct ModelPredictTests {
     expect(sent, merging + 2 * columns, "columns")
   }
 
+  @Test("of layers that carry states products, states and their way are what numbers say")
+  func states() async throws {
+    let folder = try TemporaryFolder()
+    let path = try TinyModel(architecture: "mamba2", isTied: false).write(to: folder)
+    let found = try rows(
+      try await predict(
+        ["--model", path, "--tokens", "40", "--ranks", "1,2", "--format", "json"] + Self.machine))
+    func number(_ row: Int, _ name: String) -> Double {
+      (found[row][name] as? NSNumber)?.doubleValue ?? -1
+    }
+    func expect(_ found: Double, _ expected: Double, _ what: String) {
+      #expect(abs(found / expected - 1) < 1e-6, "\(what): \(found), and not \(expected)")
+    }
+    // Width 64, 96 channels in 6 heads of 5 states, 2 groups, three layers, 257 tokens.
+    let weights = Double(3 * (64 * (96 + 116 + 6) + 96 * 64))
+    let output = 64.0 * 257
+    expect(number(0, "productSeconds"), 2 * (weights * 40 + output) / 50e9, "products")
+    expect(number(2, "productSeconds"), 2 * (weights * 20 + output) / 50e9, "on two ranks")
+    #expect(number(0, "attentionSeconds") > 0)
+    #expect(number(2, "attentionSeconds") > number(0, "attentionSeconds") / 2)
+    expect(number(1, "productSeconds"), 4 * (weights + output) / 20e9, "weights")
+    let states: Double = 3 * (96 * 5 + 116 * 3) * 4
+    expect(number(1, "attentionSeconds"), 2 * states / 20e9, "states are read and written")
+    // All but the last of two ranks hand on states and the rows that a convolution wants.
+    expect(number(2, "bytesSentPerRank"), states, "bytes")
+    #expect(number(3, "bytesSentPerRank") == 0 && number(0, "bytesSentPerRank") == 0)
+    let text = try folder.file(
+      "text", Array(String(repeating: "The sea was calm. ", count: 9).utf8))
+    let run = try await MPIJob.run(
+      program: "gyre", arguments: ["perplexity", path, "--text", text, "--report", "json"], ranks: 2
+    )
+    try #require(run.isSuccess, "\(run)")
+    let report = try JSONSerialization.jsonObject(with: Data(run.standardOutput.utf8))
+    #expect((report as? [String: Any])?["bytesSent"] as? Double == states)
+    let refused = try await predict(
+      ["--model", path, "--tokens", "40", "--transport", "ring"] + Self.machine)
+    #expect(
+      refused.ending == .exited(64) && refused.standardError.contains("a model of mamba2 has none"))
+  }
+
+  @Test("of experts those of a token are counted in its work, and all in memory")
+  func experts() async throws {
+    let folder = try TemporaryFolder()
+    let path = try TinyModel(architecture: "qwen3moe").write(to: folder)
+    let found = try rows(
+      try await predict(
+        ["--model", path, "--tokens", "512", "--ranks", "1", "--format", "json"] + Self.machine))
+    let seconds = found.map { ($0["productSeconds"] as? NSNumber)?.doubleValue ?? -1 }
+    // As above; two of five experts with three matrices, and the router.
+    let attention: Int = 64 * 96 + 2 * 64 * 32 + 96 * 64
+    let expert: Int = 3 * 64 * 96
+    let (layer, output): (Int, Int) = (attention + 5 * 64 + 2 * expert, 64 * 257)
+    let work = 2 * Double(3 * layer * 512 + output)
+    #expect(abs(seconds[0] / (work / 50e9) - 1) < 1e-6, "\(found)")
+    let bytes = 4 * Double(3 * layer + output)
+    #expect(abs(seconds[1] / (bytes / 20e9) - 1) < 1e-6, "\(found)")
+    let result = try await MPIJob.runAlone(
+      program: "gyre", arguments: ["inspect", path, "--report", "json"])
+    let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+    let report = try #require(object as? [String: Any])
+    let memory = report["memory"] as? [String: Any]
+    let sizes = report["sizes"] as? [String: Any]
+    let all: Int = 3 * (attention + 5 * 64 + 5 * expert) + 64 * 257
+    #expect(memory?["weightBytes"] as? Int == 4 * all && memory?["copiedBytes"] as? Int == 0)
+    #expect(sizes?["experts"] as? Int == 5 && sizes?["expertsOfToken"] as? Int == 2)
+  }
+
   @Test("speeds that gyre bench model has measured are taken first")
   func calibration() async throws {
     let folder = try TemporaryFolder()

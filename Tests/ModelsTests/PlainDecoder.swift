@@ -19,10 +19,13 @@ struct PlainDecoder {
 
   private typealias Rows = [[Double]]
 
-  private func matrix(_ name: String) throws -> Rows {
+  private func matrix(_ name: String, rows: Range<Int>? = nil) throws -> Rows {
     let tensor = try file.tensor(name)
-    let numbers = tensor.decoded()
-    return (0..<tensor.rows).map { row in
+    let rows = rows ?? 0..<tensor.rows
+    var numbers = [Float](repeating: 0, count: rows.count * tensor.columns)
+    var span = numbers.mutableSpan
+    tensor.decode(rows: rows, into: &span)
+    return (0..<rows.count).map { row in
       (0..<tensor.columns).map { Double(numbers[row * tensor.columns + $0]) }
     }
   }
@@ -74,13 +77,33 @@ struct PlainDecoder {
     let dim = model.headDim
     var turned = row
     for pair in 0..<dim / 2 {
-      let angle = Double(position) * pow(base, -2 * Double(pair) / Double(dim))
+      let angle = Double(position) * frequency(pair, base: base)
       let (a, b) =
         model.architecture == "llama" ? (2 * pair, 2 * pair + 1) : (pair, pair + dim / 2)
       turned[a] = row[a] * cos(angle) - row[b] * sin(angle)
       turned[b] = row[b] * cos(angle) + row[a] * sin(angle)
     }
     return turned
+  }
+
+  /// Radians a token of a pair of columns; gpt-oss has YaRN's, which turn 32 times in the length
+  /// before, or once, where they go over.
+  private func frequency(_ pair: Int, base: Double) -> Double {
+    let plain = pow(base, -2 * Double(pair) / Double(model.headDim))
+    if !model.isGPTOSS { return plain }
+    func place(_ turns: Double) -> Double {
+      Double(model.headDim) / 2 * log(Double(TinyModel.yarn.length) / (turns * 2 * .pi))
+        / log(base)
+    }
+    let (low, high) = (max(place(32), 0), min(place(1), Double(model.headDim - 1)))
+    let share = min(max((Double(pair) - low) / (high - low), 0), 1)
+    return plain * (1 - share) + plain / Double(TinyModel.yarn.factor) * share
+  }
+
+  /// What scores are multiplied by besides, since queries and keys are longer with YaRN.
+  private var stretch: Double {
+    let length = model.isGPTOSS ? 0.1 * log(Double(TinyModel.yarn.factor)) + 1 : 1
+    return length * length
   }
 
   /// Where a token stands that comes after windows or is in one, and which.
@@ -136,8 +159,8 @@ struct PlainDecoder {
   private func layer(_ number: Int, _ rows: Rows) throws -> Rows {
     let p = "blk.\(number)."
     let (q, k) = (model.heads * model.headDim, model.kvHeads * model.headDim)
-    let isLocal = model.isGemma && (number + 1) % 6 != 0
-    let base = isLocal ? 10_000 : Double(model.base)
+    let isLocal = model.isGemma ? (number + 1) % 6 != 0 : model.isGPTOSS && number % 2 == 0
+    let base = isLocal && model.isGemma ? 10_000 : Double(model.base)
     let weights =
       model.isGPT2
       ? try matrix(p + "attn_qkv.weight")
@@ -145,7 +168,7 @@ struct PlainDecoder {
         + matrix(p + "attn_v.weight")
     var bias = [Double](repeating: 0, count: weights.count)
     if model.isGPT2 { bias = try vector(p + "attn_qkv.bias") }
-    if model.architecture == "qwen2" {
+    if file.has(p + "attn_q.bias") {
       bias =
         try vector(p + "attn_q.bias") + vector(p + "attn_k.bias") + vector(p + "attn_v.bias")
     }
@@ -162,6 +185,7 @@ struct PlainDecoder {
         })
     }
     let output = try matrix(p + "attn_output.weight")
+    let sinks = model.isGPTOSS ? try vector(p + "attn_sinks.weight") : []
     return try rows.enumerated().map { position, row in
       let (seen, places) = seen(from: position, isLocal: isLocal)
       let turnedKeys = zip(seen, places).map { key, place in
@@ -173,18 +197,21 @@ struct PlainDecoder {
         let query = turned(
           queries[position][head], position: places[places.count - 1], base: base)
         let scores = zip(seen, turnedKeys).map { position, key in
-          zip(query, key[kv]).reduce(0) { $0 + $1.0 * $1.1 } / Double(model.headDim).squareRoot()
-            + ownWeight(position)
+          zip(query, key[kv]).reduce(0) { $0 + $1.0 * $1.1 } * stretch
+            / Double(model.headDim).squareRoot() + ownWeight(position)
         }
-        let most = scores.reduce(-.infinity, max)
+        let sink = sinks.isEmpty ? -.infinity : sinks[head]
+        let most = scores.reduce(sink, max)
         let weights = scores.map { exp($0 - most) }
-        let sum = weights.reduce(0, +)
+        let sum = weights.reduce(exp(sink - most), +)
         found += (0..<model.headDim).map { column in
           zip(weights, seen).reduce(0) { $0 + $1.0 * values[$1.1][kv][column] } / sum
         }
       }
       var change = times(output, found)
-      if model.isGPT2 { change = plus(change, try vector(p + "attn_output.bias")) }
+      if file.has(p + "attn_output.bias") {
+        change = plus(change, try vector(p + "attn_output.bias"))
+      }
       if model.isGemma {
         change = rootMeanSquare(change, try vector(p + "post_attention_norm.weight"))
       }
@@ -201,6 +228,7 @@ struct PlainDecoder {
   }
 
   private func feedForward(_ row: [Double], _ p: String) throws -> [Double] {
+    if model.hasExperts { return plus(row, try experts(row, p)) }
     let x = try normalised(row, p + "ffn_norm")
     var up = times(try matrix(p + "ffn_up.weight"), x)
     if model.isGPT2 {
@@ -215,5 +243,33 @@ struct PlainDecoder {
       change = rootMeanSquare(change, try vector(p + "post_ffw_norm.weight"))
     }
     return plus(row, change)
+  }
+
+  /// What the experts of a token add.
+  private func experts(_ row: [Double], _ p: String) throws -> [Double] {
+    let x = try normalised(row, p + (model.isGPTOSS ? "post_attention_norm" : "ffn_norm"))
+    var logits = times(try matrix(p + "ffn_gate_inp.weight"), x)
+    if model.isGPTOSS { logits = plus(logits, try vector(p + "ffn_gate_inp.bias")) }
+    let chosen = Array(
+      logits.indices.sorted { logits[$0] > logits[$1] }[..<TinyModel.experts.chosen])
+    let sum = chosen.reduce(0) { $0 + exp(logits[$1]) }
+    /// The product with an expert's weights.
+    func product(_ part: String, _ expert: Int, _ x: [Double], rows: Int) throws -> [Double] {
+      let name = p + "ffn_\(part)_exps"
+      let y = times(
+        try matrix(name + ".weight", rows: expert * rows..<(expert + 1) * rows), x)
+      return model.isGPTOSS ? plus(y, try matrix(name + ".bias")[expert]) : y
+    }
+    return try chosen.reduce(Array(repeating: 0, count: row.count)) { total, expert in
+      let gate = try product("gate", expert, x, rows: model.hidden)
+      let up = try product("up", expert, x, rows: model.hidden)
+      let hidden = zip(gate, up).map { gate, up in
+        if !model.isGPTOSS { return gate / (1 + exp(-gate)) * up }
+        let (gate, up) = (min(gate, 7), min(max(up, -7), 7))
+        return gate / (1 + exp(-1.702 * gate)) * (up + 1)
+      }
+      let change = try product("down", expert, hidden, rows: model.width)
+      return plus(total, change.map { $0 * exp(logits[expert]) / sum })
+    }
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Models
 import TestSupport
 import Tensors
 import Testing
@@ -7,24 +8,40 @@ import Testing
 /// oracle.
 @Suite("Models that carry states")
 struct StateModelTests {
-  private let model = TinyModel(architecture: "mamba", type: 8, isTied: false)
+  private static let architectures = ["mamba", "mamba2", "rwkv6"]
+
+  private func model(_ architecture: String) -> TinyModel {
+    TinyModel(architecture: architecture, type: 8, isTied: false)
+  }
+
+  private func oracle(_ architecture: String, _ path: String) throws -> any PlainStateModel {
+    let (model, file) = (model(architecture), try ModelFile(path))
+    return switch architecture {
+    case "mamba2": PlainMamba2(model: model, file: file)
+    case "rwkv6": PlainRWKV6(model: model, file: file)
+    default: PlainMamba(model: model, file: file)
+    }
+  }
 
   private func gyre(_ arguments: [String], ranks: Int) async throws -> CommandResult {
     try await MPIJob.run(program: "gyre", arguments: arguments, ranks: ranks)
   }
 
-  @Test("logits are those of the oracle, with fewer tokens than ranks too")
-  func logits() async throws {
+  @Test(
+    "logits are those of the oracle, with fewer tokens than ranks too",
+    arguments: architectures)
+  func logits(architecture: String) async throws {
     let folder = try TemporaryFolder()
-    let path = try model.write(to: folder)
-    for (count, ranks, chunk) in [(41, 3, "7"), (4, 5, "512")] {
+    let path = try model(architecture).write(to: folder)
+    // In four pieces, and at once on ranks without tokens.
+    for (count, ranks, chunk, piece) in [(41, 3, "7", "13"), (4, 5, "512", "9")] {
       let tokens = (0..<count).map { ($0 * 37 + $0 * $0 * 11) % TinyModel.vocabulary }
-      let expected = try PlainMamba(model, path: path).logits(tokens)
+      let expected = try oracle(architecture, path).logits(tokens)
       let output = "\(folder.path)/logits-\(ranks).safetensors"
       let result = try await gyre(
         [
           "logits", path, "--ids", tokens.map(String.init).joined(separator: ","), "--chunk", chunk,
-          "--output", output,
+          "--piece", piece, "--output", output,
         ], ranks: ranks)
       try #require(result.isSuccess, "\(result)")
       let logits = try SafetensorsFile.open(output).source("logits").readAll()
@@ -39,11 +56,47 @@ struct StateModelTests {
     }
   }
 
-  @Test("text goes on as the oracle says, whatever the ranks", arguments: [1, 2, 5])
-  func generation(ranks: Int) async throws {
+  /// What `rwkv.py` has written: the last rows of what the package rwkv makes of the same numbers.
+  private struct Published: Decodable {
+    let tokens: [Int]
+    let largest: Float
+    let logits: String
+  }
+
+  @Test("logits of RWKV's sixth version are the package's of its authors")
+  func published() async throws {
+    let url = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "rwkv.json")
+    let fixture = try JSONDecoder().decode(Published.self, from: try Data(contentsOf: url))
     let folder = try TemporaryFolder()
-    let path = try model.write(to: folder)
-    let oracle = try PlainMamba(model, path: path)
+    let path = try TinyModel(architecture: "rwkv6", isTied: false).write(to: folder)
+    let output = "\(folder.path)/logits.safetensors"
+    let result = try await gyre(
+      [
+        "logits", path, "--ids", fixture.tokens.map(String.init).joined(separator: ","),
+        "--output", output,
+      ], ranks: 2)
+    try #require(result.isSuccess, "\(result)")
+    let logits = try SafetensorsFile.open(output).source("logits").readAll()
+    let expected = TestFile.floats(TestFile.bytes(hexadecimal: fixture.logits))
+    #expect(expected.count == 4 * TinyModel.vocabulary)
+    var error: Float = 0
+    for (index, value) in expected.enumerated() {
+      let (row, column) = index.quotientAndRemainder(dividingBy: TinyModel.vocabulary)
+      error = max(error, abs(logits[fixture.tokens.count - 4 + row, column] - value))
+    }
+    #expect(error < 1e-5 * fixture.largest, "\(error / fixture.largest)")
+  }
+
+  @Test(
+    "text goes on as the oracle says, whatever the ranks",
+    arguments: [
+      ("mamba", 1), ("mamba", 2), ("mamba", 5), ("mamba2", 1), ("mamba2", 2), ("rwkv6", 1),
+      ("rwkv6", 5),
+    ])
+  func generation(architecture: String, ranks: Int) async throws {
+    let folder = try TemporaryFolder()
+    let path = try model(architecture).write(to: folder)
+    let oracle = try oracle(architecture, path)
     let prompt = "Once upon a time"
     var tokens = prompt.utf8.map(Int.init)
     for _ in 0..<12 {
@@ -60,10 +113,22 @@ struct StateModelTests {
     #expect(report["tokens"] as? [Int] == Array(tokens.dropFirst(prompt.utf8.count)))
   }
 
+  @Test(
+    "tokens that are taken back leave nothing",
+    arguments: [("rwkv6", 2), ("mamba2", 1), ("qwen2", 2)])
+  func rewinding(architecture: String, ranks: Int) async throws {
+    let folder = try TemporaryFolder()
+    let path = try model(architecture).write(to: folder)
+    let result = try await MPIJob.run(
+      program: "ring-checks", arguments: ["rewinding"], ranks: ranks,
+      environment: ["GYRE_CHECK_MODEL": path])
+    #expect(result.isSuccess && result.standardOutput.hasSuffix("\npassed\n"), "\(result)")
+  }
+
   @Test("what is about attention is refused")
   func refusals() async throws {
     let folder = try TemporaryFolder()
-    let path = try model.write(to: folder)
+    let path = try model("mamba").write(to: folder)
     let result = try await gyre(
       ["generate", path, "--prompt", "A", "--max-tokens", "1", "--window", "9"], ranks: 2)
     #expect(

@@ -12,8 +12,10 @@ struct TinyModel {
   var hidden = 96
   var base: Float = 500
   var window = 5
-  /// The type of matrices: 0 F32, 1 F16, 3 Q4_1, 8 Q8_0, by ggml's numbers.
+  /// The type of matrices: 0 F32, 1 F16, 3 Q4_1, 8 Q8_0, 39 MXFP4, by ggml's numbers.
   var type: UInt32 = 0
+  /// That of experts, if it is another.
+  var expertType: UInt32?
   /// A stored output, or that of the embedding.
   var isTied = true
   /// Tensors that are left out.
@@ -23,6 +25,9 @@ struct TinyModel {
   /// Numbers that are there besides.
   var numbers: [(name: String, value: Float)] = []
 
+  /// Whether it has a chat template, whose tokens take the places of two bytes that no UTF-8 has.
+  var chats = false
+
   /// Bytes, and one that ends a text.
   static let vocabulary = 257
 
@@ -31,8 +36,13 @@ struct TinyModel {
 
   var isGemma: Bool { architecture == "gemma3" }
   var isGPT2: Bool { architecture == "gpt2" }
-  /// Of Mamba ``hidden`` channels, with as many numbers of a state, of a step size, and taps.
-  static let mamba = (states: 5, rank: 32, taps: 4)
+  var isRWKV: Bool { architecture == "rwkv6" }
+  var isGPTOSS: Bool { architecture == "gpt-oss" }
+  var hasExperts: Bool { isGPTOSS || architecture == "qwen3moe" }
+  /// Experts of a layer, and of a token.
+  static let experts = (all: 5, chosen: 2)
+  /// YaRN's factor and the length before, in gpt-oss.
+  static let yarn = (factor: Float(4), length: 16)
 
   /// Writes the file.
   func write(to folder: TemporaryFolder, _ name: String = "model.gguf") throws -> String {
@@ -42,7 +52,7 @@ struct TinyModel {
   // MARK: Values
 
   private var values: [(name: String, value: GGUFBuilder.Value)] {
-    decoderValues + Self.tokenizerValues
+    decoderValues + tokenizerValues
   }
 
   private var decoderValues: [(name: String, value: GGUFBuilder.Value)] {
@@ -55,33 +65,52 @@ struct TinyModel {
       number("feed_forward_length", hidden), number("attention.head_count", heads),
       number("attention.head_count_kv", kvHeads), number("context_length", 512),
     ]
-    if architecture == "mamba" {
-      values += [
-        number("ssm.inner_size", hidden), number("ssm.state_size", Self.mamba.states),
-        number("ssm.time_step_rank", Self.mamba.rank), number("ssm.conv_kernel", Self.mamba.taps),
-        (architecture + ".attention.layer_norm_rms_epsilon", .float(Self.epsilon)),
-      ]
-    } else if isGPT2 {
+    if let ofStates = stateNumbers {
+      values += ofStates.map { number($0.name, $0.value) }
+    }
+    if isGPT2 || isRWKV {
       values.append((architecture + ".attention.layer_norm_epsilon", .float(Self.epsilon)))
     } else {
       values.append((architecture + ".attention.layer_norm_rms_epsilon", .float(Self.epsilon)))
+    }
+    if !isGPT2, stateNumbers == nil {
       values.append((architecture + ".rope.freq_base", .float(base)))
       values.append(number("attention.key_length", headDim))
     }
-    if isGemma { values.append(number("attention.sliding_window", window)) }
+    if isGemma || isGPTOSS { values.append(number("attention.sliding_window", window)) }
+    if hasExperts {
+      values += [
+        number("expert_count", Self.experts.all), number("expert_used_count", Self.experts.chosen),
+        number("expert_feed_forward_length", hidden),
+      ]
+    }
+    if isGPTOSS {
+      values += [
+        (architecture + ".rope.scaling.type", .string(Array("yarn".utf8))),
+        (architecture + ".rope.scaling.factor", .float(Self.yarn.factor)),
+        number("rope.scaling.original_context_length", Self.yarn.length),
+      ]
+    }
     return values + numbers.map { (architecture + "." + $0.name, .float($0.value)) }
   }
 
-  private static var tokenizerValues: [(name: String, value: GGUFBuilder.Value)] {
-    let tokens = (0..<256).map { GGUFBuilder.Value.string(Self.letter(of: UInt8($0))) }
+  private var tokenizerValues: [(name: String, value: GGUFBuilder.Value)] {
+    let names: [Int: String] =
+      chats ? [254: "<|im_start|>", 255: "<|im_end|>", 256: "<end>"] : [256: "<end>"]
+    let tokens = (0..<257).map {
+      GGUFBuilder.Value.string(names[$0].map { Array($0.utf8) } ?? Self.letter(of: UInt8($0)))
+    }
+    let template: [(name: String, value: GGUFBuilder.Value)] = [
+      ("tokenizer.chat_template", .string(Array("<|im_start|>{{ text }}<|im_end|>".utf8)))
+    ]
     return [
       ("tokenizer.ggml.model", .string(Array("gpt2".utf8))),
       ("tokenizer.ggml.pre", .string(Array("gpt-2".utf8))),
-      ("tokenizer.ggml.tokens", .array(8, tokens + [.string(Array("<end>".utf8))])),
-      ("tokenizer.ggml.token_type", .array(5, (0..<257).map { .int32($0 == 256 ? 3 : 1) })),
+      ("tokenizer.ggml.tokens", .array(8, tokens)),
+      ("tokenizer.ggml.token_type", .array(5, (0..<257).map { .int32(names[$0] == nil ? 1 : 3) })),
       ("tokenizer.ggml.merges", .array(8, [])),
       ("tokenizer.ggml.eos_token_id", .uint32(256)),
-    ]
+    ] + (chats ? template : [])
   }
 
   /// How byte-level tokenizers write a byte: as itself where it can be seen.
@@ -104,11 +133,11 @@ struct TinyModel {
     if isGPT2 { all.append(matrix("position_embd.weight", 512, width)) }
     for layer in 0..<layers {
       let p = "blk.\(layer)."
-      if architecture == "mamba" {
-        all += mambaTensors(p)
+      if let ofStates = stateTensors(p, isFirst: layer == 0) {
+        all += ofStates
         continue
       }
-      all += norm(p + "attn_norm") + norm(p + "ffn_norm")
+      all += norm(p + "attn_norm") + norm(p + (isGPTOSS ? "post_attention_norm" : "ffn_norm"))
       if isGPT2 {
         all += [
           matrix(p + "attn_qkv.weight", 3 * width, width), vector(p + "attn_qkv.bias", 3 * width),
@@ -118,19 +147,30 @@ struct TinyModel {
       } else {
         all += [
           matrix(p + "attn_q.weight", q, width), matrix(p + "attn_k.weight", k, width),
-          matrix(p + "attn_v.weight", k, width), matrix(p + "ffn_gate.weight", hidden, width),
+          matrix(p + "attn_v.weight", k, width),
         ]
       }
-      all += [
-        matrix(p + "attn_output.weight", width, q), matrix(p + "ffn_up.weight", hidden, width),
-        matrix(p + "ffn_down.weight", width, hidden),
-      ]
-      if architecture == "qwen2" {
+      all.append(matrix(p + "attn_output.weight", width, q))
+      if hasExperts {
+        all += expertTensors(p)
+      } else {
+        if !isGPT2 { all.append(matrix(p + "ffn_gate.weight", hidden, width)) }
+        all += [
+          matrix(p + "ffn_up.weight", hidden, width), matrix(p + "ffn_down.weight", width, hidden),
+        ]
+      }
+      if isGPTOSS {
+        all += [
+          vector(p + "attn_output.bias", width),
+          vector(p + "attn_sinks.weight", heads, around: 1, spread: 2),
+        ]
+      }
+      if architecture == "qwen2" || isGPTOSS {
         all += [
           vector(p + "attn_q.bias", q), vector(p + "attn_k.bias", k), vector(p + "attn_v.bias", k),
         ]
       }
-      if architecture == "qwen3" || isGemma {
+      if architecture.hasPrefix("qwen3") || isGemma {
         all += [
           vector(p + "attn_q_norm.weight", headDim, around: 1),
           vector(p + "attn_k_norm.weight", headDim, around: 1),
@@ -150,37 +190,42 @@ struct TinyModel {
     return all.filter { !without.contains($0.name) }
   }
 
-  private func mambaTensors(_ p: String) -> [GGUFBuilder.Tensor] {
-    let (states, rank, taps) = Self.mamba
-    var (taken, decays) = (
-      vector(p + "ssm_conv1d.weight", hidden * taps),
-      vector(p + "ssm_a", hidden * states, around: -0.5)
-    )
-    taken.dimensions = [UInt64(taps), UInt64(hidden)]
-    decays.dimensions = [UInt64(states), UInt64(hidden)]
-    return norm(p + "attn_norm") + [
-      matrix(p + "ssm_in.weight", 2 * hidden, width), taken, vector(p + "ssm_conv1d.bias", hidden),
-      matrix(p + "ssm_x.weight", rank + 2 * states, hidden),
-      matrix(p + "ssm_dt.weight", hidden, rank), vector(p + "ssm_dt.bias", hidden), decays,
-      vector(p + "ssm_d", hidden), matrix(p + "ssm_out.weight", width, hidden),
-    ]
+  private func expertTensors(_ p: String) -> [GGUFBuilder.Tensor] {
+    let count = Self.experts.all
+    func experts(_ part: String, _ rows: Int, _ columns: Int) -> [GGUFBuilder.Tensor] {
+      var weights = matrix(
+        p + "ffn_\(part)_exps.weight", count * rows, columns, type: expertType)
+      weights.dimensions = [UInt64(columns), UInt64(rows), UInt64(count)]
+      if !isGPTOSS { return [weights] }
+      // So large that gates and what they multiply meet their clamps.
+      var biases = vector(p + "ffn_\(part)_exps.bias", count * rows, spread: 9)
+      biases.dimensions = [UInt64(rows), UInt64(count)]
+      return [weights, biases]
+    }
+    return [matrix(p + "ffn_gate_inp.weight", count, width, type: 0)]
+      + (isGPTOSS ? [vector(p + "ffn_gate_inp.bias", count)] : [])
+      + experts("gate", hidden, width) + experts("up", hidden, width)
+      + experts("down", width, hidden)
   }
 
-  private func norm(_ name: String) -> [GGUFBuilder.Tensor] {
+  func norm(_ name: String) -> [GGUFBuilder.Tensor] {
     [vector(name + ".weight", width, around: 1)]
-      + (isGPT2 ? [vector(name + ".bias", width)] : [])
+      + (isGPT2 || isRWKV ? [vector(name + ".bias", width)] : [])
   }
 
-  private func vector(
-    _ name: String, _ count: Int, around mean: Float = 0
+  func vector(
+    _ name: String, _ count: Int, around mean: Float = 0, spread: Float = 0.3
   ) -> GGUFBuilder.Tensor {
     var random = Numbers(name)
-    let bytes = (0..<count).flatMap { _ in Self.bytes(mean + 0.3 * random.next()) }
+    let bytes = (0..<count).flatMap { _ in Self.bytes(mean + spread * random.next()) }
     return GGUFBuilder.Tensor(name, [UInt64(count)], type: 0, data: bytes)
   }
 
   /// Numbers of about `±2/√columns`.
-  private func matrix(_ name: String, _ rows: Int, _ columns: Int) -> GGUFBuilder.Tensor {
+  func matrix(
+    _ name: String, _ rows: Int, _ columns: Int, type other: UInt32? = nil
+  ) -> GGUFBuilder.Tensor {
+    let type = other ?? type
     var random = Numbers(name)
     let size = 2 / Float(columns).squareRoot()
     var bytes: [UInt8] = []
@@ -190,6 +235,11 @@ struct TinyModel {
       for _ in 0..<rows * columns {
         let bits = Float16(size * random.next()).bitPattern
         bytes += [UInt8(bits & 255), UInt8(bits >> 8)]
+      }
+    case 39:
+      for _ in 0..<rows * columns / 32 {
+        bytes.append(122 + random.byte() % 2)
+        for _ in 0..<16 { bytes.append(random.byte()) }
       }
     default:
       for _ in 0..<rows * columns / 32 {

@@ -79,6 +79,20 @@ struct TokenizerFixtures {
     ])
   }
 
+  /// A tokenizer of the longest tokens as a GGUF file has it, and what rwkv.py wrote of its texts.
+  static func longestTokens() throws -> (file: GGUFBuilder, texts: [String], tokens: [[Int]]) {
+    let url = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "rwkv.json")
+    let value = try JSONValue(parsing: Data(contentsOf: url))["words"] ?? .null
+    let entries = value["entries"]?.array?.compactMap(\.string) ?? []
+    let file = builder([
+      ("model", .text("rwkv")),
+      ("tokens", .array(8, (["<s>"] + entries).map { .text($0) })),
+      ("token_type", .array(5, [.int32(3)] + entries.map { _ in .int32(1) })),
+      ("eos_token_id", .uint32(0)),
+    ])
+    return (file, value["texts"]?.array?.compactMap(\.string) ?? [], tokens(value, "tokens"))
+  }
+
   private static func builder(_ values: [(String, GGUFBuilder.Value)]) -> GGUFBuilder {
     GGUFBuilder(
       values: [("general.architecture", .text("llama"))]

@@ -28,16 +28,18 @@ struct TransformersTests {
     let shape: [Int]
     let scale: Float
     let offset: Float
+    let dtype: String?
 
-    /// Those from −1 to 1 that the name stands for, scaled and moved without any rounding.
+    /// Those from −1 to 1 that the name stands for, scaled and moved without any rounding; bytes are
+    /// rounded down.
     var bytes: [UInt8] {
       var state = name.utf8.reduce(0xCBF2_9CE4_8422_2325) { (state: UInt64, byte) in
         (state ^ UInt64(byte)) &* 0x100_0000_01B3
       }
       return (0..<shape.reduce(1, *)).flatMap { _ in
         state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        let number = Float(state >> 40 & 0xFFFF) / 32768 - 1
-        return withBytes(of: number * scale + offset)
+        let number = (Float(state >> 40 & 0xFFFF) / 32768 - 1) * scale + offset
+        return dtype == "U8" ? [UInt8(number)] : withBytes(of: number)
       }
     }
 
@@ -88,7 +90,7 @@ struct TransformersTests {
       let start = body.count
       body += tensor.bytes
       header[tensor.name] = [
-        "dtype": "F32", "shape": tensor.shape, "data_offsets": [start, body.count],
+        "dtype": tensor.dtype ?? "F32", "shape": tensor.shape, "data_offsets": [start, body.count],
       ]
     }
     let text = try JSONSerialization.data(withJSONObject: header)

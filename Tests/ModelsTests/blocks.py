@@ -17,7 +17,7 @@ from gguf.quants import dequantize
 HALVES = {
     "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q2_K": [80, 82],
     "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "F16": [0], "BF16": [0],
-    "F32": [2],
+    "F32": [2], "MXFP4": [],
 }
 COUNTS = {1: 64, 32: 6, 256: 2}
 
@@ -31,6 +31,10 @@ for name, halves in HALVES.items():
         # The exponent's highest bits are in the second byte.
         high = blocks[:, place + 1]
         blocks[:, place + 1] = np.where(high & 0x7C == 0x7C, high & 0xBF, high)
+    if name == "MXFP4":
+        # Exponents: the least ones, which are no normal numbers, and up to where numbers are infinite.
+        blocks[:, 0] = np.minimum(blocks[:, 0], 251)
+        blocks[:3, 0] = [0, 1, 251]
     row = blocks.reshape(1, -1)
     if name == "F32":
         numbers = row.view(np.float32)

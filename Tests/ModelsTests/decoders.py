@@ -17,16 +17,25 @@ import small_models
 
 ROWS = 4
 
+
+def saved(value):
+    """As transformers saves it: infinity has no word in JSON."""
+    if isinstance(value, (list, tuple)):
+        return [saved(element) for element in value]
+    return {"__float__": "Infinity"} if value == float("inf") else value
+
+
 cases = []
 for name, configuration in small_models.configurations():
-    model = small_models.model_of(configuration)
+    model = small_models.model_of(name, configuration)
     logits = small_models.logits_of(model, small_models.TOKENS)
     tensors = [
-        {"name": tensor, "shape": list(parameter.shape), "scale": small_models.scale_of(parameter.shape),
-         "offset": small_models.offset_of(tensor, parameter.shape, configuration)}
-        for tensor, parameter in model.named_parameters()]
+        {"name": tensor.name, "shape": list(tensor.shape), "scale": tensor.scale, "offset": tensor.offset}
+        | ({} if tensor.dtype == "F32" else {"dtype": tensor.dtype})
+        for tensors, _, _ in small_models.tensors_of(name, model) for tensor in tensors]
+    config = {key: saved(value) for key, value in configuration.to_dict().items()}
     cases.append({
-        "name": name, "config": configuration.to_dict() | {"dtype": "float32"}, "tensors": tensors,
+        "name": name, "config": config | {"dtype": "float32"}, "tensors": tensors,
         "largest": float(abs(logits).max()), "logits": logits[-ROWS:].astype("<f4").tobytes().hex()})
 Path(__file__).with_name("decoders.json").write_text(
     json.dumps({"tokens": small_models.TOKENS, "vocabulary": small_models.VOCABULARY}, default=str)[:-1]

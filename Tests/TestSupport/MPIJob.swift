@@ -18,13 +18,14 @@ public enum MPIJob {
   ///   - cleansUp: whether ranks that mpirun ends, since another has failed, get the second that it
   ///     gives them by default. Without it a job ends sooner, but mpirun itself can hang or crash at
   ///     its end (in `PMIx_server_finalize`) where the others are at MPI's end already.
+  ///   - standardInput: what rank 0 reads.
   ///   - timeoutSeconds: after how long the whole job is killed.
   /// - Returns: how mpirun ended, and what all ranks wrote.
   /// - Throws: where mpirun cannot be started.
   public static func run(
     program: String, arguments: [String] = [], ranks: Int, environment: [String: String] = [:],
     wrapper: [String] = [], rankWrapper: [String] = [], cleansUp: Bool = false,
-    timeoutSeconds: Double = 60
+    standardInput: String = "", timeoutSeconds: Double = 60
   ) async throws -> CommandResult {
     // Ranks that wait inside MPI give their cores away, as they do where there are more of them
     // than cores: a machine that does other work too has fewer cores than it says.
@@ -39,7 +40,7 @@ public enum MPIJob {
     return try await JobQueue.shared.run {
       try await Command.run(
         command[0], arguments: Array(command.dropFirst()), environment: environment,
-        timeoutSeconds: timeoutSeconds)
+        standardInput: standardInput, timeoutSeconds: timeoutSeconds)
     }
   }
 

@@ -26,8 +26,10 @@ public enum RotaryScaling: Hashable, Sendable {
   /// Slow frequencies are divided by S, fast ones stay, and those that turn 1 to 32 times in L go
   /// over from one to the other; rows are `0.1 ln S + 1` times as long.
   ///
+  /// The first and the last that go over are rounded to whole k, or not, as in models of gpt-oss.
+  ///
   /// Source: Peng et al. 2023, YaRN.
-  case yarn(Double, trainedLength: Double)
+  case yarn(Double, trainedLength: Double, rounds: Bool = true)
 
   /// Wavelengths over `L/low` are stretched by S, those under `L/high` stay, and what is between
   /// goes over from one to the other.
@@ -68,8 +70,8 @@ public enum RotaryScaling: Hashable, Sendable {
     case .dynamicNTK(let scale, let length):
       let reach = scale * Double(tokens) / length - (scale - 1)
       return (Double(tokens) > length ? powers(largerBase(reach)) : plain, 1)
-    case .yarn(let scale, let length):
-      let (low, high) = Self.yarnColumns(d, base: base, trainedLength: length)
+    case .yarn(let scale, let length, let rounds):
+      let (low, high) = Self.yarnColumns(d, base: base, trainedLength: length, rounds: rounds)
       let frequencies = plain.enumerated().map { k, frequency in
         let ramp = min(max((Double(k) - low) / max(high - low, 0.001), 0), 1)
         return frequency / scale * ramp + frequency * (1 - ramp)
@@ -93,12 +95,15 @@ public enum RotaryScaling: Hashable, Sendable {
 
   /// Between which k frequencies go over: those that turn 32 times and once in L.
   static func yarnColumns(
-    _ d: Double, base: Double, trainedLength: Double
+    _ d: Double, base: Double, trainedLength: Double, rounds: Bool
   ) -> (low: Double, high: Double) {
     func column(turns: Double) -> Double {
       d * log(trainedLength / (turns * 2 * .pi)) / (2 * log(base))
     }
-    return (max(column(turns: 32).rounded(.down), 0), min(column(turns: 1).rounded(.up), d - 1))
+    let (low, high) = (column(turns: 32), column(turns: 1))
+    return (
+      max(rounds ? low.rounded(.down) : low, 0), min(rounds ? high.rounded(.up) : high, d - 1)
+    )
   }
 }
 

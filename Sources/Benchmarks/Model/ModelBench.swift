@@ -99,7 +99,9 @@ package struct ModelBench {
     _ setups: [ModelSetup], depth: Int, on world: borrowing Communicator
   ) throws {
     let mine = setups.reduce(0) { $0 + $1.ownBytes }
-    let here = try world.splitByNode().allReduce(mine, with: .sum) + model.decoder.weightBytes
+    let here =
+      try world.splitByNode().allReduce(mine, with: .sum)
+      + model.decoder.weightBytes - model.decoder.copiedBytes
     try world.agreed {
       try HostMemory.current.require(
         Double(here),
@@ -145,6 +147,6 @@ enum ModelTest {
       - decoder.prefillWork(tokens: depth, ranks: 1)
     let computing = speed.seconds(flops: Double(work), ranks: ranks, threads: model.threads)
     guard case .generation(let count) = self else { return computing }
-    return max(computing, Double(count * decoder.weightBytes) / Self.bytesPerSecond)
+    return max(computing, Double(count * decoder.multipliedBytes) / Self.bytesPerSecond)
   }
 }

@@ -259,7 +259,35 @@ gyre_four_bits(const void *_Nonnull bytes, unsigned int shift, int least) {
 #endif
 }
 
-/// The same with a fifth bit above them: the sixteen lowest of `bits`, the first byte's the lowest.
+/// Twice the numbers of four bits: 0, 0.5, 1, 1.5, 2, 3, 4 and 6, then these with the other sign.
+#define GYRE_SMALL_FLOATS 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12
+
+/// Twice the number of four bits in each of sixteen bytes, from bit `shift` on.
+static inline __attribute__((always_inline)) gyre_floats16
+gyre_small_floats(const void *_Nonnull bytes, unsigned int shift) {
+#if defined(__AVX512F__)
+  static const float levels[16] = {GYRE_SMALL_FLOATS};
+  const __m512i words = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)bytes));
+  return (gyre_floats16)_mm512_permutexvar_ps(
+      _mm512_srli_epi32(words, shift), _mm512_loadu_ps(levels));
+#elif defined(__AVX2__)
+  const __m128i all = _mm_srl_epi16(
+      _mm_loadu_si128((const __m128i *)bytes), _mm_cvtsi32_si128((int)shift));
+  const __m128i levels = _mm_shuffle_epi8(
+      _mm_setr_epi8(GYRE_SMALL_FLOATS), _mm_and_si128(all, _mm_set1_epi8(15)));
+  return GYRE_JOINED(
+      _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(levels)),
+      _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(levels, levels))));
+#else
+  static const float levels[16] = {GYRE_SMALL_FLOATS};
+  const unsigned char *const all = (const unsigned char *)bytes;
+  gyre_floats16 floats;
+  for (int lane = 0; lane < 16; ++lane) floats[lane] = levels[all[lane] >> shift & 15];
+  return floats;
+#endif
+}
+
+/// As `gyre_four_bits` with a fifth bit above: the sixteen lowest of `bits`, the first byte's first.
 static inline __attribute__((always_inline)) gyre_floats16
 gyre_five_bits(const void *_Nonnull bytes, unsigned int shift, unsigned int bits, int least) {
 #if defined(__AVX512F__)

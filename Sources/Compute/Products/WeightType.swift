@@ -4,9 +4,12 @@
 /// A row of a matrix is a whole number of blocks. The forms are those of the GGUF format, whose
 /// names they have: a weight of `Q4_1`, say, is `d · q + m` with a `q` of four bits and a `d` and
 /// an `m` of half precision for each block of 32. Those of K form hold blocks of 256 in parts of 16
-/// or 32 that have small scales of their own.
+/// or 32 that have small scales of their own. Those of `MXFP4` are `2^(e − 127) · f` with an `e` of
+/// eight bits for each block of 32 and an `f` of four, a number with a sign, two bits of exponent and
+/// one behind the point.
 ///
-/// Source: the GGUF specification and `ggml-common.h` of ggml.
+/// Sources: the GGUF specification and `ggml-common.h` of ggml; Open Compute Project 2023, OCP
+/// Microscaling Formats (MX) Specification, version 1.0.
 public enum WeightType: String, Hashable, Sendable, CaseIterable {
   case f32 = "F32"
   case f16 = "F16"
@@ -21,6 +24,7 @@ public enum WeightType: String, Hashable, Sendable, CaseIterable {
   case q4_K = "Q4_K"
   case q5_K = "Q5_K"
   case q6_K = "Q6_K"
+  case mxfp4 = "MXFP4"
 
   /// The type that ggml, and so a GGUF file, has this number for; nil for one that is not known
   /// here.
@@ -45,6 +49,7 @@ public enum WeightType: String, Hashable, Sendable, CaseIterable {
     case .q5_K: 13
     case .q6_K: 14
     case .bf16: 30
+    case .mxfp4: 39
     }
   }
 
@@ -52,7 +57,7 @@ public enum WeightType: String, Hashable, Sendable, CaseIterable {
   public var blockLength: Int {
     switch self {
     case .f32, .f16, .bf16: 1
-    case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0: 32
+    case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .mxfp4: 32
     case .q2_K, .q3_K, .q4_K, .q5_K, .q6_K: 256
     }
   }
@@ -62,6 +67,7 @@ public enum WeightType: String, Hashable, Sendable, CaseIterable {
     switch self {
     case .f32: 4
     case .f16, .bf16: 2
+    case .mxfp4: 17
     case .q4_0: 18
     case .q4_1: 20
     case .q5_0: 22

@@ -8,6 +8,12 @@ public enum Activation: String, Hashable, Sendable {
   ///
   /// Source: Hendrycks and Gimpel 2016, Gaussian Error Linear Units.
   case gelu
+  /// `x / (1 + e^−1.702 x)` of gates that are at most 7, times `1 +` the other numbers, which lie
+  /// between −7 and 7.
+  ///
+  /// Source: OpenAI 2025, gpt-oss-120b & gpt-oss-20b Model Card, section 2, and its reference
+  /// implementation.
+  case clampedSilu
 
   /// Eight of them.
   @inlinable @inline(__always)
@@ -19,7 +25,17 @@ public enum Activation: String, Hashable, Sendable {
       let cube = x * x * x
       let inner = x.addingProduct(cube, Vector(repeating: 0.044715))
       return x * 0.5 * (Vector(repeating: 1) + tanh(inner * 0.797_884_56))
+    case .clampedSilu:
+      let gate = x.replacing(with: 7, where: x .> 7)
+      return gate / (Vector(repeating: 1) + exp(gate * -1.702))
     }
+  }
+
+  /// Eight numbers as activated gates multiply them.
+  @inline(__always)
+  private func gatedNumbers(_ up: Vector) -> Vector {
+    if self != .clampedSilu { return up }
+    return up.clamped(lowerBound: Vector(repeating: -7), upperBound: Vector(repeating: 7)) + 1
   }
 
   /// `f(gate) · up` of rows that have both, on all threads.
@@ -41,9 +57,11 @@ public enum Activation: String, Hashable, Sendable {
           for row in part {
             let (gates, ups) = unsafe (source + 2 * row * width, source + (2 * row + 1) * width)
             unsafe forEach(width, result + row * width) { column in
-              unsafe self(Vector(loading: gates, at: column)) * Vector(loading: ups, at: column)
+              unsafe self(Vector(loading: gates, at: column))
+                * gatedNumbers(Vector(loading: ups, at: column))
             } last: { column in
-              unsafe self(Vector(repeating: gates[column]))[0] * ups[column]
+              unsafe self(Vector(repeating: gates[column]))[0]
+                * gatedNumbers(Vector(repeating: ups[column]))[0]
             }
           }
         }

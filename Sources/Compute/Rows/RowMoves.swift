@@ -69,4 +69,71 @@ extension ThreadTeam {
       }
     }
   }
+
+  /// Copies some rows to rows that lie one after the other, on all threads.
+  ///
+  /// - Parameters:
+  ///   - indices: of the rows that are copied.
+  ///   - rows: `[rows, width]`.
+  ///   - target: `[indices.count, width]`.
+  public func gather(
+    _ indices: [Int], of rows: borrowing Span<Float>, width: Int,
+    to target: inout MutableSpan<Float>
+  ) {
+    let count = width == 0 ? 0 : rows.count / width
+    precondition(target.count == indices.count * width, "room for other rows")
+    precondition(indices.allSatisfy { $0 >= 0 && $0 < count }, "rows that are not there")
+    unsafe rows.withUnsafeBufferPointer { rows in
+      unsafe target.withUnsafeMutableBufferPointer { target in
+        guard let from = rows.baseAddress, let to = target.baseAddress else { return }
+        nonisolated(unsafe) let (source, result) = unsafe (from, to)
+        forEachPart(of: indices.count, cost: width) { part in
+          for row in part {
+            unsafe (result + row * width).update(from: source + indices[row] * width, count: width)
+          }
+        }
+      }
+    }
+  }
+
+  /// Adds rows with a bias, each times a number of its own, to some other rows, on all threads.
+  ///
+  /// - Parameters:
+  ///   - rows: `[indices.count, width]`.
+  ///   - bias: `[width]`, added before; or empty.
+  ///   - weights: one for each row.
+  ///   - indices: of the rows that are added to, none twice.
+  ///   - target: `[rows, width]`.
+  public func add(
+    _ rows: borrowing Span<Float>, bias: borrowing Span<Float>, times weights: [Float], width: Int,
+    to target: inout MutableSpan<Float>, at indices: [Int]
+  ) {
+    let count = width == 0 ? 0 : target.count / width
+    precondition(
+      rows.count == indices.count * width && weights.count == indices.count
+        && (bias.isEmpty || bias.count == width), "other rows")
+    precondition(indices.allSatisfy { $0 >= 0 && $0 < count }, "rows that are not there")
+    unsafe rows.withUnsafeBufferPointer { rows in
+      unsafe target.withUnsafeMutableBufferPointer { target in
+        unsafe bias.withUnsafeBufferPointer { bias in
+          guard let from = rows.baseAddress, let to = target.baseAddress else { return }
+          nonisolated(unsafe) let (source, result) = unsafe (from, to)
+          nonisolated(unsafe) let addends = bias.isEmpty ? nil : bias.baseAddress
+          forEachPart(of: indices.count, cost: 2 * width) { part in
+            for row in part {
+              let (a, b) = unsafe (source + row * width, result + indices[row] * width)
+              let weight = weights[row]
+              if let addends = unsafe addends {
+                for column in 0..<width {
+                  unsafe b[column] += weight * (a[column] + addends[column])
+                }
+              } else {
+                for column in 0..<width { unsafe b[column] += weight * a[column] }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
 }

@@ -131,6 +131,7 @@ extension WeightType {
     case .q4_K: visitor.visit(Weights4K.self)
     case .q5_K: visitor.visit(Weights5K.self)
     case .q6_K: visitor.visit(Weights6K.self)
+    case .mxfp4: visitor.visit(WeightsMX4.self)
     }
   }
 }

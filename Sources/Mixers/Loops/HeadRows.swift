@@ -38,11 +38,13 @@ func addProducts(
 }
 
 /// The rows of one head of one sequence of a tensor `[batch, tokens, heads, columns]`.
+///
+/// Of a tensor that has fewer heads each stands for as many neighbours.
 @unsafe
 func headRows(_ tensor: MixerTensor, _ unit: Int, heads: Int, tokens: Int) -> StridedMatrix {
   let (sequence, head) = unit.quotientAndRemainder(dividingBy: heads)
-  let columns = tensor.form.sizes[3]
-  let row = heads * columns
+  let (own, columns) = (tensor.form.sizes[2], tensor.form.sizes[3])
+  let row = own * columns
   return unsafe StridedMatrix(
-    tensor.base + sequence * tokens * row + head * columns, row: row)
+    tensor.base + sequence * tokens * row + head * own / heads * columns, row: row)
 }

@@ -33,30 +33,47 @@ package struct TokenShift {
   ///
   /// - Parameters:
   ///   - weights: `[columns]`, m.
+  ///   - less: what a token takes from m, `[tokens.count, columns]`; or empty.
   ///   - target: `[tokens.count, columns]`.
   package func mix(
-    _ tokens: Range<Int>, by weights: MixerTensor, into target: inout MutableSpan<Float>,
-    team: ThreadTeam
+    _ tokens: Range<Int>, by weights: MixerTensor, less: borrowing Span<Float>,
+    into target: inout MutableSpan<Float>, team: ThreadTeam
+  ) {
+    precondition(target.count == tokens.count * columns, "rows of another width")
+    precondition(less.isEmpty || less.count == target.count, "weights of other tokens")
+    unsafe target.withUnsafeMutableBufferPointer { target in
+      unsafe less.withUnsafeBufferPointer { less in
+        guard let first = target.baseAddress else { return }
+        unsafe mix(
+          tokens, by: weights, less: less.isEmpty ? nil : less.baseAddress, into: first,
+          team: team)
+      }
+    }
+  }
+
+  @unsafe
+  private func mix(
+    _ tokens: Range<Int>, by weights: MixerTensor, less: UnsafePointer<Float>?,
+    into target: UnsafeMutablePointer<Float>, team: ThreadTeam
   ) {
     let columns = columns
-    precondition(target.count == tokens.count * columns, "rows of another width")
-    unsafe target.withUnsafeMutableBufferPointer { target in
-      guard let first = target.baseAddress else { return }
-      nonisolated(unsafe) let base = unsafe first
-      team.forEachPart(of: tokens.count, cost: columns) { part in
-        for index in part {
-          let token = tokens.lowerBound + index
-          let now = unsafe x.base + token * columns
-          let before = unsafe token > 0 ? now - columns : halo.base
-          forEachVector(columns) { column in
-            let (a, b) = unsafe (
-              Vector(loading: now, at: column, of: columns),
-              Vector(loading: before, at: column, of: columns)
-            )
-            let m = unsafe Vector(loading: weights.base, at: column, of: columns)
-            unsafe b.addingProduct(m, a - b)
-              .store(to: base + index * columns, at: column, of: columns)
+    nonisolated(unsafe) let (base, shares) = unsafe (target, less)
+    team.forEachPart(of: tokens.count, cost: columns) { part in
+      for index in part {
+        let token = tokens.lowerBound + index
+        let now = unsafe x.base + token * columns
+        let before = unsafe token > 0 ? now - columns : halo.base
+        forEachVector(columns) { column in
+          let (a, b) = unsafe (
+            Vector(loading: now, at: column, of: columns),
+            Vector(loading: before, at: column, of: columns)
+          )
+          var m = unsafe Vector(loading: weights.base, at: column, of: columns)
+          if let shares = unsafe shares {
+            unsafe m -= Vector(loading: shares + index * columns, at: column, of: columns)
           }
+          unsafe b.addingProduct(m, a - b)
+            .store(to: base + index * columns, at: column, of: columns)
         }
       }
     }
@@ -70,49 +87,5 @@ package struct TokenShift {
     let source = unsafe line.tokens > 0 ? x.base + (line.tokens - 1) * columns : halo.base
     unsafe row.base.update(from: source, count: columns)
     return row
-  }
-}
-
-extension ThreadTeam {
-  /// `max(0, x)²` of numbers, in place.
-  package func squarePositives(_ numbers: inout MutableSpan<Float>) {
-    unsafe numbers.withUnsafeMutableBufferPointer { numbers in
-      guard let first = numbers.baseAddress else { return }
-      nonisolated(unsafe) let base = unsafe first
-      let count = numbers.count
-      forEachPart(of: (count + 7) / 8, cost: 8) { part in
-        for index in part {
-          let x = unsafe Vector.zero.larger(Vector(loading: base, at: 8 * index, of: count))
-          unsafe (x * x).store(to: base, at: 8 * index, of: count)
-        }
-      }
-    }
-  }
-
-  /// Adds `σ(gates) ∘ numbers`.
-  package func addGated(
-    _ numbers: borrowing Span<Float>, by gates: borrowing Span<Float>,
-    to target: inout MutableSpan<Float>
-  ) {
-    let count = target.count
-    precondition(numbers.count == count && gates.count == count, "as many numbers")
-    unsafe target.withUnsafeMutableBufferPointer { target in
-      unsafe numbers.withUnsafeBufferPointer { numbers in
-        unsafe gates.withUnsafeBufferPointer { gates in
-          guard let to = target.baseAddress, let from = numbers.baseAddress,
-            let by = gates.baseAddress
-          else { return }
-          nonisolated(unsafe) let (sums, values, weights) = unsafe (to, from, by)
-          forEachPart(of: (count + 7) / 8, cost: 16) { part in
-            for index in part {
-              let gate = unsafe sigmoid(Vector(loading: weights, at: 8 * index, of: count))
-              let old = unsafe Vector(loading: sums, at: 8 * index, of: count)
-              unsafe old.addingProduct(gate, Vector(loading: values, at: 8 * index, of: count))
-                .store(to: sums, at: 8 * index, of: count)
-            }
-          }
-        }
-      }
-    }
   }
 }

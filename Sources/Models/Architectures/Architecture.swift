@@ -13,7 +13,8 @@ protocol Architecture: Sendable {
 ///
 /// A new one has its file, and its line here.
 private let architectures: [any Architecture.Type] = [
-  Llama.self, Qwen2.self, Qwen3.self, Gemma3.self, GPT2.self, Mamba.self, RWKV.self,
+  Llama.self, Qwen2.self, Qwen3.self, Qwen3MoE.self, Gemma3.self, GPT2.self, GPTOSS.self,
+  Mamba.self, Mamba2.self, RWKV.self, RWKV6.self,
 ]
 
 extension Decoder {
@@ -35,5 +36,6 @@ extension Decoder {
     try reader.requireNoCaps()
     self = try architecture.decoder(reader)
     try reader.requireAllTaken()
+    copiedBytes = reader.taken.copiedBytes
   }
 }

@@ -2,9 +2,11 @@ import Compute
 import Glibc
 import Tensors
 
-/// Names of tensors that a model has asked for.
+/// Tensors that a model has asked for.
 final class TakenTensors {
   var names: Set<String> = []
+  /// Of those that are copies.
+  var copiedBytes = 0
 }
 
 /// What a file says beyond what is computed here: it is refused, since the model would be another
@@ -23,7 +25,7 @@ extension DecoderReader {
   func requireActivation(_ activation: Activation) throws(TensorFileError) {
     let known =
       switch activation {
-      case .silu: ["silu", "swish"]
+      case .silu, .clampedSilu: ["silu", "swish"]
       // Both are the approximation by tanh.
       case .gelu: ["gelu_pytorch_tanh", "gelu_new"]
       }

@@ -15,8 +15,21 @@ struct DecoderReader {
   /// How many layers there are.
   func layerCount() throws(TensorFileError) -> Int { try values.int("block_count", in: 1...4096) }
 
+  /// What a file calls each layer's attention; empty if it does not.
+  func layerKinds() throws(TensorFileError) -> [String] {
+    let (kinds, count) = (try values.strings("attention.layer_types"), try layerCount())
+    guard kinds.isEmpty || kinds.count == count else {
+      throw wrong("attention.layer_types", "it has \(kinds.count), and not one for each layer")
+    }
+    return kinds
+  }
+
   /// The dimensions, by the names that nearly all architectures have for them.
-  func sizes() throws(TensorFileError) -> Decoder.Sizes {
+  ///
+  /// - Parameter name: of the value that says how many hidden numbers there are.
+  func sizes(
+    hidden name: String = "feed_forward_length"
+  ) throws(TensorFileError) -> Decoder.Sizes {
     let width = try values.int("embedding_length", in: 1...1 << 20)
     let heads = try values.int("attention.head_count", in: 1...4096)
     let kvHeads = try values.int("attention.head_count_kv", in: 1...4096, default: heads)
@@ -29,7 +42,7 @@ struct DecoderReader {
     let embedding = try tensor("token_embd.weight")
     return Decoder.Sizes(
       width: width, queryHeads: heads, kvHeads: kvHeads, headDim: headDim,
-      hidden: try values.int("feed_forward_length", in: 1...1 << 24), vocabulary: embedding.rows,
+      hidden: try values.int(name, in: 1...1 << 24), vocabulary: embedding.rows,
       trainedLength: try values.int("context_length", in: 1...1 << 40, default: 1 << 20))
   }
 
@@ -50,9 +63,7 @@ struct DecoderReader {
   }
 
   /// A tensor, which the model then has.
-  private func tensor(
-    _ name: String, shape: Shape? = nil
-  ) throws(TensorFileError) -> ModelTensor {
+  func tensor(_ name: String, shape: Shape? = nil) throws(TensorFileError) -> ModelTensor {
     taken.names.insert(name)
     return try file.tensor(name, shape: shape)
   }
@@ -61,9 +72,24 @@ struct DecoderReader {
   func matrix(
     _ name: String, outputs: Int, inputs: Int
   ) throws(TensorFileError) -> StoredMatrix {
-    let tensor = try tensor(name, shape: [outputs, inputs])
+    matrix(try tensor(name, shape: [outputs, inputs]))
+  }
+
+  /// All rows of a tensor as a matrix.
+  func matrix(_ tensor: ModelTensor) -> StoredMatrix {
+    if tensor.isCopy { taken.copiedBytes += tensor.byteCount }
     return StoredMatrix(
-      type: tensor.type, outputs: outputs, inputs: inputs, memory: tensor.memory)
+      type: tensor.type, outputs: tensor.rows, inputs: tensor.columns, memory: tensor.memory)
+  }
+
+  /// Matrices `[outputs, inputs]` that lie in one tensor, one after the other.
+  func matrices(
+    _ name: String, count: Int, outputs: Int, inputs: Int
+  ) throws(TensorFileError) -> [StoredMatrix] {
+    let tensor = try tensor(name, shape: [count, outputs, inputs])
+    let all = StoredMatrix(
+      type: tensor.type, outputs: count * outputs, inputs: inputs, memory: tensor.memory)
+    return (0..<count).map { all.rows($0 * outputs..<($0 + 1) * outputs) }
   }
 
   /// A vector.
@@ -104,7 +130,11 @@ struct DecoderReader {
   }
 
   /// Rotary positions as the file describes them.
-  func rotation(headDim: Int) throws(TensorFileError) -> Decoder.Rotation {
+  ///
+  /// - Parameter rounds: whether YaRN rounds where frequencies go over, if the file does not say.
+  func rotation(
+    headDim: Int, rounds: Bool = true
+  ) throws(TensorFileError) -> Decoder.Rotation {
     let columns = try values.int("rope.dimension_count", in: 2...headDim, default: headDim)
     guard columns % 2 == 0 else {
       throw wrong("rope.dimension_count", "\(columns) columns are not pairs")
@@ -112,11 +142,11 @@ struct DecoderReader {
     return Decoder.Rotation(
       file.rotaryPairs == .neighbours ? .interleaved : .half, columns: columns,
       base: try values.number("rope.freq_base", default: 10_000),
-      scaling: try scaling(pairs: columns / 2))
+      scaling: try scaling(pairs: columns / 2, rounds: rounds))
   }
 
   /// How the model's positions reach further than it was trained for at first.
-  private func scaling(pairs: Int) throws(TensorFileError) -> RotaryScaling {
+  private func scaling(pairs: Int, rounds: Bool) throws(TensorFileError) -> RotaryScaling {
     let kind = try values.string("rope.scaling.type", default: "none")
     if kind == "none" || kind == "default" { return try storedScaling(pairs: pairs) }
     let factor = try values.number("rope.scaling.factor")
@@ -127,7 +157,9 @@ struct DecoderReader {
     case "linear": return .linear(factor)
     case "yarn":
       try requireUsualYarn(factor)
-      return .yarn(factor, trainedLength: try trained())
+      return .yarn(
+        factor, trainedLength: try trained(),
+        rounds: try values.bool("rope.scaling.truncate", default: rounds))
     case "llama3":
       return .llama3(
         factor, low: try values.number("rope.scaling.low_freq_factor"),
@@ -192,27 +224,25 @@ struct DecoderReader {
     return decoder
   }
 
-  /// What the descendants of Llama have in common.
+  /// A layer of the descendants of Llama: root mean square norms and separate projections, whose
+  /// biases are taken where they are.
   ///
-  /// A layer with root mean square norms, separate projections and a gated feed-forward part: what
-  /// the descendants of Llama have in common. Biases of projections are taken where they are.
-  func gatedLayer(
-    _ prefix: String, _ sizes: Decoder.Sizes, _ kind: Normalisation, _ activation: Activation
+  /// - Parameter norm: what the norm before the feed-forward part is called.
+  func layer(
+    _ prefix: String, _ sizes: Decoder.Sizes, _ kind: Normalisation,
+    feedForwardNorm norm: String = "ffn_norm", rotation: Decoder.Rotation? = nil,
+    _ feedForward: any FeedForward
   ) throws(TensorFileError) -> DecoderLayer {
-    let (width, hidden) = (sizes.width, sizes.hidden)
-    try requireActivation(activation)
+    let width = sizes.width
     var layer = DecoderLayer(
-      attentionNorm: try norm(prefix + "attn_norm", kind, count: width),
+      attentionNorm: try self.norm(prefix + "attn_norm", kind, count: width),
       projections: [
         try matrix(prefix + "attn_q.weight", outputs: sizes.queryWidth, inputs: width),
         try matrix(prefix + "attn_k.weight", outputs: sizes.keyWidth, inputs: width),
         try matrix(prefix + "attn_v.weight", outputs: sizes.keyWidth, inputs: width),
       ],
       output: try matrix(prefix + "attn_output.weight", outputs: width, inputs: sizes.queryWidth),
-      feedForwardNorm: try norm(prefix + "ffn_norm", kind, count: width), activation: activation,
-      gate: try matrix(prefix + "ffn_gate.weight", outputs: hidden, inputs: width),
-      up: try matrix(prefix + "ffn_up.weight", outputs: hidden, inputs: width),
-      down: try matrix(prefix + "ffn_down.weight", outputs: width, inputs: hidden))
+      feedForwardNorm: try self.norm(prefix + norm, kind, count: width), feedForward: feedForward)
     if file.has(prefix + "attn_q.bias") {
       layer.projectionBias =
         try vector(prefix + "attn_q.bias", count: sizes.queryWidth)
@@ -220,8 +250,32 @@ struct DecoderReader {
         + vector(prefix + "attn_v.bias", count: sizes.keyWidth)
     }
     layer.outputBias = try vectorIfAny(prefix + "attn_output.bias", count: width)
-    layer.rotation = try rotation(headDim: sizes.headDim)
+    if let rotation {
+      layer.rotation = rotation
+    } else {
+      layer.rotation = try self.rotation(headDim: sizes.headDim)
+    }
     return layer
+  }
+
+  /// A feed-forward part with a gate.
+  func gated(
+    _ prefix: String, _ sizes: Decoder.Sizes, _ activation: Activation
+  ) throws(TensorFileError) -> DenseFeedForward {
+    let (width, hidden) = (sizes.width, sizes.hidden)
+    try requireActivation(activation)
+    return DenseFeedForward(
+      activation: activation,
+      gate: try matrix(prefix + "ffn_gate.weight", outputs: hidden, inputs: width),
+      up: try matrix(prefix + "ffn_up.weight", outputs: hidden, inputs: width),
+      down: try matrix(prefix + "ffn_down.weight", outputs: width, inputs: hidden))
+  }
+
+  /// A layer with such a part.
+  func gatedLayer(
+    _ prefix: String, _ sizes: Decoder.Sizes, _ kind: Normalisation, _ activation: Activation
+  ) throws(TensorFileError) -> DecoderLayer {
+    try layer(prefix, sizes, kind, gated(prefix, sizes, activation))
   }
 
   /// What is wrong with a value of the file.

@@ -17,6 +17,12 @@ enum GPT2: Architecture {
       epsilon: Float(try reader.values.number("attention.layer_norm_epsilon", default: 1e-5)))
     var decoder = try reader.decoder(sizes, outputNorm: norm) {
       _, prefix throws(TensorFileError) in
+      var part = DenseFeedForward(
+        activation: .gelu, gate: nil,
+        up: try reader.matrix(prefix + "ffn_up.weight", outputs: hidden, inputs: width),
+        down: try reader.matrix(prefix + "ffn_down.weight", outputs: width, inputs: hidden))
+      part.upBias = try reader.vector(prefix + "ffn_up.bias", count: hidden)
+      part.downBias = try reader.vector(prefix + "ffn_down.bias", count: width)
       var layer = DecoderLayer(
         attentionNorm: try reader.norm(prefix + "attn_norm", norm, count: width),
         projections: [
@@ -24,13 +30,9 @@ enum GPT2: Architecture {
         ],
         output: try reader.matrix(prefix + "attn_output.weight", outputs: width, inputs: width),
         feedForwardNorm: try reader.norm(prefix + "ffn_norm", norm, count: width),
-        activation: .gelu, gate: nil,
-        up: try reader.matrix(prefix + "ffn_up.weight", outputs: hidden, inputs: width),
-        down: try reader.matrix(prefix + "ffn_down.weight", outputs: width, inputs: hidden))
+        feedForward: part)
       layer.projectionBias = try reader.vector(prefix + "attn_qkv.bias", count: 3 * width)
       layer.outputBias = try reader.vector(prefix + "attn_output.bias", count: width)
-      layer.upBias = try reader.vector(prefix + "ffn_up.bias", count: hidden)
-      layer.downBias = try reader.vector(prefix + "ffn_down.bias", count: width)
       return layer
     }
     decoder.positionEmbedding = try reader.matrix(

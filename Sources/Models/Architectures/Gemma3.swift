@@ -17,22 +17,17 @@ enum Gemma3: Architecture {
     let values = reader.values
     let window = try values.int("attention.sliding_window", in: 1...1 << 40)
     let pattern = try values.int("attention.sliding_window_pattern", in: 1...1024, default: 6)
-    let kinds = try values.strings("attention.layer_types")
-    let count = try reader.layerCount()
-    guard kinds.isEmpty || kinds.count == count else {
-      throw reader.wrong(
-        "attention.layer_types", "it has \(kinds.count), and not one for each layer")
-    }
+    let kinds = try reader.layerKinds()
     let localBase = try values.number("rope.freq_base_swa", default: 10_000)
     var decoder = try reader.decoder(sizes, outputNorm: norm) {
       number, prefix throws(TensorFileError) in
-      var layer = try reader.gatedLayer(prefix, sizes, norm, .gelu)
+      var part = try reader.gated(prefix, sizes, .gelu)
+      part.postNorm = try reader.norm(prefix + "post_ffw_norm", norm, count: sizes.width)
+      var layer = try reader.layer(prefix, sizes, norm, part)
       layer.queryNorm = try reader.norm(prefix + "attn_q_norm", norm, count: sizes.headDim)
       layer.keyNorm = try reader.norm(prefix + "attn_k_norm", norm, count: sizes.headDim)
       layer.postAttentionNorm = try reader.norm(
         prefix + "post_attention_norm", norm, count: sizes.width)
-      layer.postFeedForwardNorm = try reader.norm(
-        prefix + "post_ffw_norm", norm, count: sizes.width)
       let hasWindow =
         kinds.isEmpty ? (number + 1) % pattern != 0 : kinds[number] == "sliding_attention"
       if hasWindow {

@@ -66,7 +66,7 @@ enum Mamba: Architecture {
   }
 
   /// The negative exponents of decays.
-  private static func exponents(
+  static func exponents(
     _ reader: DecoderReader, _ prefix: String, _ count: Int
   ) throws(TensorFileError) -> [Float] {
     let logarithms = prefix + "ssm_a_log"

@@ -57,18 +57,19 @@ enum RWKV: Architecture {
         ],
         output: try reader.matrix(
           prefix + "time_mix_output.weight", outputs: width, inputs: inner),
-        channelNorm: try reader.norm(prefix + "attn_norm_2", kind, count: width),
-        channelReceptance: (
-          try weights("channel_mix_lerp_r"),
-          try reader.matrix(
-            prefix + "channel_mix_receptance.weight", outputs: width, inputs: width)
-        ),
-        channelKey: (
-          try weights("channel_mix_lerp_k"),
-          try reader.matrix(prefix + "channel_mix_key.weight", outputs: hidden, inputs: width)
-        ),
-        channelValue: try reader.matrix(
-          prefix + "channel_mix_value.weight", outputs: width, inputs: hidden))
+        channels: RWKVChannels(
+          norm: try reader.norm(prefix + "attn_norm_2", kind, count: width),
+          receptance: (
+            try weights("channel_mix_lerp_r"),
+            try reader.matrix(
+              prefix + "channel_mix_receptance.weight", outputs: width, inputs: width)
+          ),
+          key: (
+            try weights("channel_mix_lerp_k"),
+            try reader.matrix(prefix + "channel_mix_key.weight", outputs: hidden, inputs: width)
+          ),
+          value: try reader.matrix(
+            prefix + "channel_mix_value.weight", outputs: width, inputs: hidden)))
     }
   }
 }

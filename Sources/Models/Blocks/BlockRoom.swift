@@ -21,33 +21,38 @@ struct BlockRoom {
   let hidden: ReusedNumbers
   private let products: LinearProducts
   /// Who shares the products of a single token; nil where every rank computes them.
-  let division: WeightDivision?
+  var division: WeightDivision?
   let team: ThreadTeam
 
   init(
-    _ sizes: Decoder.Sizes, chunk: Int, team: ThreadTeam, arithmetic: Arithmetic,
-    division: WeightDivision? = nil
+    _ sizes: Decoder.Sizes, chunk: Int, team: ThreadTeam, arithmetic: Arithmetic
   ) {
-    self.division = division
     self.chunk = chunk
     self.team = team
     normalised = ReusedNumbers(count: chunk * sizes.width)
-    projected = ReusedNumbers(count: chunk * Self.widest(sizes))
-    hidden = ReusedNumbers(count: chunk * Self.hiddenWidth(sizes))
+    projected = ReusedNumbers(count: Self.projectedCount(sizes, chunk: chunk))
+    hidden = ReusedNumbers(count: Self.hiddenCount(sizes, chunk: chunk))
     products = LinearProducts(team: team, arithmetic: arithmetic)
   }
 
-  private static func widest(_ sizes: Decoder.Sizes) -> Int {
-    max(sizes.queryWidth + 2 * sizes.keyWidth, 2 * sizes.hidden, sizes.width)
+  /// Of a chunk, or of a token whose experts are multiplied by together.
+  private static func projectedCount(_ sizes: Decoder.Sizes, chunk: Int) -> Int {
+    let widest = max(
+      sizes.queryWidth + 2 * sizes.keyWidth, 2 * sizes.hidden, sizes.width, sizes.experts)
+    return max(chunk * widest, 2 * sizes.hidden * sizes.expertsOfToken)
   }
 
-  private static func hiddenWidth(_ sizes: Decoder.Sizes) -> Int {
-    max(sizes.hidden, 2 * sizes.keyWidth)
+  /// Likewise; the rows of an expert's tokens are gathered in it first.
+  private static func hiddenCount(_ sizes: Decoder.Sizes, chunk: Int) -> Int {
+    let widest = max(sizes.hidden, 2 * sizes.keyWidth, sizes.experts > 0 ? sizes.width : 0)
+    return max(chunk * widest, sizes.hidden * sizes.expertsOfToken)
   }
 
   /// The bytes of the room and of the scratch of its products.
   static func byteCount(_ sizes: Decoder.Sizes, chunk: Int) -> Int {
-    4 * chunk * (sizes.width + widest(sizes) + hiddenWidth(sizes))
+    4
+      * (chunk * sizes.width + projectedCount(sizes, chunk: chunk)
+        + hiddenCount(sizes, chunk: chunk))
       + LinearProducts.scratchBytes(
         rows: chunk, inputs: max(sizes.hidden, sizes.width, sizes.queryWidth))
   }
@@ -64,6 +69,29 @@ struct BlockRoom {
     } else {
       products.multiply(a, rows: rows, by: matrices, into: &c, adding: adding)
     }
+  }
+
+  /// Multiplies rows, each rank all of them.
+  func multiplyAlone(
+    _ a: borrowing Span<Float>, rows: Int, by matrices: [StoredMatrix],
+    into c: inout MutableSpan<Float>
+  ) {
+    products.multiply(a, rows: rows, by: matrices, into: &c)
+  }
+
+  /// Adds numbers to the only row of all, each rank computing some of them where products of a row
+  /// are shared.
+  ///
+  /// - Parameter body: is given a stretch, and as many zeros to be written.
+  func addShared(
+    to row: inout MutableSpan<Float>,
+    _ body: (_ columns: Range<Int>, _ target: inout MutableSpan<Float>) -> Void
+  ) {
+    if let division { return division.share(into: &row, adding: true, body) }
+    var sums = [Float](repeating: 0, count: row.count)
+    var span = sums.mutableSpan
+    body(0..<row.count, &span)
+    team.add(span.span, to: &row)
   }
 
   /// Normalises rows into ``normalised``.

@@ -17,8 +17,12 @@ public struct Decoder: Sendable {
     public var kvHeads: Int
     /// Columns of a head.
     public var headDim: Int
-    /// Numbers of a token within a feed-forward layer.
+    /// Numbers of a token within a feed-forward layer, or within one of its experts.
     public var hidden: Int
+    /// Experts of a layer; 0 where it has none.
+    public var experts = 0
+    /// Experts that a token goes to.
+    public var expertsOfToken = 0
     /// Tokens that there are.
     public var vocabulary: Int
     /// Positions that the model was trained with.
@@ -125,10 +129,14 @@ public struct Decoder: Sendable {
     return isTied ? matrices : matrices + output.byteCount
   }
 
+  /// Bytes of matrices that are copies in this process's own memory, since its file has them in
+  /// another form.
+  public internal(set) var copiedBytes = 0
+
   /// Bytes of the matrices that a token is multiplied by, its logits among the products: all but an
-  /// embedding that is nothing else.
+  /// embedding that is nothing else, and experts that it does not go to.
   public var multipliedBytes: Int {
-    layers.reduce(0) { $0 + $1.weightBytes } + stateLayers.reduce(0) { $0 + $1.weightBytes }
+    layers.reduce(0) { $0 + $1.multipliedBytes } + stateLayers.reduce(0) { $0 + $1.weightBytes }
       + output.byteCount
   }
 
@@ -142,11 +150,17 @@ public struct Decoder: Sendable {
   public var stateBytes: Int { stateLayers.reduce(0) { $0 + 4 * $1.stateCount } }
 
   /// Floating-point operations of a rank's part of a causal pass over a sequence, logits left out.
-  public func prefillWork(tokens: Int, ranks: Int) -> Int {
+  ///
+  /// - Parameter window: the most keys that a query sees in any layer; nil for what the model says.
+  public func prefillWork(tokens: Int, ranks: Int, window: Int? = nil) -> Int {
     let products =
       layers.reduce(0) { $0 + $1.productWork } + stateLayers.reduce(0) { $0 + $1.work }
-    let pairs = Double(tokens) * Double(tokens + 1) / 2
-    let scores = pairs * Double(4 * sizes.headDim * sizes.queryHeads * layers.count)
+    // Of a query and all keys up to its own, or as many as a window shows.
+    let pairs = layers.reduce(0.0) { sum, layer in
+      let width = min(tokens, layer.window ?? tokens, window ?? tokens)
+      return sum + Double(width) * (Double(tokens) - Double(width - 1) / 2)
+    }
+    let scores = pairs * Double(4 * sizes.headDim * sizes.queryHeads)
     return Int((Double(products) * Double(tokens) + scores) / Double(ranks))
   }
 
@@ -158,10 +172,7 @@ public struct Decoder: Sendable {
 
   /// Numbers of all matrices.
   public var parameters: Int {
-    let matrices =
-      (layers.map(\.matrices) + stateLayers.map(\.matrices)).joined().reduce(0) {
-        $0 + $1.inputs * $1.outputs
-      }
+    let matrices = (layers.map(\.matrices) + stateLayers.map(\.matrices)).joined().parameters
     let one = sizes.vocabulary * sizes.width
     return matrices + (isTied ? one : 2 * one)
   }

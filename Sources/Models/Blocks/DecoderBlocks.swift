@@ -8,7 +8,7 @@ import Tensors
 struct DecoderBlocks {
   let decoder: Decoder
   let team: ThreadTeam
-  let room: BlockRoom
+  private(set) var room: BlockRoom
   /// Where tokens stand.
   private let places: TokenPositions
   private var sizes: Decoder.Sizes { decoder.sizes }
@@ -21,13 +21,20 @@ struct DecoderBlocks {
 
   init(
     _ decoder: Decoder, chunk: Int, team: ThreadTeam, arithmetic: Arithmetic,
-    places: TokenPositions = TokenPositions(), division: WeightDivision? = nil
+    places: TokenPositions = TokenPositions()
   ) {
     self.decoder = decoder
     self.places = places
     self.team = team
-    room = BlockRoom(
-      decoder.sizes, chunk: chunk, team: team, arithmetic: arithmetic, division: division)
+    room = BlockRoom(decoder.sizes, chunk: chunk, team: team, arithmetic: arithmetic)
+  }
+
+  /// The same, in the same memory, for ranks that share the products of a single token; nil where
+  /// each computes them.
+  func dividing(by division: WeightDivision?) -> DecoderBlocks {
+    var blocks = self
+    blocks.room.division = division
+    return blocks
   }
 
   // MARK: Embedding
@@ -238,33 +245,12 @@ struct DecoderBlocks {
       add(
         outputs.extracting(chunk.scaled(by: sizes.queryWidth)), times: layer.output,
         bias: layer.outputBias, norm: layer.postAttentionNorm, to: &part)
-      addFeedForward(&part, layer: layer)
-    }
-  }
-
-  private func addFeedForward(_ rows: inout MutableSpan<Float>, layer: DecoderLayer) {
-    let size = rows.count / sizes.width * sizes.hidden
-    multiply(rows.span, normalisedBy: layer.feedForwardNorm, by: layer.expanding)
-    room.hidden.write(0..<size) { hidden in
-      if layer.gate != nil {
-        room.projected.read(0..<2 * size) { both in
-          layer.activation.applyGated(both, width: sizes.hidden, into: &hidden, team: team)
-        }
-      } else {
-        room.projected.read(0..<size) { team.copy($0, to: &hidden) }
-        team.add(bias: layer.upBias.span, to: &hidden)
-        layer.activation.apply(&hidden, team: team)
-      }
-    }
-    room.hidden.read(0..<size) { hidden in
-      add(
-        hidden, times: layer.down, bias: layer.downBias, norm: layer.postFeedForwardNorm,
-        to: &rows)
+      layer.feedForward.add(to: &part, normalisedBy: layer.feedForwardNorm, self)
     }
   }
 
   /// Adds a product, with a bias and normalised if that is done.
-  private func add(
+  func add(
     _ input: borrowing Span<Float>, times matrix: StoredMatrix, bias: [Float], norm: Norm?,
     to rows: inout MutableSpan<Float>
   ) {

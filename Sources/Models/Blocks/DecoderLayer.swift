@@ -1,11 +1,10 @@
-public import Compute
+import Attention
 public import KernelSets
 
 /// A layer: attention, then a feed-forward part, each added to what comes in.
 ///
-/// `h = x + post(o · attention(norm(x)))`, `y = h + post(down · f(norm(h)))`, where `f(n)` is
-/// `act(gate · n) ∘ (up · n)`, or `act(up · n)` without a gate. What an architecture does not have
-/// is nil or empty.
+/// `h = x + post(o · attention(norm(x)))`, `y = h + f(norm(h))`. What an architecture does not have is
+/// nil or empty.
 public struct DecoderLayer: Sendable {
   /// Before attention.
   public var attentionNorm: Norm
@@ -26,43 +25,28 @@ public struct DecoderLayer: Sendable {
 
   /// Before the feed-forward part.
   public var feedForwardNorm: Norm
-  /// What the hidden numbers, or their gates, go through.
-  public var activation: Activation
-  /// `[hidden, width]`; nil for a part without a gate.
-  public var gate: StoredMatrix?
-  /// `[hidden, width]`.
-  public var up: StoredMatrix
-  /// Of the hidden numbers, or empty.
-  public var upBias: [Float] = []
-  /// `[width, hidden]`.
-  public var down: StoredMatrix
-  /// Of what the feed-forward part adds, or empty.
-  public var downBias: [Float] = []
-  /// Of what the feed-forward part adds; nil where there is none.
-  public var postFeedForwardNorm: Norm?
+  /// What follows attention.
+  var feedForward: any FeedForward
 
   /// A query sees so many keys up to its own; nil for all.
   public var window: Int?
   /// How positions turn rows in this layer; nil where they do not.
   public var rotation: Decoder.Rotation?
 
+  /// One more logit of each head's softmax, without a value; nil where there is none.
+  var learnedSinks: LearnedSinks?
+
   /// Takes what every layer has.
-  public init(
+  init(
     attentionNorm: Norm, projections: [StoredMatrix], output: StoredMatrix, feedForwardNorm: Norm,
-    activation: Activation, gate: StoredMatrix?, up: StoredMatrix, down: StoredMatrix
+    feedForward: any FeedForward
   ) {
     self.attentionNorm = attentionNorm
     self.projections = projections
     self.output = output
     self.feedForwardNorm = feedForwardNorm
-    self.activation = activation
-    self.gate = gate
-    self.up = up
-    self.down = down
+    self.feedForward = feedForward
   }
-
-  /// What is multiplied by in the feed-forward part first.
-  var expanding: [StoredMatrix] { (gate.map { [$0] } ?? []) + [up] }
 
   /// Some outputs of the projections of queries, keys and values.
   func projections(_ outputs: Range<Int>) -> [StoredMatrix] {
@@ -75,15 +59,20 @@ public struct DecoderLayer: Sendable {
     }
   }
 
-  /// Bytes of all matrices, as they are stored.
-  public var weightBytes: Int { matrices.reduce(0) { $0 + $1.byteCount } }
+  private var attentionMatrices: [StoredMatrix] { projections + [output] }
 
-  /// Numbers of a token that all products have.
-  public var productWidth: Int { matrices.reduce(0) { $0 + $1.outputs } }
+  /// Bytes of all matrices, as they are stored.
+  public var weightBytes: Int { matrices.byteCount }
+
+  /// Bytes of the matrices that a token is multiplied by.
+  var multipliedBytes: Int { attentionMatrices.byteCount + feedForward.multipliedBytes }
+
+  /// Numbers of a token that all products have which ranks can share.
+  public var productWidth: Int { attentionMatrices.outputs + feedForward.productWidth }
 
   /// Floating-point operations of all products for one token.
-  public var productWork: Int { matrices.reduce(0) { $0 + 2 * $1.inputs * $1.outputs } }
+  public var productWork: Int { attentionMatrices.work + feedForward.productWork }
 
   /// All of them.
-  var matrices: [StoredMatrix] { projections + [output] + expanding + [down] }
+  var matrices: [StoredMatrix] { attentionMatrices + feedForward.matrices }
 }

@@ -42,11 +42,21 @@ struct MambaLayer: StateLayer {
   var rowWidth: Int { 5 * inner + 2 * states }
   var scanWork: Int { inner * (7 * states + 2 * convolution.form.sizes[1] + 20) }
 
+  var halos: [(rows: Int, columns: Int)] { [(convolution.form.sizes[1] - 1, inner)] }
+
+  func scan(tokens: Int, hasState: Bool) -> StateScan {
+    var options = MixerOptions()
+    options.softplus = true
+    return StateScan(
+      "mamba", ["batch": 1, "tokens": tokens, "channels": inner, "state": states],
+      present: Set(["z", "delta_bias"] + (hasState ? ["state"] : [])), options: options)
+  }
+
   func run(
     _ rows: inout MutableSpan<Float>, from state: MixerTensors?, _ blocks: DecoderBlocks,
     on line: RankLine
   ) throws(MPIError) -> MixerTensors {
-    let (x, z) = (tensor("x", inner, line), tensor("z", inner, line))
+    let (x, z) = (blocks.zeros("x", inner, on: line), blocks.zeros("z", inner, on: line))
     expand(rows.span, x, z, blocks)
     let convolution = ShortConvolution.Pass(
       x, weight: convolution, bias: convolutionBias, before: state?["conv_state"])
@@ -55,31 +65,18 @@ struct MambaLayer: StateLayer {
     inputs.add(u.named("x"))
     inputs.add(z)
     for name in ["delta", "b", "c"] {
-      inputs.add(tensor(name, name == "delta" ? inner : states, line))
+      inputs.add(blocks.zeros(name, name == "delta" ? inner : states, on: line))
     }
     makeParameters(u, inputs, blocks)
     for tensor in shared { inputs.add(tensor) }
     if let state { inputs.add(state["state"]) }
-    var options = MixerOptions()
-    options.softplus = true
-    let scan = StateScan(
-      "mamba",
-      ["batch": 1, "tokens": line.sharding.tokens, "channels": inner, "state": states],
-      present: Set(["z", "delta_bias"] + (state == nil ? [] : ["state"])), options: options)
-    let result = try scan.run(inputs, on: line)
-    contract(result["o"], into: &rows, blocks)
+    let result = try scan(tokens: line.sharding.tokens, hasState: state != nil)
+      .run(inputs, on: line)
+    blocks.add(result["o"].span, times: output, bias: outputBias, to: &rows)
     var after = MixerTensors()
     after.add(result["state"])
     after.add(before)
     return after
-  }
-
-  /// Zeros for all tokens of a rank.
-  private func tensor(_ name: String, _ columns: Int, _ line: RankLine) -> MixerTensor {
-    MixerTensor(
-      zeros: TensorForm(
-        name: name, dimensions: ["batch", "tokens", "columns"],
-        sizes: [1, line.sharding.tokens, columns]), tokens: line.tokens)
   }
 
   /// The channels of tokens and their gates.
@@ -136,22 +133,6 @@ struct MambaLayer: StateLayer {
           room.multiply(part, rows: count, by: [steps], into: &target)
         }
       }
-    }
-  }
-
-  /// Adds the last product to the rows.
-  private func contract(
-    _ o: MixerTensor, into rows: inout MutableSpan<Float>, _ blocks: DecoderBlocks
-  ) {
-    let width = output.outputs
-    let count = rows.count / width
-    for first in stride(from: 0, to: count, by: blocks.chunk) {
-      let tokens = first..<min(first + blocks.chunk, count)
-      var part = rows.part(tokens.scaled(by: width))
-      blocks.room.multiply(
-        o.span.extracting(tokens.scaled(by: inner)), rows: tokens.count, by: [output], into: &part,
-        adding: true)
-      blocks.team.add(bias: outputBias.span, to: &part)
     }
   }
 }

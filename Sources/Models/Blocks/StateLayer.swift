@@ -17,6 +17,15 @@ protocol StateLayer: Sendable {
   /// Floating-point operations of a token beside the products.
   var scanWork: Int { get }
 
+  /// The operator that carries the state, for a sequence of so many tokens.
+  ///
+  /// - Parameter hasState: whether tokens have come before it.
+  func scan(tokens: Int, hasState: Bool) -> StateScan
+
+  /// Of how many tokens before its own a rank needs rows, and how many numbers of each; for every
+  /// time that it needs some.
+  var halos: [(rows: Int, columns: Int)] { get }
+
   /// Adds what the layer makes of rows to them, called by all ranks together.
   ///
   /// - Parameters:
@@ -33,10 +42,16 @@ protocol StateLayer: Sendable {
 
 extension StateLayer {
   /// Bytes of all matrices, as they are stored.
-  var weightBytes: Int { matrices.reduce(0) { $0 + $1.byteCount } }
+  var weightBytes: Int { matrices.byteCount }
+
+  /// What ranks exchange for a sequence.
+  func exchanges(tokens: Int, ranks: Int, threads: Int) -> [MixerExchange] {
+    halos.map { .halo(rows: $0.rows, floats: $0.columns) }
+      + scan(tokens: tokens, hasState: false).exchanges(ranks: ranks, threads: threads)
+  }
 
   /// Floating-point operations for one token.
-  var work: Int { matrices.reduce(scanWork) { $0 + 2 * $1.inputs * $1.outputs } }
+  var work: Int { scanWork + matrices.work }
 }
 
 /// The states of all layers after some tokens.

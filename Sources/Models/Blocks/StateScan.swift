@@ -5,6 +5,9 @@ import Mixers
 struct StateScan {
   private let mixer: any Mixer
 
+  /// As ``gyre mix`` calls it.
+  var name: String { type(of: mixer).name }
+
   /// Takes the operator of a name and the sizes of one sequence.
   ///
   /// - Precondition: there is such an operator, and it computes such a problem.
@@ -18,6 +21,11 @@ struct StateScan {
     } catch {
       preconditionFailure(error.description)
     }
+  }
+
+  /// What ranks exchange.
+  func exchanges(ranks: Int, threads: Int) -> [MixerExchange] {
+    mixer.exchanges(backward: false, ranks: ranks, threads: threads)
   }
 
   /// Computes a rank's tokens, called by all ranks together.

@@ -33,24 +33,38 @@ final class WeightDivision {
     _ a: borrowing Span<Float>, by matrices: [StoredMatrix], with products: LinearProducts,
     into c: inout MutableSpan<Float>, adding: Bool
   ) {
+    share(into: &c, adding: adding) { mine, target in
+      var (first, stretches): (Int, [StoredMatrix]) = (0, [])
+      for matrix in matrices {
+        let range = mine.clamped(to: first..<first + matrix.outputs)
+        if !range.isEmpty {
+          stretches.append(matrix.rows(range.lowerBound - first..<range.upperBound - first))
+        }
+        first += matrix.outputs
+      }
+      products.multiply(a, rows: 1, by: stretches, into: &target)
+    }
+  }
+
+  /// Computes numbers of which each rank has a stretch, called by all ranks together.
+  ///
+  /// - Parameters:
+  ///   - c: all of them.
+  ///   - adding: whether what is in `c` is kept and added to.
+  ///   - body: is given a stretch, which is not empty, and as many zeros to be written.
+  func share(
+    into c: inout MutableSpan<Float>, adding: Bool,
+    _ body: (_ mine: Range<Int>, _ target: inout MutableSpan<Float>) -> Void
+  ) {
     if failure != nil { return }
-    let parts = Sharding(
-      .contiguous, tokens: matrices.reduce(0) { $0 + $1.outputs }, ranks: world.size)
+    let parts = Sharding(.contiguous, tokens: c.count, ranks: world.size)
     let counts = (0..<world.size).map(parts.tokenCount)
     let mine = parts.shards[world.rank].first.map { $0.start..<$0.start + $0.count } ?? 0..<0
-    var (first, stretches): (Int, [StoredMatrix]) = (0, [])
-    for matrix in matrices {
-      let range = mine.clamped(to: first..<first + matrix.outputs)
-      if !range.isEmpty {
-        stretches.append(matrix.rows(range.lowerBound - first..<range.upperBound - first))
-      }
-      first += matrix.outputs
-    }
     own = [Float](repeating: 0, count: mine.count)
     all = [Float](repeating: 0, count: parts.tokens)
-    if !stretches.isEmpty {
+    if !mine.isEmpty {
       var span = own.mutableSpan
-      products.multiply(a, rows: 1, by: stretches, into: &span)
+      body(mine, &span)
     }
     do throws(MPIError) {
       var span = all.mutableSpan

@@ -163,4 +163,22 @@ final class PageStore {
         to: zip(part, scratch).map { KeyValuePage.Part($1, positions: $0.positions) }, layer: 0)
     }
   }
+
+  /// Copies tokens of a page into a run of a block.
+  ///
+  /// - Parameters:
+  ///   - tokens: indices in the page.
+  ///   - index: where in the run the first of them goes.
+  func copy(
+    _ tokens: Range<Int>, of number: Int, layer: Int, to block: inout KeyValueBlock, run: Int,
+    from index: Int
+  ) {
+    if let page = packed[number] {
+      block.copy(tokens, of: page, layer: layer, toRun: run, from: index, team: team)
+    } else if let page = quantised[number], isQuantised.contains(number) {
+      hasScratch = true
+      QuantisedPage.widen([(page, tokens.upperBound, scratch[0])], layer: layer, team: team)
+      block.copy(tokens, of: scratch[0], layer: 0, toRun: run, from: index, team: team)
+    }
+  }
 }

@@ -113,9 +113,26 @@ public struct PageTable: Sendable {
   public mutating func create(
     prompt: Sharding, hiding hidden: Range<Int> = 0..<0
   ) -> Sequence {
-    var rows = Rows(tokens: prompt.tokens)
-    for (rank, runs) in prompt.shards.enumerated() {
+    let sequence = create()
+    append(prompt, to: sequence, hiding: hidden)
+    return sequence
+  }
+
+  /// Makes a sequence longer by tokens that lie where a sharding has them.
+  ///
+  /// - Parameters:
+  ///   - piece: shards of the positions from the sequence's end on, as far as it will then be long;
+  ///     each run is cut into pages by itself.
+  ///   - hidden: positions that nobody will ask for after those; pages of nothing else are left
+  ///     out.
+  public mutating func append(
+    _ piece: Sharding, to sequence: Sequence, hiding hidden: Range<Int> = 0..<0
+  ) {
+    var rows = rows(sequence)
+    let first = rows.tokens
+    for (rank, runs) in piece.shards.enumerated() {
       for run in runs {
+        precondition(run.start >= first, "tokens that the sequence has")
         for first in stride(from: 0, to: run.count, by: pageTokens) {
           let positions = run.slice(first..<min(first + pageTokens, run.count))
           if positions.lies(in: hidden) { continue }
@@ -123,7 +140,8 @@ public struct PageTable: Sendable {
         }
       }
     }
-    return add(rows)
+    rows.tokens = piece.tokens
+    sequences[sequence.number] = rows
   }
 
   /// How many pages of each rank ``create(prompt:hiding:)`` takes.

@@ -87,9 +87,22 @@ public final class PagedCache {
   public func create(
     prompt: Sharding, hiding hidden: Range<Int> = 0..<0
   ) -> PageTable.Sequence {
-    let sequence = table.create(prompt: prompt, hiding: hidden)
-    for entry in settled(of: sequence) { staged.insert(entry.page.number) }
+    let sequence = create()
+    append(prompt, to: sequence, hiding: hidden)
     return sequence
+  }
+
+  /// Makes a sequence longer by tokens that lie where a sharding has them, to be written layer by
+  /// layer in their order; see ``PageTable/append(_:to:hiding:)``.
+  public func append(
+    _ piece: Sharding, to sequence: PageTable.Sequence, hiding hidden: Range<Int> = 0..<0
+  ) {
+    let first = table.tokens(of: sequence)
+    for entry in settled(of: sequence) { store.quantise(entry.page.number) }
+    table.append(piece, to: sequence, hiding: hidden)
+    for entry in settled(of: sequence) where entry.positions.start >= first {
+      staged.insert(entry.page.number)
+    }
   }
 
   /// Pages of this rank whose tokens are none of the newest, and which nothing is added to.
@@ -192,6 +205,26 @@ public final class PagedCache {
       return positions.isEmpty ? nil : (entry.page.number, positions)
     }
     store.attend(queries, to: pages, layer: layer, state: &state)
+  }
+
+  /// Copies what this rank has of a sequence at the positions of some runs of a block, packed as
+  /// it is; integers of 4 bits are widened.
+  ///
+  /// - Parameters:
+  ///   - block: of the type's ``CacheType/wire``.
+  ///   - runs: indices of its runs.
+  public func copy(
+    _ sequence: PageTable.Sequence, layer: Int, to block: inout KeyValueBlock, runs: Range<Int>
+  ) {
+    for entry in table.entries(of: sequence) where entry.page.rank == rank {
+      for run in runs {
+        guard let (index, local) = entry.positions.firstMeeting(block.runs[run]) else { continue }
+        let count = min(block.runs[run].count - index, entry.positions.count - local)
+        store.copy(
+          local..<local + count, of: entry.page.number, layer: layer, to: &block, run: run,
+          from: index)
+      }
+    }
   }
 }
 

@@ -129,8 +129,7 @@ extension ModelFile {
     case .folder(let folder):
       folder.entries.map {
         TensorEntry(
-          name: $0.name, shape: $0.tensor.shape, typeName: $0.tensor.typeName,
-          byteCount: $0.tensor.byteCount)
+          name: $0.name, shape: $0.shape, typeName: $0.typeName, byteCount: $0.byteCount)
       }
     }
   }

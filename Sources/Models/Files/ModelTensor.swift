@@ -33,11 +33,15 @@ public struct ModelTensor: Sendable {
   /// `memory.bytes` is them as a span, for as long as the tensor is borrowed.
   public let memory: SharedBytes
 
+  /// Whether the bytes are this process's own, since its file has them in another form.
+  public let isCopy: Bool
+
   /// Describes a tensor whose bytes are known to be there.
   ///
   /// - Precondition: Rows are whole blocks, and `memory` is those of all rows.
-  init(name: String, shape: Shape, type: WeightType, memory: SharedBytes) {
+  init(name: String, shape: Shape, type: WeightType, memory: SharedBytes, isCopy: Bool = false) {
     self.name = name
+    self.isCopy = isCopy
     self.shape = shape
     self.type = type
     self.memory = memory
@@ -54,7 +58,8 @@ public struct ModelTensor: Sendable {
   /// - Precondition: `numbers` fills `shape`.
   public init(name: String, shape: Shape, numbers: consuming AlignedBuffer<Float>) {
     precondition(numbers.count == shape.elementCount, "\(numbers.count) numbers in \(shape)")
-    self.init(name: name, shape: shape, type: .f32, memory: SharedBytes(numbers))
+    self.init(
+      name: name, shape: shape, type: .f32, memory: SharedBytes(numbers), isCopy: true)
   }
 
   /// The bytes of some rows.

@@ -12,26 +12,28 @@ final class DecodingParts {
   let positions: LayerPositions
   let cache: PagedCache
   private let merge: PartialMerge
+  private let isAlone, isFirst: Bool
 
+  /// Takes what read the prompt.
   init(
-    _ decoder: Decoder, options: RunOptions, context: Int, cache: PagedCache,
-    division: WeightDivision?
+    _ parts: PassParts, cache: PagedCache, division: WeightDivision?,
+    on world: borrowing Communicator
   ) throws(MPIError) {
-    self.decoder = decoder
-    self.options = options
+    (decoder, options, positions) = (parts.decoder, parts.options, parts.positions)
     self.cache = cache
-    blocks = DecoderBlocks(
-      decoder, chunk: options.chunk, team: options.team, arithmetic: options.arithmetic,
-      places: options.contextWindows?.places ?? TokenPositions(), division: division)
-    positions = LayerPositions(decoder, options, tokens: context)
-    merge = try PartialMerge(heads: decoder.sizes.queryHeads, headDim: decoder.sizes.headDim)
+    blocks = parts.blocks.dividing(by: division)
+    let sizes = parts.decoder.sizes
+    merge = try PartialMerge(heads: sizes.queryHeads, headDim: sizes.headDim, on: world)
+    (isAlone, isFirst) = (world.size == 1, world.rank == 0)
   }
+
+  /// Bytes of partial results that this rank has sent.
+  var bytesSent: Int { merge.bytesSent }
 
   /// Attention of new tokens of a sequence over all its keys so far, `[tokens, queryHeads,
   /// headDim]`.
   func attend(
-    _ queries: borrowing QueryShard, layer number: Int, of sequence: PageTable.Sequence,
-    on world: borrowing Communicator
+    _ queries: borrowing QueryShard, layer number: Int, of sequence: PageTable.Sequence
   ) throws(MPIError) -> Tensor<Float> {
     let layer = decoder.layers[number]
     let sinks = options.sinks(layer)
@@ -44,12 +46,16 @@ final class DecodingParts {
           atSinks(queries, layer: number), by: options.pattern(layer), layer: number,
           of: sequence, below: sinks), team: options.team)
     }
+    // One rank's is enough, as of a key that one rank has.
+    if isFirst, let learned = layer.learnedSinks {
+      output = learned.applied(to: output, team: options.team)
+    }
     var merged = Tensor<Float>(zeros: output.o.shape)
     var span = merged.mutableSpan
-    if world.size == 1 {
+    if isAlone {
       options.team.copy(output.o.span, to: &span)
     } else {
-      try merge.merge(output, into: &span, on: world)
+      try merge.merge(output, into: &span)
     }
     return merged
   }

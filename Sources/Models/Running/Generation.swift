@@ -8,13 +8,15 @@ import Tensors
 /// A sequence that grows: keys and values stay where they are, each rank has the queries of what is
 /// new, and partial results are merged.
 ///
-/// A rank computes all products of the new tokens, of which there are few, and has all of its
-/// threads do so; of the output's matrix each rank takes a part of the vocabulary.
+/// Of a few new tokens each rank computes all products; of the output's matrix each takes a part of
+/// the vocabulary. Many, like the next message of a conversation, are divided among the ranks as a
+/// prompt is.
 ///
 /// Under a window pages that no token will see again are used for new ones: memory stays as it is,
 /// however long the sequence becomes.
 public final class Generation {
   private let parts: DecodingParts
+  private let prefill: Prefill
   private var sequence: PageTable.Sequence
   /// After ``tokens``, on every rank, where layers carry states.
   private var states = LayerStates()
@@ -42,25 +44,16 @@ public final class Generation {
     let sizes = decoder.sizes
     let prefill = try Prefill(
       decoder, tokens: prompt.count, context: context, options: options, on: world)
-    let sharding = prefill.sharding
-    let cache = PagedCache(
-      shape: decoder.attentionShape, layers: decoder.layers.count, type: options.cacheType,
-      pageTokens: options.pageTokens, ranks: world.size, rank: world.rank, team: options.team)
-    let sequence =
-      decoder.carriesState
-      ? cache.create()
-      : cache.create(prompt: sharding, hiding: options.hidden(decoder, before: prompt.count))
-    var states = LayerStates()
-    let rows = try prefill.run(
-      prompt, keeping: (cache, sequence), states: { states = $0 }, progress: progress)
-    let (owner, index) = sharding.owner(of: prompt.count - 1)
+    let cache = PagedCache(decoder, options, rank: world.rank, ranks: world.size)
+    let kept = KeptSequence(cache: cache, sequence: cache.create())
     var last = [Float](repeating: 0, count: sizes.width)
-    if world.rank == owner {
-      for column in 0..<sizes.width { last[column] = rows[index * sizes.width + column] }
+    let rank = world.rank
+    let states = try prefill.run(prompt, keeping: kept, on: world, progress: progress) {
+      rows, sharding in
+      let (owner, index) = sharding.owner(of: sharding.tokens - 1)
+      if rank == owner { last = rows.row(index, width: sizes.width) }
+      if sharding.tokens == prompt.count { try world.broadcast(&last, from: owner) }
     }
-    try world.broadcast(&last, from: owner)
-    try states.share(from: owner, on: world)
-    try prefill.close()
     if decoder.carriesState, let own = try world.split(color: world.rank) {
       alone = MPIWire(own)
     } else {
@@ -70,28 +63,87 @@ public final class Generation {
     let division =
       world.size > 1 && options.dividesWeights ? try WeightDivision(of: world) : nil
     parts = try DecodingParts(
-      decoder, options: options, context: context, cache: cache, division: division)
-    self.sequence = sequence
+      prefill.parts, cache: cache, division: division, on: world)
+    self.prefill = prefill
+    sequence = kept.sequence
     tokens = prompt
     logits = try logits(last)
   }
 
-  /// Bytes of this rank's keys and values, or states.
+  /// A sequence that begins as another does.
+  private init(forking other: Generation) {
+    (parts, prefill, alone) = (other.parts, other.prefill, other.alone)
+    sequence = parts.cache.fork(other.sequence)
+    (states, statesOfPrompt) = (other.states, other.statesOfPrompt)
+    (tokens, logits) = (other.tokens, other.logits)
+  }
+
+  /// A sequence that begins as this one does, called by all ranks together.
+  ///
+  /// Both share the pages of what they have in common; a page that is not full is copied when
+  /// tokens are added. ``RunOptions/forks`` makes room for that.
+  ///
+  /// - Complexity: O(pages), and O(`tokens`) integers.
+  public func fork() -> Generation { Generation(forking: self) }
+
+  /// Gives the pages back that no other sequence has, called by all ranks together; it cannot be
+  /// used any more.
+  public func release() { parts.cache.release(sequence) }
+
+  /// Bytes of this rank's keys and values, of all sequences that share a prompt, or of states.
   public var cacheBytes: Int { parts.cache.byteCount + parts.decoder.stateBytes }
+
+  /// The fewest tokens of each rank for which new tokens are divided among ranks: fewer take as
+  /// long, since weights are read for all of them once, and leave pages of the cache empty.
+  static var leastShare: Int { 64 }
+
+  /// Bytes that this rank has sent while all ranks read tokens together, and of partial results of
+  /// attention for tokens that each of them computes.
+  public var bytesSent: (reading: Int, merging: Int) { (prefill.bytesSent, parts.bytesSent) }
 
   /// Adds tokens to the sequence, called by all ranks together.
   ///
   /// - Parameter new: at least one token.
-  public func extend(
-    by new: [Int], on world: borrowing Communicator
-  ) throws(MPIError) {
+  /// - Throws: `MPIError`, and `RouteError` if the route cannot serve the ranks.
+  public func extend(by new: [Int], on world: borrowing Communicator) throws {
+    if world.size > 1, parts.options.contextWindows == nil,
+      new.count >= Self.leastShare * world.size
+    {
+      return try extendTogether(by: new, on: world)
+    }
     // As many at a time as there is room for.
     let chunk = parts.options.chunk
     for first in stride(from: 0, to: new.count, by: chunk) {
       let part = Array(new[first..<min(first + chunk, new.count)])
-      let last = try extendRows(by: part, on: world)
+      let last = try extendRows(by: part)
       if first + part.count == new.count { logits = try logits(last) }
     }
+  }
+
+  /// Adds tokens that are divided among the ranks, piece by piece.
+  private func extendTogether(by new: [Int], on world: borrowing Communicator) throws {
+    // Of states that were taken back, tokens come again that are there.
+    let start = parts.decoder.carriesState ? states.tokens : tokens.count
+    let (all, width) = (tokens + new, parts.decoder.sizes.width)
+    let kept = KeptSequence(cache: parts.cache, sequence: sequence)
+    let plan = PiecePlan(
+      parts.decoder, parts.options.ofFollowUp(ranks: world.size), tokens: all.count,
+      ranks: world.size)
+    var last = [Float](repeating: 0, count: width)
+    for first in stride(from: start, to: all.count, by: plan.length) {
+      let range = first..<min(first + plan.length, all.count)
+      let sharding = plan.sharding(of: range)
+      let rows = try prefill.read(
+        all[range], dividedAs: sharding, keeping: kept, states: &states, on: world
+      ) { _ in }
+      if range.upperBound == all.count {
+        let (owner, index) = sharding.owner(of: all.count - 1)
+        if world.rank == owner { last = rows.span.row(index, width: width) }
+        try world.broadcast(&last, from: owner)
+      }
+    }
+    tokens = all
+    logits = try logits(last)
   }
 
   /// Takes tokens back, so that others can follow those that are left; what it knows of the next
@@ -119,9 +171,7 @@ public final class Generation {
   /// Adds at most a chunk of tokens.
   ///
   /// - Returns: the row of the last, `[width]`.
-  private func extendRows(
-    by new: [Int], on world: borrowing Communicator
-  ) throws(MPIError) -> [Float] {
+  private func extendRows(by new: [Int]) throws(MPIError) -> [Float] {
     if let alone { return try carryRows(by: new, alone) }
     let (decoder, blocks, cache) = (parts.decoder, parts.blocks, parts.cache)
     let (sizes, count) = (decoder.sizes, new.count)
@@ -142,7 +192,7 @@ public final class Generation {
           keys: keys, values: values, layer: number, of: sequence, at: run.slice(first..<end))
       }
       let outputs = try parts.attend(
-        QueryShard(queries, runs: [run]), layer: number, of: sequence, on: world)
+        QueryShard(queries, runs: [run]), layer: number, of: sequence)
       var rowSpan = rows.mutableSpan
       blocks.finish(outputs.span, layer: layer, rows: &rowSpan)
     }
@@ -181,5 +231,12 @@ public final class Generation {
     parts.blocks.logits(row.span, into: &span)
     if let failure = parts.blocks.failure { throw failure }
     return logits
+  }
+}
+
+extension Span<Float> {
+  /// One of several rows.
+  fileprivate func row(_ index: Int, width: Int) -> [Float] {
+    (index * width..<(index + 1) * width).map { self[$0] }
   }
 }

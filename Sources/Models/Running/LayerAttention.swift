@@ -122,6 +122,15 @@ final class SinkRows {
     }
   }
 
+  /// Takes what sinks there are in some runs of a packed block.
+  func take(from block: borrowing KeyValueBlock, runs: Range<Int>) {
+    for run in runs {
+      for (token, position) in block.runs[run].enumerated() where position < count {
+        rows[position] = block.row(run: run, token: token)
+      }
+    }
+  }
+
   /// Gives all to the attention of a layer.
   func give(to attention: inout CachedSinkAttention) {
     for (sink, row) in rows { attention.takeSink(sink, key: row.key.span, value: row.value.span) }

@@ -7,24 +7,26 @@ import Tensors
 /// them.
 ///
 /// A row is a record `(m, s, s · o)`, where `e^m · s` is the sum of its weights and `o` its output.
-/// Two are merged as online softmax does, in one reduction of `queryHeads · (headDim + 2) · 4`
-/// bytes a token: a tree of log₂P rounds. Merging is symmetric to the last bit, so that all ranks
-/// get the same.
+/// Two are merged as online softmax does. In log₂P rounds a rank gives
+/// `queryHeads · (headDim + 2) · 4` bytes a token to the rank whose number differs in one bit and
+/// gets as many; ranks beyond a power of two give theirs to another before and get the result
+/// after. Merging is symmetric to the last bit, so that all ranks get the same.
 ///
 /// Source: Dao et al. 2023, Flash-Decoding.
 struct PartialMerge: ~Copyable {
   private let headDim: Int
   private let heads: Int
-  private let operation: ReductionOperator<Float>
+  private let world: Communicator
 
-  init(heads: Int, headDim: Int) throws(MPIError) {
+  /// Connects the ranks, called by all of them together.
+  init(heads: Int, headDim: Int, on world: borrowing Communicator) throws(MPIError) {
     self.heads = heads
     self.headDim = headDim
-    operation = try ReductionOperator(commutes: true, elementsPerRecord: headDim + 2) {
-      lower, upper in
-      Self.merge(lower, into: &upper, record: headDim + 2)
-    }
+    self.world = try world.duplicate()
   }
+
+  /// Bytes that this rank has sent.
+  var bytesSent: Int { world.traffic.bytesSent }
 
   /// Merges what each rank has found, called by all ranks together.
   ///
@@ -32,8 +34,7 @@ struct PartialMerge: ~Copyable {
   ///   - output: of `tokens` queries of one sequence.
   ///   - result: `[tokens, heads, headDim]`.
   func merge(
-    _ output: borrowing AttentionOutput, into result: inout MutableSpan<Float>,
-    on world: borrowing Communicator
+    _ output: borrowing AttentionOutput, into result: inout MutableSpan<Float>
   ) throws(MPIError) {
     let tokens = output.o.shape[1]
     let record = headDim + 2
@@ -52,13 +53,47 @@ struct PartialMerge: ~Copyable {
         }
       }
     }
-    try world.allReduce(&records, with: operation)
+    try mergeAll(&records)
     for row in 0..<tokens * heads {
       let sum = records[row * record + 1]
       for column in 0..<headDim {
         result[row * headDim + column] = sum == 0 ? 0 : records[row * record + 2 + column] / sum
       }
     }
+  }
+
+  /// Merges the records of all ranks, by recursive doubling.
+  private func mergeAll(_ records: inout [Float]) throws(MPIError) {
+    let (rank, size) = (world.rank, world.size)
+    var paired = 1
+    while 2 * paired <= size { paired *= 2 }
+    if rank >= paired {
+      try world.send(records.span, to: rank - paired, tag: 0)
+      return try receive(&records, from: rank - paired)
+    }
+    var others = records
+    if rank + paired < size {
+      try receive(&others, from: rank + paired)
+      merge(others, into: &records)
+    }
+    var distance = 1
+    while distance < paired {
+      try world.send(records.span, to: rank ^ distance, tag: 0)
+      try receive(&others, from: rank ^ distance)
+      merge(others, into: &records)
+      distance *= 2
+    }
+    if rank + paired < size { try world.send(records.span, to: rank + paired, tag: 0) }
+  }
+
+  private func receive(_ records: inout [Float], from rank: Int) throws(MPIError) {
+    var span = records.mutableSpan
+    try world.receive(into: &span, from: rank, tag: 0)
+  }
+
+  private func merge(_ others: [Float], into records: inout [Float]) {
+    var span = records.mutableSpan
+    Self.merge(others.span, into: &span, record: headDim + 2)
   }
 
   private static func merge(

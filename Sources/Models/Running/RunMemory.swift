@@ -7,8 +7,10 @@ import Sharding
 /// All is known before anything is taken. Weights are the pages of a file that ranks of a host
 /// share.
 public struct RunMemory: Hashable, Sendable {
-  /// All matrices, as they are stored.
+  /// Matrices in files, as they are stored.
   public let weights: Int
+  /// Matrices that each rank has in a form of its own, since its file has them in another.
+  public let copies: Int
   /// Keys and values that stay: pages of `layers · pageTokens · kvHeads · 2 · headDim` elements;
   /// or states.
   public let cache: Int
@@ -28,45 +30,61 @@ public struct RunMemory: Hashable, Sendable {
     _ decoder: Decoder, prompt: Int, context: Int?, options: RunOptions, topology: Topology,
     rank: Int
   ) {
-    let (shape, ranks) = (decoder.attentionShape, topology.nodes.reduce(0) { $0 + $1.count })
-    let sharding = options.sharding(tokens: prompt, ranks: ranks)
-    weights = decoder.weightBytes
+    let ranks = topology.nodes.reduce(0) { $0 + $1.count }
+    let plan = PiecePlan(decoder, options, tokens: prompt, ranks: ranks)
+    (weights, copies) = (decoder.weightBytes - decoder.copiedBytes, decoder.copiedBytes)
+    chunk = BlockRoom.byteCount(decoder.sizes, chunk: options.chunk) + Prefill.logitBytes
+    var plans = [plan]
+    if let context, options.isFollowed, context > prompt, ranks > 1 {
+      plans.append(
+        PiecePlan(
+          decoder, options.ofFollowUp(ranks: ranks), tokens: context, ranks: ranks))
+    }
     if decoder.carriesState {
-      let tokens = Sharding(.contiguous, tokens: prompt, ranks: ranks).tokenCount(of: rank)
       let rowWidth = decoder.stateLayers.map(\.rowWidth).max() ?? 0
-      attention = 4 * tokens * (decoder.sizes.width + rowWidth)
-      chunk = BlockRoom.byteCount(decoder.sizes, chunk: options.chunk) + Prefill.logitBytes
+      attention = plans.reduce(0) {
+        max($0, 4 * $1.sharding(0).tokenCount(of: rank) * (decoder.sizes.width + rowWidth))
+      }
       // Those after the prompt stay, and new ones are made of the last.
-      cache = context == nil ? decoder.stateBytes : 3 * decoder.stateBytes
+      cache = context == nil && plan.count == 1 ? decoder.stateBytes : 3 * decoder.stateBytes
       return
     }
     let positions = LayerPositions(decoder, options, tokens: context ?? prompt)
+    attention = plans.reduce(0) {
+      max(
+        $0,
+        Self.attentionBytes(
+          decoder, of: $1, options: options, positions: positions, topology: topology, rank: rank))
+    }
+    cache =
+      context == nil && plan.count == 1
+      ? 0
+      : options.cacheBytes(decoder, prompt: plan, context: context ?? prompt, rank: rank)
+  }
+
+  /// Rows, queries, outputs and blocks of the piece that needs most.
+  private static func attentionBytes(
+    _ decoder: Decoder, of plan: PiecePlan, options: RunOptions, positions: LayerPositions,
+    topology: Topology, rank: Int
+  ) -> Int {
+    let (shape, (piece, start, kept)) = (decoder.attentionShape, plan.largest)
     var problems: [LayerAttention.Form: ShardedAttention] = [:]
     for (number, layer) in decoder.layers.enumerated() {
       let form = LayerAttention.Form(layer, options, positions[number])
       if problems[form] != nil { continue }
-      problems[form] = ShardedAttention(
-        shape: shape, queries: sharding, keys: sharding, pattern: options.pattern(layer),
-        scale: decoder.scale, wire: options.keyValueType, arithmetic: options.arithmetic)
+      problems[form] = options.problem(decoder, layer, piece: piece, from: start, kept: kept)
     }
     let engines = problems.values.reduce(0.0) {
-      $0
-        + RoutePlanner($1, topology: topology).residentBytes(on: options.route, backward: nil)[rank]
+      let route = options.route(of: $1, topology: topology)
+      return $0
+        + RoutePlanner($1, topology: topology).residentBytes(on: route, backward: nil)[rank]
     }
-    let tokens = sharding.tokenCount(of: rank)
+    let tokens = piece.tokenCount(of: rank)
     // Queries whose rows are there at a time.
     let queries = options.chunksQueries ? min(tokens, options.chunk) : tokens
-    attention =
-      4 * tokens * decoder.sizes.width + Int(engines)
-      - (tokens - queries) * Self.bytesOfQuery(shape)
-      + (problems.keys.contains { $0.sinks > 0 } ? queries * Self.bytesOfSinkRows(shape) : 0)
-    chunk =
-      BlockRoom.byteCount(decoder.sizes, chunk: options.chunk) + Prefill.logitBytes
-    guard let context else {
-      cache = 0
-      return
-    }
-    cache = options.cacheBytes(decoder, prompt: sharding, context: context, rank: rank)
+    return 4 * tokens * decoder.sizes.width + Int(engines)
+      - (tokens - queries) * bytesOfQuery(shape)
+      + (problems.keys.contains { $0.sinks > 0 } ? queries * bytesOfSinkRows(shape) : 0)
   }
 
   /// Those of a token's queries, outputs and sums, with what rounding takes, where keys travel.
@@ -80,5 +98,5 @@ public struct RunMemory: Hashable, Sendable {
   }
 
   /// All but weights, which ranks share.
-  public var ownBytes: Int { cache + attention + chunk }
+  public var ownBytes: Int { copies + cache + attention + chunk }
 }

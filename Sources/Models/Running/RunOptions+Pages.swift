@@ -21,35 +21,44 @@ extension RunOptions {
   /// The most pages that each rank has in use at once, while a sequence grows from a prompt.
   ///
   /// A page goes to the rank with fewest: if then `n` are in use, it has at most
-  /// `⌊(n − 1) / ranks⌋ + 1`.
-  func mostPages(_ decoder: Decoder, prompt: Sharding, context: Int) -> [Int] {
-    let ofPrompt = PageTable.pageCounts(
-      of: prompt, pageTokens: pageTokens, hiding: hidden(decoder, before: prompt.tokens))
+  /// `⌊(n − 1) / ranks⌋ + 1`. A sequence that forks from the prompt begins with a copy of the page
+  /// that is being filled, at the same rank.
+  private func mostPages(_ decoder: Decoder, prompt: PiecePlan, context: Int) -> [Int] {
+    let ofPrompt = prompt.pages
     let grown = max(0, context - prompt.tokens)
-    if grown == 0 { return ofPrompt }
-    let added = pages(grown)
-    var most = ofPrompt.reduce(0, +) + added
+    if grown == 0 { return ofPrompt.most }
+    let (kept, added) = (ofPrompt.left.reduce(0, +), pages(grown) + (forks ? 1 : 0))
+    var most = kept + added
     if let reach = reach(decoder) {
       // What is seen and a chunk, which begin and end within a page, as runs of the prompt do.
-      let runs = prompt.shards.reduce(0) { $0 + $1.count }
-      most = min(most, pages(reach - 1 + min(chunk, grown)) + 1 + runs + pages(sinks))
+      let seen =
+        pages(reach - 1 + min(chunk, grown)) + 1 + runs(of: prompt, in: reach) + pages(sinks)
+      most = min(most, forks ? kept + seen : seen)
     }
-    return ofPrompt.map { max($0, min((most - 1) / prompt.ranks + 1, $0 + added)) }
+    return zip(ofPrompt.most, ofPrompt.left).map { reading, left in
+      max(reading, min((most - 1) / prompt.ranks + 1, left + added))
+    }
+  }
+
+  /// Runs of a prompt, of all ranks, of which so many tokens at its end have some.
+  private func runs(of prompt: PiecePlan, in tokens: Int) -> Int {
+    let ofPiece = prompt.sharding(0).shards.reduce(0) { $0 + $1.count }
+    return ofPiece * min(prompt.count, tokens / prompt.length + 2)
   }
 
   /// The bytes of a rank's cache, at most.
   ///
   /// - Parameter rank: of a sequence that grows alone from a prompt.
-  func cacheBytes(_ decoder: Decoder, prompt: Sharding, context: Int, rank: Int) -> Int {
+  func cacheBytes(_ decoder: Decoder, prompt: PiecePlan, context: Int, rank: Int) -> Int {
     let grown = max(0, context - prompt.tokens)
+    let most = mostPages(decoder, prompt: prompt, context: context)[rank]
     // Those that hold the newest tokens or a chunk, and where runs of the prompt end among them.
     let recent =
       pages(QuantisedPage.residualTokens + min(chunk, grown)) + 1
-      + prompt.shards[rank].count
+      + prompt.sharding(0).shards[rank].count
     return PagedCache.byteCount(
-      pages: mostPages(decoder, prompt: prompt, context: context)[rank], recent: recent,
-      shape: decoder.attentionShape, layers: decoder.layers.count, type: cacheType,
-      pageTokens: pageTokens)
+      pages: most, recent: recent, shape: decoder.attentionShape, layers: decoder.layers.count,
+      type: cacheType, pageTokens: pageTokens)
   }
 
   private func pages(_ tokens: Int) -> Int { (tokens + pageTokens - 1) / pageTokens }

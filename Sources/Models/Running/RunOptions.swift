@@ -8,6 +8,8 @@ public struct RunOptions: Sendable {
   public var team = ThreadTeam(threads: 1)
   /// What travels where in attention.
   public var route = Route.ring
+  /// Whether a piece may have its queries travel where the ``route`` has keys.
+  public var choosesWhatTravels = false
   /// The form in which keys and values are kept.
   public var cacheType = CacheType.f32
   /// The form in which they travel.
@@ -22,6 +24,16 @@ public struct RunOptions: Sendable {
   /// Keys travel once for each chunk of the rank with most tokens, so that it costs nothing on one
   /// rank alone. Only for routes of keys whose ranks share no heads.
   public var chunksQueries = false
+  /// The most tokens of a prompt that all ranks read together; nil reads all at once.
+  ///
+  /// It is rounded up so that each rank's part is whole pages. What comes later attends to the keys
+  /// of what came before in the cache. Rows, queries and outputs are then there for a piece: under
+  /// a window memory does not grow with the prompt.
+  ///
+  /// Source: Agrawal et al. 2024, Sarathi-Serve, section 4.1 (chunked prefills).
+  public var piece: Int?
+  /// Whether many tokens may follow at once after the prompt, as in a conversation.
+  public var isFollowed = false
   /// Which rank holds which tokens; nil balances the work.
   public var layout: Layout?
   /// What becomes of the model's frequencies in layers without a window; nil leaves them as the
@@ -42,6 +54,8 @@ public struct RunOptions: Sendable {
   ///
   /// With them there is no ``window``, nor has a layer one.
   public var contextWindows: ContextWindows?
+  /// Whether the prompt stays while a sequence that forks from it grows, one at a time.
+  public var forks = false
   /// Tokens of a page of the cache; see ``PagedCache``.
   public var pageTokens = 256
 
@@ -90,6 +104,26 @@ public struct RunOptions: Sendable {
     if layout == nil, let contextWindows {
       return contextWindows.sharding(tokens: tokens, ranks: ranks)
     }
-    return Sharding(layout ?? (window == nil ? .zigzag : .contiguous), tokens: tokens, ranks: ranks)
+    return Sharding(dividingLayout, tokens: tokens, ranks: ranks)
   }
+
+  /// Tokens of a ``piece`` for which little is lost by reading in pieces: four chunks of each rank,
+  /// or a window if that is more.
+  public func usualPiece(ranks: Int) -> Int { ranks * max(4 * chunk, window ?? 0) }
+
+  /// Those where memory then does not grow with the prompt: under a window, or where layers carry
+  /// states; nil elsewhere.
+  public func boundedPiece(of decoder: Decoder, ranks: Int) -> Int? {
+    window != nil || decoder.carriesState ? usualPiece(ranks: ranks) : nil
+  }
+
+  /// The same for tokens that follow a prompt, which are always read in pieces.
+  func ofFollowUp(ranks: Int) -> RunOptions {
+    var options = self
+    options.piece = piece ?? usualPiece(ranks: ranks)
+    return options
+  }
+
+  /// How tokens are divided that are no context windows.
+  var dividingLayout: Layout { layout ?? (window == nil ? .zigzag : .contiguous) }
 }

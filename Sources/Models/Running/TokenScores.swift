@@ -12,7 +12,7 @@ extension Prefill {
   ///
   /// - Parameters:
   ///   - tokens: of the whole sequence.
-  ///   - progress: as in ``run(_:keeping:progress:)``.
+  ///   - progress: called with floating-point operations of this rank that are done.
   /// - Returns: for each position but the first `−ln p` of its token, on every rank; at index 0
   ///   NaN.
   /// - Complexity: that of a pass, and `2 · width · vocabulary` floating-point operations a token.
@@ -20,18 +20,31 @@ extension Prefill {
     _ tokens: [Int], on world: borrowing Communicator,
     progress: (_ work: Int) -> Void = { _ in }
   ) throws -> [Double] {
-    let rows = try run(tokens, progress: progress)
     var scores = [Double](repeating: 0, count: tokens.count)
+    let rank = world.rank
+    try run(tokens, on: world, progress: progress) { rows, sharding in
+      score(rows, of: sharding.shards[rank], tokens, into: &scores, progress)
+    }
+    // Each position is one rank's.
+    try world.allReduce(&scores, with: .sum)
+    if !scores.isEmpty { scores[0] = .nan }
+    return scores
+  }
+
+  /// The scores of the tokens after those of some rows.
+  private func score(
+    _ rows: borrowing Span<Float>, of runs: [PositionRange], _ tokens: [Int],
+    into scores: inout [Double], _ progress: (_ work: Int) -> Void
+  ) {
     let width = blocks.decoder.sizes.width
     var start = 0
-    for run in sharding.shards[world.rank] {
+    for run in runs {
       for first in stride(from: 0, to: run.count, by: blocks.chunk) {
         let part = run.slice(first..<min(first + blocks.chunk, run.count))
         let range = start + first..<start + first + part.count
         // The last token of all foretells one that nobody knows.
         let targets = part.map { $0 + 1 < tokens.count ? tokens[$0 + 1] : nil }
-        let found = blocks.scores(
-          rows.span.extracting(range.scaled(by: width)), targets: targets)
+        let found = blocks.scores(rows.extracting(range.scaled(by: width)), targets: targets)
         for (index, position) in part.enumerated() where position + 1 < tokens.count {
           scores[position + 1] = found[index]
         }
@@ -39,10 +52,6 @@ extension Prefill {
       }
       start += run.count
     }
-    // Each position is one rank's.
-    try world.allReduce(&scores, with: .sum)
-    if !scores.isEmpty { scores[0] = .nan }
-    return scores
   }
 
   /// Gives the logits of each of this rank's tokens to `body`, some tokens at a time; all ranks
@@ -52,25 +61,28 @@ extension Prefill {
   ///   - tokens: of the whole sequence.
   ///   - body: is given `[positions.count, vocabulary]`.
   public func forEachLogits(
-    of tokens: [Int], rank: Int, progress: (_ work: Int) -> Void = { _ in },
+    of tokens: [Int], on world: borrowing Communicator,
+    progress: (_ work: Int) -> Void = { _ in },
     _ body: (_ logits: borrowing Span<Float>, _ positions: PositionRange) throws -> Void
   ) throws {
-    let rows = try run(tokens, progress: progress)
     let sizes = blocks.decoder.sizes
     let count = min(blocks.chunk, max(1, Self.logitBytes / (4 * sizes.vocabulary)))
     var logits = AlignedBuffer<Float>(zeros: count * sizes.vocabulary)
-    var start = 0
-    for run in sharding.shards[rank] {
-      for first in stride(from: 0, to: run.count, by: count) {
-        let part = run.slice(first..<min(first + count, run.count))
-        let range = start + first..<start + first + part.count
-        var all = logits.mutableSpan
-        var span = all.part(0..<part.count * sizes.vocabulary)
-        blocks.logits(rows.span.extracting(range.scaled(by: sizes.width)), into: &span)
-        try body(span.span, part)
-        progress(2 * part.count * sizes.width * sizes.vocabulary)
+    let rank = world.rank
+    try run(tokens, on: world, progress: progress) { rows, sharding in
+      var start = 0
+      for run in sharding.shards[rank] {
+        for first in stride(from: 0, to: run.count, by: count) {
+          let part = run.slice(first..<min(first + count, run.count))
+          let range = start + first..<start + first + part.count
+          var all = logits.mutableSpan
+          var span = all.part(0..<part.count * sizes.vocabulary)
+          blocks.logits(rows.extracting(range.scaled(by: sizes.width)), into: &span)
+          try body(span.span, part)
+          progress(2 * part.count * sizes.width * sizes.vocabulary)
+        }
+        start += run.count
       }
-      start += run.count
     }
   }
 

@@ -87,7 +87,7 @@ extension ModelBenchCommand: DistributedCommand, ComputingCommand {
       cores: environment.coresOfJob, progressOn: Terminal.forProgress(of: world), on: world
     ) { prompt, context, members in
       try OpenModel(open, threads: threads, on: members).options(
-        tokens: prompt, context: context, on: members)
+        tokens: prompt, context: context, isFollowed: true, on: members)
     } emit: {
       try printer.add($0, on: world)
     }

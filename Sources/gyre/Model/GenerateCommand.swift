@@ -65,6 +65,10 @@ struct GenerateCommand: ParsableCommand {
       throw ValidationError(
         "Give the prompt by one of --prompt and --prompt-file, or --chat alone to be asked.")
     }
+    if isInteractive, sampling.samples > 1 {
+      throw ValidationError(
+        "--samples goes with one prompt; give --prompt or --prompt-file, or leave it out.")
+    }
     if isInteractive, !windowFiles.windowFiles.isEmpty {
       throw ValidationError(
         "--window-files goes with one prompt; give --prompt or --prompt-file, or leave it out.")
@@ -108,12 +112,13 @@ extension GenerateCommand: DistributedCommand, ComputingCommand {
     // The task comes to the windows, whose keys stay where they are.
     let prompt = windows?.tokens ?? tokens
     let (options, memory) = try open.options(
-      tokens: prompt.count, context: context,
+      tokens: prompt.count, context: context, forks: sampling.samples > 1,
+      isFollowed: isInteractive,
       contextWindows: windows.map {
         ContextWindows($0.lengths, isStructured: windowFiles.structured, context: context)
       }, on: world)
     var progress = ModelProgress(
-      open, tokens: prompt.count, withLogits: false, isQuiet: report == .json, on: world)
+      open, options, tokens: prompt.count, withLogits: false, isQuiet: report == .json, on: world)
     let start = ContinuousClock.now
     let generation = try Generation(
       open.decoder, prompt: prompt, context: context, options: options, on: world
@@ -121,19 +126,17 @@ extension GenerateCommand: DistributedCommand, ComputingCommand {
     if windows != nil { try generation.extend(by: tokens, on: world) }
     progress.clear()
     let begun = ContinuousClock.now
-    var turn = try speak(generation, speaker, on: world)
-    let decoded = turn.tokens
+    let turns = try speakAll(generation, speaker, on: world)
+    var turn = turns[0]
     let seconds = (ContinuousClock.now - begun).inSeconds
     while let next = try nextTurn(speaker, turn, on: world) {
       try generation.extend(by: next, on: world)
       turn = try speak(generation, speaker, on: world)
     }
     let result = GenerationReport(
-      command: self, open, prompt: read, generated: decoded, text: turn.text,
-      ended: turn.ending, prefillSeconds: (begun - start).inSeconds, decodeSeconds: seconds,
-      cacheBytes: try world.allReduce(generation.cacheBytes, with: .max),
-      cacheBytesNeeded: try world.allReduce(memory.cache, with: .max), memory: memory,
-      ranks: world.size)
+      command: self, open, prompt: read, turns: turns,
+      prefillSeconds: (begun - start).inSeconds, decodeSeconds: seconds,
+      sums: try GenerationSums(generation, memory, on: world), memory: memory, ranks: world.size)
     if report == .json { try world.printReport(try jsonLine(result)) }
     if report == .text, world.rank == 0, !isInteractive {
       printError(result.summary)
@@ -144,17 +147,38 @@ extension GenerateCommand: DistributedCommand, ComputingCommand {
   private var isInteractive: Bool { chat && prompt == nil && promptFile == nil }
 
   /// What was said in a turn.
-  private struct Turn {
+  struct Turn {
     var tokens: [Int]
     var text: String
     var ending: Ending
   }
 
+  /// Says all samples, one after the other.
+  private func speakAll(
+    _ generation: Generation, _ speaker: Speaker?, on world: borrowing Communicator
+  ) throws -> [Turn] {
+    if sampling.samples == 1 { return [try speak(generation, speaker, on: world)] }
+    var turns: [Turn] = []
+    for number in 0..<sampling.samples {
+      let fork = generation.fork()
+      if report == .text {
+        try world.agreed {
+          guard world.rank == 0 else { return }
+          try printPart("sample \(number + 1), seed \(sampling.seed(ofSample: number)):\n")
+        }
+      }
+      turns.append(try speak(fork, speaker, sample: number, on: world))
+      fork.release()
+    }
+    return turns
+  }
+
   /// Draws tokens until the end, and prints them as they come.
   private func speak(
-    _ generation: Generation, _ speaker: Speaker?, on world: borrowing Communicator
+    _ generation: Generation, _ speaker: Speaker?, sample: Int = 0,
+    on world: borrowing Communicator
   ) throws -> Turn {
-    var sampler = Sampler(sampling.sampling)
+    var sampler = Sampler(sampling.sampling(ofSample: sample))
     var said: [Int] = []
     var output = speaker?.output(isQuiet: report == .json)
     while true {

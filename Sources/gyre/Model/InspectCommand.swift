@@ -50,6 +50,25 @@ struct InspectCommand: ParsableCommand {
       valueName: "n"))
   var chunk = 512
 
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("A token sees the W keys up to its own, in all layers.", valueName: "W"))
+  var window: Int?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("The first S keys are seen whatever the window hides.", valueName: "S"))
+  var sinks: Int?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      """
+      The most tokens of a prompt that all ranks read together. (default: with --window, or where \
+      layers carry states, four chunks of each rank or a window; else all)
+      """, valueName: "n"))
+  var piece: Int?
+
   @Flag(help: "Also list all tensors.")
   var tensors = false
 
@@ -70,6 +89,16 @@ struct InspectCommand: ParsableCommand {
     guard (1...1 << 20).contains(chunk) else {
       throw ValidationError("--chunk is \(chunk); give a number from 1 to 1048576.")
     }
+    for (name, number) in [("window", window), ("sinks", sinks), ("piece", piece)] {
+      if let number, number < 1 {
+        throw ValidationError("--\(name) is \(number); give at least 1, or leave it out.")
+      }
+    }
+    if sinks != nil, window == nil {
+      throw ValidationError(
+        "--sinks says something about a window, and there is none; give --window with it, or "
+          + "leave it out.")
+    }
   }
 
   func run() throws {
@@ -80,6 +109,8 @@ struct InspectCommand: ParsableCommand {
     options.chunk = chunk
     options.cacheType = cacheType
     options.chunksQueries = ranks == 1
+    (options.window, options.sinks) = (window, sinks ?? 0)
+    options.piece = piece
     let result = InspectReport(
       file, options: options, context: context, ranks: ranks, ranksPerHost: ranksPerHost ?? ranks,
       listsTensors: tensors, hostBytes: HostMemory.current.usableBytes)

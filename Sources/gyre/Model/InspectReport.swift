@@ -28,7 +28,8 @@ struct InspectReport: Encodable {
 
   /// Without heads where layers carry a state, of `hidden` channels, and have no attention.
   fileprivate struct Sizes: Encodable {
-    let layers, width, hidden, queryHeads, kvHeads, headDim, vocabulary, trainedLength: Int
+    let layers, width, hidden, experts, expertsOfToken, queryHeads, kvHeads, headDim, vocabulary,
+      trainedLength: Int
   }
 
   fileprivate struct TokenizerFacts: Encodable {
@@ -43,7 +44,7 @@ struct InspectReport: Encodable {
   /// Of the rank that needs most, in bytes; `hostBytes` is what this host has.
   fileprivate struct Memory: Encodable {
     let context, ranks, ranksPerHost: Int
-    let weightBytes, cacheBytes, attentionBytes, chunkBytes, ownBytes: Int
+    let weightBytes, copiedBytes, cacheBytes, attentionBytes, chunkBytes, ownBytes: Int
     let hostNeeds, hostBytes: Int
     let longestContext: Int
   }
@@ -91,6 +92,8 @@ struct InspectReport: Encodable {
     do {
       let decoder = try Decoder(file)
       sizes = Nullable(value: Sizes(decoder))
+      var options = options
+      options.piece = options.piece ?? options.boundedPiece(of: decoder, ranks: ranks)
       let needs = MemoryNeeds(
         decoder: decoder, options: options, ranks: ranks, ranksPerHost: ranksPerHost)
       memory = Nullable(
@@ -127,6 +130,7 @@ extension InspectReport.Sizes {
     let sizes = decoder.sizes
     layers = decoder.layerCount
     (width, hidden, vocabulary) = (sizes.width, sizes.hidden, sizes.vocabulary)
+    (experts, expertsOfToken) = (sizes.experts, sizes.expertsOfToken)
     let hasHeads = !decoder.carriesState
     (queryHeads, kvHeads, headDim) =
       hasHeads ? (sizes.queryHeads, sizes.kvHeads, sizes.headDim) : (0, 0, 0)
@@ -142,6 +146,7 @@ extension InspectReport.Memory {
     ranksPerHost = needs.ranksPerHost
     weightBytes = most.weights
     (cacheBytes, attentionBytes, chunkBytes) = (most.cache, most.attention, most.chunk)
+    copiedBytes = most.copies
     ownBytes = most.ownBytes
     hostNeeds = needs.hostBytes(context: context)
     self.hostBytes = hostBytes
@@ -171,7 +176,8 @@ extension InspectReport {
           "\(sizes.layers) of width \(sizes.width), "
             + (sizes.queryHeads == 0
               ? "with states of \(counted(sizes.hidden, "channel"))"
-              : "feed-forward \(sizes.hidden), \(counted(sizes.queryHeads, "query head")), "
+              : "feed-forward \(sizes.hidden)\(Self.words(sizes)), "
+                + "\(counted(sizes.queryHeads, "query head")), "
                 + "\(counted(sizes.kvHeads, "KV head")), head dim \(sizes.headDim)")
         ))
       rows.append(("trained with", counted(sizes.trainedLength, "token")))
@@ -189,6 +195,12 @@ extension InspectReport {
           names: [0, 1, 2]))
     }
     return (lines + obstacles).joined(separator: "\n\n")
+  }
+
+  private static func words(_ sizes: Sizes) -> String {
+    sizes.experts == 0
+      ? ""
+      : " in \(sizes.expertsOfToken) of \(counted(sizes.experts, "expert"))"
   }
 
   private static func words(_ tokenizer: TokenizerFacts) -> String {
@@ -210,6 +222,8 @@ extension InspectReport {
           + "\(hasHeads ? "keys and values" : "states") \(bytes(memory.cacheBytes)), "
           + "\(hasHeads ? "attention" : "rows") \(bytes(memory.attentionBytes)), a "
           + "chunk \(bytes(memory.chunkBytes))"
+          + (memory.copiedBytes == 0
+            ? "" : ", weights that are copied \(bytes(memory.copiedBytes))")
       ),
       (
         "fits here",

@@ -75,15 +75,14 @@ extension LogitsCommand: DistributedCommand, ComputingCommand {
       path: output, tensors: [TensorDescription("logits", .f32, [tokens.count, vocabulary])])
     let writer = try SharedWriter(layout, existing: overwriting.existing, on: world)
     let prefill = try Prefill(open.decoder, tokens: tokens.count, options: options, on: world)
-    var progress = ModelProgress(open, tokens: tokens.count, withLogits: true, on: world)
+    var progress = ModelProgress(open, options, tokens: tokens.count, withLogits: true, on: world)
     // What fails on one rank ends the job there: others may be waiting in attention.
-    try prefill.forEachLogits(of: tokens, rank: world.rank, progress: { progress.advance(by: $0) })
-    { logits, positions in
+    try prefill.forEachLogits(of: tokens, on: world, progress: { progress.advance(by: $0) }) {
+      logits, positions in
       try writer.write(RowSlice(positions, axis: 0), of: "logits", from: logits)
     }
     progress.clear()
     try writer.commit(on: world)
-    try prefill.close()
   }
 
   private func tokens(_ open: OpenModel, on world: borrowing Communicator) throws -> [Int] {

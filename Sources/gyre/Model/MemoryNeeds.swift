@@ -30,7 +30,8 @@ struct MemoryNeeds {
 
   /// That of the host whose ranks need most together, weights counted once.
   func hostBytes(context: Int) -> Int {
-    decoder.weightBytes + ranksPerHost * largest(context: context).ownBytes
+    let most = largest(context: context)
+    return most.weights + ranksPerHost * most.ownBytes
   }
 
   /// The longest sequence for which hosts need no more than so many bytes; 0 if there is none.

@@ -28,6 +28,17 @@ struct ModelOptions: ParsableArguments {
       """, valueName: "n"))
   var chunk = 512
 
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      """
+      The most tokens of a prompt that all ranks read together; what comes later attends to the \
+      keys of what came before in the cache. Memory falls with it, and under a window does not \
+      grow with the prompt. (default: with --window, or where layers carry states, four chunks of \
+      each rank or a window; else all, if memory suffices)
+      """, valueName: "n"))
+  var piece: Int?
+
   @Flag(
     help: """
       Queries and outputs of attention are there for a chunk at a time too. Keys then travel once \
@@ -102,6 +113,9 @@ struct ModelOptions: ParsableArguments {
   func validate() throws {
     guard (1...1 << 20).contains(chunk) else {
       throw ValidationError("--chunk is \(chunk); give a number from 1 to 1048576.")
+    }
+    if let piece, piece < 1 {
+      throw ValidationError("--piece is \(piece); give at least 1, or leave it out.")
     }
     guard PageTable.allows(pageTokens: pageTokens) else {
       throw ValidationError(
@@ -179,9 +193,12 @@ struct OpenModel {
   /// - Parameters:
   ///   - tokens: of the prefill.
   ///   - context: the most tokens that there will be; nil if no keys and values are kept.
+  ///   - forks: whether sequences fork from the prompt.
+  ///   - isFollowed: whether many tokens may come at once after them.
   ///   - contextWindows: of which the sequence consists; nil for a text in one piece.
   func options(
-    tokens: Int, context: Int?, contextWindows: ContextWindows? = nil,
+    tokens: Int, context: Int?, forks: Bool = false, isFollowed: Bool = false,
+    contextWindows: ContextWindows? = nil,
     on world: borrowing Communicator
   ) throws -> (RunOptions, RunMemory) {
     if decoder.carriesState {
@@ -193,9 +210,12 @@ struct OpenModel {
     options.arithmetic = asked.arithmetic
     options.cacheType = asked.cacheType
     options.contextWindows = contextWindows
+    options.forks = forks
     options.window = asked.window
     options.sinks = asked.sinks ?? 0
     options.pageTokens = asked.pageTokens
+    options.isFollowed = isFollowed
+    options.piece = try world.agreed { try piece(options, ranks: world.size) }
     // Four exchanges a layer pay within a host.
     options.dividesWeights = asked.weights.map { $0 == .divided } ?? (topology.nodes.count == 1)
     options.scaling = try world.agreed {
@@ -218,6 +238,7 @@ struct OpenModel {
         code: usageExitCode)
     }
     options.route = try route(options, tokens: tokens, on: world)
+    options.choosesWhatTravels = asked.transport.isAuto
     options.chunksQueries = asked.chunkQueries || world.size == 1
     if asked.chunkQueries, options.route.travelling != .keys || options.route.heads != .nobody {
       throw AgreedFailure(
@@ -226,11 +247,44 @@ struct OpenModel {
             + "--transport \(options.route) is none; choose ring, or leave one of them out." : nil,
         code: usageExitCode)
     }
-    let memory = RunMemory(
-      decoder, prompt: tokens, context: context, options: options, topology: topology,
-      rank: world.rank)
-    try check(memory, on: world)
-    return (options, memory)
+    return try fitting(options, tokens: tokens, context: context, on: world)
+  }
+
+  /// In what pieces a prompt is read, unless that depends on memory.
+  private func piece(_ options: RunOptions, ranks: Int) throws -> Int? {
+    if asked.piece != nil, options.contextWindows != nil {
+      throw UserError.usage(
+        "--piece cuts one text, and --window-files are several; leave one of them out.")
+    }
+    return asked.piece ?? options.boundedPiece(of: decoder, ranks: ranks)
+  }
+
+  /// Saves memory where it would not suffice otherwise: a prompt whose keys are kept is read in
+  /// pieces, another with its queries in chunks.
+  private func fitting(
+    _ options: RunOptions, tokens: Int, context: Int?, on world: borrowing Communicator
+  ) throws -> (RunOptions, RunMemory) {
+    func memory(_ options: RunOptions) -> RunMemory {
+      RunMemory(
+        decoder, prompt: tokens, context: context, options: options, topology: topology,
+        rank: world.rank)
+    }
+    let node = try world.splitByNode()
+    let first = memory(options)
+    var saving = options
+    if context != nil, asked.piece == nil, options.contextWindows == nil {
+      saving.piece = saving.usualPiece(ranks: world.size)
+    } else if options.route.travelling == .keys, options.route.heads == .nobody {
+      saving.chunksQueries = true
+    }
+    func needed(_ memory: RunMemory) throws -> Int {
+      try node.allReduce(memory.ownBytes, with: .sum) + memory.weights
+    }
+    let isEnough = HostMemory.current.usableBytes >= (try needed(first))
+    if try world.allReduce(isEnough ? 1 : 0, with: .min) == 1 { return (options, first) }
+    let second = memory(saving)
+    try check(needed(second), ranks: node.size, on: world)
+    return (saving, second)
   }
 
   /// Refuses what is about attention, for a model that has none.
@@ -266,14 +320,12 @@ struct OpenModel {
   }
 
   /// Refuses what the hosts cannot hold before anything is taken.
-  private func check(_ memory: RunMemory, on world: borrowing Communicator) throws {
-    let node = try world.splitByNode()
-    let needed = try node.allReduce(memory.ownBytes, with: .sum) + memory.weights
+  private func check(_ needed: Int, ranks: Int, on world: borrowing Communicator) throws {
     try world.agreed {
       try HostMemory.current.require(
-        Double(needed), for: node.size == 1 ? "the model and its rows" : "\(node.size) ranks",
+        Double(needed), for: ranks == 1 ? "the model and its rows" : "\(ranks) ranks",
         remedy:
-          "use more hosts, a shorter sequence, a smaller --chunk, --chunk-queries or a narrower "
+          "use more hosts, a shorter sequence, a smaller --chunk or --piece, or a narrower "
           + "--cache-type"
       )
     }

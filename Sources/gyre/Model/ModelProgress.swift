@@ -13,15 +13,18 @@ struct ModelProgress {
   ///
   /// - Parameter withLogits: whether those of all tokens are computed.
   init(
-    _ model: OpenModel, tokens: Int, withLogits: Bool, isQuiet: Bool = false,
+    _ model: OpenModel, _ options: RunOptions, tokens: Int, withLogits: Bool,
+    isQuiet: Bool = false,
     on world: borrowing Communicator
   ) {
     let decoder = model.decoder
     let logits =
       withLogits ? 2 * decoder.sizes.width * decoder.sizes.vocabulary * tokens / world.size : 0
+    let work = decoder.prefillWork(
+      tokens: tokens, ranks: world.size, window: options.window.map { $0 + options.sinks })
     line = ProgressLine(
       "prefill of \(grouped(tokens)) tokens",
-      total: (decoder.prefillWork(tokens: tokens, ranks: world.size) + logits) / Self.unit,
+      total: (work + logits) / Self.unit,
       parts: (tokens, "tokens"),
       on: world.rank == 0 && !isQuiet ? Terminal.openForProgress() : nil)
   }

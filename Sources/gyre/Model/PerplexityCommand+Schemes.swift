@@ -41,10 +41,9 @@ extension PerplexityCommand {
     let start = ContinuousClock.now
     let (options, memory) = try open.options(tokens: ids.count, context: nil, on: world)
     let prefill = try Prefill(open.decoder, tokens: ids.count, options: options, on: world)
-    var progress = ModelProgress(open, tokens: ids.count, withLogits: true, on: world)
+    var progress = ModelProgress(open, options, tokens: ids.count, withLogits: true, on: world)
     let scores = try prefill.scores(ids, on: world) { progress.advance(by: $0) }
     progress.clear()
-    try prefill.close()
     let mean = scores.suffix(counted).reduce(0, +) / Double(counted)
     let seconds = (ContinuousClock.now - start).inSeconds
     return PerplexityRow(

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Attention
 import Glibc
+import Hosts
 import Jobs
 import Models
 import MPI
@@ -159,11 +160,10 @@ extension PerplexityCommand: DistributedCommand, ComputingCommand {
         }, on: world)
       memory = memory ?? needed
       let prefill = try Prefill(open.decoder, tokens: part.count, options: options, on: world)
-      var progress = ModelProgress(open, tokens: part.count, withLogits: true, on: world)
+      var progress = ModelProgress(open, options, tokens: part.count, withLogits: true, on: world)
       let scores = try prefill.scores(part, on: world) { progress.advance(by: $0) }
       progress.clear()
       sent += prefill.bytesSent
-      try prefill.close()
       computed += part.count
       // The last token of a window does not know what comes.
       for position in max(1, range.firstCounted)..<range.tokens.count {
@@ -173,8 +173,9 @@ extension PerplexityCommand: DistributedCommand, ComputingCommand {
     let seconds = (ContinuousClock.now - start).inSeconds
     let result = PerplexityReport(
       model: open, sums: sums, tokens: ids.count, computedTokens: computed, seconds: seconds,
-      bytesSent: try world.allReduce(sent, with: .sum), options: self, ranks: world.size,
-      memory: memory)
+      bytesSent: try world.allReduce(sent, with: .sum),
+      peakResidentBytes: try world.allReduce(ProcessMemory.peakResidentBytes, with: .max),
+      options: self, ranks: world.size, memory: memory)
     try world.printReport(report == .json ? try jsonLine(result) : result.text)
   }
 

@@ -42,10 +42,13 @@ struct PerplexityReport: Encodable {
   let bytesSent: Int
   let weightBytes: Int
   let ownBytesNeeded: Int
+  /// Of the rank that had most, with the pages of weights that it has read.
+  let peakResidentBytes: Int
 
   init(
     model open: OpenModel, sums: PositionSums, tokens: Int, computedTokens: Int, seconds: Double,
-    bytesSent: Int, options: PerplexityCommand, ranks: Int, memory: RunMemory?
+    bytesSent: Int, peakResidentBytes: Int, options: PerplexityCommand, ranks: Int,
+    memory: RunMemory?
   ) {
     model = options.model.model
     architecture = open.decoder.architecture
@@ -67,6 +70,7 @@ struct PerplexityReport: Encodable {
     self.bytesSent = bytesSent
     weightBytes = open.decoder.weightBytes
     ownBytesNeeded = memory?.ownBytes ?? 0
+    self.peakResidentBytes = peakResidentBytes
   }
 
   /// A table by position, and a summary.

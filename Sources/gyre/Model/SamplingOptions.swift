@@ -35,6 +35,15 @@ struct SamplingOptions: ParsableArguments {
   @Option(help: "The seed of what is drawn.")
   var seed: UInt64 = 0
 
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      """
+      So many texts after one prompt, which is read once and whose keys and values they share; \
+      their seeds are --seed and the numbers after it.
+      """, valueName: "n"))
+  var samples = 1
+
   func validate() throws {
     guard temperature >= 0, temperature.isFinite else {
       throw ValidationError("--temperature is \(temperature); give a number from 0 on.")
@@ -46,20 +55,29 @@ struct SamplingOptions: ParsableArguments {
     guard minP >= 0, minP <= 1 else {
       throw ValidationError("--min-p is \(minP); give a number from 0 to 1.")
     }
+    guard samples >= 1 else { throw ValidationError("--samples is \(samples); give at least 1.") }
+    if samples > 1, temperature == 0 {
+      throw ValidationError(
+        "--samples \(samples) would be the same text again and again without --temperature; give "
+          + "one above 0, or leave --samples out.")
+    }
     guard repeatPenalty > 0, repeatPenalty.isFinite else {
       throw ValidationError("--repeat-penalty is \(repeatPenalty); give a number above 0.")
     }
   }
 
-  /// What they come to.
-  var sampling: Sampling {
+  /// The seed of a sample, counted from 0.
+  func seed(ofSample number: Int) -> UInt64 { seed &+ UInt64(number) }
+
+  /// What they come to for a sample, counted from 0.
+  func sampling(ofSample number: Int = 0) -> Sampling {
     var sampling = Sampling()
     sampling.temperature = temperature
     sampling.topK = topK
     sampling.topP = topP
     sampling.minP = minP
     sampling.repeatPenalty = repeatPenalty
-    sampling.seed = seed
+    sampling.seed = seed(ofSample: number)
     return sampling
   }
 }

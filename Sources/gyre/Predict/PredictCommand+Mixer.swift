@@ -94,7 +94,7 @@ extension PredictCommand {
   }
 
   /// An exchange apart from the operator; in which direction it goes makes no difference.
-  private func described(_ exchange: MixerExchange) -> MixerWork.Exchange {
+  func described(_ exchange: MixerExchange) -> MixerWork.Exchange {
     switch exchange {
     case .scan(let units, let floats, let effect):
       .scan(

@@ -30,11 +30,7 @@ extension PredictCommand {
   /// Predicts a prompt and a token after it, for each number of ranks.
   func predictModel(_ path: String, rows: [ResultRow]) throws {
     let decoder = try Decoder(try ModelFile(path))
-    guard !decoder.carriesState else {
-      throw UserError.usage(
-        "what attention takes is predicted, and a model of \(decoder.architecture) has none; name "
-          + "its operator by --mixer, or another model.")
-    }
+    if decoder.carriesState { return try predictStates(of: decoder, path, rows: rows) }
     let tokens = tokens(ranks: 1)
     if let most = decoder.mostPositions, tokens > most {
       throw UserError.usage(
@@ -46,24 +42,12 @@ extension PredictCommand {
     let cacheType = CacheType(rawValue: (wire ?? .f32).rawValue) ?? .f32
     let work = DecoderWork(decoder, keyValueType: cacheType.wire)
     let (speed, guesses) = try speed(of: decoder, work, on: cluster, rows)
-    let name = path.split(separator: "/").last.map(String.init) ?? path
     var results: [ModelPredictResult] = []
     func add(_ prediction: DecoderPrediction, _ test: String, by transport: String, of count: Int) {
-      var options = RunOptions()
-      options.cacheType = cacheType
-      let needs = MemoryNeeds(
-        decoder: decoder, options: options, ranks: prediction.ranks, ranksPerHost: ranksPerHost)
       results.append(
-        ModelPredictResult(
-          model: name, test: test, transport: transport, ranks: prediction.ranks,
-          hosts: prediction.hosts, threads: machines.threads, tokens: tokens,
-          cacheType: cacheType.rawValue, seconds: prediction.seconds,
-          tokensPerSecond: Double(count) / prediction.seconds,
-          productSeconds: prediction.productSeconds,
-          attentionSeconds: prediction.attentionSeconds,
-          exchangeSeconds: prediction.exchangeSeconds,
-          bytesSentPerRank: prediction.bytesSentPerRank,
-          ownBytesNeeded: needs.largest(context: tokens).ownBytes))
+        row(
+          prediction, of: decoder, path, test, by: transport, tokens: tokens, of: count,
+          cacheType: cacheType))
     }
     for count in counts {
       for kind in transports {
@@ -81,17 +65,62 @@ extension PredictCommand {
     try printReport(report.text(table))
   }
 
-  /// The speeds of products, as gyre bench model has measured them on one rank, or as those of the
-  /// kernel and of memory are.
-  private func speed(
-    of decoder: Decoder, _ work: DecoderWork, on cluster: Cluster, _ rows: [ResultRow]
-  ) throws -> (Cluster.DecoderSpeed, guesses: [String]) {
-    let measured = rows.filter {
+  /// A row of the report.
+  ///
+  /// - Parameters:
+  ///   - tokens: of the prompt, or before the token.
+  ///   - count: that are read or written.
+  func row(
+    _ prediction: DecoderPrediction, of decoder: Decoder, _ path: String, _ test: String,
+    by transport: String, tokens: Int, of count: Int, cacheType: CacheType
+  ) -> ModelPredictResult {
+    var options = RunOptions()
+    options.cacheType = cacheType
+    let needs = MemoryNeeds(
+      decoder: decoder, options: options, ranks: prediction.ranks, ranksPerHost: ranksPerHost)
+    return ModelPredictResult(
+      model: path.split(separator: "/").last.map(String.init) ?? path, test: test,
+      transport: transport, ranks: prediction.ranks, hosts: prediction.hosts,
+      threads: machines.threads, tokens: tokens, cacheType: cacheType.rawValue,
+      seconds: prediction.seconds, tokensPerSecond: Double(count) / prediction.seconds,
+      productSeconds: prediction.productSeconds, attentionSeconds: prediction.attentionSeconds,
+      exchangeSeconds: prediction.exchangeSeconds, bytesSentPerRank: prediction.bytesSentPerRank,
+      ownBytesNeeded: needs.largest(context: tokens).ownBytes)
+  }
+
+  /// What gyre bench model has measured of a model on one rank, without tokens before.
+  func measured(_ decoder: Decoder, _ rows: [ResultRow]) -> [ResultRow] {
+    rows.filter {
       $0.benchmark == "model" && $0.fields["ranks"]?.int == 1 && $0.fields["depth"]?.int == 0
         && $0.fields["threads"]?.int == machines.threads
         && $0.fields["arithmetic"]?.string == arithmetic.rawValue
         && $0.fields["weightBytes"]?.int == decoder.weightBytes
     }
+  }
+
+  /// How fast weights are read: as gyre bench model has measured it, or as memory allows.
+  func weightBytesPerSecond(
+    _ measured: [ResultRow], weightBytes: Double, on cluster: Cluster, _ guesses: inout [String]
+  ) throws -> Double {
+    let token = measured.first { $0.positive("generatedTokens") != nil }
+    if let token, let count = token.positive("generatedTokens"), let seconds = token.seconds {
+      return weightBytes * count / seconds.median
+    }
+    guard let memory = cluster.memory else {
+      throw UserError.usage(
+        "How fast are weights read? Give --memory, as in --memory 80GB/s, or --results with the "
+          + "JSON of: gyre bench model MODEL --format json")
+    }
+    guesses.append("weights are read as fast as memory allows")
+    return memory.bytesPerSecond(cores: Double(machines.threads))
+  }
+
+  /// The speeds of products, as gyre bench model has measured them on one rank, or as those of the
+  /// kernel and of memory are.
+  private func speed(
+    of decoder: Decoder, _ work: DecoderWork, on cluster: Cluster, _ rows: [ResultRow]
+  ) throws -> (Cluster.DecoderSpeed, guesses: [String]) {
+    let measured = measured(decoder, rows)
     var guesses: [String] = []
     let threads = Double(machines.threads)
     var flops = cluster.kernel.flopsPerSecond(tokens: 4096, .forward, isMasked: false)
@@ -107,20 +136,8 @@ extension PredictCommand {
     } else {
       guesses.append("products with weights are as fast as the kernel of attention")
     }
-    let token = measured.first { $0.positive("generatedTokens") != nil }
-    if let token, let count = token.positive("generatedTokens"), let seconds = token.seconds {
-      let speed = work.weightBytes * count / seconds.median
-      return (
-        Cluster.DecoderSpeed(flopsPerSecond: flops, weightBytesPerSecond: speed), guesses
-      )
-    }
-    guard let memory = cluster.memory else {
-      throw UserError.usage(
-        "How fast are weights read? Give --memory, as in --memory 80GB/s, or --results with the "
-          + "JSON of: gyre bench model MODEL --format json")
-    }
-    guesses.append("weights are read as fast as memory allows")
-    let speed = memory.bytesPerSecond(cores: threads)
+    let speed = try weightBytesPerSecond(
+      measured, weightBytes: work.weightBytes, on: cluster, &guesses)
     return (Cluster.DecoderSpeed(flopsPerSecond: flops, weightBytesPerSecond: speed), guesses)
   }
 }

@@ -48,6 +48,7 @@ struct Check: Sendable {
       ]
     ),
     ("mixers", [Check("all-mixers", checkMixers)]),
+    ("models", [Check("rewinding", checkRewinding)]),
     (
       "longnet",
       [

@@ -99,3 +99,23 @@ enum Q8_0: DecodableBlock {
     }
   }
 }
+
+/// An exponent `e`; 16 bytes.
+enum MXFP4: DecodableBlock {
+  static var weightType: WeightType { .mxfp4 }
+
+  /// Twice the numbers of four bits, which are whole then.
+  private static let levels: [Float] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12]
+
+  static func decode(
+    _ bytes: RawSpan, at start: Int, into numbers: inout MutableSpan<Float>, at index: Int
+  ) {
+    // Two of them are powers of two that `Float` has but as subnormal numbers.
+    let scale = Float(sign: .plus, exponent: Int(bytes.byte(at: start)) - 128, significand: 1)
+    for place in 0..<16 {
+      let pair = bytes.byte(at: start + 1 + place)
+      numbers[index + place] = levels[Int(pair & 0x0F)] * scale
+      numbers[index + 16 + place] = levels[Int(pair >> 4)] * scale
+    }
+  }
+}

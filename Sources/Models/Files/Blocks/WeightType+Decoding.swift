@@ -39,6 +39,7 @@ extension WeightType {
     case .q4_K: Self.decode(Q4K.self, bytes, into: &numbers)
     case .q5_K: Self.decode(Q5K.self, bytes, into: &numbers)
     case .q6_K: Self.decode(Q6K.self, bytes, into: &numbers)
+    case .mxfp4: Self.decode(MXFP4.self, bytes, into: &numbers)
     }
   }
 

@@ -39,7 +39,6 @@ struct GGMLType: Hashable {
     24: GGMLType("I8", 1, 1), 25: GGMLType("I16", 1, 2), 26: GGMLType("I32", 1, 4),
     27: GGMLType("I64", 1, 8), 28: GGMLType("F64", 1, 8), 29: GGMLType("IQ1_M", 256, 56),
     34: GGMLType("TQ1_0", 256, 54), 35: GGMLType("TQ2_0", 256, 66),
-    39: GGMLType("MXFP4", 32, 17),
   ]
 
   /// The size of a tensor in bytes, or nil if it is not an `Int`.

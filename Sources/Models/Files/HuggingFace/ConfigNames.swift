@@ -16,6 +16,11 @@ enum ConfigNames {
     ("attention.sliding_window", ["sliding_window"]),
     ("attention.sliding_window_pattern", ["sliding_window_pattern"]),
     ("attention.layer_types", ["layer_types"]),
+    ("expert_count", ["num_local_experts", "num_experts"]),
+    ("expert_used_count", ["num_experts_per_tok", "experts_per_token"]),
+    ("expert_feed_forward_length", ["moe_intermediate_size"]),
+    ("expert_weights_norm", ["norm_topk_prob"]),
+    ("swiglu_alpha", ["swiglu_alpha"]), ("swiglu_limit", ["swiglu_limit"]),
     ("attention.query_pre_attn_scalar", ["query_pre_attn_scalar"]),
     ("attn_logit_softcapping", ["attn_logit_softcapping"]),
     ("final_logit_softcapping", ["final_logit_softcapping"]),
@@ -28,6 +33,9 @@ enum ConfigNames {
     ("ssm.state_size", ["state_size"]),
     ("ssm.time_step_rank", ["time_step_rank"]),
     ("ssm.conv_kernel", ["conv_kernel"]),
+    ("ssm.head_count", ["num_heads"]),
+    ("ssm.group_count", ["n_groups"]),
+    ("ssm.time_step_limit", ["time_step_limit"]),
     ("vocab_size", ["vocab_size"]),
     ("tie_word_embeddings", ["tie_word_embeddings"]),
     ("hidden_act", ["hidden_act", "hidden_activation", "activation_function"]),
@@ -44,6 +52,7 @@ enum ConfigNames {
     ("rope.scaling.yarn_beta_fast", ["beta_fast"]),
     ("rope.scaling.yarn_beta_slow", ["beta_slow"]),
     ("rope.scaling.attn_factor", ["attention_factor"]),
+    ("rope.scaling.truncate", ["truncate"]),
   ]
 
   /// The values of a `config.json` by GGUF's names, and what the file calls them.
@@ -102,8 +111,13 @@ enum ConfigNames {
       if !texts.isEmpty, texts.count == elements.count { return .strings(StringTable(texts)) }
       let integers = elements.compactMap(\.int)
       if integers.count == elements.count { return .integers(integers) }
-      let numbers = elements.compactMap(\.double)
+      let numbers = elements.compactMap(number)
       return numbers.count == elements.count ? .numbers(numbers) : nil
     }
+  }
+
+  /// A number, infinity among them, for which JSON has no word.
+  private static func number(_ json: JSONValue) -> Double? {
+    json.double ?? json["__float__"]?.string.flatMap { Double($0.lowercased()) }
   }
 }

@@ -1,4 +1,5 @@
 import Compute
+import FoundationEssentials
 import Reporting
 public import Tensors
 
@@ -21,10 +22,22 @@ public struct HuggingFaceFolder: Sendable {
 
   /// A tensor of a folder.
   struct Entry: Sendable {
+    /// Where the bytes are.
+    struct Place: Sendable {
+      let tensor: TensorEntry
+      let file: Int
+    }
+
     /// By GGUF's conventions.
-    let name: String
-    let tensor: TensorEntry
-    let file: Int
+    var name: String
+    let place: Place
+    /// What is made of them, if they are experts that GGUF has in another form.
+    var experts: StackedExperts?
+
+    /// The dimensions by GGUF's conventions.
+    var shape: Shape { experts?.shape ?? place.tensor.shape }
+    var typeName: String { experts?.type.rawValue ?? place.tensor.typeName }
+    var byteCount: Int { experts?.byteCount ?? place.tensor.byteCount }
   }
 
   /// Opens a folder and checks the headers of its files; no tensor is read.
@@ -62,7 +75,8 @@ public struct HuggingFaceFolder: Sendable {
             .malformed, path: filePath, tensor: tensor.name, "it is in another file as well",
             remedy: "keep the files of one model in the folder")
         }
-        entries.append(Entry(name: name, tensor: tensor, file: number))
+        entries.append(
+          Entry(name: name, place: Entry.Place(tensor: tensor, file: number)))
       }
     }
     if let missing = index.tensors.first(where: { name in
@@ -75,8 +89,10 @@ public struct HuggingFaceFolder: Sendable {
     }
     self.names = names
     self.contents = contents
+    if architecture == "gpt-oss" { entries = try StackedExperts.taken(from: entries, path: path) }
     self.entries = entries
-    self.places = places
+    self.places = Dictionary(
+      entries.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
   }
 
   /// What the files say about a tensor.
@@ -89,7 +105,16 @@ public struct HuggingFaceFolder: Sendable {
         .missingTensor, path: path, tensor: name, "no file of the folder has such a tensor",
         remedy: "download or save the model again")
     }
-    let tensor = entry.tensor
+    let tensor = entry.place.tensor
+    if let experts = entry.experts {
+      let (bytes, exponents) =
+        if case .blocks(let exponents) = experts.form {
+          (contents(of: entry.place), contents(of: exponents))
+        } else { (contents(of: entry.place), contents(of: entry.place)) }
+      return ModelTensor(
+        name: name, shape: experts.shape, type: experts.type,
+        memory: experts.memory(bytes.bytes, exponents: exponents.bytes), isCopy: true)
+    }
     guard let elementType = tensor.elementType,
       let type = WeightType(rawValue: elementType.rawValue)
     else {
@@ -98,10 +123,15 @@ public struct HuggingFaceFolder: Sendable {
         "its elements are of type \(quoted(tensor.typeName)), which is not read here",
         remedy: "save it as F32, F16 or BF16")
     }
-    let bytes = contents[entry.file].part(
-      tensor.byteOffset..<tensor.byteOffset + tensor.byteCount)
-    let stored = ModelTensor(name: name, shape: tensor.shape, type: type, memory: bytes)
+    let stored = ModelTensor(
+      name: name, shape: tensor.shape, type: type, memory: contents(of: entry.place))
     return names.isTransposed(name) && tensor.shape.rank == 2 ? stored.transposed() : stored
+  }
+
+  /// The bytes of a tensor.
+  private func contents(of place: Entry.Place) -> SharedBytes {
+    let tensor = place.tensor
+    return contents[place.file].part(tensor.byteOffset..<tensor.byteOffset + tensor.byteCount)
   }
 
   /// Reads a small JSON file.
@@ -113,12 +143,20 @@ public struct HuggingFaceFolder: Sendable {
         remedy: "download or save the model again")
     }
     let bytes = try file.read(at: 0, count: file.byteCount)
-    guard let value = try? JSONValue(parsing: bytes), value.object != nil else {
+    guard let value = parsed(bytes), value.object != nil else {
       throw TensorFileError(
         .malformed, path: path, "it is no JSON object",
         remedy: "download or save the model again")
     }
     return value
+  }
+
+  /// A JSON text; one with Python's word for infinity, which JSON does not have, too.
+  private static func parsed(_ bytes: [UInt8]) -> JSONValue? {
+    if let value = try? JSONValue(parsing: bytes) { return value }
+    let decoder = JSONDecoder()
+    decoder.allowsJSON5 = true
+    return try? decoder.decode(JSONValue.self, from: Data(bytes))
   }
 }
 

@@ -9,6 +9,7 @@ struct TensorNames {
     case "mistral", "smollm": "llama"
     case "gemma3_text": "gemma3"
     case "gpt_oss": "gpt-oss"
+    case "qwen3_moe": "qwen3moe"
     default: type
     }
   }
@@ -62,18 +63,32 @@ struct TensorNames {
     switch path {
     case "post_attention_layernorm" where hasFourNorms || architecture == "gpt-oss":
       return "post_attention_norm"
-    default: return Self.inLayer[path]
+    default:
+      if let known = Self.inLayer[path] { return known }
+      // An expert of many: mlp.experts.7.up_proj.
+      let parts = path.split(separator: ".")
+      guard parts.count == 4, parts[0] == "mlp", parts[1] == "experts", Int(parts[2]) != nil
+      else { return nil }
+      return Self.inLayer["mlp.\(parts[3])"].map { "\($0).\(parts[2])" }
     }
   }
 
   /// Tensors of a layer whose names have no `weight` or `bias` at their end.
   private static let wholeNames = [
-    "mixer.A_log": "ssm_a_log", "mixer.D": "ssm_d",
+    "mixer.A_log": "ssm_a_log", "mixer.D": "ssm_d", "mixer.dt_bias": "ssm_dt.bias",
     "attention.time_decay": "time_mix_decay", "attention.time_first": "time_mix_first",
     "attention.time_mix_receptance": "time_mix_lerp_r",
     "attention.time_mix_key": "time_mix_lerp_k", "attention.time_mix_value": "time_mix_lerp_v",
     "feed_forward.time_mix_receptance": "channel_mix_lerp_r",
     "feed_forward.time_mix_key": "channel_mix_lerp_k",
+    "mlp.experts.gate_up_proj": "ffn_gate_up_exps.weight",
+    "mlp.experts.gate_up_proj_blocks": "ffn_gate_up_exps.blocks",
+    "mlp.experts.gate_up_proj_scales": "ffn_gate_up_exps.scales",
+    "mlp.experts.gate_up_proj_bias": "ffn_gate_up_exps.bias",
+    "mlp.experts.down_proj": "ffn_down_exps.weight",
+    "mlp.experts.down_proj_blocks": "ffn_down_exps.blocks",
+    "mlp.experts.down_proj_scales": "ffn_down_exps.scales",
+    "mlp.experts.down_proj_bias": "ffn_down_exps.bias",
   ]
 
   private static let inLayer = [
@@ -83,13 +98,15 @@ struct TensorNames {
     "feed_forward.receptance": "channel_mix_receptance", "feed_forward.key": "channel_mix_key",
     "feed_forward.value": "channel_mix_value",
     "norm": "attn_norm", "mixer.in_proj": "ssm_in", "mixer.conv1d": "ssm_conv1d",
-    "mixer.x_proj": "ssm_x", "mixer.dt_proj": "ssm_dt", "mixer.out_proj": "ssm_out",
+    "mixer.norm": "ssm_norm", "mixer.x_proj": "ssm_x", "mixer.dt_proj": "ssm_dt",
+    "mixer.out_proj": "ssm_out",
     "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
     "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
     "self_attn.k_norm": "attn_k_norm", "self_attn.sinks": "attn_sinks",
-    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+    "mlp.router": "ffn_gate_inp", "mlp.gate": "ffn_gate_inp", "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
     "ln_1": "attn_norm", "ln_2": "ffn_norm", "attn.c_attn": "attn_qkv",
     "attn.c_proj": "attn_output", "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down",
   ]

@@ -32,9 +32,10 @@ private struct GGUFTokenizerReader {
     switch model {
     case "gpt2": return try byteLevel()
     case "llama", "t5": return try sentencePiece(isUnigram: model == "t5")
+    case "rwkv": return try longestTokens()
     default:
       throw parts.unsupported(
-        "is of kind \(quoted(model))", known: "one of the kinds gpt2, llama and t5")
+        "is of kind \(quoted(model))", known: "one of the kinds gpt2, llama, t5 and rwkv")
     }
   }
 
@@ -122,5 +123,16 @@ private struct GGUFTokenizerReader {
       special: parts.special(vocabulary, own: !isUnigram),
       spaces: .marked(isPrefixed: try values.bool("add_space_prefix", default: true)),
       kind: isUnigram ? "unigrams" : "pairs of characters by score", roles: parts.roles)
+  }
+
+  private func longestTokens() throws(TensorFileError) -> Tokenizer {
+    let vocabulary = try parts.escapedVocabulary()
+    let unknown =
+      values.has("unknown_token_id")
+      ? try values.int("unknown_token_id", in: 0...parts.tokens.count - 1) : nil
+    return Tokenizer(
+      vocabulary: vocabulary,
+      encoder: LongestTokenEncoder(vocabulary: vocabulary, unknown: unknown),
+      special: parts.special(vocabulary), spaces: .kept, kind: "longest tokens", roles: parts.roles)
   }
 }

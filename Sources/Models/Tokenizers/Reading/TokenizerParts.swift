@@ -110,3 +110,48 @@ extension TokenizerParts {
     return Vocabulary(tokens: decoded, kinds: kinds)
   }
 }
+
+// Tokens written as Python writes bytes.
+extension TokenizerParts {
+  /// The vocabulary with bytes for `\n`, `\x41` and their kind.
+  func escapedVocabulary() throws(TensorFileError) -> Vocabulary {
+    var decoded = StringTable()
+    for (token, kind) in kinds.enumerated() {
+      guard kind == .normal else {
+        decoded.append(Array(tokens[token]))
+        continue
+      }
+      guard let bytes = Self.unescaped(tokens[token]) else {
+        throw malformed("has the token \(quoted(tokens.text(token))), whose backslash says nothing")
+      }
+      decoded.append(bytes)
+    }
+    return Vocabulary(tokens: decoded, kinds: kinds)
+  }
+
+  /// The bytes of a text with backslashes; nil where one stands before nothing that it could mean.
+  private static func unescaped(_ text: ArraySlice<UInt8>) -> [UInt8]? {
+    var bytes: [UInt8] = []
+    var rest = text
+    while let first = rest.popFirst() {
+      guard first == UInt8(ascii: "\\") else {
+        bytes.append(first)
+        continue
+      }
+      switch rest.popFirst() {
+      case UInt8(ascii: "n"): bytes.append(0x0A)
+      case UInt8(ascii: "r"): bytes.append(0x0D)
+      case UInt8(ascii: "t"): bytes.append(0x09)
+      case UInt8(ascii: "x"):
+        guard rest.count >= 2,
+          let byte = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
+        else { return nil }
+        bytes.append(byte)
+        rest = rest.dropFirst(2)
+      case let other?: bytes.append(other)
+      case nil: return nil
+      }
+    }
+    return bytes
+  }
+}
