@@ -41,9 +41,9 @@ extension PreTokenizer {
 
 /// Which of two kinds of letters a character counts among; those without case and marks are both.
 private struct LetterCase {
-  /// `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`
+  /// One of `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`.
   let isUpper: Bool
-  /// `[\p{Ll}\p{Lm}\p{Lo}\p{M}]`
+  /// One of `[\p{Ll}\p{Lm}\p{Lo}\p{M}]`.
   let isLower: Bool
 
   @inline(__always)
