@@ -22,6 +22,10 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 CODE = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s| ?[^\s\p{L}\p{N}]+[\r\n]*"
         r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+BOTH, ENDING = r"\p{Lm}\p{Lo}\p{M}]", r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+CASED = (rf"[^\r\n\p{{L}}\p{{N}}]?[\p{{Lu}}\p{{Lt}}{BOTH}*[\p{{Ll}}{BOTH}+{ENDING}"
+         rf"|[^\r\n\p{{L}}\p{{N}}]?[\p{{Lu}}\p{{Lt}}{BOTH}+[\p{{Ll}}{BOTH}*{ENDING}"
+         r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
 
 def mixed_text(size, seed):
@@ -78,6 +82,7 @@ def byte_pairs(reader):
         "gpt-2": [], "smollm": [pre_tokenizers.Digits(individual_digits=True)],
         "qwen2": [pre_tokenizers.Split(Regex(CODE % r"\p{N}"), "isolated")],
         "llama-bpe": [pre_tokenizers.Split(Regex(CODE % r"\p{N}{1,3}"), "isolated")],
+        "gpt-4o": [pre_tokenizers.Split(Regex(CASED), "isolated")],
     }[name]
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(first + [level])
     tokenizer.decoder = decoders.ByteLevel()

@@ -166,12 +166,7 @@ struct PlainDecoder {
       ? try matrix(p + "attn_qkv.weight")
       : try matrix(p + "attn_q.weight") + matrix(p + "attn_k.weight")
         + matrix(p + "attn_v.weight")
-    var bias = [Double](repeating: 0, count: weights.count)
-    if model.isGPT2 { bias = try vector(p + "attn_qkv.bias") }
-    if file.has(p + "attn_q.bias") {
-      bias =
-        try vector(p + "attn_q.bias") + vector(p + "attn_k.bias") + vector(p + "attn_v.bias")
-    }
+    let bias = try projectionBias(p, count: weights.count)
     var (queries, keys, values): ([Rows], [Rows], [Rows]) = ([], [], [])
     for row in rows {
       let all = plus(times(weights, try normalised(row, p + "attn_norm")), bias)
@@ -217,6 +212,13 @@ struct PlainDecoder {
       }
       return try feedForward(plus(row, change), p)
     }
+  }
+
+  /// Of queries, keys and values, one after the other.
+  private func projectionBias(_ p: String, count: Int) throws -> [Double] {
+    if model.isGPT2 { return try vector(p + "attn_qkv.bias") }
+    guard file.has(p + "attn_q.bias") else { return Array(repeating: 0, count: count) }
+    return try vector(p + "attn_q.bias") + vector(p + "attn_k.bias") + vector(p + "attn_v.bias")
   }
 
   /// What is added to scores of a task's own keys: the logarithm of the number of windows.

@@ -80,7 +80,21 @@ struct TransformersTests {
         error = max(error, abs(found[first + row, column] - value))
       }
       #expect(rows == 4 && error < 1e-5 * model.largest, "\(model.name) on \(ranks): \(error)")
+      if model.name == "gpt-oss-four-bits" { try await expectCopies(folder.path) }
     }
+  }
+
+  /// Experts of four bits in a folder are each rank's own memory: of three layers four with three
+  /// matrices of 64 × 32, 17 bytes for 32 numbers.
+  private func expectCopies(_ path: String) async throws {
+    let result = try await MPIJob.runAlone(
+      program: "gyre", arguments: ["inspect", path, "--report", "json"])
+    let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+    let report = try #require(object as? [String: Any])
+    let memory = try #require(report["memory"] as? [String: Any], "\(result)")
+    #expect(memory["copiedBytes"] as? Int == 3 * 4 * 3 * 64 * 17)
+    let types = try #require(report["types"] as? [[String: Any]])
+    #expect(types.contains { $0["type"] as? String == "MXFP4" && $0["tensors"] as? Int == 9 })
   }
 
   /// A file of tensors, one after the other.

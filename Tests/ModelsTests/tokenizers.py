@@ -38,8 +38,11 @@ TEXTS = [
     "Grüße, Привет, مرحبا नमस्ते สวัสดี", "\u00a0\u00a0x\u3000y\u2028z\u0085w", "tab\there\u000bvt \u200b zero", "▁ a▁▁b ▁", " " * 40 + "deep",
     "def f(x):\n    if x:\n        return 'yes'\n", "CamelCase snake_case kebab-case", "a\u0000b\u0001c", "’s “quoted” — dash",
     "<s>hello</s> <|end|> <|end|><|end|>\n", "the ring turns and the ring turns", "round\n\nround\n \n\n round", "x'ſ ＇s 'S",
+    "HTMLParser isHTML McDonald's ABC'LL i'M", "日本A日a A日 ÀÉ\u0301x \u0301 !\u0301a !!\u0301 \u0301\u0301B", "a!/\n/ b//\n\n //x ./y \n/z",
+    "ǅungla ʰa ª Ⓐ Aʰ!", " \tA\u00a0b_c_ D'd'S",
 ]
 CODE = compare.CODE
+CASED = compare.CASED
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
@@ -50,6 +53,7 @@ def words():
         "smollm": [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.Split(Regex(GPT2), "isolated")],
         "qwen2": [pre_tokenizers.Split(Regex(CODE % r"\p{N}"), "isolated")],
         "llama-bpe": [pre_tokenizers.Split(Regex(CODE % r"\p{N}{1,3}"), "isolated")],
+        "gpt-4o": [pre_tokenizers.Split(Regex(CASED), "isolated")],
     }
     for name, steps in splits.items():
         cut = pre_tokenizers.Sequence(steps)
@@ -64,6 +68,7 @@ def byte_pairs(name):
         "gpt-2": [], "smollm": [pre_tokenizers.Digits(individual_digits=True)],
         "qwen2": [pre_tokenizers.Split(Regex(CODE % r"\p{N}"), "isolated")],
         "llama-bpe": [pre_tokenizers.Split(Regex(CODE % r"\p{N}{1,3}"), "isolated")],
+        "gpt-4o": [pre_tokenizers.Split(Regex(CASED), "isolated")],
     }[name]
     level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=name in ("gpt-2", "smollm"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(first + [level]) if first else level
@@ -139,7 +144,7 @@ def real():
 
 
 contents = {
-    "texts": TEXTS, "words": words(), "bytePairs": [byte_pairs(name) for name in ("gpt-2", "smollm", "qwen2", "llama-bpe")],
+    "texts": TEXTS, "words": words(), "bytePairs": [byte_pairs(name) for name in ("gpt-2", "smollm", "qwen2", "llama-bpe", "gpt-4o")],
     "characters": [characters(False), characters(True), unigrams()],
     "sentencePiece": [sentence_piece(kind, prefix) for kind in ("bpe", "unigram") for prefix in (False, True)],
     "real": real()}

@@ -61,19 +61,16 @@ struct ExpertMixture: FeedForward {
     let count = rows.count / width
     blocks.room.normalise(rows.span, by: norm)
     let shares = shares(of: count, blocks.room)
-    if count == 1 {
-      addToOne(&rows, shares[0], blocks.room)
-    } else {
-      for number in experts.indices {
-        let tokens = shares.indices.filter { token in
-          shares[token].contains { $0.expert == number }
-        }
-        if tokens.isEmpty { continue }
-        let weights = tokens.flatMap { token in
-          shares[token].filter { $0.expert == number }.map(\.weight)
-        }
-        add(experts[number], to: &rows, at: tokens, weights, of: count, blocks.room)
+    if count == 1 { return addToOne(&rows, shares[0], blocks.room) }
+    var groups = experts.map { _ in (tokens: [Int](), weights: [Float]()) }
+    for (token, own) in shares.enumerated() {
+      for share in own {
+        groups[share.expert].tokens.append(token)
+        groups[share.expert].weights.append(share.weight)
       }
+    }
+    for (expert, group) in zip(experts, groups) where !group.tokens.isEmpty {
+      add(expert, to: &rows, at: group.tokens, group.weights, of: count, blocks.room)
     }
   }
 

@@ -37,7 +37,9 @@ extension ModelFile {
     guard let template = ChatTemplate(recognizing: text) else {
       throw TensorFileError(
         .unsupported, path: path,
-        "its chat template, which begins with \(quoted(text, limit: 60)), is not known here",
+        text.contains("<|channel|>")
+          ? "its chat template is harmony, which is not known here"
+          : "its chat template, which begins with \(quoted(text, limit: 60)), is not known here",
         remedy: "give a prompt as the model wants it, or name a model of SmolLM2, Qwen2 or Gemma")
     }
     return template

@@ -216,12 +216,26 @@ private struct JSONTokenizerMaker {
 }
 
 extension PreTokenizer {
+  /// The expression of o200k.
+  private static var cased: String {
+    let (before, ending) = (#"[^\r\n\p{L}\p{N}]?"#, "(?i:'s|'t|'re|'ve|'m|'ll|'d)?|")
+    let upper = #"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"#
+    let lower = #"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"#
+    return before + upper + "*" + lower + "+" + ending + before + upper + "+" + lower + "*" + ending
+      + #"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
+  }
+
   /// Recognises the pre-tokenizer of a `tokenizer.json`; nil if it is none of these.
   fileprivate init?(_ value: JSONValue?) {
     let steps = value?["pretokenizers"]?.array ?? value.map { [$0] } ?? []
     let code: (String) -> String = {
       #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"# + $0
         + #"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
+    }
+    // The expressions match all characters: what they do not match may as well be removed.
+    func isolates(_ step: JSONValue) -> Bool {
+      step["invert"] == .bool(true)
+        ? step["behavior"] == .string("Removed") : step["behavior"] == .string("Isolated")
     }
     let types = steps.map { $0["type"]?.string ?? "" }
     guard steps.last?["add_prefix_space"] != .bool(true) else { return nil }
@@ -231,13 +245,14 @@ extension PreTokenizer {
     where steps[0]["individual_digits"] == .bool(true) && steps[1]["use_regex"] != .bool(false):
       self = .smollm
     case ["Split", "ByteLevel"]
-    where steps[0]["behavior"] == .string("Isolated") && steps[0]["invert"] != .bool(true)
-      && steps[1]["use_regex"] == .bool(false):
+    where isolates(steps[0]) && steps[1]["use_regex"] == .bool(false):
       let expression = steps[0]["pattern"]?["Regex"]?.string
       if expression == code(#"\p{N}"#) {
         self = .qwen2
       } else if expression == code(#"\p{N}{1,3}"#) {
         self = .llama3
+      } else if expression == Self.cased {
+        self = .o200k
       } else {
         return nil
       }

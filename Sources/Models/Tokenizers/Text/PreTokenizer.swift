@@ -8,11 +8,15 @@
 /// - `qwen2`: `(?i:A)`, `[^\r\n\p{L}\p{N}]?\p{L}+`, `\p{N}`, ` ?[^\s\p{L}\p{N}]+[\r\n]*`,
 ///   `\s*[\r\n]+`, `\s+(?!\S)`, `\s+`.
 /// - `llama3`: as `qwen2`, with `\p{N}{1,3}`.
+/// - `o200k`: letters go by case, `B?C*D+A?` and then `B?C+D*A?`, with `B` for `[^\r\n\p{L}\p{N}]`, `C`
+///   for `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`, `D` for `[\p{Ll}\p{Lm}\p{Lo}\p{M}]` and `A` as in `qwen2`;
+///   then as `llama3`, with `[\r\n/]*` after what is none of all.
 package enum PreTokenizer: String, CaseIterable, Sendable {
   case gpt2 = "gpt-2"
   case smollm
   case qwen2
   case llama3 = "llama-bpe"
+  case o200k = "gpt-4o"
 
   /// The pre-tokenizer that GGUF files have a name for; nil if it is none of these.
   package init?(ggufName name: String) {
@@ -57,6 +61,13 @@ package enum PreTokenizer: String, CaseIterable, Sendable {
       }
     case .qwen2: Self.codeWords(text, numbers: 1, visit)
     case .llama3: Self.codeWords(text, numbers: 3, visit)
+    case .o200k:
+      var start = 0
+      while start < text.count {
+        let next = Self.casedWord(text, start)
+        visit(start..<next)
+        start = next
+      }
     }
   }
 
@@ -112,6 +123,16 @@ package enum PreTokenizer: String, CaseIterable, Sendable {
       while next < end, classes[next] == .letter { next += 1 }
       return next
     }
+    return codeRest(text, start, end, numbers: numbers)
+  }
+
+  /// Where a word of anything but letters ends.
+  static func codeRest(
+    _ text: ClassifiedText, _ start: Int, _ end: Int, numbers: Int
+  ) -> Int {
+    let classes = text.classes
+    let first = classes[start]
+    let follower = start + 1 < end ? classes[start + 1] : nil
     if first == .number {
       var next = start + 1
       while next < end, next < start + numbers, classes[next] == .number { next += 1 }
@@ -140,7 +161,7 @@ package enum PreTokenizer: String, CaseIterable, Sendable {
   }
 
   /// The characters of `'s`, `'t`, `'re`, `'ve`, `'m`, `'ll` or `'d` at `start`; 0 if it is none.
-  private static func contraction(
+  static func contraction(
     _ text: ClassifiedText, _ start: Int, _ end: Int, ignoringCase: Bool
   ) -> Int {
     guard text.scalars[start] == "'", start + 1 < end else { return 0 }
