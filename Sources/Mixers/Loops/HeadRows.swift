@@ -14,23 +14,22 @@ func addProducts(
 ) {
   // Rows of one head lie so far apart that they would meet in a few places of the first cache.
   let few = 64
-  var scratch = Scratch(count: rows * columns + few * (rows + columns), parts: 3)
+  let (copiesA, copiesB) = (a.row > rows, b.row > columns)
+  var scratch = Scratch(
+    count: rows * columns + few * ((copiesA ? rows : 0) + (copiesB ? columns : 0)), parts: 3)
   let part = unsafe StridedMatrix(scratch.take(rows * columns), row: columns)
-  let left = unsafe StridedMatrix(scratch.take(few * rows), row: rows)
-  let right = unsafe StridedMatrix(scratch.take(few * columns), row: columns)
+  let left = unsafe StridedMatrix(scratch.take(copiesA ? few * rows : 0), row: rows)
+  let right = unsafe StridedMatrix(scratch.take(copiesB ? few * columns : 0), row: columns)
   for start in Swift.stride(from: 0, to: count, by: partOfSums) {
     let end = min(start + partOfSums, count)
     for first in Swift.stride(from: start, to: end, by: few) {
       let depth = min(few, end - first)
-      unsafe copyRows(
-        a.part(row: first).base, step: a.row, to: left.base, step: rows, rows: depth,
-        columns: rows)
-      unsafe copyRows(
-        b.part(row: first).base, step: b.row, to: right.base, step: columns, rows: depth,
-        columns: columns)
+      let (x, y) = (a.part(row: first), b.part(row: first))
+      if copiesA { x.copy(to: left, rows: depth, columns: rows) }
+      if copiesB { y.copy(to: right, rows: depth, columns: columns) }
       multiply(
-        left.transposed, right, into: part, rows: rows, depth: depth, columns: columns,
-        adding: first > start)
+        (copiesA ? left : x).transposed, copiesB ? right : y, into: part, rows: rows,
+        depth: depth, columns: columns, adding: first > start)
     }
     for index in 0..<rows * columns { unsafe total[index] += Double(part.base[index]) }
     poll()

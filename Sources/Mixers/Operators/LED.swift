@@ -88,7 +88,13 @@ struct LED: Mixer {
   }
   var flopsPerToken: (forward: Double, backward: Double) {
     let products = Double(2 * rank * (columns + sizes["out"]))
-    return (products, 2 * products + Double(2 * rank * columns))
+    return (products, 2 * products)
+  }
+  func keptBytes(tokens: Int) -> Double { Double(4 * batch * tokens * rank) }
+  /// `x E`, which the backward pass takes from the forward pass.
+  private var hiddenForm: TensorForm {
+    TensorForm(
+      name: "hidden", dimensions: ["batch", "tokens", "rank"], sizes: [batch, tokens, rank])
   }
 
   private let rank: Int
@@ -121,11 +127,13 @@ struct LED: Mixer {
       StridedMatrix(given["e"].base, row: rank), StridedMatrix(given["d"].base, row: out)
     )
     let bias = x.find("bias")
+    let kept = keeping ? MixerTensor(zeros: hiddenForm, tokens: count) : nil
     line.forEachSegment(units: batch) { sequence, tokens, poll in
       var scratch = Scratch(count: partOfSums * rank, parts: 1)
       let hidden = unsafe StridedMatrix(scratch.take(partOfSums * rank), row: rank)
       for part in parts(tokens) {
         let target = rows(o, sequence, count, part.lowerBound)
+        let hidden = kept.map { rows($0, sequence, count, part.lowerBound) } ?? hidden
         multiply(
           rows(x["x"], sequence, count, part.lowerBound), e, into: hidden, rows: part.count,
           depth: columns, columns: rank)
@@ -140,6 +148,7 @@ struct LED: Mixer {
         poll()
       }
     }
+    if let kept { result.kept.add(kept) }
     return result
   }
 
@@ -163,17 +172,16 @@ struct LED: Mixer {
         name: "sums", dimensions: ["batch", "sums"], sizes: [batch, length]), tokens: 0)
     let (count, dx) = (line.tokens, gradients["dx"])
     let (turnedE, turnedD) = (turned(x["e"]), turned(x["d"]))
-    let e = unsafe StridedMatrix(x["e"].base, row: rank)
+    let kept = result.kept["hidden"]
+    let hasBias = x.find("bias") != nil
     unsafe line.addUp(units: batch, to: sums) { sequence, tokens, total, poll in
-      var scratch = Scratch(count: 2 * partOfSums * rank, parts: 2)
-      let hidden = unsafe StridedMatrix(scratch.take(partOfSums * rank), row: rank)
+      var scratch = Scratch(count: partOfSums * rank, parts: 1)
       let ofHidden = unsafe StridedMatrix(scratch.take(partOfSums * rank), row: rank)
       for part in parts(tokens) {
         let (first, size) = (part.lowerBound, part.count)
         let (x, g) = (
           rows(x["x"], sequence, count, first), rows(gradient, sequence, count, first)
         )
-        multiply(x, e, into: hidden, rows: size, depth: columns, columns: rank)
         unsafe multiply(
           g, StridedMatrix(turnedD.base, row: rank), into: ofHidden, rows: size, depth: out,
           columns: rank)
@@ -183,7 +191,9 @@ struct LED: Mixer {
         unsafe addProducts(
           x, ofHidden, size, rows: columns, columns: rank, to: total, poll)
         unsafe addProducts(
-          hidden, g, size, rows: rank, columns: out, to: total + columns * rank, poll)
+          rows(kept, sequence, count, first), g, size, rows: rank, columns: out,
+          to: total + columns * rank, poll)
+        if !hasBias { continue }
         let ofBias = unsafe total + columns * rank + rank * out
         for row in 0..<size {
           for column in 0..<out { unsafe ofBias[column] += Double(g.base[row * out + column]) }

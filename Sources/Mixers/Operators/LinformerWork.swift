@@ -47,8 +47,13 @@ struct LinformerWork: ~Copyable {
     multiply(q, turnedKeys, into: weights, rows: count, depth: d, columns: rank)
     for row in 0..<count {
       let line = unsafe weights.base + row * rank
-      var top = -Float.infinity
-      for index in 0..<rank { unsafe top = max(top, line[index] * scale) }
+      var tops = Vector(repeating: -.infinity)
+      let whole = rank / 8 * 8
+      for index in stride(from: 0, to: whole, by: 8) {
+        tops = unsafe tops.larger(Vector(loading: line, at: index) * scale)
+      }
+      var top = tops.max()
+      for index in whole..<rank { unsafe top = max(top, line[index] * scale) }
       var sum = Vector.zero
       forEachVector(rank) { index in
         let x = unsafe Vector(loading: line, at: index, of: rank)
