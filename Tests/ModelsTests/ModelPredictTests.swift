@@ -82,14 +82,16 @@ struct ModelPredictTests {
       #expect(abs(found / expected - 1) < 1e-6, "\(what): \(found), and not \(expected)")
     }
     // Width 64, 96 channels in 6 heads of 5 states, 2 groups, three layers, 257 tokens.
-    let weights = Double(3 * (64 * (96 + 116 + 6) + 96 * 64))
+    let ofLayer: Int = 64 * (96 + 116 + 6) + 96 * 64
+    let weights = Double(3 * ofLayer)
     let output = 64.0 * 257
     expect(number(0, "productSeconds"), 2 * (weights * 40 + output) / 50e9, "products")
     expect(number(2, "productSeconds"), 2 * (weights * 20 + output) / 50e9, "on two ranks")
     #expect(number(0, "attentionSeconds") > 0)
     #expect(number(2, "attentionSeconds") > number(0, "attentionSeconds") / 2)
     expect(number(1, "productSeconds"), 4 * (weights + output) / 20e9, "weights")
-    let states: Double = 3 * (96 * 5 + 116 * 3) * 4
+    let ofState: Int = 96 * 5 + 116 * 3
+    let states = Double(3 * 4 * ofState)
     expect(number(1, "attentionSeconds"), 2 * states / 20e9, "states are read and written")
     // All but the last of two ranks hand on states and the rows that a convolution wants.
     expect(number(2, "bytesSentPerRank"), states, "bytes")
