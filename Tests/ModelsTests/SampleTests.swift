@@ -30,6 +30,7 @@ struct SampleTests {
         try json(try await gyre(arguments + drawn + [seed, "--report", "json"], ranks: 1)))
     }
     let texts = alone.map { $0["tokens"] as? [Int] }
+    #expect(Set(texts).count == 3)
     let more = ["--samples", "3"]
     for ranks in [1, 3] {
       let report = try json(
