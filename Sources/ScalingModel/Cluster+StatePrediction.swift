@@ -6,7 +6,7 @@ extension Cluster {
   ///
   /// A rank begins a layer later than the one before it, by what it waits for its first state. In
   /// the next layer the one before is as far ahead, so that this is waited for once, and not in
-  /// every layer. Where states cannot be handed on in pieces, what all tokens do to them is computed
+  /// every layer. Where states cannot be handed on in pieces, what tokens do to them is computed
   /// first, in every layer.
   ///
   /// - Parameter scanFlopsPerSecond: of a thread, beside the products.

@@ -83,8 +83,8 @@ public struct DecoderPrediction: Hashable, Sendable {
   public let seconds: Double
   /// Products with weights.
   public let productSeconds: Double
-  /// Attention, with the transfers of a prompt's keys and values; or scans, with what ranks wait for
-  /// their first states.
+  /// Attention, with the transfers of a prompt's keys and values; or scans, with what ranks wait
+  /// for their first states.
   public let attentionSeconds: Double
   /// What ranks exchange besides.
   public let exchangeSeconds: Double

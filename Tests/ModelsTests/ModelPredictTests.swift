@@ -105,7 +105,7 @@ struct ModelPredictTests {
     let report = try JSONSerialization.jsonObject(with: Data(run.standardOutput.utf8))
     #expect((report as? [String: Any])?["bytesSent"] as? Double == states)
     let refused = try await predict(
-      ["--model", path, "--tokens", "40", "--transport", "ring"] + Self.machine)
+      ["--model", path, "--tokens", "40", "--ranks", "1", "--transport", "ring"] + Self.machine)
     #expect(
       refused.ending == .exited(64) && refused.standardError.contains("a model of mamba2 has none"))
   }

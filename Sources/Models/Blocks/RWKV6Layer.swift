@@ -5,9 +5,9 @@ import Mixers
 import Sharding
 import Tensors
 
-/// A layer of RWKV's sixth version: `h = x + out · (norm(wkv(r, k, v, w)) ∘ silu(g))`, where each of
-/// w, k, v, r and g is made of a mean of normalised rows and those before them, with weights that
-/// the token decides, and then ``RWKVChannels``.
+/// A layer of RWKV's sixth version: `h = x + out · (norm(wkv(r, k, v, w)) ∘ silu(g))`, where each
+/// of w, k, v, r and g is made of a mean of normalised rows and those before them, with weights
+/// that the token decides, and then ``RWKVChannels``.
 ///
 /// Source: Peng et al. 2024, Eagle and Finch: RWKV with Matrix-Valued States and Dynamic
 /// Recurrence, section 4.
