@@ -5,8 +5,8 @@
 /// names they have: a weight of `Q4_1`, say, is `d · q + m` with a `q` of four bits and a `d` and
 /// an `m` of half precision for each block of 32. Those of K form hold blocks of 256 in parts of 16
 /// or 32 that have small scales of their own. Those of `MXFP4` are `2^(e − 127) · f` with an `e` of
-/// eight bits for each block of 32 and an `f` of four, a number with a sign, two bits of exponent and
-/// one behind the point.
+/// eight bits for each block of 32 and an `f` of four, a number with a sign, two bits of exponent
+/// and one behind the point.
 ///
 /// Sources: the GGUF specification and `ggml-common.h` of ggml; Open Compute Project 2023, OCP
 /// Microscaling Formats (MX) Specification, version 1.0.

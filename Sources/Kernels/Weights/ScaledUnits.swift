@@ -1,7 +1,7 @@
 import Compute
 
-/// Forms whose blocks are a unit, with a scale of its own: `scale · q + offset` of small numbers `q`;
-/// the scale is of half precision and comes first, unless a form says otherwise.
+/// Forms whose blocks are a unit, with a scale of its own: `scale · q + offset` of small numbers
+/// `q`; the scale is of half precision and comes first, unless a form says otherwise.
 ///
 /// In a product a unit's scale meets the sum of its products, and its offset the sum of the other
 /// factors: two multiplications where each weight by itself would take 32.

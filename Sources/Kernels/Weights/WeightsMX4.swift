@@ -1,9 +1,9 @@
 import CInstructions
 import Compute
 
-/// MXFP4: `2^(e − 128) · q` with the `q` of four bits that are 0, 1, 2, 3, 4, 6, 8, 12 and these with
-/// the other sign; `e` in a byte, then sixteen bytes, whose lower halves are the first sixteen of a
-/// block and whose upper halves the others.
+/// MXFP4: `2^(e − 128) · q` with the `q` of four bits that are 0, 1, 2, 3, 4, 6, 8, 12 and these
+/// with the other sign; `e` in a byte, then sixteen bytes, whose lower halves are the first sixteen
+/// of a block and whose upper halves the others.
 enum WeightsMX4: ScaledUnits {
   static var type: WeightType { .mxfp4 }
 

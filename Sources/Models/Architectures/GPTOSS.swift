@@ -2,8 +2,8 @@ import Attention
 import Compute
 import Tensors
 
-/// gpt-oss: learned sinks in attention, a window in every other layer, YaRN positions, and in place of
-/// a feed-forward part a mixture of experts with clamped gates and biases.
+/// gpt-oss: learned sinks in attention, a window in every other layer, YaRN positions, and in place
+/// of a feed-forward part a mixture of experts with clamped gates and biases.
 ///
 /// What a GGUF file leaves out is so by convention: the first layer has a window, the second sees
 /// all; YaRN's ramp is not rounded.

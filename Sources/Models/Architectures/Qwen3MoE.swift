@@ -3,7 +3,8 @@ import Tensors
 
 /// Qwen 3 with experts: Qwen 3 with a mixture of experts in place of each feed-forward part.
 ///
-/// What a GGUF file leaves out is so by convention: the weights of a token's experts are 1 together.
+/// What a GGUF file leaves out is so by convention: the weights of a token's experts are 1
+/// together.
 ///
 /// Source: Yang et al. 2025, Qwen3 Technical Report, section 2.
 enum Qwen3MoE: Architecture {

@@ -3,8 +3,8 @@ public import KernelSets
 
 /// A layer: attention, then a feed-forward part, each added to what comes in.
 ///
-/// `h = x + post(o · attention(norm(x)))`, `y = h + f(norm(h))`. What an architecture does not have is
-/// nil or empty.
+/// `h = x + post(o · attention(norm(x)))`, `y = h + f(norm(h))`. What an architecture does not have
+/// is nil or empty.
 public struct DecoderLayer: Sendable {
   /// Before attention.
   public var attentionNorm: Norm

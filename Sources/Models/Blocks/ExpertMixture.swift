@@ -3,8 +3,8 @@ import Glibc
 import KernelSets
 import Tensors
 
-/// A feed-forward part of many experts, of which each token goes to few: `Σ_e p_e · expert_e(n)` over
-/// those with the largest logits `router · n + bias`, where `expert_e(n)` is
+/// A feed-forward part of many experts, of which each token goes to few: `Σ_e p_e · expert_e(n)`
+/// over those with the largest logits `router · n + bias`, where `expert_e(n)` is
 /// `down · (act(gate · n) ∘ up · n)` with biases.
 ///
 /// Tokens of a chunk are gathered by expert, so that each expert's weights are widened once for all

@@ -5,9 +5,10 @@ import Tensors
 ///
 /// Folders have gates and other hidden numbers in turn in one tensor. Numbers are
 /// `[experts, inputs, outputs]` and not `[experts, outputs, inputs]`. Numbers of four bits are
-/// `[experts, outputs, inputs / 32, 16]` bytes, a number of even place in a byte's lower half and the
-/// next one above it, with `[experts, outputs, inputs / 32]` exponents in a tensor of their own. So
-/// none of it can be read in place: each process makes a copy of its own, as large as the file's.
+/// `[experts, outputs, inputs / 32, 16]` bytes, a number of even place in a byte's lower half and
+/// the next one above it, with `[experts, outputs, inputs / 32]` exponents in a tensor of their
+/// own. So none of it can be read in place: each process makes a copy of its own, as large as the
+/// file's.
 ///
 /// Source: OpenAI 2025, gpt-oss-120b & gpt-oss-20b, the checkpoints' format.
 struct StackedExperts: Sendable {
@@ -62,8 +63,9 @@ struct StackedExperts: Sendable {
         guard let stacked else {
           throw TensorFileError(
             .wrongShape, path: path, tensor: entry.place.tensor.name,
-            "its shape \(entry.place.tensor.shape) or type \(quoted(entry.place.tensor.typeName)) is "
-              + "none that experts have, or it lacks their exponents",
+            "its shape \(entry.place.tensor.shape) or type "
+              + "\(quoted(entry.place.tensor.typeName)) is none that experts have, or it lacks "
+              + "their exponents",
             remedy: "download or save the model again")
         }
         var other = entry

@@ -8,9 +8,10 @@
 /// - `qwen2`: `(?i:A)`, `[^\r\n\p{L}\p{N}]?\p{L}+`, `\p{N}`, ` ?[^\s\p{L}\p{N}]+[\r\n]*`,
 ///   `\s*[\r\n]+`, `\s+(?!\S)`, `\s+`.
 /// - `llama3`: as `qwen2`, with `\p{N}{1,3}`.
-/// - `o200k`: letters go by case, `B?C*D+A?` and then `B?C+D*A?`, with `B` for `[^\r\n\p{L}\p{N}]`, `C`
-///   for `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`, `D` for `[\p{Ll}\p{Lm}\p{Lo}\p{M}]` and `A` as in `qwen2`;
-///   then as `llama3`, with `[\r\n/]*` after what is none of all.
+/// - `o200k`: letters go by case, `B?C*D+A?` and then `B?C+D*A?`, with `B` for
+///   `[^\r\n\p{L}\p{N}]`, `C` for `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`, `D` for
+///   `[\p{Ll}\p{Lm}\p{Lo}\p{M}]` and `A` as in `qwen2`; then as `llama3`, with
+///   `[\r\n/]*` after what is none of all.
 package enum PreTokenizer: String, CaseIterable, Sendable {
   case gpt2 = "gpt-2"
   case smollm
