@@ -10,7 +10,7 @@ extension ThreadTeam {
   }
 
   /// `tanh x` of numbers, in place.
-  package func bend(_ numbers: inout MutableSpan<Float>) {
+  package func applyTanh(_ numbers: inout MutableSpan<Float>) {
     replace(&numbers, cost: 4) { tanh($0) }
   }
 

@@ -53,9 +53,8 @@ extension DecoderReader {
       }
       return matrices
     }
-    let all = matrix(
-      try tensor("\(prefix)ffn_\(part)_exps.weight", shape: [count, outputs, inputs]))
-    return (0..<count).map { all.rows($0 * outputs..<($0 + 1) * outputs) }
+    return try matrices(
+      "\(prefix)ffn_\(part)_exps.weight", count: count, outputs: outputs, inputs: inputs)
   }
 
   /// Biases of all experts, `[count, width]`; empty ones where the file has none.

@@ -86,9 +86,7 @@ struct DecoderReader {
   func matrices(
     _ name: String, count: Int, outputs: Int, inputs: Int
   ) throws(TensorFileError) -> [StoredMatrix] {
-    let tensor = try tensor(name, shape: [count, outputs, inputs])
-    let all = StoredMatrix(
-      type: tensor.type, outputs: count * outputs, inputs: inputs, memory: tensor.memory)
+    let all = matrix(try tensor(name, shape: [count, outputs, inputs]))
     return (0..<count).map { all.rows($0 * outputs..<($0 + 1) * outputs) }
   }
 

@@ -26,27 +26,17 @@ enum Mamba: Architecture {
       throw reader.wrong("ssm.time_step_rank", "\(rank) and two states are more than \(2 * inner)")
     }
     let sizes = try reader.sizesWithoutHeads(hidden: inner)
-    let epsilon =
-      values.has("attention.layer_norm_rms_epsilon")
-      ? try values.number("attention.layer_norm_rms_epsilon")
-      : try values.number("attention.layer_norm_epsilon", default: 1e-5)
-    let norm = Normalisation.rootMeanSquare(epsilon: Float(epsilon))
+    let norm = try norm(reader)
     return try reader.decoder(sizes, outputNorm: norm) { prefix throws(TensorFileError) in
       let inputBias = prefix + "ssm_in.bias"
-      let convolutionBias = prefix + "ssm_conv1d.bias"
+      let convolution = try convolution(reader, prefix, channels: inner, taps: taps)
       return MambaLayer(
         inner: inner, states: states, rank: rank,
         norm: try reader.norm(prefix + "attn_norm", norm, count: sizes.width),
         input: try reader.matrix(
           prefix + "ssm_in.weight", outputs: 2 * inner, inputs: sizes.width),
         inputBias: try reader.vectorIfAny(inputBias, count: 2 * inner),
-        convolution: MixerTensor(
-          "conv_weight", ["channels": inner, "width": taps],
-          try reader.numbers(prefix + "ssm_conv1d.weight", count: inner * taps)),
-        convolutionBias: reader.file.has(convolutionBias)
-          ? MixerTensor(
-            "conv_bias", ["channels": inner],
-            try reader.vector(convolutionBias, count: inner)) : nil,
+        convolution: convolution.weight, convolutionBias: convolution.bias,
         parameters: try reader.matrix(
           prefix + "ssm_x.weight", outputs: rank + 2 * states, inputs: inner),
         steps: try reader.matrix(prefix + "ssm_dt.weight", outputs: inner, inputs: rank),
@@ -63,6 +53,32 @@ enum Mamba: Architecture {
         output: try reader.matrix(prefix + "ssm_out.weight", outputs: sizes.width, inputs: inner),
         outputBias: try reader.vectorIfAny(prefix + "ssm_out.bias", count: sizes.width))
     }
+  }
+
+  /// The norm before each layer and after the last.
+  static func norm(_ reader: DecoderReader) throws(TensorFileError) -> Normalisation {
+    let values = reader.values
+    let epsilon =
+      values.has("attention.layer_norm_rms_epsilon")
+      ? try values.number("attention.layer_norm_rms_epsilon")
+      : try values.number("attention.layer_norm_epsilon", default: 1e-5)
+    return .rootMeanSquare(epsilon: Float(epsilon))
+  }
+
+  /// The short convolution of a layer, and its bias where the file has one.
+  static func convolution(
+    _ reader: DecoderReader, _ prefix: String, channels: Int, taps: Int
+  ) throws(TensorFileError) -> (weight: MixerTensor, bias: MixerTensor?) {
+    let weight = MixerTensor(
+      "conv_weight", ["channels": channels, "width": taps],
+      try reader.numbers(prefix + "ssm_conv1d.weight", count: channels * taps))
+    let name = prefix + "ssm_conv1d.bias"
+    guard reader.file.has(name) else { return (weight, nil) }
+    return (
+      weight,
+      MixerTensor(
+        "conv_bias", ["channels": channels], try reader.vector(name, count: channels))
+    )
   }
 
   /// The negative exponents of decays.

@@ -22,29 +22,19 @@ enum Mamba2: Architecture {
     let taps = try values.int("ssm.conv_kernel", in: 1...64)
     let limits = try limits(reader)
     let sizes = try reader.sizesWithoutHeads(hidden: inner + convolved)
-    let epsilon =
-      values.has("attention.layer_norm_rms_epsilon")
-      ? try values.number("attention.layer_norm_rms_epsilon")
-      : try values.number("attention.layer_norm_epsilon", default: 1e-5)
-    let norm = Normalisation.rootMeanSquare(epsilon: Float(epsilon))
+    let norm = try Mamba.norm(reader)
     return try reader.decoder(sizes, outputNorm: norm) { prefix throws(TensorFileError) in
       func ofHeads(_ name: String) throws(TensorFileError) -> MixerTensor {
         MixerTensor(name, ["heads": heads], try reader.numbers(prefix + name, count: heads))
       }
       let outputs = inner + convolved + heads
-      let convolutionBias = prefix + "ssm_conv1d.bias"
+      let convolution = try Mamba.convolution(reader, prefix, channels: convolved, taps: taps)
       return Mamba2Layer(
         heads: heads, groups: form.groups, states: form.states,
         norm: try reader.norm(prefix + "attn_norm", norm, count: sizes.width),
         input: try reader.matrix(prefix + "ssm_in.weight", outputs: outputs, inputs: sizes.width),
         inputBias: try reader.vectorIfAny(prefix + "ssm_in.bias", count: outputs),
-        convolution: MixerTensor(
-          "conv_weight", ["channels": convolved, "width": taps],
-          try reader.numbers(prefix + "ssm_conv1d.weight", count: convolved * taps)),
-        convolutionBias: reader.file.has(convolutionBias)
-          ? MixerTensor(
-            "conv_bias", ["channels": convolved],
-            try reader.vector(convolutionBias, count: convolved)) : nil,
+        convolution: convolution.weight, convolutionBias: convolution.bias,
         steps: HeadSteps(
           bias: try ofHeads("ssm_dt.bias"),
           rates: MixerTensor(

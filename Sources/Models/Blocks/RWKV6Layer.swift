@@ -104,7 +104,7 @@ struct RWKV6Layer: StateLayer {
     room.normalised.read(0..<size) { source in
       room.hidden.write(0..<count * decision.outputs) { target in
         room.multiply(source, rows: count, by: [decision], into: &target)
-        blocks.team.bend(&target)
+        blocks.team.applyTanh(&target)
       }
     }
     let none: [Float] = []
@@ -150,7 +150,7 @@ struct RWKV6Layer: StateLayer {
     room.projected.read(0..<count * width) { source in
       room.normalised.write(between) {
         room.multiply(source, rows: count, by: [matrices[0]], into: &$0)
-        blocks.team.bend(&$0)
+        blocks.team.applyTanh(&$0)
       }
     }
     room.normalised.read(between) { source in

@@ -72,7 +72,8 @@ public final class Prefill {
     _ body: (_ rows: borrowing Span<Float>, _ sharding: Sharding) throws -> Void
   ) throws -> LayerStates {
     precondition(tokens.count == plan.tokens, "tokens of another sequence")
-    let kept = kept ?? (plan.count > 1 ? makeKept(on: world) : nil)
+    let needsKeys = plan.count > 1 && !parts.decoder.carriesState
+    let kept = kept ?? (needsKeys ? makeKept(on: world) : nil)
     var states = LayerStates()
     for index in 0..<plan.count {
       let sharding = plan.sharding(index)
