@@ -1,5 +1,4 @@
 import AttentionTypes
-import CInstructions
 import Tensors
 
 /// The rows of a tile of queries in the forms that its products want.
@@ -21,18 +20,6 @@ extension BackwardTile {
     }
   }
 
-  /// How many rows before it is packed a row is asked for.
-  private static var rowsAhead: Int { 12 }
-
-  /// Asks for a row: others lie between it and the last, past which no processor looks ahead by
-  /// itself.
-  @unsafe @inline(__always)
-  private func askAhead(_ row: UnsafePointer<Float>, columns: Int) {
-    for column in Swift.stride(from: 0, to: columns, by: 16) {
-      unsafe gyre_prefetch_near(row + column)
-    }
-  }
-
   @unsafe
   private func packPanels(
     _ source: UnsafePointer<Float>, stride: Int, columns: Int, factor: Float,
@@ -51,8 +38,8 @@ extension BackwardTile {
       for step in 0..<whole {
         let number = unsafe source + step * depth * stride + first
         if first == 0 {
-          for ahead in Self.rowsAhead..<Self.rowsAhead + depth {
-            unsafe askAhead(number + ahead * stride, columns: columns)
+          for ahead in RowsAhead.distance..<RowsAhead.distance + depth {
+            unsafe RowsAhead.ask(for: number + ahead * stride, columns: columns)
           }
         }
         unsafe Element.store(

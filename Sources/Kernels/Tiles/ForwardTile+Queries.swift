@@ -1,5 +1,4 @@
 import AttentionTypes
-import CInstructions
 import Tensors
 
 extension ForwardTile {
@@ -12,9 +11,6 @@ extension ForwardTile {
   /// Factors from a run of a row of packed queries to the next.
   @inline(__always)
   var runStride: Int { Element.stepRun == 1 ? 1 : Element.groupRows * Element.stepRun }
-
-  /// How many rows before it is packed a row is asked for.
-  private static var rowsAhead: Int { 12 }
 
   /// Takes up the queries of `rows` rows.
   ///
@@ -41,11 +37,8 @@ extension ForwardTile {
         continue
       }
       let own = unsafe source + row * stride
-      // Rows of other heads lie between them, past which no processor looks ahead by itself.
-      if row + Self.rowsAhead < rows {
-        for column in Swift.stride(from: 0, to: headDim, by: 16) {
-          unsafe gyre_prefetch_near(own + Self.rowsAhead * stride + column)
-        }
+      if row + RowsAhead.distance < rows {
+        unsafe RowsAhead.ask(for: own + RowsAhead.distance * stride, columns: headDim)
       }
       for first in Swift.stride(from: 0, to: whole, by: length) {
         unsafe Element.store(
