@@ -32,9 +32,10 @@ let settings = compiled(for: "x86-64-v3")
 /// Where rows are packed the compiler would store by scattering, which is slower than storing.
 let avx512: [SwiftSetting] = [.unsafeFlags(["-Xcc", "-mno-scatter"]), .define("GYRE_AVX512")]
 
-/// The same, and products of bf16 pairs.
+/// The same, and products of bf16 pairs and of bytes.
 let avx512bf16: [SwiftSetting] =
-  avx512 + [.unsafeFlags(["-Xcc", "-mavx512bf16"]), .define("GYRE_BF16")]
+  avx512
+  + [.unsafeFlags(["-Xcc", "-mavx512bf16", "-Xcc", "-mavx512vnni"]), .define("GYRE_BF16")]
 
 /// Products in tile registers, or in a model of them.
 let amx: [SwiftSetting] = [.define("GYRE_AMX")]

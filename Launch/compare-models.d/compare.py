@@ -184,7 +184,9 @@ def compare_speed(options, path, file, tokens):
     contestants = {
         "llama.cpp": of_llama, "gyre, 1 rank": lambda: of_gyre(1), f"gyre, {cores} ranks": lambda: of_gyre(cores),
         "gyre, 1 rank, bf16": lambda: of_gyre(1, "--arithmetic", "bf16"),
-        f"gyre, {cores} ranks, bf16": lambda: of_gyre(cores, "--arithmetic", "bf16")}
+        f"gyre, {cores} ranks, bf16": lambda: of_gyre(cores, "--arithmetic", "bf16"),
+        "gyre, 1 rank, int8": lambda: of_gyre(1, "--arithmetic", "bf16", "--weight-products", "int8"),
+        f"gyre, {cores} ranks, int8": lambda: of_gyre(cores, "--arithmetic", "bf16", "--weight-products", "int8")}
     rates = {name: [] for name in contestants}
     for _ in range(options.speed):
         for name, measure in contestants.items():

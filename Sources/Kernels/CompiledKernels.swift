@@ -59,16 +59,17 @@ package enum CompiledKernels: KernelSet {
     if work.rows < WeightProduct.manyRows {
       team.run(FewRowsProduct(work), poll: poll)
     } else {
-      switch work.roundsToBF16 {
-      case false: run(ManyRowsProduct<Float>.self, work, team: team, poll: poll)
-      case true: run(ManyRowsProduct<BFloat16Pair>.self, work, team: team, poll: poll)
+      switch work.arithmetic {
+      case .f32: run(ManyRowsProduct<Float>.self, work, team: team, poll: poll)
+      case .bf16: run(ManyRowsProduct<BFloat16Pair>.self, work, team: team, poll: poll)
+      case .int8: run(ManyRowsProduct<ScaledBytes>.self, work, team: team, poll: poll)
       }
     }
   }
 
   @inline(__always)
-  private static func run<Element: Factor>(
-    _ product: ManyRowsProduct<Element>.Type, _ work: WeightProduct, team: ThreadTeam,
+  private static func run<Terms: PackedTerms>(
+    _ product: ManyRowsProduct<Terms>.Type, _ work: WeightProduct, team: ThreadTeam,
     poll: (_ work: Int) -> Void
   ) {
     product.pack(work, team: team)

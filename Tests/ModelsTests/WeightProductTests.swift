@@ -27,6 +27,26 @@ import Testing
     return (shared, (0..<rows * columns).map { numbers[$0] })
   }
 
+  /// What rows of so many numbers are rounded to.
+  private func rounded(
+    _ numbers: [Float], to arithmetic: ProductArithmetic, columns: Int
+  ) -> [Double] {
+    switch arithmetic {
+    case .f32: return numbers.map(Double.init)
+    case .bf16: return numbers.map { Double(Float(BFloat16($0))) }
+    case .int8:
+      return numbers.indices.map { index in
+        let (row, column) = index.quotientAndRemainder(dividingBy: columns)
+        let first = column / 32 * 32
+        let neighbours = numbers[row * columns + first..<row * columns + min(first + 32, columns)]
+        let largest = neighbours.map(\.magnitude).reduce(0, max)
+        if largest == 0 { return 0 }
+        let level = (Double(numbers[index]) * Double(127 / largest)).rounded(.toNearestOrEven)
+        return level * Double(largest / 127)
+      }
+    }
+  }
+
   @Test("few and many rows, of every form and instruction set", arguments: WeightType.allCases)
   func products(_ type: WeightType) throws {
     let outputs = 37
@@ -35,16 +55,15 @@ import Testing
       let matrix = StoredMatrix(
         type: type, outputs: outputs, inputs: inputs, memory: bytes)
       for (rows, threads, arithmetic) in [
-        (1, 2, Arithmetic.bf16), (2, 1, .f32), (5, 2, .f32), (12, 2, .f32), (50, 3, .f32),
-        (13, 2, .bf16), (50, 3, .bf16),
+        (1, 2, ProductArithmetic.bf16), (2, 1, .int8), (5, 2, .f32), (12, 2, .f32),
+        (50, 3, .f32), (13, 2, .bf16), (50, 3, .bf16), (12, 1, .int8), (50, 3, .int8),
       ] {
+        // A row of thirty-two zeros somewhere.
+        let a = (0..<rows * inputs).map { 32..<64 ~= $0 ? 0 : Float($0 * 7 % 23) / 11 - 1 }
         // Of few rows products are those of F32.
-        let rounds = arithmetic == .bf16 && rows >= 12
-        func rounded(_ numbers: [Float]) -> [Float] {
-          rounds ? numbers.map { Float(BFloat16($0)) } : numbers
-        }
-        let a = (0..<rows * inputs).map { Float($0 * 7 % 23) / 11 - 1 }
-        let (factors, weights) = (rounded(a), rounded(weights))
+        let used = rows < 12 ? .f32 : arithmetic
+        let factors = rounded(a, to: used, columns: inputs)
+        let weights = rounded(weights, to: used, columns: inputs)
         for set in InstructionSet.ofThisProcessor {
           let products = LinearProducts(
             team: ThreadTeam(threads: threads), arithmetic: arithmetic, instructions: set)
@@ -57,8 +76,7 @@ import Testing
             for output in 0..<outputs {
               var (sum, size) = (rows == 5 ? 3.0 : 0.0, 3.0)
               for index in 0..<inputs {
-                let product =
-                  Double(factors[row * inputs + index]) * Double(weights[output * inputs + index])
+                let product = factors[row * inputs + index] * weights[output * inputs + index]
                 sum += product
                 size += abs(product)
               }
@@ -71,6 +89,26 @@ import Testing
             }
           }
         }
+      }
+    }
+  }
+
+  @Test("what is no number stays none in products of eight bits")
+  func noNumber() throws {
+    let (bytes, _) = try tensor(.q8_0, 32, 64)
+    let matrix = StoredMatrix(type: .q8_0, outputs: 32, inputs: 64, memory: bytes)
+    var a = [Float](repeating: 1, count: 13 * 64)
+    a[3 * 64 + 40] = .nan
+    a[5 * 64 + 1] = .infinity
+    for set in InstructionSet.ofThisProcessor {
+      let products = LinearProducts(
+        team: ThreadTeam(threads: 1), arithmetic: .int8, instructions: set)
+      var c = [Float](repeating: 0, count: 13 * 32)
+      var span = c.mutableSpan
+      products.multiply(a.span, rows: 13, by: [matrix], into: &span)
+      for row in 0..<13 {
+        let isFinite = c[row * 32..<row * 32 + 32].allSatisfy(\.isFinite)
+        #expect(isFinite == (row != 3 && row != 5), "\(set), row \(row)")
       }
     }
   }

@@ -23,6 +23,8 @@ package struct ModelBenchResult {
   let chunk: Int
   let cacheType: String
   let arithmetic: String
+  /// What the prompt's products with weights are computed of.
+  let weightProducts: String
   /// Who multiplies for a token that is generated: `replicated` or `divided`.
   let weights: String
   /// That of the prompt's attention.
@@ -48,7 +50,7 @@ extension ModelBenchResult: BenchResult {
   package static let keys = [
     "model", "architecture", "parameters", "weightBytes", "test", "promptTokens",
     "generatedTokens", "depth", "ranks", "hosts", "threads", "chunk", "cacheType",
-    "arithmetic", "weights", "transport",
+    "arithmetic", "weightProducts", "weights", "transport",
   ]
 
   package static let figures = [

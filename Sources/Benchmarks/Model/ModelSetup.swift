@@ -130,6 +130,7 @@ final class ModelSetup {
       generatedTokens: isPrompt ? 0 : test.tokens, depth: depth, ranks: ranks, hosts: hosts,
       threads: model.threads, chunk: options.chunk, cacheType: options.cacheType.rawValue,
       arithmetic: options.arithmetic.rawValue,
+      weightProducts: options.productArithmetic.rawValue,
       weights: ranks > 1 && options.dividesWeights ? "divided" : "replicated",
       transport: "\(options.route)", repeats: measured.rounds.count, seconds: times.median,
       secondsLow: times.interval.lowerBound, secondsHigh: times.interval.upperBound,

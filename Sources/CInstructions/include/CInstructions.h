@@ -90,12 +90,139 @@ static inline __attribute__((always_inline)) float gyre_largest_of_8(gyre_floats
 #endif
 }
 
+/// The larger of each two of eight floats; where either is NaN that of `numbers`.
+///
+/// Written out for the same reason.
+static inline __attribute__((always_inline)) gyre_floats8
+gyre_larger_of_8(gyre_floats8 numbers, gyre_floats8 others) {
+#if defined(__AVX__)
+  return (gyre_floats8)_mm256_max_ps((__m256)others, (__m256)numbers);
+#else
+  return others > numbers ? others : numbers;
+#endif
+}
+
 #if defined(__AVX512F__)
+/// The larger of each two of sixteen floats; where either is NaN that of `numbers`.
+static inline __attribute__((always_inline)) gyre_floats16
+gyre_larger_of_16(gyre_floats16 numbers, gyre_floats16 others) {
+  return (gyre_floats16)_mm512_max_ps((__m512)others, (__m512)numbers);
+}
+
 /// The largest of sixteen.
 static inline __attribute__((always_inline)) float gyre_largest_of_16(gyre_floats16 numbers) {
   const __m512 all = (__m512)numbers;
   const __m256 upper = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(all), 1));
   return gyre_largest_of_8((gyre_floats8)_mm256_max_ps(_mm512_castps512_ps256(all), upper));
+}
+#endif
+
+/// Eight integers, and eight words of four bytes each.
+typedef int gyre_integers8 __attribute__((ext_vector_type(8)));
+typedef unsigned int gyre_words8 __attribute__((ext_vector_type(8)));
+
+// Conversions of whole vectors are here because Swift's own are generic functions, of which the
+// linker keeps one for all modules: a call for each vector.
+
+/// Eight integers as floats.
+static inline __attribute__((always_inline)) gyre_floats8
+gyre_floats_of_integers_8(gyre_integers8 integers) {
+  return __builtin_convertvector(integers, gyre_floats8);
+}
+
+/// Stores the lowest byte of each of eight words.
+static inline __attribute__((always_inline)) void
+gyre_store_low_bytes_8(gyre_words8 words, void *_Nonnull bytes) {
+  typedef unsigned char Bytes __attribute__((ext_vector_type(8)));
+  const Bytes low = __builtin_convertvector(words, Bytes);
+  memcpy(bytes, &low, sizeof low);
+}
+
+/// Widens eight numbers of half precision, of which `numbers` need not be aligned.
+static inline __attribute__((always_inline)) gyre_floats8
+gyre_widen_8_halves(const void *_Nonnull numbers) {
+#if defined(__F16C__)
+  return (gyre_floats8)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)numbers));
+#else
+  typedef _Float16 Halves __attribute__((ext_vector_type(8)));
+  Halves halves;
+  memcpy(&halves, numbers, sizeof halves);
+  return __builtin_convertvector(halves, gyre_floats8);
+#endif
+}
+
+/// Widens eight bytes with a sign.
+static inline __attribute__((always_inline)) gyre_floats8
+gyre_widen_8_bytes(const void *_Nonnull bytes) {
+  typedef int8_t Bytes __attribute__((ext_vector_type(8)));
+  Bytes integers;
+  memcpy(&integers, bytes, sizeof integers);
+  return __builtin_convertvector(integers, gyre_floats8);
+}
+
+/// Widens eight integers of 16 bits without a sign.
+static inline __attribute__((always_inline)) gyre_words8
+gyre_words_of_8_shorts(const void *_Nonnull shorts) {
+  typedef unsigned short Shorts __attribute__((ext_vector_type(8)));
+  Shorts integers;
+  memcpy(&integers, shorts, sizeof integers);
+  return __builtin_convertvector(integers, gyre_words8);
+}
+
+/// `sum + a₀ b₀ + a₁ b₁ + a₂ b₂ + a₃ b₃` of the bytes of each word, those of `a` without a sign and
+/// those of `b` with one: what `vpdpbusd` adds up.
+static inline __attribute__((always_inline)) gyre_integers8
+gyre_add_products_of_bytes_8(gyre_integers8 sum, gyre_words8 a, gyre_words8 b) {
+#if defined(__AVX2__)
+  const __m256i first = _mm256_and_si256((__m256i)a, _mm256_set1_epi16(255));
+  const __m256i even =
+      _mm256_madd_epi16(first, _mm256_srai_epi16(_mm256_slli_epi16((__m256i)b, 8), 8));
+  const __m256i odd =
+      _mm256_madd_epi16(_mm256_srli_epi16((__m256i)a, 8), _mm256_srai_epi16((__m256i)b, 8));
+  return (gyre_integers8)_mm256_add_epi32((__m256i)sum, _mm256_add_epi32(even, odd));
+#else
+  for (int byte = 0; byte < 32; byte += 8)
+    sum += (gyre_integers8)(a >> byte & 255) * ((gyre_integers8)(b << (24 - byte)) >> 24);
+  return sum;
+#endif
+}
+
+#if defined(__AVX512BW__)
+/// Sixteen integers, and sixteen words of four bytes each.
+typedef int gyre_integers16 __attribute__((ext_vector_type(16)));
+typedef unsigned int gyre_words16 __attribute__((ext_vector_type(16)));
+
+/// Sixteen integers as floats.
+static inline __attribute__((always_inline)) gyre_floats16
+gyre_floats_of_integers_16(gyre_integers16 integers) {
+  return (gyre_floats16)_mm512_cvtepi32_ps((__m512i)integers);
+}
+
+/// Stores the lowest byte of each of sixteen words.
+static inline __attribute__((always_inline)) void
+gyre_store_low_bytes_16(gyre_words16 words, void *_Nonnull bytes) {
+  _mm_storeu_si128((__m128i *)bytes, _mm512_cvtepi32_epi8((__m512i)words));
+}
+
+/// Widens sixteen integers of 16 bits without a sign.
+static inline __attribute__((always_inline)) gyre_words16
+gyre_words_of_16_shorts(const void *_Nonnull shorts) {
+  return (gyre_words16)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)shorts));
+}
+
+/// The same of sixteen words.
+static inline __attribute__((always_inline)) gyre_integers16
+gyre_add_products_of_bytes_16(gyre_integers16 sum, gyre_words16 a, gyre_words16 b) {
+#if defined(__AVX512VNNI__)
+  return (gyre_integers16)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+#else
+  const __m512i first = _mm512_and_si512((__m512i)a, _mm512_set1_epi16(255));
+  const __m512i even =
+      _mm512_madd_epi16(first, _mm512_srai_epi16(_mm512_slli_epi16((__m512i)b, 8), 8));
+  const __m512i odd =
+      _mm512_madd_epi16(_mm512_srli_epi16((__m512i)a, 8), _mm512_srai_epi16((__m512i)b, 8));
+  return (gyre_integers16)_mm512_add_epi32((__m512i)sum, _mm512_add_epi32(even, odd));
+#endif
 }
 #endif
 

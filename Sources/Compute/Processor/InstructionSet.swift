@@ -10,7 +10,7 @@ public enum InstructionSet: String, CaseIterable, Sendable {
   case avx2
   /// x86-64-v4: vectors of 512 bits.
   case avx512
-  /// The same, and products of bf16 pairs summed in `Float`.
+  /// The same, and products of bf16 pairs summed in `Float`, and of bytes summed in integers.
   case avx512bf16
   /// The same, and products of bf16 pairs in registers of 16 rows by 16 pairs.
   case amx
@@ -31,13 +31,13 @@ public enum InstructionSet: String, CaseIterable, Sendable {
     case .avx2: ["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"]
     case .avx512:
       Self.avx2.features + ["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]
-    case .avx512bf16: Self.avx512.features + ["avx512_bf16"]
+    case .avx512bf16: Self.avx512.features + ["avx512_bf16", "avx512_vnni"]
     case .amx: Self.avx512bf16.features + ["amx_tile", "amx_bf16"]
     }
   }
 
-  /// Whether it multiplies bf16 numbers itself; other sets emulate ``avx512bf16`` to the same
-  /// bits.
+  /// Whether it multiplies bf16 numbers, and bytes, itself; other sets emulate ``avx512bf16`` to
+  /// the same bits.
   public var hasBF16: Bool { self == .avx512bf16 || self == .amx }
 
   /// The features of it that a processor lacks.

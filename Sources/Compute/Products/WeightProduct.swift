@@ -38,22 +38,22 @@ package struct WeightProduct: @unchecked Sendable {
   package let factors: [Factor]
   /// Whether what is in C is kept and added to.
   package let adding: Bool
-  /// Whether the factors of products of many rows are rounded to bf16; memory limits those of few.
-  package let roundsToBF16: Bool
+  /// What products of many rows are computed of; memory limits those of few.
+  package let arithmetic: ProductArithmetic
   /// Room for ``scratchCount(rows:depth:)`` numbers.
   package let scratch: UnsafeMutablePointer<Float>
 
   @unsafe
   package init(
     a: UnsafePointer<Float>, rows: Int, depth: Int, factors: [Factor], adding: Bool,
-    roundsToBF16: Bool, scratch: UnsafeMutablePointer<Float>
+    arithmetic: ProductArithmetic, scratch: UnsafeMutablePointer<Float>
   ) {
     unsafe self.a = a
     self.rows = rows
     self.depth = depth
     self.factors = factors
     self.adding = adding
-    self.roundsToBF16 = roundsToBF16
+    self.arithmetic = arithmetic
     unsafe self.scratch = scratch
   }
 
@@ -62,6 +62,7 @@ package struct WeightProduct: @unchecked Sendable {
 
   /// Numbers of scratch: A is packed in it, or has the sums of sixteen neighbours each there.
   package static func scratchCount(rows: Int, depth: Int) -> Int {
-    rows < manyRows ? depth / 16 : (rows + 5) / 6 * 6 * depth
+    // Of bytes up to 32 terms take ten words.
+    rows < manyRows ? depth / 16 : (rows + 5) / 6 * 6 * max(depth, 10)
   }
 }

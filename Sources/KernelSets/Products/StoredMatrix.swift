@@ -1,4 +1,4 @@
-public import AttentionTypes
+import AttentionTypes
 public import Compute
 public import Tensors
 
@@ -69,7 +69,7 @@ public struct StoredMatrix: Sendable {
 public final class LinearProducts {
   private let team: ThreadTeam
   private let kernels: any KernelSet.Type
-  private let arithmetic: Arithmetic
+  private let arithmetic: ProductArithmetic
   private var scratch = AlignedBuffer<Float>(zeros: 0)
 
   /// Prepares products.
@@ -77,7 +77,7 @@ public final class LinearProducts {
   /// - Parameter arithmetic: what those of many rows are computed of; those of few, which memory
   ///   limits, are always computed of `Float`.
   public init(
-    team: ThreadTeam, arithmetic: Arithmetic = .f32, instructions: InstructionSet = .inUse
+    team: ThreadTeam, arithmetic: ProductArithmetic = .f32, instructions: InstructionSet = .inUse
   ) {
     self.team = team
     self.arithmetic = arithmetic
@@ -130,8 +130,7 @@ public final class LinearProducts {
         kernels.multiply(
           unsafe WeightProduct(
             a: a, rows: rows, depth: depth, factors: factors, adding: adding,
-            roundsToBF16: arithmetic == .bf16, scratch: scratch.unsafeBaseAddress), team: team,
-          poll: poll)
+            arithmetic: arithmetic, scratch: scratch.unsafeBaseAddress), team: team, poll: poll)
       }
     }
   }

@@ -175,8 +175,7 @@ extension PackedElement {
   static func rounded(_ pointer: UnsafePointer<Self>, by scales: Vector) -> VectorBits {
     // Those that are bf16 numbers already need no arithmetic.
     Self.self == BFloat16.self
-      ? unsafe VectorBits(
-        truncatingIfNeeded: UnsafeRawPointer(pointer).loadUnaligned(as: ShortVector.self))
+      ? unsafe VectorBits(shorts: pointer)
       : unsafe BFloat16Pair.rounded(load(pointer, by: scales))
   }
 }

@@ -51,7 +51,7 @@ extension Float16: PackedElement {
   /// One `vcvtph2ps`.
   @unsafe @inline(__always)
   static func load(_ pointer: UnsafePointer<Float16>) -> Vector {
-    unsafe Vector(UnsafeRawPointer(pointer).loadUnaligned(as: HalfVector.self))
+    unsafe Vector(halves: pointer)
   }
 
   @inline(__always) var widened: Float { Float(self) }
@@ -61,9 +61,7 @@ extension BFloat16: PackedElement {
   /// A widening load and a shift.
   @unsafe @inline(__always)
   static func load(_ pointer: UnsafePointer<BFloat16>) -> Vector {
-    let bits = unsafe UnsafeRawPointer(pointer).loadUnaligned(as: ShortVector.self)
-    let shifted =
-      VectorBits(truncatingIfNeeded: bits) &<< VectorBits(repeating: 16)
+    let shifted = unsafe VectorBits(shorts: pointer) &<< VectorBits(repeating: 16)
     return unsafe unsafeBitCast(shifted, to: Vector.self)
   }
 
@@ -76,8 +74,7 @@ extension Int8: PackedElement {
   /// A widening load and a conversion.
   @unsafe @inline(__always)
   static func load(_ pointer: UnsafePointer<Int8>) -> Vector {
-    let integers = unsafe UnsafeRawPointer(pointer).loadUnaligned(as: ByteVector.self)
-    return Vector(IntegerVector(truncatingIfNeeded: integers))
+    unsafe Vector(bytes: pointer)
   }
 
   @inline(__always) var widened: Float { Float(self) }

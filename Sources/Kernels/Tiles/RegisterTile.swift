@@ -10,12 +10,12 @@
 /// Cost: `12 · Vector.width · 2` floating-point operations a step, and as many times more as a
 /// factor has numbers, near the peak of a core where the panel lies in its first-level cache.
 struct FactorTile<Element: Factor> {
-  private var a0 = Vector(), a1 = Vector()
-  private var b0 = Vector(), b1 = Vector()
-  private var c0 = Vector(), c1 = Vector()
-  private var d0 = Vector(), d1 = Vector()
-  private var e0 = Vector(), e1 = Vector()
-  private var f0 = Vector(), f1 = Vector()
+  var a0 = Vector(), a1 = Vector()
+  var b0 = Vector(), b1 = Vector()
+  var c0 = Vector(), c1 = Vector()
+  var d0 = Vector(), d1 = Vector()
+  var e0 = Vector(), e1 = Vector()
+  var f0 = Vector(), f1 = Vector()
 
   /// Rows of a tile.
   @inline(__always) static var height: Int { 6 }

@@ -5,12 +5,6 @@ import CInstructions
   package typealias Vector = SIMD16<Float>
   /// The bits of a ``Vector``.
   typealias VectorBits = SIMD16<UInt32>
-  /// As many numbers of half precision.
-  typealias HalfVector = SIMD16<Float16>
-  /// The bits of as many numbers of 16 bits.
-  typealias ShortVector = SIMD16<UInt16>
-  /// As many bytes with a sign.
-  typealias ByteVector = SIMD16<Int8>
   /// As many integers.
   typealias IntegerVector = SIMD16<Int32>
 #else
@@ -18,12 +12,6 @@ import CInstructions
   package typealias Vector = SIMD8<Float>
   /// The bits of a ``Vector``.
   typealias VectorBits = SIMD8<UInt32>
-  /// As many numbers of half precision.
-  typealias HalfVector = SIMD8<Float16>
-  /// The bits of as many numbers of 16 bits.
-  typealias ShortVector = SIMD8<UInt16>
-  /// As many bytes with a sign.
-  typealias ByteVector = SIMD8<Int8>
   /// As many integers.
   typealias IntegerVector = SIMD8<Int32>
 #endif
@@ -56,13 +44,16 @@ extension Vector {
     self = addingProduct(a, b)
   }
 
-  /// The larger of each pair of lanes.
+  /// The larger of each pair of lanes; where either is NaN this one.
   ///
-  /// Unlike `pointwiseMax` it is one compare and one blend, and leaves NaN out of consideration:
-  /// scores are never NaN.
+  /// Unlike `pointwiseMax` it is one instruction.
   @inline(__always)
   func larger(_ other: Self) -> Self {
-    replacing(with: other, where: other .> self)
+    #if GYRE_AVX512
+      gyre_larger_of_16(self, other)
+    #else
+      gyre_larger_of_8(self, other)
+    #endif
   }
 }
 

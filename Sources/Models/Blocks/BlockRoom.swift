@@ -25,7 +25,7 @@ struct BlockRoom {
   let team: ThreadTeam
 
   init(
-    _ sizes: Decoder.Sizes, chunk: Int, team: ThreadTeam, arithmetic: Arithmetic
+    _ sizes: Decoder.Sizes, chunk: Int, team: ThreadTeam, arithmetic: ProductArithmetic
   ) {
     self.chunk = chunk
     self.team = team

@@ -20,7 +20,7 @@ struct DecoderBlocks {
   var chunk: Int { room.chunk }
 
   init(
-    _ decoder: Decoder, chunk: Int, team: ThreadTeam, arithmetic: Arithmetic,
+    _ decoder: Decoder, chunk: Int, team: ThreadTeam, arithmetic: ProductArithmetic,
     places: TokenPositions = TokenPositions()
   ) {
     self.decoder = decoder

@@ -50,7 +50,7 @@ public final class Prefill {
       decoder: decoder, options: options,
       positions: LayerPositions(decoder, options, tokens: context ?? tokens),
       blocks: DecoderBlocks(
-        decoder, chunk: options.chunk, team: options.team, arithmetic: options.arithmetic,
+        decoder, chunk: options.chunk, team: options.team, arithmetic: options.productArithmetic,
         places: options.contextWindows?.places ?? TokenPositions()),
       topology: try Topology(of: world))
   }

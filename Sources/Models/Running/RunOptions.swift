@@ -14,9 +14,12 @@ public struct RunOptions: Sendable {
   public var cacheType = CacheType.f32
   /// The form in which they travel.
   public var keyValueType: WireType { cacheType.wire }
-  /// What the products of a prompt and its attention are computed of; those of tokens that are
-  /// generated, which memory limits, are always computed of `Float`.
+  /// What the attention of a prompt is computed of, and its products with weights unless
+  /// ``weightProducts`` says otherwise; those of tokens that are generated, which memory limits, are
+  /// always computed of `Float`.
   public var arithmetic = Arithmetic.f32
+  /// What a prompt's products with weights are computed of; nil for the ``arithmetic``.
+  public var weightProducts: ProductArithmetic?
   /// The most tokens for which the widest rows of a layer are there at a time.
   public var chunk = 512
   /// Whether queries and outputs of attention are there for a ``chunk`` at a time too.
@@ -97,6 +100,15 @@ public struct RunOptions: Sendable {
     guard var rotation = layer.rotation else { return nil }
     if let scaling, layer.window == nil { rotation.scaling = scaling }
     return rotation
+  }
+
+  /// What a prompt's products with weights are computed of.
+  package var productArithmetic: ProductArithmetic {
+    if let weightProducts { return weightProducts }
+    return switch arithmetic {
+    case .f32: .f32
+    case .bf16: .bf16
+    }
   }
 
   /// Which rank holds which tokens.

@@ -64,6 +64,7 @@ struct ModelBenchCommand: ParsableCommand {
 
 extension ModelBenchCommand: DistributedCommand, ComputingCommand {
   var arithmetics: [Arithmetic] { [model.arithmetic] }
+  var weightProducts: ProductArithmetic? { model.weightProducts }
 
   /// Measures on all ranks and prints on rank 0.
   func run(on world: borrowing Communicator) throws {

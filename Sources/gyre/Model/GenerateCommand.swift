@@ -82,6 +82,7 @@ struct GenerateCommand: ParsableCommand {
 
 extension GenerateCommand: DistributedCommand, ComputingCommand {
   var arithmetics: [Arithmetic] { [model.arithmetic] }
+  var weightProducts: ProductArithmetic? { model.weightProducts }
 
   /// Reads, goes on, reports.
   func run(on world: borrowing Communicator) throws {

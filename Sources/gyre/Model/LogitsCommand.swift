@@ -53,6 +53,7 @@ struct LogitsCommand: ParsableCommand {
 
 extension LogitsCommand: DistributedCommand, ComputingCommand {
   var arithmetics: [Arithmetic] { [model.arithmetic] }
+  var weightProducts: ProductArithmetic? { model.weightProducts }
 
   /// Reads, runs, writes.
   func run(on world: borrowing Communicator) throws {

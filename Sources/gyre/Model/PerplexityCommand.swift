@@ -116,6 +116,7 @@ struct PerplexityCommand: ParsableCommand {
 
 extension PerplexityCommand: DistributedCommand, ComputingCommand {
   var arithmetics: [Arithmetic] { [model.arithmetic] }
+  var weightProducts: ProductArithmetic? { model.weightProducts }
 
   /// Reads, runs context by context, reports.
   func run(on world: borrowing Communicator) throws {

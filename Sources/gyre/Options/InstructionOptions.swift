@@ -15,13 +15,17 @@ struct InstructionOptions: ParsableArguments {
 
   /// Chooses the kernels of this process.
   ///
-  /// - Parameter arithmetics: what they are to compute with.
-  func apply(for arithmetics: [Arithmetic]) throws {
+  /// - Parameters:
+  ///   - arithmetics: what they are to compute with.
+  ///   - weightProducts: and what they are to multiply by weights with, where that is said.
+  func apply(for arithmetics: [Arithmetic], _ weightProducts: ProductArithmetic?) throws {
     guard let set = instructions.set else {
       // Emulated where that was asked for, which is for tests: it is slower than F32.
-      guard !arithmetics.contains(.bf16) || InstructionSet.inUse.hasBF16 else {
-        throw MissingArithmeticError()
+      if InstructionSet.inUse.hasBF16 { return }
+      if let weightProducts, weightProducts != .f32 {
+        throw MissingWeightProductsError(arithmetic: weightProducts)
       }
+      if arithmetics.contains(.bf16) { throw MissingArithmeticError() }
       return
     }
     guard InstructionSet.ofThisProcessor.contains(set) else {
@@ -90,22 +94,40 @@ struct MissingArithmeticError: ExitCoded, CustomStringConvertible {
   }
 }
 
+/// A rank whose processor cannot multiply by weights as asked.
+struct MissingWeightProductsError: ExitCoded, CustomStringConvertible {
+  let arithmetic: ProductArithmetic
+
+  var exitCode: Int32 { usageExitCode }
+
+  var description: String {
+    "the processor has no instructions for --weight-products \(arithmetic) (avx512_bf16 and "
+      + "avx512_vnni); leave it out, or add --instructions \(InstructionSet.required), which "
+      + "emulates them for tests."
+  }
+}
+
 /// A command that computes attention.
 protocol ComputingCommand: ParsableCommand {
   var instructionOptions: InstructionOptions { get }
   /// What products are to be computed of.
   var arithmetics: [Arithmetic] { get }
+  /// What products with weights are to be computed of, where that is said.
+  var weightProducts: ProductArithmetic? { get }
 }
 
 extension ComputingCommand {
   /// `Float`.
   var arithmetics: [Arithmetic] { [.f32] }
+  /// Of what all is.
+  var weightProducts: ProductArithmetic? { nil }
 }
 
 extension ParsableCommand {
   /// Chooses the kernels of this process, where the command computes.
   func chooseInstructions() throws {
     guard let command = self as? any ComputingCommand else { return }
-    try command.instructionOptions.apply(for: command.arithmetics)
+    try command.instructionOptions.apply(
+      for: command.arithmetics, command.weightProducts)
   }
 }

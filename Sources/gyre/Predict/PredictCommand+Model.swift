@@ -94,6 +94,7 @@ extension PredictCommand {
       $0.benchmark == "model" && $0.fields["ranks"]?.int == 1 && $0.fields["depth"]?.int == 0
         && $0.fields["threads"]?.int == machines.threads
         && $0.fields["arithmetic"]?.string == arithmetic.rawValue
+        && $0.fields["weightProducts"]?.string ?? arithmetic.rawValue == arithmetic.rawValue
         && $0.fields["weightBytes"]?.int == decoder.weightBytes
     }
   }
