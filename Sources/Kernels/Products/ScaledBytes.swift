@@ -87,17 +87,14 @@ extension ScaledBytes: PackedTerms {
     unsafe place[words + 1] = scale.bitPattern
   }
 
+  /// Rounds numbers in their place, each vector of them after it was read.
   @unsafe @inline(__always)
   static func pack(_ weights: WeightUnit, to target: UnsafeMutablePointer<UInt32>) {
-    unsafe withUnsafeTemporaryAllocation(byteCount: 4 * length, alignment: 64) {
-      guard let numbers = $0.baseAddress else { return }
-      unsafe numbers.storeBytes(of: weights.first, as: SIMD16<Float>.self)
-      unsafe numbers.storeBytes(of: weights.second, toByteOffset: 64, as: SIMD16<Float>.self)
-      unsafe target[words] =
-        round(
-          numbers.assumingMemoryBound(to: Float.self), plus: 128, to: target
-        ).scale.bitPattern
-    }
+    let place = UnsafeMutableRawPointer(target)
+    unsafe place.storeBytes(of: weights.first, as: SIMD16<Float>.self)
+    unsafe place.storeBytes(of: weights.second, toByteOffset: 64, as: SIMD16<Float>.self)
+    let numbers = unsafe UnsafeRawPointer(place).assumingMemoryBound(to: Float.self)
+    unsafe target[words] = round(numbers, plus: 128, to: target).scale.bitPattern
   }
 
   @unsafe @inline(__always)
