@@ -226,6 +226,44 @@ gyre_add_products_of_bytes_16(gyre_integers16 sum, gyre_words16 a, gyre_words16 
 }
 #endif
 
+/// The largest magnitude of 32 floats; NaN if one of them is.
+///
+/// Without their signs floats are in the order of their bits, NaN above all others.
+static inline __attribute__((always_inline)) float
+gyre_largest_magnitude_of_32(const float *_Nonnull numbers) {
+#if defined(__AVX2__)
+#if defined(__AVX512F__)
+  const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF);
+  const __m512i both = _mm512_max_epi32(
+      _mm512_and_si512(_mm512_loadu_si512(numbers), magnitude),
+      _mm512_and_si512(_mm512_loadu_si512(numbers + 16), magnitude));
+  const __m256i all =
+      _mm256_max_epi32(_mm512_castsi512_si256(both), _mm512_extracti64x4_epi64(both, 1));
+#else
+  const __m256i magnitude = _mm256_set1_epi32(0x7FFFFFFF);
+  const __m256i *const eights = (const __m256i *)numbers;
+  __m256i all = _mm256_and_si256(_mm256_loadu_si256(eights), magnitude);
+  for (int eight = 1; eight < 4; ++eight)
+    all = _mm256_max_epi32(all, _mm256_and_si256(_mm256_loadu_si256(eights + eight), magnitude));
+#endif
+  __m128i most = _mm_max_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+  most = _mm_max_epi32(most, _mm_shuffle_epi32(most, 0x4E));
+  most = _mm_max_epi32(most, _mm_shuffle_epi32(most, 0xB1));
+  return _mm_cvtss_f32(_mm_castsi128_ps(most));
+#else
+  uint32_t most = 0;
+  for (int place = 0; place < 32; ++place) {
+    uint32_t bits;
+    memcpy(&bits, numbers + place, sizeof bits);
+    bits &= 0x7FFFFFFF;
+    most = bits > most ? bits : most;
+  }
+  float largest;
+  memcpy(&largest, &most, sizeof largest);
+  return largest;
+#endif
+}
+
 /// Asks for the cache line at `address` to come to the first-level cache. It need not be one that
 /// may be read: the processor goes on and never faults.
 static inline __attribute__((always_inline)) void gyre_prefetch_near(const void *_Nonnull address) {

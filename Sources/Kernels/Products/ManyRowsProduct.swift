@@ -16,6 +16,9 @@ struct ManyRowsProduct<Terms: PackedTerms> {
 
   /// Terms that are added before they join C: a whole number of blocks of any form.
   fileprivate static var terms: Int { 256 }
+  /// Words between rows that are packed but not yet in panels: a cache line more than they need, so
+  /// that neighbours are not all in the same sets of the first-level cache.
+  fileprivate static var rowStride: Int { terms + 16 }
   /// Rows that pass over a panel before the next one: what they read lies in the second-level
   /// cache.
   private static var tileRows: Int { 16 * height }
@@ -72,7 +75,7 @@ struct ManyRowsProduct<Terms: PackedTerms> {
   func run(_ units: ThreadTeam.Units, poll: (_ work: Int) -> Void) {
     let width = Self.width
     let panels = AlignedBuffer<UInt32>(zeros: tilePanels * Self.panelWords)
-    let rows = AlignedBuffer<UInt32>(zeros: width * Self.terms)
+    let rows = AlignedBuffer<UInt32>(zeros: width * Self.rowStride)
     let edge = AlignedBuffer<Float>(zeros: Self.height * width)
     while let unit = units.next() {
       guard let number = firstUnits.lastIndex(where: { $0 <= unit }) else { return }
@@ -155,11 +158,11 @@ private struct PanelWidening<Terms: PackedTerms>: WeightVisitor {
   let depth: Int
   let terms: Range<Int>
   let panels: UnsafeMutablePointer<UInt32>
-  /// `[W][256]`.
+  /// `[W]`, ``ManyRowsProduct/rowStride`` words apart.
   let rows: UnsafeMutablePointer<UInt32>
 
   func visit<Form: StoredWeights>(_ form: Form.Type) {
-    let (width, length) = (RegisterTile.width, ManyRowsProduct<Terms>.terms)
+    let (width, length) = (RegisterTile.width, ManyRowsProduct<Terms>.rowStride)
     for (number, first) in stride(
       from: outputs.lowerBound, to: outputs.upperBound, by: width
     ).enumerated() {

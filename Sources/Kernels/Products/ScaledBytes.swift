@@ -21,18 +21,13 @@ enum ScaledBytes {
   ///
   /// Added to 1.5 · 2²³ a number is rounded to an integer, whose bits are then the lowest ones.
   ///
-  /// - Returns: their scale, and the sum of their integers; NaN and 0 if one of them is NaN.
+  /// - Returns: their scale, NaN or infinity if one of them is no number, and sums of their
+  ///   integers.
   @unsafe @inline(__always)
   private static func round(
     _ numbers: UnsafePointer<Float>, plus offset: Float, to words: UnsafeMutablePointer<UInt32>
-  ) -> (scale: Float, sum: Int32) {
-    var most = Vector()
-    for first in stride(from: 0, to: length, by: Vector.width) {
-      let bits = unsafe unsafeBitCast(Vector(loading: numbers, at: first), to: VectorBits.self)
-      most = unsafe most.larger(
-        unsafeBitCast(bits & VectorBits(repeating: 0x7FFF_FFFF), to: Vector.self))
-    }
-    let largest = most.largestLane
+  ) -> (scale: Float, sums: Vector) {
+    let largest = unsafe gyre_largest_magnitude_of_32(numbers)
     let inverse = Vector(repeating: largest < least ? 0 : 127 / largest)
     let middle: Float = 12_582_912 + offset
     var sums = Vector()
@@ -43,8 +38,7 @@ enum ScaledBytes {
       unsafe unsafeBitCast(rounded, to: VectorBits.self)
         .storeLowBytes(to: UnsafeMutableRawPointer(words) + first)
     }
-    let sum = sums.laneSum
-    return sum.isNaN ? (.nan, 0) : (largest / 127, Int32(sum))
+    return (largest * (1 / 127), sums)
   }
 }
 
@@ -82,8 +76,9 @@ extension ScaledBytes: PackedTerms {
   private static func pack(
     _ numbers: UnsafePointer<Float>, to place: UnsafeMutablePointer<UInt32>
   ) {
-    let (scale, sum) = unsafe round(numbers, plus: 0, to: place)
-    unsafe place[words] = UInt32(bitPattern: -128 * sum)
+    let (scale, sums) = unsafe round(numbers, plus: 0, to: place)
+    let sum = sums.laneSum
+    unsafe place[words] = UInt32(bitPattern: sum.isNaN ? 0 : -128 * Int32(sum))
     unsafe place[words + 1] = scale.bitPattern
   }
 
