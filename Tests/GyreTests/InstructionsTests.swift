@@ -100,6 +100,15 @@ struct InstructionsTests {
     try #require(emulated.isSuccess, "\(emulated)")
     #expect(emulated.standardOutput.contains(#""arithmetic":"bf16""#), "\(emulated)")
     #expect(emulated.standardOutput.contains(#""wire":"bf16""#), "\(emulated)")
+    let products = try await MPIJob.run(
+      program: "gyre",
+      arguments: ["generate", "none.gguf", "--prompt", "a", "--weight-products", "int8"],
+      ranks: 2, rankWrapper: Self.others(without: "avx512_vnni"))
+    #expect(products.ending == .exited(64), "\(products)")
+    #expect(
+      products.standardError.contains(
+        "the processor has no instructions for --weight-products int8"),
+      "\(products)")
     guard InstructionSet.inUse.hasBF16 else { return }
     let own = try await attend(problem + ["--verify"], output: "own.safetensors")
     #expect(own.isSuccess, "\(own)")

@@ -40,7 +40,7 @@ import Testing
         let first = column / 32 * 32
         let neighbours = numbers[row * columns + first..<row * columns + min(first + 32, columns)]
         let largest = neighbours.map(\.magnitude).reduce(0, max)
-        if largest == 0 { return 0 }
+        if largest < 1e-30 { return 0 }
         let level = (Double(numbers[index]) * Double(127 / largest)).rounded(.toNearestOrEven)
         return level * Double(largest / 127)
       }
