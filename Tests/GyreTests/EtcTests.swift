@@ -18,8 +18,8 @@ struct EtcTests {
       let path = folder.path + "/out\(ranks)-\(options.count).safetensors"
       let result = try await attend(
         [
-          "--random", "2x803x4x2x24", "--etc-radius", "20", "--globals", "0-4", "--gradients",
-          "--verify", "--reproducible", "--report", "json", "--output", path,
+          "--random", "2x803x4x2x24", "--etc-radius", "20", "--globals", "0-4", "--rope", "half",
+          "--gradients", "--verify", "--reproducible", "--report", "json", "--output", path,
         ] + options, ranks: ranks)
       #expect(result.isSuccess && result.standardOutput.contains("\"etc-radius\":\"20:0-4\""))
       return path
@@ -45,7 +45,7 @@ struct EtcTests {
     let folder = try TemporaryFolder()
     let tensors = [
       TestTensor("q", [1, 50, 4, 16]), TestTensor("k", [1, 50, 2, 16]),
-      TestTensor("v", [1, 50, 2, 16]),
+      TestTensor("v", [1, 50, 2, 16]), TestTensor("do", [1, 50, 4, 16]),
     ]
     func zeros(_ name: String, _ shape: Shape) -> TestTensor {
       var tensor = TestTensor(name, shape)
@@ -76,7 +76,7 @@ struct EtcTests {
     }
     // Labels whose distances end earlier.
     let near = try await attend(
-      [short, "--etc-radius", "3", "--etc-distance", "4", "--verify"], ranks: 2)
+      [short, "--etc-radius", "3", "--etc-distance", "4", "--gradients", "--verify"], ranks: 2)
     #expect(near.isSuccess, "\(near)")
   }
 
@@ -85,7 +85,6 @@ struct EtcTests {
     arguments: [
       (["--etc-radius", "-1"], "--etc-radius is -1; give at least 0"),
       (["--etc-radius", "3", "--window", "9"], "--window and --etc-radius both say"),
-      (["--etc-radius", "3", "--rope", "half"], "leave --rope out"),
       (["--etc-distance", "3"], "--etc-distance is of the labels of --etc-radius"),
       (["--etc-radius", "3", "--dilated", "16:1"], "--etc-radius cannot be used with --dilated"),
     ])

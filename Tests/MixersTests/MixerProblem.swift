@@ -217,10 +217,14 @@ func requireMixer(_ name: String) throws -> any Mixer.Type {
 /// A name without an operator.
 struct MissingMixer: Error { let name: String }
 
-/// The largest difference, by 1 + the largest number.
+/// The largest difference, by 1 + the largest number n, but by no more than 10 n.
+///
+/// Of small numbers a part counts so. What is nothing but the rounding of a central difference is
+/// as good as 0.
 func difference(_ actual: [Float]?, _ expected: [Double]) -> Double {
   guard let actual, actual.count == expected.count else { return .infinity }
-  let scale = 1 + expected.reduce(0) { max($0, abs($1)) }
+  let largest = expected.reduce(0) { max($0, abs($1)) }
+  let scale = largest > 1e-7 ? min(1 + largest, 10 * largest) : 1
   return zip(actual, expected).reduce(0) {
     let error = abs(Double($1.0) - $1.1) / scale
     return error.isNaN ? .infinity : max($0, error)

@@ -21,7 +21,7 @@ struct OwnKeyWeight: ScoreRule {
   init(windows: [ArraySlice<Int32>]) {
     keys = windows.map { LabelRuns($0) }
     bias = windows.map { windows in
-      let count = Set(windows).subtracting([ParallelWindowPattern.task]).count
+      let count = Set(windows).subtracting([ParallelWindowMask.task]).count
       return Float(log(Double(max(1, count))))
     }
   }
@@ -29,7 +29,7 @@ struct OwnKeyWeight: ScoreRule {
   private func hasOwn(_ place: ScorePlace) -> Bool {
     place.count > 0
       && keys[place.batch].bounds(of: place.keys).lowerBound
-        == ParallelWindowPattern.task
+        == ParallelWindowMask.task
   }
 
   /// Adds the logarithm in lanes of the task's keys.
@@ -38,7 +38,7 @@ struct OwnKeyWeight: ScoreRule {
     guard hasOwn(place) else { return (scores, one) }
     var added = Vector(repeating: 0)
     keys[place.batch].forEach(in: place.keys) { lane, window in
-      if window == ParallelWindowPattern.task { added[lane] = bias[place.batch] }
+      if window == ParallelWindowMask.task { added[lane] = bias[place.batch] }
     }
     return (scores + added, one)
   }

@@ -3,6 +3,8 @@ public import Tensors
 /// A query sees the keys that have the same label: documents that are packed into one sequence do
 /// not see each other.
 ///
+/// Queries of one label may see all keys.
+///
 /// With documents of lengths l it costs `Σ l²` pairs; a document that lies within one shard is sent
 /// nowhere.
 ///
@@ -12,6 +14,8 @@ public struct SegmentPattern: AttentionPattern {
   private let queries: [LabelRuns]
   /// For each sequence, the labels of its keys.
   private let keys: [LabelRuns]
+  /// Queries that have this label, the least of all, see every key; nil if none do.
+  private let seesAll: Int32?
 
   /// Takes labels, of which only those that are the same count.
   ///
@@ -24,8 +28,13 @@ public struct SegmentPattern: AttentionPattern {
 
   /// Numbers labels anew, in the order in which keys first have them: of documents one after the
   /// other they ascend then, whatever they were.
-  init(queries: [ArraySlice<Int32>], keys: [ArraySlice<Int32>]?) {
-    (self.queries, self.keys) = LabelRuns.numbered(queries: queries, keys: keys)
+  ///
+  /// - Parameter label: queries that have it see every key; negative.
+  init(
+    queries: [ArraySlice<Int32>], keys: [ArraySlice<Int32>]?, seeingAll label: Int32? = nil
+  ) {
+    seesAll = label
+    (self.queries, self.keys) = LabelRuns.numbered(queries: queries, keys: keys, keeping: label)
   }
 
   /// Whether there are several sequences.
@@ -48,16 +57,24 @@ public struct SegmentPattern: AttentionPattern {
   ) -> Coverage {
     if keys.isEmpty || queries.isEmpty { return .none }
     let ofQueries = self.queries[batch].bounds(of: queries)
+    if ofQueries.upperBound == seesAll { return .all }
+    if ofQueries.lowerBound == seesAll { return .some }
     let ofKeys = self.keys[batch].bounds(of: keys)
     if !ofQueries.overlaps(ofKeys) { return .none }
     return ofQueries == ofKeys && ofKeys.count == 1 ? .all : .some
   }
 
-  /// Those of its document, where that is in one piece.
+  /// Those of its document, where that is in one piece, or all.
   public func visibleKeys(
     of query: Int, in keys: PositionRange, batch: Int, head: Int
   ) -> Range<Int>? {
-    self.keys[batch].neighbours(in: keys, labelled: queries[batch][query])
+    visible(keys, labelled: queries[batch][query], batch)
+  }
+
+  private func visible(
+    _ keys: PositionRange, labelled label: Int32, _ batch: Int
+  ) -> Range<Int>? {
+    label == seesAll ? 0..<keys.count : self.keys[batch].neighbours(in: keys, labelled: label)
   }
 
   /// Asks once for neighbours of the same document.
@@ -65,12 +82,11 @@ public struct SegmentPattern: AttentionPattern {
     _ seen: inout MutableSpan<Range<Int>>, to keys: PositionRange, of queries: PositionRange,
     batch: Int, head: Int
   ) -> Bool {
-    let ofKeys = self.keys[batch]
     var last: (label: Int32, keys: Range<Int>)?
     var knows = true
     self.queries[batch].forEach(in: queries) { row, label in
       if last?.label != label {
-        last = ofKeys.neighbours(in: keys, labelled: label).map { (label, $0) }
+        last = visible(keys, labelled: label, batch).map { (label, $0) }
         if last == nil { knows = false }
       }
       if let last { seen[row] = seen[row].clamped(to: last.keys) }
@@ -78,15 +94,16 @@ public struct SegmentPattern: AttentionPattern {
     return knows
   }
 
-  /// Writes 0 where labels are the same and −∞ elsewhere.
+  /// Writes 0 where labels are the same, or the query sees all, and −∞ elsewhere.
   public func fill(
     _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
     head: Int
   ) {
     let (ofKeys, columns) = (self.keys[batch], keys.count)
     self.queries[batch].forEach(in: queries) { row, label in
+      let seesAll = label == seesAll
       ofKeys.forEach(in: keys) { column, other in
-        bias[row * columns + column] = label == other ? 0 : -.infinity
+        bias[row * columns + column] = seesAll || label == other ? 0 : -.infinity
       }
     }
   }

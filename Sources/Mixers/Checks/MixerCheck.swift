@@ -6,15 +6,22 @@ import Tensors
 /// Outputs are compared number by number. Of a gradient the oracle has the derivative of
 /// `Σ do ∘ o` along a random direction, by central differences: what an error in any number of the
 /// gradient changes.
+///
+/// Errors are told as parts of `min(1 + n, 10 n)`, where n is the size of what they are errors of:
+/// the usual `1 + n` would let anything pass where an operator's outputs are small numbers, as a
+/// mean over many tokens is.
 public struct MixerCheck {
   /// What was found.
   public struct Finding: Hashable, Sendable {
-    /// The largest difference of an output, by `1 + |o|` at its largest.
+    /// The largest difference of an output, as a part of the largest of its unit.
     public var maxError = 0.0
     /// What is allowed.
     public let tolerance = 1e-5
-    /// The largest difference of a derivative, by `1 +` the norm of what was summed up; nil without
-    /// gradients.
+    /// The largest difference of a derivative, as a part of the norm of what was summed up; nil
+    /// without gradients.
+    ///
+    /// The norm of `do ∘ o` counts if it is larger: a gradient that is nothing but rounding is as
+    /// good as 0.
     public var maxGradientError: Double?
     /// What is allowed.
     public let gradientTolerance = 1e-4
@@ -71,6 +78,7 @@ public struct MixerCheck {
     finding.allUnits = pairs
     var sums: [Double] = []
     var names: [String] = []
+    var squares = 0.0
     if gradients != nil {
       for source in sources {
         if isShared(source.form) && chosen.count < pairs {
@@ -89,9 +97,13 @@ public struct MixerCheck {
         for source in sources {
           inputs[source.form.name] = try source.slice(batch: batch, unit: unit, of: dimension)
         }
-        compare(mixer.reference(inputs), result, batch, unit, line, &finding)
+        let expected = mixer.reference(inputs)
+        compare(expected, result, batch, unit, line, &finding)
         if gradients != nil, let gradient {
           let weights = try gradient.slice(batch: batch, unit: unit, of: dimension)
+          for (number, weight) in zip(expected[mixer.outputs[0].name] ?? [], weights) {
+            squares += number * number * weight * weight
+          }
           for (index, name) in names.enumerated() {
             sums[3 * index] += derivative(inputs, along: name, batch, unit, weights)
           }
@@ -105,13 +117,18 @@ public struct MixerCheck {
         }
       }
     }
-    try combine(&finding, names, sums, line)
+    try combine(&finding, names, sums, least: squares.squareRoot(), line)
     return finding
   }
 
+  /// What an error of numbers of some size is told as a part of.
+  static func scale(_ size: Double) -> Double { size > 0 ? min(1 + size, 10 * size) : 1 }
+
   /// Puts together what the ranks have found.
+  ///
+  /// - Parameter least: the least size of gradients.
   private func combine(
-    _ finding: inout Finding, _ names: [String], _ sums: [Double], _ line: RankLine
+    _ finding: inout Finding, _ names: [String], _ sums: [Double], least: Double, _ line: RankLine
   ) throws(MPIError) {
     // The derivative is the same on all ranks; each of them says the part of its own numbers.
     let maxima = MixerTensor(
@@ -134,7 +151,7 @@ public struct MixerCheck {
     for index in names.indices {
       let found = unsafe Double(parts.base[4 * index]) + Double(parts.base[4 * index + 1])
       let norm = unsafe Double(parts.base[4 * index + 2]).squareRoot()
-      let error = abs(found - sums[3 * index]) / (1 + norm)
+      let error = abs(found - sums[3 * index]) / Self.scale(max(norm, least))
       largest = error.isNaN ? .infinity : max(largest, error)
     }
     finding.maxGradientError = largest
@@ -171,7 +188,7 @@ public struct MixerCheck {
     for form in mixer.outputs {
       guard let numbers = expected[form.name] else { continue }
       if form.tokenAxis == nil, line.rank != result.owner { continue }
-      let scale = 1 + numbers.reduce(0) { max($0, abs($1)) }
+      let scale = Self.scale(numbers.reduce(0) { max($0, abs($1)) })
       let actual = result.outputs[form.name]
       for (place, index) in OwnNumbers(form, batch, unit, dimension, line) {
         let error = abs(Double(actual.span[place]) - numbers[index]) / scale

@@ -56,6 +56,7 @@ extension SampledGradientCheck {
     rank: Int
   ) throws -> [Double] {
     let shape = attention.shape
+    let k: any TokenRows = positions?.keys(k) ?? k
     var sums = [Double](repeating: 0, count: rows.count * (shape.headDim + 1))
     let places = Dictionary(uniqueKeysWithValues: rows.enumerated().map { ($1, $0) })
     let globals = (0..<attention.keys.tokens).filter(labels.isGlobalToken)
@@ -69,7 +70,7 @@ extension SampledGradientCheck {
           try outputGradient.rows(batch: batch, tokens: tokens).map(Double.init))
         let queries = QueryPiece(
           batch: batch, tokens: tokens, rows: try q.rows(batch: batch, tokens: tokens),
-          rowGradients: rowGradients,
+          turned: try ownQueries(q, batch: batch, tokens: tokens), rowGradients: rowGradients,
           statistics: statistics(
             of: output, rowGradients, batch: batch,
             tokens: localIndex..<localIndex + tokens.count, of: ownTokens))
@@ -102,6 +103,8 @@ extension SampledGradientCheck {
     let tokens: PositionRange
     /// `[tokens][queryHeads][headDim]`, as they are in the source.
     let rows: [Float]
+    /// The same as keys meet them.
+    let turned: SampledQueries
     /// `[tokens][queryHeads][valueHeadDim]`.
     let rowGradients: [Double]
     /// `[tokens][queryHeads]`.
@@ -149,8 +152,9 @@ extension SampledGradientCheck {
       let row = index * shape.queryHeads + head
       let kvRow = place * shape.kvHeads + head * shape.kvHeads / shape.queryHeads
       let vector = queries.rows[row * shape.headDim..<(row + 1) * shape.headDim].map(Double.init)
-      let product = dot(
-        attention.inputRounding.rows(vector)[...], met.keys.vector(kvRow, count: shape.headDim))
+      let turned = queries.turned.vector(
+        0, row, columns: shape.headDim, batch: queries.batch, query: query, meeting: key)
+      let product = dot(turned, met.keys.vector(kvRow, count: shape.headDim))
       let score = changed(attention.scale * product, queries.batch, query, key, head).score
       let weight = exp(score + added - queries.statistics[row].lse)
       let value = dot(

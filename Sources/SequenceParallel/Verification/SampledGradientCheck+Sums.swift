@@ -9,10 +9,39 @@ import Tensors
 /// `Δ_i = do_i·o_i`, `dv_j = Σ_i p_ij do_i`, and of `ds_ij = scale · p_ij (do_i·v_j − Δ_i) f′_ij`,
 /// `dq_i = Σ_j ds_ij k_j` and `dk_j = Σ_i ds_ij q_i`.
 extension SampledGradientCheck {
-  /// The gradients of sampled queries over this rank's keys, `[positions][queryHeads][headDim]`,
-  /// and the sums of the magnitudes of what they are the sums of.
-  ///
-  /// Those of first keys, which may meet other queries, are apart.
+  /// What is found out about sampled queries, `[positions][queryHeads][headDim]` each.
+  struct QueryGradients: Sendable {
+    /// Of queries as later keys meet them.
+    var dq: [Double]
+    /// Of queries as first keys meet them, which may be others.
+    var ofSinks: [Double]
+    /// Of queries as they are in the source.
+    var beside: [Double]
+    /// The sums of the magnitudes of what they are the sums of.
+    var sizes: [Double]
+
+    fileprivate init(count: Int) {
+      dq = [Double](repeating: 0, count: count)
+      (ofSinks, beside, sizes) = (dq, dq, dq)
+    }
+
+    fileprivate mutating func add(_ other: QueryGradients) {
+      dq.add(1, times: other.dq[...], to: 0)
+      ofSinks.add(1, times: other.ofSinks[...], to: 0)
+      beside.add(1, times: other.beside[...], to: 0)
+      sizes.add(1, times: other.sizes[...], to: 0)
+    }
+
+    /// Adds up what all ranks have found, called by them together.
+    mutating func addUp(on world: borrowing Communicator) throws(MPIError) {
+      try world.allReduce(&dq, with: .sum)
+      try world.allReduce(&ofSinks, with: .sum)
+      try world.allReduce(&beside, with: .sum)
+      try world.allReduce(&sizes, with: .sum)
+    }
+  }
+
+  /// The gradients of sampled queries over this rank's keys.
   ///
   /// - Parameters:
   ///   - queries: `[positions][queryHeads · headDim]`.
@@ -21,15 +50,15 @@ extension SampledGradientCheck {
   func ownPartOfQueryGradients(
     _ queries: SampledQueries, _ rowGradients: [[Double]], _ rows: [ReferenceRow.Result],
     batch: Int, positions: [Int], k: some TokenRows, v: some TokenRows, rank: Int
-  ) throws -> (dq: [Double], dqOfSinks: [Double], sizes: [Double]) {
+  ) throws -> QueryGradients {
     let (shape, scale, turning) = (attention.shape, attention.scale, self.positions)
     let rounding = attention.inputRounding
     let pieces = attention.keys.pieces(of: rank, rowLength: max(k.rowLength, v.rowLength))
-    let zeros = [Double](repeating: 0, count: rows.count * shape.headDim)
+    let zeros = QueryGradients(count: rows.count * shape.headDim)
     // Each piece of keys is read and gone through by one thread.
     let parts = try team.map(pieces.count) { piece in
       let tokens = pieces[piece].tokens
-      var (dq, dqOfSinks, sizes) = (zeros, zeros, zeros)
+      var sums = zeros
       let keys = rounding.keys(
         try k.rows(batch: batch, tokens: tokens), columns: shape.headDim)
       let values = rounding.keys(
@@ -54,28 +83,24 @@ extension SampledGradientCheck {
           let met = turning.undecayed(
             query: key, batch: batch, query: positions[sample], key: position)
           if queries.isSink(position) {
-            dqOfSinks.add(scoreGradient, times: met, to: index)
+            sums.ofSinks.add(scoreGradient, times: met, to: index)
           } else {
-            dq.add(scoreGradient, times: met, to: index)
+            sums.dq.add(scoreGradient, times: met, to: index)
           }
           let beside = scoreRule?.queryGradient(
             batch: batch, query: positions[sample], key: position, head: head)
-          if let beside { dq.add(scoreGradient / (scale * slope), times: beside[...], to: index) }
+          if let beside {
+            sums.beside.add(scoreGradient / (scale * slope), times: beside[...], to: index)
+          }
           if rounding.factorError == 0 { continue }
           let size = productSize(rowGradient, value) + productSize(rowGradient, row.output[...])
-          sizes.add(
+          sums.sizes.add(
             scale * abs(slope) * weight * size, times: key.magnitudes, to: index)
         }
       }
-      return (dq: dq, dqOfSinks: dqOfSinks, sizes: sizes)
+      return sums
     }
-    var (dq, dqOfSinks, sizes) = (zeros, zeros, zeros)
-    for part in parts {
-      dq.add(1, times: part.dq[...], to: 0)
-      dqOfSinks.add(1, times: part.dqOfSinks[...], to: 0)
-      sizes.add(1, times: part.sizes[...], to: 0)
-    }
-    return (dq, dqOfSinks, sizes)
+    return parts.reduce(into: zeros) { $0.add($1) }
   }
 
   /// What is found out about sampled keys.
@@ -169,7 +194,7 @@ extension SampledGradientCheck {
   }
 
   /// Some of a rank's queries, as one row of rows each.
-  private func ownQueries(
+  func ownQueries(
     _ source: some TokenRows, batch: Int, tokens: PositionRange
   ) throws -> SampledQueries {
     func rows(_ source: any TokenRows) throws -> [[Double]] {

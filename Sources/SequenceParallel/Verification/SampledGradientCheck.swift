@@ -203,12 +203,11 @@ public struct SampledGradientCheck: Sendable {
         rows.results, batch: batch, positions: positions, k: k, v: v,
         rank: world.rank)
     }
-    try world.allReduce(&expected.dq, with: .sum)
-    try world.allReduce(&expected.dqOfSinks, with: .sum)
-    try world.allReduce(&expected.sizes, with: .sum)
+    try expected.addUp(on: world)
     for (row, position) in positions.enumerated() {
       let owner = attention.queries.owner(of: position)
-      let ofSinks = expected.dqOfSinks.vector(row, count: q.rowLength)
+      let ofSinks = expected.ofSinks.vector(row, count: q.rowLength)
+      let beside = expected.beside.vector(row, count: q.rowLength)
       let row = expected.dq.vector(row, count: q.rowLength)
       let ofQuery = self.positions.map {
         let headDim = attention.shape.headDim
@@ -218,7 +217,7 @@ public struct SampledGradientCheck: Sendable {
         return zip(later, first).map { $0 + $1 }[...]
       }
       compare(
-        gradients, ofQuery ?? row, &dq, batch: batch,
+        gradients, zip(ofQuery ?? row, beside).map { $0 + $1 }[...], &dq, batch: batch,
         token: owner.rank == world.rank ? owner.localIndex : nil)
     }
     return (rows.largestScore, expected.sizes.max() ?? 0)

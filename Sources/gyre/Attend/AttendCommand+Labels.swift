@@ -73,11 +73,6 @@ extension AttendCommand {
         "--etc-radius needs tables of the input, for which .npy files have no place; give a "
           + ".safetensors file with q, k, v, etc_k and etc_bias.")
     }
-    guard positions.pairing == nil else {
-      throw ValidationError(
-        "--etc-radius tells by labels how far tokens are apart, of queries as they are; leave "
-          + "--\(positions.xpos ? "xpos" : "rope") out.")
-    }
   }
 
   /// A part of no query, for a problem before terms are found; none if there are no labels.

@@ -36,8 +36,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
       try self.positions.positions(headDim: input.shape.headDim, keyTokens: input.keyTokens)
     }
     try requireSamePositions(positions, on: world)
-    let result = try compute(plan, input.turned(by: positions), positions, team, on: world)
-      .turnedBack(by: positions, input, problem, rank: world.rank)
+    let result = try compute(plan, input, positions, team, on: world)
     let computed = ContinuousClock.now
     try world.agreed { try checkOverflow(of: result, problem, team, rank: world.rank) }
     let findings =
@@ -170,6 +169,7 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
     _ team: ThreadTeam, on world: borrowing Communicator
   ) throws -> PassResult {
     let timeline = trace.map { _ in Timeline() }
+    let turned = input.turned(by: positions)
     switch plan {
     case .dense(let plan):
       let parts = try world.agreed {
@@ -179,16 +179,18 @@ extension AttendCommand: DistributedCommand, ComputingCommand {
         try loadLabels(input, plan, team, rank: world.rank)
       }
       let problem = plan.problem.with(scoreRule: rule(input, bias: parts, labels: labels))
+      // Labels are of queries as they are, and so are their gradients.
       var result = try compute(
-        problem, plan, input, positions, bias: parts, team, timeline, on: world)
+        problem, plan, turned, positions, bias: parts, team, timeline, on: world
+      ).turnedBack(by: positions, input, problem, rank: world.rank)
       result.bias = parts.first { $0.collectsGradients }
       try result.bias?.joinHeads(on: plan.transport.route, of: world)
       try addLabelGradients(labels, input, plan, to: &result, team, on: world)
       return result
     case .dilated(let problem, let explanation):
-      return try compute(input, of: problem, team, timeline, on: world) {
+      return try compute(turned, of: problem, team, timeline, on: world) {
         try connect(problem, explanation.placement, team, timeline, on: world)
-      }
+      }.turnedBack(by: positions, input, problem, rank: world.rank)
     }
   }
 

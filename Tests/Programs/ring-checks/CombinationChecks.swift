@@ -96,13 +96,14 @@ private struct Combination: CustomStringConvertible {
     if one(of: 5) { masks.append(BlockMask(path: "blocks")) }
     if one(of: 7), tokens == keyTokens { masks.append(StarMask()) }
     if isLong || projections { return }
+    pairing = one(of: 2) ? RotaryPositions.Pairing.allCases.randomElement(using: &random) : nil
+    decays = one(of: 2)
     if one(of: 5) {
       let first = number(0...keyTokens - 1)
       let globals = one(of: 3) ? [] : [first..<min(keyTokens, first + number(1...3))]
       let others = masks.filter { $0 is CausalMask || $0 is PaddingMask }
       masks = [EtcMask(radius: number(0...20), globals: GlobalMask(tokens: globals))] + others
     } else {
-      pairing = one(of: 2) ? RotaryPositions.Pairing.allCases.randomElement(using: &random) : nil
       cached = one(of: 3)
       if cached {
         masks.removeAll {
@@ -113,13 +114,15 @@ private struct Combination: CustomStringConvertible {
           + masks
         alibi = alibi || pairing == nil
       }
-      decays = one(of: 2)
       if one(of: 3) { bias = (one(of: 2), one(of: 2)) }
     }
     guard pairing != nil || bias != nil || etc != nil else { return }
     // Rows are rounded as they were turned.
     (wire, arithmetic) = (.f32, .f32)
   }
+
+  /// Of xPos.
+  private var groupLength: Int? { [nil, 16, 4][Int(seed % 3)] }
 
   private var etc: EtcMask? { masks.lazy.compactMap { $0 as? EtcMask }.first }
 
@@ -166,6 +169,14 @@ private struct Combination: CustomStringConvertible {
       block * 31 % 7 < 4 ? 1 : 0
     }
     inputs.add(MaskTable(shape: blocks, numbers: isSet), as: "block_mask")
+    if seed % 2 == 0 { return inputs }
+    // Documents and windows in pieces, with others between them.
+    for name in ["segment_ids", "key_segment_ids"] {
+      guard let table = inputs.tables[name] else { continue }
+      inputs.add(
+        MaskTable(shape: table.shape, numbers: table.numbers.map { $0 < 0 ? $0 : $0 % 3 }),
+        as: name)
+    }
     return inputs
   }
 
@@ -253,7 +264,8 @@ private struct Combination: CustomStringConvertible {
       problem.referenceRule = ReferenceRuleSequence(
         [problem.referenceRule, labelled.rule(problem)].compactMap { $0 })
       return try labelled.check(
-        problem, attention, way.route, options, "labels", isSmall: true, on: world, bias: mask)
+        problem, attention, way.route, options, "labels", placement: placement,
+        groupLength: groupLength, isSmall: true, on: world, bias: mask)
     }
     try check(problem, attention, placement, inputs, options, tolerance, ofGradients, on: world) {
       mask($0, $1, $2, $3)
@@ -287,7 +299,7 @@ private struct Combination: CustomStringConvertible {
     }
     let passes = try placement.run(
       problem, attention.with(scoreRule: rule(forSinks: false)), sinkRule: rule(forSinks: true),
-      route, groupLength: seed % 2 == 0 ? 16 : nil, options, on: world)
+      route, groupLength: groupLength, options, on: world)
     func all(_ b: Int, _ i: Int, _ j: Int, _ h: Int) -> Double {
       let hidden = mask(b, i, j, h)
       return hidden == -.infinity ? hidden : hidden + (added?.value(b, i, j, h) ?? 0)

@@ -77,10 +77,14 @@ struct Labelled {
 
   /// Runs both passes, and throws unless all gradients are what the chain rule says.
   ///
-  /// - Parameter isSmall: whether there may be hardly any.
+  /// - Parameters:
+  ///   - placement: what turns queries and keys; nil is nothing.
+  ///   - groupLength: of xPos.
+  ///   - isSmall: whether there may be hardly any.
   func check(
     _ problem: Problem, _ attention: ShardedAttention, _ route: Route,
-    _ options: DistributedAttention.Options, _ name: String, isSmall: Bool = false,
+    _ options: DistributedAttention.Options, _ name: String, placement: PlacedTokens? = nil,
+    groupLength: Int? = nil, isSmall: Bool = false,
     on world: borrowing Communicator,
     bias: (_ b: Int, _ i: Int, _ j: Int, _ h: Int) -> Double
   ) throws {
@@ -104,8 +108,13 @@ struct Labelled {
     let collecting = try part(ofGradients, collects: true)
     let parts = try forward == ofGradients ? [] : [part(forward, collects: false)]
     let rules = [problem.scoreRule, LabelBias(parts + [collecting])]
-    var passes = try problem.run(
-      attention.with(scoreRule: RuleSequence.joining(rules)), route, options: options, on: world)
+    let placement =
+      placement
+      ?? PlacedTokens(
+        batch: problem.shape.batch, tokens: problem.tokens, keyTokens: problem.keyTokens)
+    var passes = try placement.run(
+      problem, attention.with(scoreRule: RuleSequence.joining(rules)), sinkRule: nil, route,
+      groupLength: groupLength, options, on: world)
     let queries = try attention.loadQueries(problem.q, rank: world.rank)
     let home = try collecting.gradientsAtHome(
       attention, extents: (0..<world.size).map { try extent($0, backward) }, on: world)
@@ -113,8 +122,10 @@ struct Labelled {
       of: home, queries: queries, scale: problem.scale, to: &passes.gradients.dq,
       team: options.team)
     let found = tables.gradients(merging: try world.allGather(words))
-    var expected = try problem.expected(on: world, bias)
-    let chain = chain(problem, expected, bias)
+    let turned = placement.wide(problem)
+    var expected = try turned.expected(on: world, bias)
+    let chain = chain(problem, turned, expected, bias)
+    expected = placement.narrow(expected, problem)
     expected = Expected(
       o: expected.o, lse: expected.lse, dq: zip(expected.dq, chain.dq).map { $0 + $1 },
       dk: expected.dk, dv: expected.dv, dsinks: expected.dsinks)
@@ -136,8 +147,10 @@ struct Labelled {
   }
 
   /// `dS_ij = p_ij (do_i·v_j − Δ_i)`, summed up by labels.
+  ///
+  /// - Parameter turned: the same problem as queries meet keys.
   private func chain(
-    _ problem: Problem, _ expected: Expected,
+    _ problem: Problem, _ turned: Problem, _ expected: Expected,
     _ bias: (_ b: Int, _ i: Int, _ j: Int, _ h: Int) -> Double
   ) -> (dq: [Double], keys: [Double], biases: [Double]) {
     let (shape, d) = (problem.shape, problem.shape.headDim)
@@ -145,7 +158,7 @@ struct Labelled {
     var dq = [Double](repeating: 0, count: expected.dq.count)
     var keys = [Double](repeating: 0, count: tables.keys.count)
     var biases = [Double](repeating: 0, count: tables.biases.count)
-    problem.forEachPair(expected, bias) { b, i, j, h, gradient in
+    turned.forEachPair(expected, bias) { b, i, j, h, gradient in
       let gradient = problem.scale * gradient
       let row = (b * problem.tokens + i) * shape.queryHeads + h
       let entry = rule.row(b, i, j, h)

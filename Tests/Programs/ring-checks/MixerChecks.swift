@@ -32,6 +32,8 @@ private func checkMixer(
   ]
   let dimensions = Set(demands.flatMap(\.dimensions))
   if dimensions.contains("kvHeads") { usual["heads"] = 4 }
+  // As many units as let five ranks of one thread go in one pass, and none of more ranks.
+  if world.size == 5, !dimensions.contains("channels") { usual["heads"] = 4 }
   // Their oracles take longest.
   if dimensions.contains("kvHeads") || !type.options.isDisjoint(with: [.steps, .landmarks]) {
     usual["tokens"] = 131
@@ -49,7 +51,7 @@ private func checkMixer(
   }
   let gradient = MixerSource(
     mixer.outputs[0].named("do"), seed: 3, tensor: 100, filling: .normal)
-  let team = ThreadTeam(threads: 1 + world.rank % 2)
+  let team = ThreadTeam(threads: world.rank % 2 == 0 ? 1 : mostThreads(world))
   let line = try RankLine(
     on: world, sharding: Sharding(.contiguous, tokens: mixer.tokens, ranks: world.size),
     team: team)
@@ -70,13 +72,17 @@ private func checkMixer(
     finding.holds && (finding.numbers > 0 || !hasNumbers), "\(type.name) \(options): \(finding)")
 }
 
+/// Threads of ranks differ, 1 on those of even number, but on five ranks.
+private func mostThreads(_ world: borrowing Communicator) -> Int {
+  world.size == 1 || world.size == 5 ? 1 : 2
+}
+
 /// Bytes and messages are those that predictions reckon with.
 private func checkTraffic(
   _ mixer: any Mixer, backward: Bool, _ traffic: Traffic, _ line: RankLine,
   _ world: borrowing Communicator
 ) throws {
-  // Threads of ranks differ: 1 on those of even number.
-  let threads = world.size > 1 ? 2 : 1
+  let threads = mostThreads(world)
   let exchanges = mixer.exchanges(backward: backward, ranks: world.size, threads: threads)
   var (bytes, messages) = (0, 0)
   for exchange in exchanges {

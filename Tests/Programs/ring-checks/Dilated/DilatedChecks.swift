@@ -36,7 +36,28 @@ private func branchLists(tokens: Int) -> [[(Int, Int)]] {
   ]
 }
 
-/// Every placement against the closed form, forward and backward.
+/// Rules that do everything that a rule may: of the score alone, of distances by a loop of their
+/// own, and of all that a rule is told; none in one case of four.
+private func rule(
+  _ turn: Int, heads: Int
+) -> (kernels: any ScoreRule, oracle: any ReferenceScoreRule)? {
+  switch turn {
+  case 1:
+    (
+      RuleSequence([SoftCap(limit: 1), Alibi(slopes: Alibi.slopes(heads: heads))]),
+      ReferenceRuleSequence([
+        ReferenceSoftCap(limit: 1),
+        ReferenceAlibi(slopes: ReferenceAlibi.slopes(heads: heads), offset: 0),
+      ])
+    )
+  case 2: (PlaceRule(), ReferencePlaceRule())
+  case 3: (SoftCap(limit: 1), ReferenceSoftCap(limit: 1))
+  default: nil
+  }
+}
+
+/// Every placement against the closed form, forward and backward; scores of three in four problems
+/// go through a rule, and every fifth has learned sinks.
 func checkDilated(_ world: borrowing Communicator) throws {
   var seed: UInt64 = 500
   for tokens in [1, 37, 300] {
@@ -49,8 +70,11 @@ func checkDilated(_ world: borrowing Communicator) throws {
           let shape = AttentionShape(
             batch: seed % 3 == 0 ? 2 : 1, queryHeads: queryHeads, kvHeads: kvHeads, headDim: 8,
             valueHeadDim: seed % 5 == 0 ? 12 : 8)
-          let problem = Problem(
-            shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: seed)
+          let rule = rule(Int((seed / 2 + seed / 8) % 4), heads: queryHeads)
+          var problem = Problem(
+            shape: shape, tokens: tokens, keyTokens: tokens, logits: 1, seed: seed,
+            scoreRule: rule?.kernels, referenceRule: rule?.oracle)
+          if seed % 5 == 2 { problem.sinks = (0..<queryHeads).map { Float($0) - 1 } }
           let dilation = DilatedCase(branches, offset, queryHeads: queryHeads, isCausal: isCausal)
           let expected = try problem.expected(on: world) {
             dilation.reference.bias($0, $1, head: $2)
@@ -165,7 +189,8 @@ extension Problem {
     let pattern = dilation.pattern
     return try ShardedDilatedAttention(
       shape: shape, sharding: Sharding(layout, tokens: tokens, ranks: ranks),
-      branches: pattern.branches, headOffset: pattern.headOffset, isCausal: pattern.isCausal)
+      branches: pattern.branches, headOffset: pattern.headOffset, isCausal: pattern.isCausal,
+      scoreRule: scoreRule, sinks: sinks.map(LearnedSinks.init))
   }
 
   /// Runs both passes of dilated attention on this rank's shard.

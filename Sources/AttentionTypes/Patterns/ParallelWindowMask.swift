@@ -1,78 +1,14 @@
-public import Tensors
-
-/// Context windows do not see each other, and the task sees all of them and itself.
+/// `--parallel-windows` and `--structured`: context windows that do not see each other, and a task
+/// that sees all of them and itself.
 ///
 /// With windows of lengths w and t tokens of a task it costs `Σ w² + t (Σ w + t)` pairs. A window
 /// that lies within one shard is sent to the ranks of the task alone.
 ///
 /// Source: Ratner et al. 2023, Parallel Context Windows for Large Language Models, section 2.
-public struct ParallelWindowPattern: AttentionPattern {
-  /// For each sequence, the windows of its queries and of its keys; −1 is the task.
-  private let queries: [LabelRuns]
-  private let keys: [LabelRuns]
-
-  /// Tokens of the task have this label.
+public struct ParallelWindowMask: Mask {
+  /// Tokens of the task have this number.
   static let task: Int32 = -1
 
-  /// Takes, for each sequence, a window for each query and each key.
-  init(queries: [ArraySlice<Int32>], keys: [ArraySlice<Int32>]?) {
-    (self.queries, self.keys) = LabelRuns.numbered(
-      queries: queries, keys: keys, keeping: Self.task)
-  }
-
-  /// Whether there are several sequences.
-  public var dependsOnBatch: Bool { keys.count > 1 }
-
-  /// The stretches of windows.
-  public var byteCount: Int { (queries + keys).reduce(0) { $0 + $1.byteCount } }
-
-  /// What all sequences have in common.
-  public func coverage(keys: PositionRange, queries: PositionRange) -> Coverage {
-    self.keys.indices.commonCoverage {
-      coverage(keys: keys, queries: queries, batch: $0, head: 0)
-    }
-  }
-
-  /// Compares the windows; sharp where they are one after the other.
-  public func coverage(
-    keys: PositionRange, queries: PositionRange, batch: Int, head: Int
-  ) -> Coverage {
-    if keys.isEmpty || queries.isEmpty { return .none }
-    let ofQueries = self.queries[batch].bounds(of: queries)
-    if ofQueries.upperBound == Self.task { return .all }
-    let ofKeys = self.keys[batch].bounds(of: keys)
-    if ofQueries.lowerBound == Self.task { return .some }
-    if !ofQueries.overlaps(ofKeys) { return .none }
-    return ofQueries == ofKeys && ofKeys.count == 1 ? .all : .some
-  }
-
-  /// All for the task, and else those of its window, where that is in one piece.
-  public func visibleKeys(
-    of query: Int, in keys: PositionRange, batch: Int, head: Int
-  ) -> Range<Int>? {
-    let window = queries[batch][query]
-    if window == Self.task { return 0..<keys.count }
-    return self.keys[batch].neighbours(in: keys, labelled: window)
-  }
-
-  /// Writes 0 for the task's queries and within a window, −∞ elsewhere.
-  public func fill(
-    _ bias: inout MutableSpan<Float>, keys: PositionRange, queries: PositionRange, batch: Int,
-    head: Int
-  ) {
-    let (ofKeys, columns) = (self.keys[batch], keys.count)
-    self.queries[batch].forEach(in: queries) { row, window in
-      ofKeys.forEach(in: keys) { column, other in
-        bias[row * columns + column] =
-          window == Self.task || window == other ? 0 : -.infinity
-      }
-    }
-  }
-}
-
-/// `--parallel-windows` and `--structured`: context windows that do not see each other, and a task
-/// that sees all.
-public struct ParallelWindowMask: Mask {
   /// Its option and field.
   public static let name = "parallel-windows"
 
@@ -132,14 +68,14 @@ public struct ParallelWindowMask: Mask {
     for inputs: MaskInputs, from random: inout MaskRandom
   ) -> [String: MaskTable] {
     drawnSegmentIDs(for: inputs, from: &random, pieces: 9) { piece, count in
-      piece + 1 == count ? ParallelWindowPattern.task : Int32(piece)
+      piece + 1 == count ? Self.task : Int32(piece)
     }
   }
 
   /// Of the numbers of the input.
   public func pattern(_ inputs: MaskInputs) -> any AttentionPattern {
     let windows = inputs.segmentIDs
-    return ParallelWindowPattern(queries: windows.queries, keys: windows.keys)
+    return SegmentPattern(queries: windows.queries, keys: windows.keys, seeingAll: Self.task)
   }
 
   /// Where the tokens of windows stand, for what depends on positions.
@@ -153,10 +89,10 @@ public struct ParallelWindowMask: Mask {
     let keys = (segments.keys ?? segments.queries).map { windows -> [Int] in
       var lengths: [Int32: Int] = [:]
       for window in windows { lengths[window, default: 0] += 1 }
-      let taskLength = lengths.removeValue(forKey: ParallelWindowPattern.task)
+      let taskLength = lengths.removeValue(forKey: Self.task)
       let longest = lengths.values.max() ?? 0
       var next = alignment == .left ? [:] : lengths.mapValues { longest - $0 }
-      if taskLength != nil { next[ParallelWindowPattern.task] = longest }
+      if taskLength != nil { next[Self.task] = longest }
       return windows.map { window in
         defer { next[window, default: 0] += 1 }
         return next[window, default: 0]
