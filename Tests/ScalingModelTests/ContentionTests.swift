@@ -27,6 +27,9 @@ struct ContentionTests {
     let half = CoreCurve(crowding: 0.4, cores: 16)
     #expect(half.slowdown(ranks: 8, threads: 1, cores: 16) == 1)
     #expect(abs(half.slowdown(ranks: 6, threads: 2, cores: 16) - 1.2) < 1e-12)
+    let uneven = CoreCurve(crowding: 0.4, evenShare: 0.25, cores: 16)
+    #expect(abs(uneven.slowdown(ranks: 12, threads: 1, cores: 16) - 1.2) < 1e-12)
+    #expect(abs(uneven.slowdown(ranks: 1, threads: 12, cores: 16) - 1.05) < 1e-12)
     let memory = MemoryCurve([
       MemoryCurve.Point(cores: 4, bytesPerSecond: 40e9),
       MemoryCurve.Point(cores: 2, bytesPerSecond: 24e9),
