@@ -12,6 +12,14 @@ extension Cluster {
       ranks: neighbours, threads: threads, cores: cores ?? neighbours * threads) ?? 1
   }
 
+  /// How many times as long as their mean the slowest of ranks computes that have as much to do;
+  /// nil where threads share cores, which makes them differ in other ways.
+  func coreUnevenness(ranks: Int) -> Double? {
+    let neighbours = neighbours(ranks: ranks)
+    guard let cores, neighbours * threads <= cores else { return nil }
+    return coreCurve?.unevenness(ranks: neighbours, threads: threads, cores: cores) ?? 1
+  }
+
   /// The machines as one of so many ranks finds them: cores slowed down by their neighbours, and
   /// memory that all ranks of a host copy in.
   ///

@@ -38,10 +38,12 @@ public struct CoreCurve: Hashable, Sendable {
   /// - Parameters:
   ///   - crowding: how much longer than one alone a core takes when all are at work, less one: 1
   ///     where the second half adds nothing, 0 where no core notices the others.
+  ///   - evenShare: the part of it that the mean core takes too, where it is the slowest's.
   ///   - cores: of the host.
-  public init(crowding: Double, cores: Int) {
+  public init(crowding: Double, evenShare: Double = 1, cores: Int) {
     let half = Point(cores: Double(cores) / 2, mean: 1, slowest: 1)
-    let all = Point(cores: Double(cores), mean: 1 + crowding, slowest: 1 + crowding)
+    let all = Point(
+      cores: Double(cores), mean: 1 + evenShare * crowding, slowest: 1 + crowding)
     self.init([half, all])
   }
 
@@ -70,6 +72,13 @@ public struct CoreCurve: Hashable, Sendable {
     if ranks < 2 || active < 2 { return mean }
     let evened = (log(Double(min(ranks, cores))) / (log(active) * Double(threads))).squareRoot()
     return mean + (value(active, \.slowest) - mean) * min(1, evened)
+  }
+
+  /// How many times as long as the mean of them the slowest of so many ranks takes, where each has
+  /// a core of its own for each of its threads.
+  func unevenness(ranks: Int, threads: Int, cores: Int) -> Double {
+    slowdown(ranks: ranks, threads: threads, cores: cores)
+      / value(Double(min(ranks * threads, cores)), \.mean)
   }
 
   private func value(_ cores: Double, _ figure: KeyPath<Point, Double>) -> Double {

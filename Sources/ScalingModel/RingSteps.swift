@@ -197,7 +197,10 @@ struct VisitSeconds {
         : pairs * secondsOfPair(tokens: 2 * pairs / n, isMasked: true)
     }
     secondsPerPair = counts.map {
-      secondsOfPair(tokens: (Double($0) * mean).squareRoot(), isMasked: work.isMaskedEverywhere)
+      // What a kernel loses in a rectangle is about what it loses in a square of its area.
+      secondsOfPair(
+        tokens: (Double($0) * mean * work.shareOfSquare).squareRoot(),
+        isMasked: work.isMaskedEverywhere)
     }
     own = counts.indices.map {
       work.pairs(rank: $0, owner: $0)

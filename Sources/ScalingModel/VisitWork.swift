@@ -93,6 +93,10 @@ package struct VisitWork {
     return isSwapped ? (counts, plain.later, plain.earlier) : (counts, plain.earlier, plain.later)
   }
 
+  /// The share of a square of a rank's tokens by another's that their visits compute: half of
+  /// the rows or of the columns in the zigzag layout, under a causal mask.
+  var shareOfSquare: Double { kind == .zigzag ? 0.5 : 1 }
+
   /// Whether the mask runs through every visit, and not only through those of own blocks.
   var isMaskedEverywhere: Bool { kind == .striped }
 }

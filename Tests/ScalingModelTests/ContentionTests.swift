@@ -27,6 +27,9 @@ struct ContentionTests {
     let half = CoreCurve(crowding: 0.4, cores: 16)
     #expect(half.slowdown(ranks: 8, threads: 1, cores: 16) == 1)
     #expect(abs(half.slowdown(ranks: 6, threads: 2, cores: 16) - 1.2) < 1e-12)
+    let uneven = CoreCurve(crowding: 0.4, evenShare: 0.25, cores: 16)
+    #expect(abs(uneven.slowdown(ranks: 12, threads: 1, cores: 16) - 1.2) < 1e-12)
+    #expect(abs(uneven.slowdown(ranks: 1, threads: 12, cores: 16) - 1.05) < 1e-12)
     let memory = MemoryCurve([
       MemoryCurve.Point(cores: 4, bytesPerSecond: 40e9),
       MemoryCurve.Point(cores: 2, bytesPerSecond: 24e9),
@@ -96,5 +99,25 @@ struct ContentionTests {
     let added = seconds(copying, 16, .ring) - seconds(free, 16, .ring)
     #expect(abs(added / copies - 1) < 0.01)
     #expect(seconds(copying, 16, .shared) == seconds(free, 16, .shared))
+  }
+
+  @Test("a visit in the zigzag layout is as slow as the kernel is on its area, half a square")
+  func rectangles() {
+    var kernel = KernelCurve()
+    kernel.setCurve(
+      [256, 1024].map { KernelCurve.Point(tokens: $0, flopsPerSecond: $0 == 256 ? 1e9 : 2e9) },
+      .forward, isMasked: false)
+    kernel.setCurve(
+      [KernelCurve.Point(tokens: 1, flopsPerSecond: 1e9)], .forward, isMasked: true)
+    var machines = cluster(nil, nil, perHost: 2)
+    machines.kernel = kernel
+    let problem = DenseProblem(
+      shape: AttentionShape(batch: 1, queryHeads: 2, kvHeads: 2, headDim: 64, valueHeadDim: 64),
+      tokens: 2048, layout: .zigzag, pattern: .causal)
+    let prediction = machines.predict(problem, ranks: 2, route: .shared, pass: .forward)
+    // 1,024/√2 are three quarters of the way from 256 to 1,024, in logarithms.
+    let own: Double = 512 * 1024 * 1025 / 2 / 1e9
+    let other: Double = 512 * 1024 * 1024 / 2 / 1.75e9
+    #expect(abs(prediction.seconds / (own + other) - 1) < 1e-6)
   }
 }

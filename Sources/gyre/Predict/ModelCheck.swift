@@ -47,12 +47,29 @@ struct ModelCheck {
         measured: MeasuredRun(
           problem: key.problem, ranks: key.ranks, route: key.route, pass: key.pass,
           cluster: Self.cluster(described.cluster, of: row, key, options), seconds: seconds,
-          computeOnlySeconds: row.positive("computeOnlySeconds")))
+          computeOnlySeconds: row.positive("computeOnlySeconds"),
+          unevenness: Self.unevenness(row, key), comparison: Self.comparison(row)))
     }
     fitted = try fitting.compactMap(run)
     heldOut = try checking.compactMap(run)
     self.sources = sources
     calibration = fitted.isEmpty ? Calibration() : Calibration(fitting: fitted.map(\.measured))
+  }
+
+  /// How many times as long as the mean of them the slowest rank computed; nil for one rank.
+  private static func unevenness(_ row: ResultRow, _ key: RunKey) -> Double? {
+    guard key.ranks > 1, let mean = row.positive("computeSeconds"),
+      let over = row["imbalanceSeconds"], over >= 0
+    else { return nil }
+    return 1 + over / mean
+  }
+
+  /// What was measured in turn: all numbers of ranks and both passes of one problem in one job.
+  private static func comparison(_ row: ResultRow) -> String {
+    let others = ["pass", "ranks", "hosts", row.benchmark == "weak" ? "tokens" : "tokensPerRank"]
+    let names = row.identity.filter { !others.contains($0.key) }
+    let date = row.environment["date"]?.string ?? ""
+    return date + names.sorted { $0.key < $1.key }.map { " \($0.key) \($0.value)" }.joined()
   }
 
   /// The machines as the run itself notes them.
@@ -185,9 +202,14 @@ struct FittedAssumptions: BenchSetting {
   /// How much longer a core takes in a full host, less one; null where hosts have one core, and
   /// where a curve was measured.
   let crowding: Nullable<Double>
+  /// The same of the mean core, where that of the slowest is `crowding`.
+  let meanCrowding: Nullable<Double>
   /// Over what was measured, or else usual; null where hosts have one core.
   let crowdingShare: Nullable<Double>
   let memoryShare: Nullable<Double>
+  /// How many times as long as on average everything took while each comparison was measured, in
+  /// ascending order; empty where there was only one.
+  let drifts: [Double]
   /// Null where no run tells.
   let variation: Nullable<Double>
   let sources: [String]
@@ -202,6 +224,9 @@ struct FittedAssumptions: BenchSetting {
     memoryShare = Nullable(value: clusters.isEmpty ? nil : calibration.memoryShare)
     crowding = Nullable(
       value: isMeasured ? nil : crowdingShare.value.map { $0 * Calibration.usualCrowding })
+    meanCrowding = Nullable(
+      value: crowding.value.map { $0 * (calibration.evenShare ?? 1) })
+    drifts = calibration.drifts.values.sorted()
     variation = Nullable(value: check.variation)
     forwardSpeed = calibration.forwardSpeed
     backwardSpeed = calibration.backwardSpeed
@@ -226,23 +251,30 @@ struct FittedAssumptions: BenchSetting {
         + "\(threeDigits(networkSpeed)) times their rate, \(work[0]) ns of processor time a byte "
         + "between hosts and \(work[1]) ns inside one, at each end."
     let cores =
-      crowding.value.map {
-        "A core takes \(threeDigits(1 + $0)) times as long when all of its host are at work"
+      crowding.value.map { slowest in
+        let mean = meanCrowding.value.map { ", and the mean of them \(threeDigits(1 + $0)) times" }
+        return "When all cores of a host are at work, the slowest takes "
+          + "\(threeDigits(1 + slowest)) times as long as one alone\(mean ?? "")"
       }
       ?? crowdingShare.value.map {
         "Cores take \(threeDigits($0)) times from each other what was measured"
       }
     let crowded = cores.flatMap { sentence in
       memoryShare.value.map {
-        "\(sentence), and memory gives \(threeDigits($0)) times what was measured or is usual."
+        "\(sentence). Memory gives \(threeDigits($0)) times what was measured or is usual."
       }
+    }
+    let drifting = drifts.last.map {
+      "Everything took \(threeDigits(drifts[0])) to \(threeDigits($0)) times as long as on average "
+        + "while the \(drifts.count) fitted comparisons were measured, which counts for their runs."
     }
     let varying = variation.value.map {
       "Runs that send nothing differ from the same computing in the same rounds by "
         + "\(fixed($0 * 100, 1)) % on average: so much the machines vary."
     }
-    return
-      (["Taken: \(sources.joined(separator: "; "))."] + [fit] + [crowded].compactMap { $0 }
-      + summary + [varying].compactMap { $0 }).joined(separator: "\n")
+    let sentences =
+      ["Taken: \(sources.joined(separator: "; "))."] + [fit]
+      + [crowded, drifting].compactMap { $0 } + summary + [varying].compactMap { $0 }
+    return sentences.joined(separator: "\n")
   }
 }
