@@ -36,10 +36,10 @@ import Testing
         type: type, outputs: outputs, inputs: inputs, memory: bytes)
       for (rows, threads, arithmetic) in [
         (1, 2, Arithmetic.bf16), (2, 1, .f32), (5, 2, .f32), (12, 2, .f32), (50, 3, .f32),
-        (13, 2, .bf16), (50, 3, .bf16),
+        (15, 2, .bf16), (33, 2, .bf16), (50, 3, .bf16),
       ] {
         // Of few rows products are those of F32.
-        let rounds = arithmetic == .bf16 && rows >= 12
+        let rounds = arithmetic == .bf16 && rows >= WeightProduct.manyRows
         func rounded(_ numbers: [Float]) -> [Float] {
           rounds ? numbers.map { Float(BFloat16($0)) } : numbers
         }
