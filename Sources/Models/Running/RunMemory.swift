@@ -7,7 +7,7 @@ import Sharding
 /// All is known before anything is taken. Weights are the pages of a file that ranks of a host
 /// share.
 public struct RunMemory: Hashable, Sendable {
-  /// Matrices in files, as they are stored.
+  /// Matrices in files, as they are stored, and copies of them that ranks of a host share.
   public let weights: Int
   /// Matrices that each rank has in a form of its own, since its file has them in another.
   public let copies: Int

@@ -155,10 +155,8 @@ struct OpenModel {
   /// Opens a model, called by all ranks together.
   init(_ asked: ModelOptions, on world: borrowing Communicator) throws {
     self.asked = asked
-    let (file, decoder) = try world.agreed {
-      let file = try ModelFile(asked.model)
-      return (file, try Decoder(file))
-    }
+    let file = try world.agreed { try ModelFile(asked.model) }.sharingCopies(on: world)
+    let decoder = try world.agreed { try Decoder(file) }
     let facts = "\(decoder.sizes) \(decoder.weightBytes) \(decoder.layerCount)"
     if let other = try world.lowestDifferingRank(facts) {
       throw AgreedFailure(
