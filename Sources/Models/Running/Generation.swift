@@ -130,7 +130,7 @@ public final class Generation {
   /// Adds a token to each of several sequences that fork from one, called by all ranks together.
   ///
   /// Weights are read once for all of them, and so are pages that all of them share. Products of 2
-  /// to 11 rows are sums of another order than those of one, and those of 12 and more of a third.
+  /// to 31 rows are sums of another order than those of one, and those of more of a third.
   ///
   /// - Parameters:
   ///   - all: at least one; where layers carry states, as long as each other.

@@ -48,7 +48,7 @@ struct Check: Sendable {
       ]
     ),
     ("mixers", [Check("all-mixers", checkMixers)]),
-    ("models", [Check("rewinding", checkRewinding), Check("samples", checkSamples)]),
+    ("models", [Check("rewinding", checkRewinding), Check("samples", checkForkedSequences)]),
     (
       "longnet",
       [

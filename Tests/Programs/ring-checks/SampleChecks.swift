@@ -5,7 +5,7 @@ import Models
 /// Sequences that fork from a prompt and grow together are what each is when it is read at once.
 ///
 /// The model is the file that `GYRE_CHECK_MODEL` names.
-func checkSamples(_ world: borrowing Communicator) throws {
+func checkForkedSequences(_ world: borrowing Communicator) throws {
   let decoder = try Decoder(try modelToCheck())
   // Fewer than rows of a chunk, and more; some leave, and where they may, some wait meanwhile.
   for (count, window) in [(5, nil), (13, 12)] where window == nil || !decoder.carriesState {
