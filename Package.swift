@@ -307,8 +307,8 @@ let package = Package(
     .testTarget(
       name: "ModelsTests",
       dependencies: [
-        "Models", "Reporting", "Attention", "AttentionTypes", "Compute", "KernelSets", "Sharding",
-        "Tensors", "TestSupport", "gyre", "ring-checks",
+        "Models", "Reporting", "Attention", "AttentionTypes", "Compute", "KernelSets",
+        "SequenceParallel", "Sharding", "Tensors", "TestSupport", "gyre", "ring-checks",
       ],
       exclude: [
         "blocks.json", "blocks.py", "decoders.json", "decoders.py", "rwkv.json", "rwkv.py",

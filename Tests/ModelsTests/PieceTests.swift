@@ -1,6 +1,7 @@
 import Attention
 import Foundation
 import Models
+import SequenceParallel
 import Sharding
 import Tensors
 import TestSupport
@@ -130,6 +131,34 @@ struct PieceTests {
     // The first comes with the prompt.
     #expect(
       report["mergingBytesSent"] as? Int == (written - 1) * model.layers * messages * record)
+  }
+
+  @Test("where memory would not suffice, a prompt is read in pieces, or its queries in chunks")
+  func fitting() throws {
+    let folder = try TemporaryFolder()
+    let decoder = try Decoder(try ModelFile(try TinyModel().write(to: folder)))
+    var options = RunOptions()
+    options.chunk = 64
+    for keepsKeys in [true, false] {
+      func need(_ options: RunOptions) -> Int {
+        (0..<3).map {
+          let memory = RunMemory(
+            decoder, prompt: 100_000, context: keepsKeys ? 100_010 : nil, options: options,
+            topology: Topology(ranks: 3, ranksPerNode: 3), rank: $0)
+          return memory.attention
+        }.max() ?? 0
+      }
+      let most = need(options)
+      let same = options.fitted(keepsKeys: keepsKeys, ranks: 3) { need($0) <= most }
+      #expect(same.piece == nil && !same.chunksQueries)
+      let less = options.fitted(keepsKeys: keepsKeys, ranks: 3) { need($0) < most }
+      #expect(less.piece == (keepsKeys ? 3 * 4 * 64 : nil) && less.chunksQueries != keepsKeys)
+      #expect(need(less) < most * 3 / 4, "\(need(less)) of \(most)")
+      options.piece = 4096
+      let given = options.fitted(keepsKeys: keepsKeys, ranks: 3) { _ in false }
+      #expect(given.piece == 4096 && given.chunksQueries)
+      options.piece = nil
+    }
   }
 
   @Test("a rank's memory grows with the tokens as the formula says")

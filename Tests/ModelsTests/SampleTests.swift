@@ -2,8 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Several texts after one prompt.
-@Suite("gyre generate --samples")
+/// Sequences that grow: several after one prompt, and what is taken back.
+@Suite("Samples and what is taken back")
 struct SampleTests {
   private func gyre(_ arguments: [String], ranks: Int) async throws -> CommandResult {
     try await MPIJob.run(program: "gyre", arguments: arguments, ranks: ranks)
@@ -13,6 +13,18 @@ struct SampleTests {
     try #require(result.isSuccess, "\(result)")
     let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
     return try #require(object as? [String: Any])
+  }
+
+  @Test(
+    "sequences that fork and grow together, and those that are taken back, are as if read at once",
+    arguments: [("rwkv6", 2), ("mamba2", 1), ("mamba", 2), ("qwen2", 2), ("gpt-oss", 3)])
+  func together(architecture: String, ranks: Int) async throws {
+    let folder = try TemporaryFolder()
+    let path = try TinyModel(architecture: architecture, type: 8, isTied: false).write(to: folder)
+    let result = try await MPIJob.run(
+      program: "ring-checks", arguments: ["models"], ranks: ranks,
+      environment: ["GYRE_CHECK_MODEL": path])
+    #expect(result.isSuccess && result.standardOutput.hasSuffix("\npassed\n"), "\(result)")
   }
 
   @Test("samples are what each is alone, and have the pages of the prompt once")
@@ -42,12 +54,15 @@ struct SampleTests {
         try #require(report["cacheBytes"] as? Int), try #require(report["cacheBytesNeeded"] as? Int)
       )
       #expect(bytes <= needed, "\(ranks) ranks")
-      // Beside what one takes, a copy of the page that the prompt does not fill.
-      let one = try #require(alone[0]["cacheBytes"] as? Int)
-      if ranks == 1 { #expect(bytes == one + 3 * 16 * 2 * 2 * 16 * 4) }
+      // Four pages of the prompt and a copy of the fifth for each, with what each adds.
+      let page = 3 * 16 * 2 * 2 * 16 * 4
+      if ranks == 1 { #expect(bytes == (5 + 3 * 2) * page) }
     }
     let words = try await gyre(arguments + drawn + ["7"] + more, ranks: 1)
-    #expect(words.isSuccess && words.standardOutput.contains("sample 3, seed 9:\n"), "\(words)")
+    let said = zip(["7", "8", "9"], alone).enumerated().map { number, sample in
+      "sample \(number + 1), seed \(sample.0):\n\(sample.1["text"] as? String ?? "?")\n"
+    }
+    #expect(words.isSuccess && words.standardOutput == said.joined(), "\(words)")
     let likely = try await gyre(arguments + more, ranks: 1)
     #expect(!likely.isSuccess && likely.standardError.contains("without --temperature"))
   }

@@ -113,18 +113,6 @@ struct StateModelTests {
     #expect(report["tokens"] as? [Int] == Array(tokens.dropFirst(prompt.utf8.count)))
   }
 
-  @Test(
-    "tokens that are taken back leave nothing",
-    arguments: [("rwkv6", 2), ("mamba2", 1), ("qwen2", 2)])
-  func rewinding(architecture: String, ranks: Int) async throws {
-    let folder = try TemporaryFolder()
-    let path = try model(architecture).write(to: folder)
-    let result = try await MPIJob.run(
-      program: "ring-checks", arguments: ["rewinding"], ranks: ranks,
-      environment: ["GYRE_CHECK_MODEL": path])
-    #expect(result.isSuccess && result.standardOutput.hasSuffix("\npassed\n"), "\(result)")
-  }
-
   @Test("what is about attention is refused")
   func refusals() async throws {
     let folder = try TemporaryFolder()

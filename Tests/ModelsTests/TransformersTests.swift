@@ -84,17 +84,23 @@ struct TransformersTests {
     }
   }
 
-  /// Experts of four bits in a folder are each rank's own memory: of three layers four with three
-  /// matrices of 64 × 32, 17 bytes for 32 numbers.
+  /// Experts of four bits in a folder are copied, of three layers four with three matrices of
+  /// 64 × 32, 17 bytes for 32 numbers: memory of a rank's own, if it does not share a host.
   private func expectCopies(_ path: String) async throws {
-    let result = try await MPIJob.runAlone(
-      program: "gyre", arguments: ["inspect", path, "--report", "json"])
-    let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
-    let report = try #require(object as? [String: Any])
-    let memory = try #require(report["memory"] as? [String: Any], "\(result)")
-    #expect(memory["copiedBytes"] as? Int == 3 * 4 * 3 * 64 * 17)
-    let types = try #require(report["types"] as? [[String: Any]])
-    #expect(types.contains { $0["type"] as? String == "MXFP4" && $0["tensors"] as? Int == 9 })
+    for (ranksPerHost, copies) in [(1, 3 * 4 * 3 * 64 * 17), (2, 0)] {
+      let result = try await MPIJob.runAlone(
+        program: "gyre",
+        arguments: [
+          "inspect", path, "--ranks", "2", "--ranks-per-host", "\(ranksPerHost)", "--report",
+          "json",
+        ])
+      let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+      let report = try #require(object as? [String: Any])
+      let memory = try #require(report["memory"] as? [String: Any], "\(result)")
+      #expect(memory["copiedBytes"] as? Int == copies)
+      let types = try #require(report["types"] as? [[String: Any]])
+      #expect(types.contains { $0["type"] as? String == "MXFP4" && $0["tensors"] as? Int == 9 })
+    }
   }
 
   /// A file of tensors, one after the other.

@@ -56,12 +56,13 @@ import Testing
         type: type, outputs: outputs, inputs: inputs, memory: bytes)
       for (rows, threads, arithmetic) in [
         (1, 2, ProductArithmetic.bf16), (2, 1, .int8), (5, 2, .f32), (12, 2, .f32),
-        (50, 3, .f32), (13, 2, .bf16), (50, 3, .bf16), (12, 1, .int8), (50, 3, .int8),
+        (50, 3, .f32), (15, 2, .bf16), (33, 2, .bf16), (50, 3, .bf16), (33, 1, .int8),
+        (50, 3, .int8),
       ] {
         // A row of thirty-two zeros somewhere.
         let a = (0..<rows * inputs).map { 32..<64 ~= $0 ? 0 : Float($0 * 7 % 23) / 11 - 1 }
         // Of few rows products are those of F32.
-        let used = rows < 12 ? .f32 : arithmetic
+        let used = rows < WeightProduct.manyRows ? .f32 : arithmetic
         let factors = rounded(a, to: used, columns: inputs)
         let weights = rounded(weights, to: used, columns: inputs)
         for set in InstructionSet.ofThisProcessor {
@@ -97,16 +98,17 @@ import Testing
   func noNumber() throws {
     let (bytes, _) = try tensor(.q8_0, 32, 64)
     let matrix = StoredMatrix(type: .q8_0, outputs: 32, inputs: 64, memory: bytes)
-    var a = [Float](repeating: 1, count: 13 * 64)
+    let rows = WeightProduct.manyRows + 1
+    var a = [Float](repeating: 1, count: rows * 64)
     a[3 * 64 + 40] = .nan
     a[5 * 64 + 1] = .infinity
     for set in InstructionSet.ofThisProcessor {
       let products = LinearProducts(
         team: ThreadTeam(threads: 1), arithmetic: .int8, instructions: set)
-      var c = [Float](repeating: 0, count: 13 * 32)
+      var c = [Float](repeating: 0, count: rows * 32)
       var span = c.mutableSpan
-      products.multiply(a.span, rows: 13, by: [matrix], into: &span)
-      for row in 0..<13 {
+      products.multiply(a.span, rows: rows, by: [matrix], into: &span)
+      for row in 0..<rows {
         let isFinite = c[row * 32..<row * 32 + 32].allSatisfy(\.isFinite)
         #expect(isFinite == (row != 3 && row != 5), "\(set), row \(row)")
       }

@@ -243,18 +243,21 @@ private struct Form {
 
   @unsafe
   func widen(_ base: UnsafeMutableRawPointer, count: Int, to head: PackedHead) {
-    let panel = Self.panel
+    // What is the same for all rows is asked for once.
+    let (panel, codeBytes) = (Self.panel, Self.codeBytes)
     let keys = unsafe head.keys.assumingMemoryBound(to: Float.self)
+    let ofKeys = unsafe base + keyGroups
     for index in 0..<Self.panels(count) {
       let group = index * panel / QuantisedPage.groupLength * headDim
       for channel in 0..<headDim {
         let row = index * headDim + channel
         unsafe widen(
-          base + row * Self.codeBytes, base + keyGroups + 4 * (group + channel),
-          to: keys + row * panel, width: panel)
+          base + row * codeBytes, ofKeys + 4 * (group + channel), to: keys + row * panel,
+          width: panel)
       }
     }
     let values = unsafe head.values.assumingMemoryBound(to: Float.self)
+    let (codes, ofValues) = unsafe (base + valueCodes, base + valueGroups)
     let groups = Self.groups(valueHeadDim)
     for index in 0..<Self.panels(valueHeadDim) {
       let first = index * panel
@@ -262,9 +265,9 @@ private struct Form {
       let group = first / QuantisedPage.groupLength
       for token in 0..<count {
         unsafe widen(
-          base + valueCodes + (index * tokens + token) * Self.codeBytes,
-          base + valueGroups + 4 * (token * groups + group),
-          to: values + first * tokens + token * width, width: width)
+          codes + (index * tokens + token) * codeBytes,
+          ofValues + 4 * (token * groups + group), to: values + first * tokens + token * width,
+          width: width)
       }
     }
   }
@@ -283,7 +286,7 @@ private struct Form {
     let low = SIMD8<Float>(SIMD8<Int32>(truncatingIfNeeded: bytes & SIMD8(repeating: 15)))
     let high = SIMD8<Float>(SIMD8<Int32>(truncatingIfNeeded: bytes &>> SIMD8(repeating: 4)))
     let (first, second) = (minimum + low * scale, minimum + high * scale)
-    if width == Self.panel {
+    if width == first.scalarCount + second.scalarCount {
       let target = UnsafeMutableRawPointer(target)
       unsafe target.storeBytes(of: first, as: SIMD8<Float>.self)
       unsafe target.storeBytes(of: second, toByteOffset: 32, as: SIMD8<Float>.self)

@@ -31,6 +31,8 @@ package struct ModelBench {
   let prompts: [Int]
   /// Tokens that are written one after the other.
   let generated: [Int]
+  /// Sequences that they are written to at once.
+  let samples: [Int]
   /// Tokens that are there before.
   let depths: [Int]
   let rounds: Rounds
@@ -38,12 +40,13 @@ package struct ModelBench {
   let rankCounts: [Int]
 
   package init(
-    _ model: Model, prompts: [Int], generated: [Int], depths: [Int], rounds: Rounds,
-    rankCounts: [Int]
+    _ model: Model, prompts: [Int], generated: [Int], samples: [Int] = [1], depths: [Int],
+    rounds: Rounds, rankCounts: [Int]
   ) {
     self.model = model
     self.prompts = prompts
     self.generated = generated
+    self.samples = samples
     self.depths = depths
     self.rounds = rounds
     self.rankCounts = rankCounts
@@ -60,7 +63,9 @@ package struct ModelBench {
     _ prepare: @escaping Preparation, emit: ([ModelBenchResult]) throws -> Void
   ) throws {
     let speed = EstimatedSpeed(cores: cores)
-    let tests = prompts.map { ModelTest.prompt($0) } + generated.map { ModelTest.generation($0) }
+    let tests =
+      prompts.map { ModelTest.prompt($0) }
+      + generated.flatMap { tokens in samples.map { ModelTest.generation(tokens, samples: $0) } }
     let seconds = depths.map { depth in
       rankCounts.reduce(0.0) { sum, ranks in
         tests.reduce(sum) { $0 + $1.seconds(self.model, depth: depth, ranks: ranks, speed) }
@@ -115,21 +120,29 @@ package struct ModelBench {
 enum ModelTest {
   /// So many tokens at once.
   case prompt(Int)
-  /// So many, one after the other.
-  case generation(Int)
+  /// So many, one after the other, of each of some sequences that begin alike.
+  case generation(Int, samples: Int)
 
   var tokens: Int {
     switch self {
-    case .prompt(let tokens), .generation(let tokens): tokens
+    case .prompt(let tokens), .generation(let tokens, _): tokens
     }
   }
 
-  /// As `llama-bench` has it.
+  var samples: Int {
+    switch self {
+    case .prompt: 1
+    case .generation(_, let samples): samples
+    }
+  }
+
+  /// As `llama-bench` has it, and how many sequences there are.
   func name(depth: Int) -> String {
     let name =
       switch self {
       case .prompt(let tokens): "pp\(tokens)"
-      case .generation(let tokens): "tg\(tokens)"
+      case .generation(let tokens, let samples):
+        samples == 1 ? "tg\(tokens)" : "tg\(tokens) x\(samples)"
       }
     return depth == 0 ? name : "\(name) @ d\(depth)"
   }
@@ -145,8 +158,9 @@ enum ModelTest {
     let work =
       decoder.prefillWork(tokens: depth + tokens, ranks: 1)
       - decoder.prefillWork(tokens: depth, ranks: 1)
-    let computing = speed.seconds(flops: Double(work), ranks: ranks, threads: model.threads)
-    guard case .generation(let count) = self else { return computing }
+    let computing = speed.seconds(
+      flops: Double(work * samples), ranks: ranks, threads: model.threads)
+    guard case .generation(let count, _) = self else { return computing }
     return max(computing, Double(count * decoder.multipliedBytes) / Self.bytesPerSecond)
   }
 }

@@ -10,10 +10,13 @@ package struct ModelBenchResult {
   /// Of all matrices, as they are stored.
   let weightBytes: Int
   /// `pp512` for a prompt of 512 tokens, `tg128` for 128 tokens one after the other, with
-  /// `@ d4096` behind it for those that come after 4,096 others.
+  /// `x4` behind it where four sequences get as many, and `@ d4096` for those that come after
+  /// 4,096 others.
   let test: String
   let promptTokens: Int
   let generatedTokens: Int
+  /// Sequences that begin alike and get tokens at once.
+  let samples: Int
   /// Tokens that are there before.
   let depth: Int
   let ranks: Int
@@ -38,7 +41,7 @@ package struct ModelBenchResult {
   let secondsHigh: Double
   /// From the first to the third quartile, as a fraction of the median.
   let spread: Double
-  /// The tokens of the test, over the seconds.
+  /// The tokens of the test, of all sequences, over the seconds.
   let tokensPerSecond: Double
   /// Over those of the fewest ranks of the same job, the median over rounds.
   let speedup: Double
@@ -49,8 +52,8 @@ extension ModelBenchResult: BenchResult {
 
   package static let keys = [
     "model", "architecture", "parameters", "weightBytes", "test", "promptTokens",
-    "generatedTokens", "depth", "ranks", "hosts", "threads", "chunk", "cacheType",
-    "arithmetic", "weightProducts", "weights", "transport",
+    "generatedTokens", "samples", "depth", "ranks", "hosts", "threads", "chunk",
+    "cacheType", "arithmetic", "weightProducts", "weights", "transport",
   ]
 
   package static let figures = [

@@ -50,7 +50,7 @@ final class ModelSetup {
       figures.seconds =
         switch test {
         case .prompt(let tokens): try read(tokens, on: members)
-        case .generation(let tokens): try write(tokens, on: members)
+        case .generation(let tokens, let samples): try write(tokens, samples, on: members)
         }
       return figures
     }
@@ -73,13 +73,17 @@ final class ModelSetup {
     return try seconds(on: members) { try generation.extend(by: next, on: members) }
   }
 
-  /// Adds tokens one by one, each with the logits of what comes after it.
-  private func write(_ count: Int, on members: borrowing Communicator) throws -> Double {
+  /// Adds tokens one by one to as many sequences, each with the logits of what comes after it.
+  private func write(
+    _ count: Int, _ samples: Int, on members: borrowing Communicator
+  ) throws -> Double {
     let generation = try rewound(on: members)
+    let all = samples == 1 ? [generation] : (0..<samples).map { _ in generation.fork() }
+    defer { if samples > 1 { for fork in all { fork.release() } } }
     let first = generation.tokens.count
     return try seconds(on: members) {
       for position in first..<first + count {
-        try generation.extend(by: tokens(position..<position + 1), on: members)
+        try Generation.extend(all, by: tokens(position * samples..<(position + 1) * samples))
       }
     }
   }
@@ -127,14 +131,15 @@ final class ModelSetup {
       model: model.name, architecture: model.decoder.architecture,
       parameters: model.decoder.parameters, weightBytes: model.decoder.weightBytes,
       test: test.name(depth: depth), promptTokens: isPrompt ? test.tokens : 0,
-      generatedTokens: isPrompt ? 0 : test.tokens, depth: depth, ranks: ranks, hosts: hosts,
+      generatedTokens: isPrompt ? 0 : test.tokens, samples: test.samples, depth: depth,
+      ranks: ranks, hosts: hosts,
       threads: model.threads, chunk: options.chunk, cacheType: options.cacheType.rawValue,
       arithmetic: options.arithmetic.rawValue,
       weightProducts: options.productArithmetic.rawValue,
       weights: ranks > 1 && options.dividesWeights ? "divided" : "replicated",
       transport: "\(options.route)", repeats: measured.rounds.count, seconds: times.median,
       secondsLow: times.interval.lowerBound, secondsHigh: times.interval.upperBound,
-      spread: times.spread, tokensPerSecond: Double(test.tokens) / times.median,
+      spread: times.spread, tokensPerSecond: Double(test.tokens * test.samples) / times.median,
       speedup: baseline.seconds.medianRatio(to: times))
   }
 }

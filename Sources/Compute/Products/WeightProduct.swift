@@ -57,8 +57,9 @@ package struct WeightProduct: @unchecked Sendable {
     unsafe self.scratch = scratch
   }
 
-  /// Rows from which on weights are widened once for all of them.
-  package static var manyRows: Int { 12 }
+  /// Rows from which on weights are widened to memory once for all of them, which is too dear for
+  /// fewer.
+  package static var manyRows: Int { 32 }
 
   /// Numbers of scratch: A is packed in it, or has the sums of sixteen neighbours each there.
   package static func scratchCount(rows: Int, depth: Int) -> Int {

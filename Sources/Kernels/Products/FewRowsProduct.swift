@@ -4,7 +4,7 @@ import Compute
 /// once, and memory is the limit.
 ///
 /// A thread takes some rows of weights at a time. One row of A meets them as they are stored, more
-/// rows are taken four at a time and meet widened ones.
+/// rows are taken as many at a time as registers have sums for and meet widened ones.
 struct FewRowsProduct: ThreadedPass {
   /// Bytes of weights of a unit, about.
   private static var unitBytes: Int { 1 << 14 }
@@ -62,7 +62,7 @@ private struct FewRowsStretch: WeightVisitor {
       if work.rows == 1 {
         unsafe oneRow(form, output)
       } else {
-        for row in stride(from: 0, to: work.rows, by: 4) { unsafe fourRows(form, output, row) }
+        unsafe severalRows(form, output)
       }
     }
   }
@@ -75,40 +75,39 @@ private struct FewRowsStretch: WeightVisitor {
     unsafe put(weights.product(with: row) + tail, row: 0, output: output)
   }
 
-  /// Up to four rows of A, one of weights.
+  /// All rows of A, one of weights.
   @unsafe @inline(__always)
-  private func fourRows<Form: StoredWeights>(_ form: Form.Type, _ output: Int, _ first: Int) {
-    let weights = unsafe WeightRow<Form>(output, of: factor.weights, depth: work.depth)
-    let last = work.rows - 1
-    // Rows that are not there are the last one again.
-    let rows = (first, min(first + 1, last), min(first + 2, last), min(first + 3, last))
-    let (x0, x1) = unsafe (row(rows.0), row(rows.1))
-    let (x2, x3) = unsafe (row(rows.2), row(rows.3))
-    var (a0, b0) = (SIMD16<Float>(), SIMD16<Float>())
-    var (a1, b1) = (SIMD16<Float>(), SIMD16<Float>())
-    var (a2, b2) = (SIMD16<Float>(), SIMD16<Float>())
-    var (a3, b3) = (SIMD16<Float>(), SIMD16<Float>())
-    unsafe weights.forEachUnit(0..<weights.units) { unit, w in
-      let place = unit * 4 * WeightUnit.length
-      unsafe a0 = a0.addingProduct(w.first, x0.floats(at: place))
-      unsafe b0 = b0.addingProduct(w.second, x0.floats(at: place + 64))
-      unsafe a1 = a1.addingProduct(w.first, x1.floats(at: place))
-      unsafe b1 = b1.addingProduct(w.second, x1.floats(at: place + 64))
-      unsafe a2 = a2.addingProduct(w.first, x2.floats(at: place))
-      unsafe b2 = b2.addingProduct(w.second, x2.floats(at: place + 64))
-      unsafe a3 = a3.addingProduct(w.first, x3.floats(at: place))
-      unsafe b3 = b3.addingProduct(w.second, x3.floats(at: place + 64))
-    }
-    let sums = [(a0 + b0).laneSum, (a1 + b1).laneSum, (a2 + b2).laneSum, (a3 + b3).laneSum]
-    for row in first..<min(first + 4, work.rows) {
-      let tail = unsafe weights.rest > 0 ? rest(weights, row: row) : 0
-      unsafe put(sums[row - first] + tail, row: row, output: output)
+  private func severalRows<Form: StoredWeights>(_ form: Form.Type, _ output: Int) {
+    var first = 0
+    while first < work.rows {
+      switch work.rows - first {
+      case 1, 2:
+        unsafe rows(form, output, first, TwoRows.self)
+        first += TwoRows.count
+      case 3, 4:
+        unsafe rows(form, output, first, FourRows.self)
+        first += FourRows.count
+      default:
+        unsafe rows(form, output, first, MostRows.self)
+        first += MostRows.count
+      }
     }
   }
 
+  /// Some rows of A, one of weights.
   @unsafe @inline(__always)
-  private func row(_ number: Int) -> UnsafeRawPointer {
-    unsafe UnsafeRawPointer(work.a + number * work.depth)
+  private func rows<Form: StoredWeights, Rows: RowSums>(
+    _ form: Form.Type, _ output: Int, _ first: Int, _ kind: Rows.Type
+  ) {
+    let weights = unsafe WeightRow<Form>(output, of: factor.weights, depth: work.depth)
+    var sums = unsafe Rows(of: work, from: first)
+    unsafe weights.forEachUnit(0..<weights.units) { unit, w in
+      sums.add(w, at: unit * 4 * WeightUnit.length)
+    }
+    for row in first..<min(first + Rows.count, work.rows) {
+      let tail = unsafe weights.rest > 0 ? rest(weights, row: row) : 0
+      unsafe put(sums[row - first] + tail, row: row, output: output)
+    }
   }
 
   /// Products of what is no whole unit.
@@ -129,6 +128,78 @@ private struct FewRowsStretch: WeightVisitor {
     unsafe place.pointee = work.adding ? place.pointee + sum : sum
   }
 }
+
+/// Sums of products of some rows of A with one of weights, in registers.
+private protocol RowSums {
+  static var count: Int { get }
+
+  /// Rows from `first` on; those that are not there are the last one again.
+  @unsafe init(of work: WeightProduct, from first: Int)
+
+  /// Adds products with a unit of weights.
+  ///
+  /// - Parameter place: where it begins in rows of A, in bytes.
+  mutating func add(_ weights: WeightUnit, at place: Int)
+
+  /// The sum of a row.
+  subscript(row: Int) -> Float { get }
+}
+
+@safe
+private struct TwoRows: RowSums {
+  private let x0, x1: UnsafeRawPointer
+  private var (a0, b0) = (SIMD16<Float>(), SIMD16<Float>())
+  private var (a1, b1) = (SIMD16<Float>(), SIMD16<Float>())
+
+  @inline(__always) static var count: Int { 2 }
+
+  @unsafe @inline(__always)
+  init(of work: WeightProduct, from first: Int) {
+    let last = work.rows - 1
+    unsafe x0 = UnsafeRawPointer(work.a + min(first, last) * work.depth)
+    unsafe x1 = UnsafeRawPointer(work.a + min(first + 1, last) * work.depth)
+  }
+
+  @inline(__always)
+  mutating func add(_ weights: WeightUnit, at place: Int) {
+    unsafe a0 = a0.addingProduct(weights.first, x0.floats(at: place))
+    unsafe b0 = b0.addingProduct(weights.second, x0.floats(at: place + 64))
+    unsafe a1 = a1.addingProduct(weights.first, x1.floats(at: place))
+    unsafe b1 = b1.addingProduct(weights.second, x1.floats(at: place + 64))
+  }
+
+  @inline(__always)
+  subscript(row: Int) -> Float { row == 0 ? (a0 + b0).laneSum : (a1 + b1).laneSum }
+}
+
+/// Twice as many.
+private struct Twice<Rows: RowSums>: RowSums {
+  private var first, second: Rows
+
+  @inline(__always) static var count: Int { 2 * Rows.count }
+
+  @unsafe @inline(__always)
+  init(of work: WeightProduct, from row: Int) {
+    unsafe first = Rows(of: work, from: row)
+    unsafe second = Rows(of: work, from: row + Rows.count)
+  }
+
+  @inline(__always)
+  mutating func add(_ weights: WeightUnit, at place: Int) {
+    first.add(weights, at: place)
+    second.add(weights, at: place)
+  }
+
+  @inline(__always)
+  subscript(row: Int) -> Float { row < Rows.count ? first[row] : second[row - Rows.count] }
+}
+
+private typealias FourRows = Twice<TwoRows>
+#if GYRE_AVX512
+  private typealias MostRows = Twice<FourRows>
+#else
+  private typealias MostRows = FourRows
+#endif
 
 extension UnsafeRawPointer {
   @unsafe @inline(__always)

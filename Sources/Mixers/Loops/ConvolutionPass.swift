@@ -9,10 +9,10 @@ extension ShortConvolution {
     private let before: MixerTensor?
 
     /// - Parameters:
-    ///   - x: `[1, tokens, channels]`.
+    ///   - x: `[batch, tokens, channels]`.
     ///   - weight: `[channels, width]`.
     ///   - bias: `[channels]`, or none.
-    ///   - before: `[1, channels, width − 1]`, the rows before the sequence; nil is zeros.
+    ///   - before: `[batch, channels, width − 1]`, the rows before the sequences; nil is zeros.
     package init(
       _ x: MixerTensor, weight: MixerTensor, bias: MixerTensor?, before: MixerTensor?
     ) {
@@ -21,14 +21,15 @@ extension ShortConvolution {
 
     /// Computes a rank's tokens, called by all ranks together.
     ///
-    /// - Returns: `silu` of the sums, `[1, tokens, channels]`, and on the rank with the last token
-    ///   the rows that a next sequence starts from.
+    /// - Returns: `silu` of the sums, `[batch, tokens, channels]`, and on the rank with the last
+    ///   tokens the rows that next sequences start from.
     package func run(
       on line: RankLine
     ) throws(MPIError) -> (output: MixerTensor, before: MixerTensor) {
       let convolution = ShortConvolution(
         x: x, weight: weight, bias: bias,
-        blocks: ChannelBlocks(batch: 1, channels: x.form.sizes[2], on: line))
+        blocks: ChannelBlocks(
+          batch: x.form.sizes[0], channels: x.form.sizes[2], on: line))
       let halo = try convolution.halo(before: before, on: line)
       return (convolution.forward(halo, on: line), convolution.lastRows(halo, on: line))
     }

@@ -10,26 +10,28 @@ import Tensors
 /// Source: Peng et al. 2023, RWKV, section 3.1.1.
 package struct TokenShift {
   private let x: MixerTensor
-  /// `[1, 1, columns]`: before this rank's first.
+  /// `[batch, 1, columns]`: before this rank's first tokens.
   private let halo: MixerTensor
+  /// Tokens of each sequence on this rank.
+  private let tokens: Int
   private var columns: Int { x.form.sizes[2] }
 
   /// Gets the row before this rank's first, called by all ranks together.
   ///
   /// - Parameters:
-  ///   - x: `[1, tokens, columns]`.
-  ///   - before: `[1, 1, columns]`, the row before the sequence; nil is zeros.
+  ///   - x: `[batch, tokens, columns]`.
+  ///   - before: `[batch, 1, columns]`, the rows before the sequences; nil is zeros.
   package init(
     _ x: MixerTensor, before: MixerTensor?, on line: RankLine
   ) throws(MPIError) {
-    self.x = x
+    (self.x, tokens) = (x, line.tokens)
     halo = try Halo(width: 1).rows(of: x, on: line)
     if let before, line.runs.first?.start ?? 0 == 0 {
       unsafe halo.base.update(from: before.base, count: before.count)
     }
   }
 
-  /// Means of some tokens.
+  /// Means of some tokens, of all sequences one after the other.
   ///
   /// - Parameters:
   ///   - weights: `[columns]`, m.
@@ -56,13 +58,14 @@ package struct TokenShift {
     _ tokens: Range<Int>, by weights: MixerTensor, less: UnsafePointer<Float>?,
     into target: UnsafeMutablePointer<Float>, team: ThreadTeam
   ) {
-    let columns = columns
+    let (columns, count) = (columns, self.tokens)
     nonisolated(unsafe) let (base, shares) = unsafe (target, less)
     team.forEachPart(of: tokens.count, cost: columns) { part in
       for index in part {
         let token = tokens.lowerBound + index
         let now = unsafe x.base + token * columns
-        let before = unsafe token > 0 ? now - columns : halo.base
+        let (sequence, place) = token.quotientAndRemainder(dividingBy: count)
+        let before = unsafe place > 0 ? now - columns : halo.base + sequence * columns
         forEachVector(columns) { column in
           let (a, b) = unsafe (
             Vector(loading: now, at: column, of: columns),
@@ -79,13 +82,19 @@ package struct TokenShift {
     }
   }
 
-  /// The last row, on the rank that has it, as the one that a next sequence starts from.
-  package func last(named name: String, on line: RankLine) -> MixerTensor {
-    let row = MixerTensor(
+  /// The last rows, on the rank that has them, as those that next sequences start from.
+  package func last(named name: String) -> MixerTensor {
+    let batch = x.form.sizes[0]
+    let rows = MixerTensor(
       zeros: TensorForm(
-        name: name, dimensions: ["batch", "before", "columns"], sizes: [1, 1, columns]), tokens: 0)
-    let source = unsafe line.tokens > 0 ? x.base + (line.tokens - 1) * columns : halo.base
-    unsafe row.base.update(from: source, count: columns)
-    return row
+        name: name, dimensions: ["batch", "before", "columns"], sizes: [batch, 1, columns]),
+      tokens: 0)
+    for sequence in 0..<batch {
+      let source =
+        unsafe tokens > 0
+        ? x.base + ((sequence + 1) * tokens - 1) * columns : halo.base + sequence * columns
+      unsafe (rows.base + sequence * columns).update(from: source, count: columns)
+    }
+    return rows
   }
 }

@@ -20,7 +20,7 @@ struct BlockRoom {
   /// `[chunk, hidden]`: the hidden part; keys, then values, too.
   let hidden: ReusedNumbers
   private let products: LinearProducts
-  /// Who shares the products of a single token; nil where every rank computes them.
+  /// Who shares the products of few tokens; nil where every rank computes them.
   var division: WeightDivision?
   let team: ThreadTeam
 
@@ -57,15 +57,16 @@ struct BlockRoom {
         rows: chunk, inputs: max(sizes.hidden, sizes.width, sizes.queryWidth))
   }
 
-  /// Multiplies rows, shared among ranks where that is done and there is but one.
+  /// Multiplies rows, shared among ranks where that is done and there are few.
   ///
   /// - Parameters: as in `LinearProducts`.
   func multiply(
     _ a: borrowing Span<Float>, rows: Int, by matrices: [StoredMatrix],
     into c: inout MutableSpan<Float>, adding: Bool = false
   ) {
-    if let division, rows == 1 {
-      division.multiply(a, by: matrices, with: products, into: &c, adding: adding)
+    if let division, rows <= WeightDivision.mostRows {
+      division.multiply(
+        a, rows: rows, by: matrices, with: products, into: &c, adding: adding)
     } else {
       products.multiply(a, rows: rows, by: matrices, into: &c, adding: adding)
     }
@@ -87,7 +88,7 @@ struct BlockRoom {
     to row: inout MutableSpan<Float>,
     _ body: (_ columns: Range<Int>, _ target: inout MutableSpan<Float>) -> Void
   ) {
-    if let division { return division.share(into: &row, adding: true, body) }
+    if let division { return division.share(rows: 1, into: &row, adding: true, body) }
     var sums = [Float](repeating: 0, count: row.count)
     var span = sums.mutableSpan
     body(0..<row.count, &span)

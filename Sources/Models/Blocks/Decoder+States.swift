@@ -19,7 +19,7 @@ extension Decoder {
 
   /// The operator that carries states, as `gyre mix` calls it; nil of models without.
   public var stateOperator: String? {
-    stateLayers.first?.scan(tokens: 1, hasState: false).name
+    stateLayers.first?.scan(1, tokens: 1, hasState: false).name
   }
 
   /// What layers with states ask of so many ranks, of so many threads each.

@@ -133,6 +133,13 @@ public struct Decoder: Sendable {
   /// another form.
   public internal(set) var copiedBytes = 0
 
+  /// The same where ranks of a host share such copies.
+  public func sharingCopies() -> Decoder {
+    var decoder = self
+    decoder.copiedBytes = 0
+    return decoder
+  }
+
   /// Bytes of the matrices that a token is multiplied by, its logits among the products: all but an
   /// embedding that is nothing else, and experts that it does not go to.
   public var multipliedBytes: Int {

@@ -7,13 +7,15 @@ import Tensors
 
 /// Rows of all tokens of a rank at once, as layers with states make them.
 extension DecoderBlocks {
-  /// Zeros `[1, tokens, …]` for the tokens of a rank.
-  func zeros(_ name: String, _ sizes: Int..., on line: RankLine) -> MixerTensor {
+  /// Zeros `[sequences, tokens, …]` for the tokens of a rank.
+  func zeros(
+    _ name: String, _ sizes: Int..., of sequences: Int, on line: RankLine
+  ) -> MixerTensor {
     let names = sizes.count == 1 ? ["columns"] : ["heads", "columns"]
     return MixerTensor(
       zeros: TensorForm(
         name: name, dimensions: ["batch", "tokens"] + names,
-        sizes: [1, line.sharding.tokens] + sizes), tokens: line.tokens)
+        sizes: [sequences, line.sharding.tokens] + sizes), tokens: line.tokens)
   }
 
   /// Normalises rows in place.
@@ -30,11 +32,12 @@ extension DecoderBlocks {
   /// Normalised rows of all tokens of a rank, next to those before them, called by all ranks
   /// together.
   func shifted(
-    _ rows: borrowing Span<Float>, by norm: Norm, before: MixerTensor?, on line: RankLine
+    _ rows: borrowing Span<Float>, of sequences: Int, by norm: Norm, before: MixerTensor?,
+    on line: RankLine
   ) throws(MPIError) -> TokenShift {
     let width = norm.weights.count
-    let normalised = zeros("x", width, on: line)
-    forEachChunk(of: line.tokens) { tokens in
+    let normalised = zeros("x", width, of: sequences, on: line)
+    forEachChunk(of: rows.count / width) { tokens in
       let places = tokens.scaled(by: width)
       room.normalise(rows.extracting(places), by: norm)
       room.normalised.read(0..<places.count) { source in

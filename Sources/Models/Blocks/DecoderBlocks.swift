@@ -29,7 +29,7 @@ struct DecoderBlocks {
     room = BlockRoom(decoder.sizes, chunk: chunk, team: team, arithmetic: arithmetic)
   }
 
-  /// The same, in the same memory, for ranks that share the products of a single token; nil where
+  /// The same, in the same memory, for ranks that share the products of few tokens; nil where
   /// each computes them.
   func dividing(by division: WeightDivision?) -> DecoderBlocks {
     var blocks = self
@@ -83,14 +83,14 @@ struct DecoderBlocks {
       _ keys: borrowing Span<Float>, _ values: borrowing Span<Float>, _ run: Int, _ first: Int
     ) -> Void
   ) {
-    forEachChunk(of: runs) { tokens, part, number, first in
+    forEachChunk(of: runs) { tokens, stretches in
       let input = rows.extracting(tokens.scaled(by: sizes.width))
-      let turning = turning(part, positions)
+      let turning = turning(stretches, positions)
       multiply(input, normalisedBy: layer.attentionNorm, by: layer.projections)
       var target = queries.part(tokens.scaled(by: sizes.queryWidth))
-      takeQueries(part.count, of: layer, turning, into: &target)
-      takeKeys(part.count, of: layer, turning, at: sizes.queryWidth)
-      giveKeys(part.count) { store($0, $1, number, first) }
+      takeQueries(tokens.count, of: layer, turning, into: &target)
+      takeKeys(tokens.count, of: layer, turning, at: sizes.queryWidth)
+      giveKeys(stretches, store)
     }
   }
 
@@ -103,12 +103,12 @@ struct DecoderBlocks {
     ) -> Void
   ) {
     let outputs = sizes.queryWidth..<sizes.queryWidth + 2 * sizes.keyWidth
-    forEachChunk(of: runs) { tokens, part, number, first in
+    forEachChunk(of: runs) { tokens, stretches in
       multiply(
         rows.extracting(tokens.scaled(by: sizes.width)), normalisedBy: layer.attentionNorm,
         by: layer.projections(outputs))
-      takeKeys(part.count, of: layer, turning(part, positions), at: 0)
-      giveKeys(part.count) { store($0, $1, number, first) }
+      takeKeys(tokens.count, of: layer, turning(stretches, positions), at: 0)
+      giveKeys(stretches, store)
     }
   }
 
@@ -117,35 +117,51 @@ struct DecoderBlocks {
     _ rows: borrowing Span<Float>, layer: DecoderLayer, runs: [PositionRange],
     positions: RotaryPositions?, queries: inout MutableSpan<Float>
   ) {
-    forEachChunk(of: runs) { tokens, part, _, _ in
+    forEachChunk(of: runs) { tokens, stretches in
       multiply(
         rows.extracting(tokens.scaled(by: sizes.width)), normalisedBy: layer.attentionNorm,
         by: layer.projections(0..<sizes.queryWidth))
       var target = queries.part(tokens.scaled(by: sizes.queryWidth))
       takeQueries(
-        part.count, of: layer, turning(part, positions), into: &target, width: sizes.queryWidth)
+        tokens.count, of: layer, turning(stretches, positions), into: &target,
+        width: sizes.queryWidth)
     }
   }
 
-  /// Cuts runs into chunks, which lie within a run.
+  /// Neighbours of one run.
+  private struct Stretch {
+    let run: Int
+    /// Where in the run it begins.
+    let first: Int
+    let positions: PositionRange
+  }
+
+  /// Cuts tokens into chunks.
   ///
-  /// - Parameter body: takes indices of tokens, positions, the run and where in it they begin.
+  /// - Parameter body: takes indices of tokens, and what of each run they are.
   private func forEachChunk(
-    of runs: [PositionRange],
-    _ body: (_ tokens: Range<Int>, _ part: PositionRange, _ run: Int, _ first: Int) -> Void
+    of runs: [PositionRange], _ body: (_ tokens: Range<Int>, _ stretches: [Stretch]) -> Void
   ) {
-    var start = 0
-    for (number, run) in runs.enumerated() {
-      for first in stride(from: 0, to: run.count, by: room.chunk) {
-        let part = run.slice(first..<min(first + room.chunk, run.count))
-        body(start + first..<start + first + part.count, part, number, first)
+    forEachChunk(of: runs.reduce(0) { $0 + $1.count }) { tokens in
+      var start = 0
+      var stretches: [Stretch] = []
+      for (number, run) in runs.enumerated() {
+        let part = tokens.clamped(to: start..<start + run.count)
+        if !part.isEmpty {
+          let range = part.lowerBound - start..<part.upperBound - start
+          stretches.append(
+            Stretch(run: number, first: range.lowerBound, positions: run.slice(range)))
+        }
+        start += run.count
       }
-      start += run.count
+      body(tokens, stretches)
     }
   }
 
-  private func turning(_ run: PositionRange, _ positions: RotaryPositions?) -> Turning {
-    Turning(run: run, positions: positions, places: places, headDim: sizes.headDim, team: team)
+  private func turning(_ stretches: [Stretch], _ positions: RotaryPositions?) -> Turning {
+    Turning(
+      positions: positions, places: stretches.flatMap { $0.positions.map { places[0, $0] } },
+      headDim: sizes.headDim, team: team)
   }
 
   /// Takes queries from the first columns of a product in the room.
@@ -184,12 +200,24 @@ struct DecoderBlocks {
     }
   }
 
+  /// Gives keys and values in the room away, those of each run by themselves.
   private func giveKeys(
-    _ count: Int, to store: (borrowing Span<Float>, borrowing Span<Float>) -> Void
+    _ stretches: [Stretch],
+    _ store: (
+      _ keys: borrowing Span<Float>, _ values: borrowing Span<Float>, _ run: Int, _ first: Int
+    ) -> Void
   ) {
-    let size = count * sizes.keyWidth
+    let width = sizes.keyWidth
+    let size = stretches.reduce(0) { $0 + $1.positions.count } * width
     room.hidden.read(0..<2 * size) { both in
-      store(both.extracting(0..<size), both.extracting(size..<2 * size))
+      var start = 0
+      for stretch in stretches {
+        let end = start + stretch.positions.count * width
+        store(
+          both.extracting(start..<end), both.extracting(size + start..<size + end), stretch.run,
+          stretch.first)
+        start = end
+      }
     }
   }
 

@@ -114,7 +114,8 @@ struct ExpertMixture: FeedForward {
 
   // MARK: Experts
 
-  /// Adds what an expert makes of some of `count` normalised tokens.
+  /// Adds what an expert makes of some of `count` normalised tokens, ranks sharing columns where
+  /// they do.
   private func add(
     _ expert: Expert, to rows: inout MutableSpan<Float>, at tokens: [Int], _ weights: [Float],
     of count: Int, _ room: BlockRoom
@@ -127,14 +128,14 @@ struct ExpertMixture: FeedForward {
     }
     room.hidden.read(0..<size * width) { part in
       room.projected.write(0..<2 * size * hidden) { both in
-        room.multiplyAlone(part, rows: size, by: [expert.gate, expert.up], into: &both)
+        room.multiply(part, rows: size, by: [expert.gate, expert.up], into: &both)
         team.add(bias: (expert.gateBias + expert.upBias).span, to: &both)
       }
     }
     activate(size, of: hidden, room)
     room.hidden.read(0..<size * hidden) { part in
       room.projected.write(0..<size * width) { product in
-        room.multiplyAlone(part, rows: size, by: [expert.down], into: &product)
+        room.multiply(part, rows: size, by: [expert.down], into: &product)
       }
     }
     room.projected.read(0..<size * width) { product in

@@ -47,29 +47,30 @@ struct Mamba2Layer: StateLayer {
 
   var halos: [(rows: Int, columns: Int)] { [(taps - 1, convolved)] }
 
-  func scan(tokens: Int, hasState: Bool) -> StateScan {
+  func scan(_ sequences: Int, tokens: Int, hasState: Bool) -> StateScan {
     StateScan(
       "mamba2",
       [
-        "batch": 1, "tokens": tokens, "heads": heads, "headDim": states, "valueHeadDim": columns,
+        "batch": sequences, "tokens": tokens, "heads": heads, "headDim": states,
+        "valueHeadDim": columns,
       ], present: hasState ? ["state"] : [])
   }
 
   func run(
-    _ rows: inout MutableSpan<Float>, from state: MixerTensors?, _ blocks: DecoderBlocks,
-    on line: RankLine
+    _ rows: inout MutableSpan<Float>, of sequences: Int, from state: MixerTensors?,
+    _ blocks: DecoderBlocks, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
-    let gates = blocks.zeros("z", inner, on: line)
-    let g = blocks.zeros("g", heads, on: line)
+    let gates = blocks.zeros("z", inner, of: sequences, on: line)
+    let g = blocks.zeros("g", heads, of: sequences, on: line)
     let (u, before) = try convolve(
-      rows.span, gates, g, before: state?["conv_state"], blocks, on: line)
+      rows.span, of: sequences, gates, g, before: state?["conv_state"], blocks, on: line)
     var inputs = MixerTensors()
-    inputs.add(blocks.zeros("v", heads, columns, on: line))
+    inputs.add(blocks.zeros("v", heads, columns, of: sequences, on: line))
     steps.begin(g, of: u, into: inputs["v"], team: blocks.team)
     inputs.add(g)
     let none: [Float] = []
     for (number, name) in ["k", "q"].enumerated() {
-      let target = blocks.zeros(name, groups, states, on: line)
+      let target = blocks.zeros(name, groups, states, of: sequences, on: line)
       let first = inner + number * groups * states
       target.write(0..<target.count) {
         blocks.team.copy(
@@ -79,7 +80,7 @@ struct Mamba2Layer: StateLayer {
       inputs.add(target)
     }
     if let state { inputs.add(state["state"]) }
-    let result = try scan(tokens: line.sharding.tokens, hasState: state != nil)
+    let result = try scan(sequences, tokens: line.sharding.tokens, hasState: state != nil)
       .run(inputs, on: line)
     let o = result["o"]
     steps.end(o, of: u, gates: gates, team: blocks.team)
@@ -93,12 +94,12 @@ struct Mamba2Layer: StateLayer {
 
   /// What is convolved of tokens, after it; their gates, and of what step sizes are made.
   private func convolve(
-    _ rows: borrowing Span<Float>, _ gates: MixerTensor, _ sizes: MixerTensor,
-    before: MixerTensor?, _ blocks: DecoderBlocks, on line: RankLine
+    _ rows: borrowing Span<Float>, of sequences: Int, _ gates: MixerTensor,
+    _ sizes: MixerTensor, before: MixerTensor?, _ blocks: DecoderBlocks, on line: RankLine
   ) throws(MPIError) -> (output: MixerTensor, before: MixerTensor) {
-    let x = blocks.zeros("x", convolved, on: line)
+    let x = blocks.zeros("x", convolved, of: sequences, on: line)
     let width = input.inputs
-    blocks.forEachChunk(of: line.tokens) { tokens in
+    blocks.forEachChunk(of: rows.count / width) { tokens in
       blocks.multiply(
         rows.extracting(tokens.scaled(by: width)), normalisedBy: norm, by: [input])
       blocks.room.projected.read(0..<tokens.count * input.outputs) { all in

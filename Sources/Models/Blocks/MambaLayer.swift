@@ -44,19 +44,22 @@ struct MambaLayer: StateLayer {
 
   var halos: [(rows: Int, columns: Int)] { [(convolution.form.sizes[1] - 1, inner)] }
 
-  func scan(tokens: Int, hasState: Bool) -> StateScan {
+  func scan(_ sequences: Int, tokens: Int, hasState: Bool) -> StateScan {
     var options = MixerOptions()
     options.softplus = true
     return StateScan(
-      "mamba", ["batch": 1, "tokens": tokens, "channels": inner, "state": states],
+      "mamba", ["batch": sequences, "tokens": tokens, "channels": inner, "state": states],
       present: Set(["z", "delta_bias"] + (hasState ? ["state"] : [])), options: options)
   }
 
   func run(
-    _ rows: inout MutableSpan<Float>, from state: MixerTensors?, _ blocks: DecoderBlocks,
-    on line: RankLine
+    _ rows: inout MutableSpan<Float>, of sequences: Int, from state: MixerTensors?,
+    _ blocks: DecoderBlocks, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
-    let (x, z) = (blocks.zeros("x", inner, on: line), blocks.zeros("z", inner, on: line))
+    let (x, z) = (
+      blocks.zeros("x", inner, of: sequences, on: line),
+      blocks.zeros("z", inner, of: sequences, on: line)
+    )
     expand(rows.span, x, z, blocks)
     let convolution = ShortConvolution.Pass(
       x, weight: convolution, bias: convolutionBias, before: state?["conv_state"])
@@ -65,12 +68,12 @@ struct MambaLayer: StateLayer {
     inputs.add(u.named("x"))
     inputs.add(z)
     for name in ["delta", "b", "c"] {
-      inputs.add(blocks.zeros(name, name == "delta" ? inner : states, on: line))
+      inputs.add(blocks.zeros(name, name == "delta" ? inner : states, of: sequences, on: line))
     }
     makeParameters(u, inputs, blocks)
     for tensor in shared { inputs.add(tensor) }
     if let state { inputs.add(state["state"]) }
-    let result = try scan(tokens: line.sharding.tokens, hasState: state != nil)
+    let result = try scan(sequences, tokens: line.sharding.tokens, hasState: state != nil)
       .run(inputs, on: line)
     blocks.add(result["o"].span, times: output, bias: outputBias, to: &rows)
     var after = MixerTensors()

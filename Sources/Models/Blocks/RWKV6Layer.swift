@@ -60,36 +60,41 @@ struct RWKV6Layer: StateLayer {
 
   var halos: [(rows: Int, columns: Int)] { [(1, width), (1, width)] }
 
-  func scan(tokens: Int, hasState: Bool) -> StateScan {
+  func scan(_ sequences: Int, tokens: Int, hasState: Bool) -> StateScan {
     StateScan(
       "rwkv6",
       [
-        "batch": 1, "tokens": tokens, "heads": heads, "headDim": headDim, "valueHeadDim": headDim,
+        "batch": sequences, "tokens": tokens, "heads": heads, "headDim": headDim,
+        "valueHeadDim": headDim,
       ], present: hasState ? ["state"] : [])
   }
 
   func run(
-    _ rows: inout MutableSpan<Float>, from state: MixerTensors?, _ blocks: DecoderBlocks,
-    on line: RankLine
+    _ rows: inout MutableSpan<Float>, of sequences: Int, from state: MixerTensors?,
+    _ blocks: DecoderBlocks, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
     if let first { blocks.normalise(&rows, by: first) }
     let shift = try blocks.shifted(
-      rows.span, by: norm, before: state?["time_before"], on: line)
+      rows.span, of: sequences, by: norm, before: state?["time_before"], on: line)
     var after = MixerTensors()
-    after.add(shift.last(named: "time_before", on: line))
+    after.add(shift.last(named: "time_before"))
     var inputs = MixerTensors()
-    for mean in means { inputs.add(blocks.zeros(mean.name, heads, headDim, on: line)) }
-    blocks.forEachChunk(of: line.tokens) { mixTime($0, of: shift, into: inputs, blocks) }
+    for mean in means {
+      inputs.add(blocks.zeros(mean.name, heads, headDim, of: sequences, on: line))
+    }
+    blocks.forEachChunk(of: sequences * line.tokens) {
+      mixTime($0, of: shift, into: inputs, blocks)
+    }
     inputs.add(bonus)
     if let state { inputs.add(state["state"]) }
-    let result = try scan(tokens: line.sharding.tokens, hasState: state != nil)
+    let result = try scan(sequences, tokens: line.sharding.tokens, hasState: state != nil)
       .run(inputs, on: line)
     after.add(result["state"])
     let o = result["o"]
     blocks.normalise(o, inGroups: heads, by: outputNorm, gates: inputs["g"])
     blocks.add(o.span, times: output, to: &rows)
     after.add(
-      try channels.run(&rows, before: state?["channels_before"], blocks, on: line))
+      try channels.run(&rows, of: sequences, before: state?["channels_before"], blocks, on: line))
     if halves { blocks.team.halve(&rows) }
     return after
   }

@@ -22,15 +22,17 @@ struct RWKVChannels: Sendable {
 
   /// Adds the part to rows.
   ///
-  /// - Returns: the row that the next one is mixed with, on the rank with the last token.
+  /// - Returns: the rows that the next ones are mixed with, on the rank with the last tokens.
   func run(
-    _ rows: inout MutableSpan<Float>, before: MixerTensor?, _ blocks: DecoderBlocks,
-    on line: RankLine
+    _ rows: inout MutableSpan<Float>, of sequences: Int, before: MixerTensor?,
+    _ blocks: DecoderBlocks, on line: RankLine
   ) throws(MPIError) -> MixerTensor {
-    let shift = try blocks.shifted(rows.span, by: norm, before: before, on: line)
+    let shift = try blocks.shifted(
+      rows.span, of: sequences, by: norm, before: before, on: line)
     let (room, hidden, width) = (blocks.room, value.inputs, value.outputs)
-    for start in stride(from: 0, to: line.tokens, by: blocks.chunk) {
-      let tokens = start..<min(start + blocks.chunk, line.tokens)
+    let all = sequences * line.tokens
+    for start in stride(from: 0, to: all, by: blocks.chunk) {
+      let tokens = start..<min(start + blocks.chunk, all)
       let (count, size) = (tokens.count, tokens.count * width)
       blocks.mix(shift, tokens, by: key.weights)
       room.normalised.read(0..<size) { source in
@@ -57,6 +59,6 @@ struct RWKVChannels: Sendable {
           both.extracting(0..<size), by: both.extracting(size..<2 * size), to: &part)
       }
     }
-    return shift.last(named: "channels_before", on: line)
+    return shift.last(named: "channels_before")
   }
 }

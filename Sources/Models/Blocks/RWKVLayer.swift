@@ -33,35 +33,35 @@ struct RWKVLayer: StateLayer {
 
   var halos: [(rows: Int, columns: Int)] { [(1, width), (1, width)] }
 
-  func scan(tokens: Int, hasState: Bool) -> StateScan {
+  func scan(_ sequences: Int, tokens: Int, hasState: Bool) -> StateScan {
     StateScan(
-      "rwkv4", ["batch": 1, "tokens": tokens, "channels": inner],
+      "rwkv4", ["batch": sequences, "tokens": tokens, "channels": inner],
       present: Set(["r"] + (hasState ? ["state"] : [])))
   }
 
   func run(
-    _ rows: inout MutableSpan<Float>, from state: MixerTensors?, _ blocks: DecoderBlocks,
-    on line: RankLine
+    _ rows: inout MutableSpan<Float>, of sequences: Int, from state: MixerTensors?,
+    _ blocks: DecoderBlocks, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
     if let first { blocks.normalise(&rows, by: first) }
     var after = MixerTensors()
-    try mixTime(&rows, state, &after, blocks, line)
+    try mixTime(&rows, sequences, state, &after, blocks, line)
     after.add(
-      try channels.run(&rows, before: state?["channels_before"], blocks, on: line))
+      try channels.run(&rows, of: sequences, before: state?["channels_before"], blocks, on: line))
     return after
   }
 
   private func mixTime(
-    _ rows: inout MutableSpan<Float>, _ state: MixerTensors?, _ after: inout MixerTensors,
-    _ blocks: DecoderBlocks, _ line: RankLine
+    _ rows: inout MutableSpan<Float>, _ sequences: Int, _ state: MixerTensors?,
+    _ after: inout MixerTensors, _ blocks: DecoderBlocks, _ line: RankLine
   ) throws(MPIError) {
     let shift = try blocks.shifted(
-      rows.span, by: norm, before: state?["time_before"], on: line)
-    after.add(shift.last(named: "time_before", on: line))
+      rows.span, of: sequences, by: norm, before: state?["time_before"], on: line)
+    after.add(shift.last(named: "time_before"))
     var inputs = MixerTensors()
     for (name, weights, matrix) in mixed {
-      let target = blocks.zeros(name, inner, on: line)
-      blocks.forEachChunk(of: line.tokens) { tokens in
+      let target = blocks.zeros(name, inner, of: sequences, on: line)
+      blocks.forEachChunk(of: sequences * line.tokens) { tokens in
         blocks.mix(shift, tokens, by: weights)
         blocks.room.normalised.read(0..<tokens.count * width) { source in
           target.write(tokens.scaled(by: inner)) {
@@ -73,7 +73,7 @@ struct RWKVLayer: StateLayer {
     }
     for tensor in shared { inputs.add(tensor) }
     if let state { inputs.add(state["state"]) }
-    let result = try scan(tokens: line.sharding.tokens, hasState: state != nil)
+    let result = try scan(sequences, tokens: line.sharding.tokens, hasState: state != nil)
       .run(inputs, on: line)
     after.add(result["state"])
     blocks.add(result["o"].span, times: output, to: &rows)

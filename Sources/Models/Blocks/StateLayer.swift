@@ -17,10 +17,10 @@ protocol StateLayer: Sendable {
   /// Floating-point operations of a token beside the products.
   var scanWork: Int { get }
 
-  /// The operator that carries the state, for a sequence of so many tokens.
+  /// The operator that carries the state, for sequences of so many tokens each.
   ///
-  /// - Parameter hasState: whether tokens have come before it.
-  func scan(tokens: Int, hasState: Bool) -> StateScan
+  /// - Parameter hasState: whether tokens have come before them.
+  func scan(_ sequences: Int, tokens: Int, hasState: Bool) -> StateScan
 
   /// Of how many tokens before its own a rank needs rows, and how many numbers of each; for every
   /// time that it needs some.
@@ -29,14 +29,15 @@ protocol StateLayer: Sendable {
   /// Adds what the layer makes of rows to them, called by all ranks together.
   ///
   /// - Parameters:
-  ///   - rows: `[tokens, width]`, of this rank's tokens.
-  ///   - state: before the first token of the sequence; nil for nothing.
+  ///   - rows: `[sequences, tokens, width]`, of this rank's tokens.
+  ///   - sequences: which have as many tokens each, and nothing to do with each other.
+  ///   - state: of all of them before their first tokens; nil for nothing.
   ///   - blocks: what multiplies, a chunk at a time.
   ///   - line: the ranks, which hold tokens in their order.
-  /// - Returns: the state after the last token, on the rank that holds it.
+  /// - Returns: the state after the last tokens, on the rank that holds them.
   func run(
-    _ rows: inout MutableSpan<Float>, from state: MixerTensors?, _ blocks: DecoderBlocks,
-    on line: RankLine
+    _ rows: inout MutableSpan<Float>, of sequences: Int, from state: MixerTensors?,
+    _ blocks: DecoderBlocks, on line: RankLine
   ) throws(MPIError) -> MixerTensors
 }
 
@@ -47,7 +48,7 @@ extension StateLayer {
   /// What ranks exchange for a sequence.
   func exchanges(tokens: Int, ranks: Int, threads: Int) -> [MixerExchange] {
     halos.map { .halo(rows: $0.rows, floats: $0.columns) }
-      + scan(tokens: tokens, hasState: false).exchanges(ranks: ranks, threads: threads)
+      + scan(1, tokens: tokens, hasState: false).exchanges(ranks: ranks, threads: threads)
   }
 
   /// Floating-point operations for one token.
@@ -87,5 +88,49 @@ struct LayerStates {
       }
       layers[index] = all
     }
+  }
+}
+
+extension MixerTensors {
+  /// States of several sequences, as of one batch; nil if there are none.
+  init?(joining all: [MixerTensors?]) {
+    let states = all.compactMap { $0 }
+    precondition(states.isEmpty || states.count == all.count, "sequences with states and without")
+    guard let first = states.first else { return nil }
+    self.init()
+    for (name, tensor) in first.all {
+      let joined = MixerTensor(zeros: tensor.form.batch(of: all.count), tokens: 0)
+      for (index, state) in states.enumerated() {
+        let source = state[name]
+        joined.write(index * source.count..<(index + 1) * source.count) { target in
+          for place in 0..<target.count { target[place] = source.span[place] }
+        }
+      }
+      add(joined)
+    }
+  }
+
+  /// Those of each sequence of a batch.
+  func parts(_ sequences: Int) -> [MixerTensors] {
+    if sequences == 1 { return [self] }
+    return (0..<sequences).map { index in
+      var part = MixerTensors()
+      for (_, tensor) in all {
+        let single = MixerTensor(zeros: tensor.form.batch(of: 1), tokens: 0)
+        let first = index * single.count
+        single.write(0..<single.count) { target in
+          for place in 0..<target.count { target[place] = tensor.span[first + place] }
+        }
+        part.add(single)
+      }
+      return part
+    }
+  }
+}
+
+extension TensorForm {
+  /// The same for another number of sequences, the first dimension.
+  fileprivate func batch(of sequences: Int) -> TensorForm {
+    TensorForm(name: name, dimensions: dimensions, sizes: [sequences] + sizes.dropFirst())
   }
 }

@@ -3,12 +3,12 @@ import MPI
 import Sharding
 import Tensors
 
-/// Ranks that share the weights' work on a single token: each computes a stretch of the columns of
+/// Ranks that share the weights' work on few tokens: each computes a stretch of the columns of
 /// every product, and all get all of them.
 ///
 /// Each column is a sum of its own, so that the result is to the last bit that of a rank alone. It
 /// pays where ranks stand close together: a layer costs four exchanges, of at most
-/// `2 · hidden · 4` bytes.
+/// `2 · hidden · 4` bytes a token.
 ///
 /// Source: Bhatia et al. 2025, Helix Parallelism, section 2: the ranks that divide the sequence in
 /// attention divide columns elsewhere.
@@ -24,16 +24,20 @@ final class WeightDivision {
     self.world = try world.duplicate()
   }
 
-  /// Multiplies one row, called by all ranks together with the same row.
+  /// The most tokens: of more, what is exchanged and kept meanwhile is no longer small.
+  static var mostRows: Int { 64 }
+
+  /// Multiplies rows, called by all ranks together with the same rows.
   ///
   /// - Parameters:
-  ///   - c: `[outputs of all matrices]`.
+  ///   - a: `[rows, inputs]`.
+  ///   - c: `[rows, outputs of all matrices]`.
   ///   - adding: whether what is in `c` is kept and added to.
   func multiply(
-    _ a: borrowing Span<Float>, by matrices: [StoredMatrix], with products: LinearProducts,
-    into c: inout MutableSpan<Float>, adding: Bool
+    _ a: borrowing Span<Float>, rows: Int, by matrices: [StoredMatrix],
+    with products: LinearProducts, into c: inout MutableSpan<Float>, adding: Bool
   ) {
-    share(into: &c, adding: adding) { mine, target in
+    share(rows: rows, into: &c, adding: adding) { mine, target in
       var (first, stretches): (Int, [StoredMatrix]) = (0, [])
       for matrix in matrices {
         let range = mine.clamped(to: first..<first + matrix.outputs)
@@ -42,26 +46,29 @@ final class WeightDivision {
         }
         first += matrix.outputs
       }
-      products.multiply(a, rows: 1, by: stretches, into: &target)
+      products.multiply(a, rows: rows, by: stretches, into: &target)
     }
   }
 
-  /// Computes numbers of which each rank has a stretch, called by all ranks together.
+  /// Computes rows of which each rank has a stretch of the columns, called by all ranks together.
   ///
   /// - Parameters:
-  ///   - c: all of them.
+  ///   - c: all of them, `[rows, columns]`.
   ///   - adding: whether what is in `c` is kept and added to.
-  ///   - body: is given a stretch, which is not empty, and as many zeros to be written.
+  ///   - body: is given a stretch, which is not empty, and as many zeros to be written,
+  ///     `[rows, mine.count]`.
   func share(
-    into c: inout MutableSpan<Float>, adding: Bool,
+    rows: Int, into c: inout MutableSpan<Float>, adding: Bool,
     _ body: (_ mine: Range<Int>, _ target: inout MutableSpan<Float>) -> Void
   ) {
     if failure != nil { return }
-    let parts = Sharding(.contiguous, tokens: c.count, ranks: world.size)
-    let counts = (0..<world.size).map(parts.tokenCount)
-    let mine = parts.shards[world.rank].first.map { $0.start..<$0.start + $0.count } ?? 0..<0
-    own = [Float](repeating: 0, count: mine.count)
-    all = [Float](repeating: 0, count: parts.tokens)
+    let width = c.count / rows
+    let parts = Sharding(.contiguous, tokens: width, ranks: world.size)
+    let columns = parts.shards.map { $0.first.map { $0.start..<$0.start + $0.count } ?? 0..<0 }
+    let counts = columns.map { rows * $0.count }
+    let mine = columns[world.rank]
+    own = [Float](repeating: 0, count: rows * mine.count)
+    all = [Float](repeating: 0, count: c.count)
     if !mine.isEmpty {
       var span = own.mutableSpan
       body(mine, &span)
@@ -73,6 +80,15 @@ final class WeightDivision {
       failure = error
       return
     }
-    for index in 0..<c.count { c[index] = adding ? c[index] + all[index] : all[index] }
+    // Each rank's rows come one after the other.
+    for part in columns {
+      for row in 0..<rows {
+        let source = rows * part.lowerBound + row * part.count
+        for (index, column) in part.enumerated() {
+          let place = row * width + column
+          c[place] = adding ? c[place] + all[source + index] : all[source + index]
+        }
+      }
+    }
   }
 }

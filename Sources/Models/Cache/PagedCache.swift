@@ -33,7 +33,7 @@ public final class PagedCache {
   public let shape: AttentionShape
   /// How keys and values are kept.
   public let type: CacheType
-  private let rank: Int
+  let rank: Int
   private let store: PageStore
   /// Pages of prompts that are made integers of as soon as all of their tokens are there.
   private var staged: Set<Int> = []
@@ -197,14 +197,20 @@ public final class PagedCache {
     _ queries: borrowing QueryShard, layer: Int, of sequence: PageTable.Sequence,
     below first: Int? = nil, to state: inout ForwardAccumulator
   ) {
-    let pages = table.entries(of: sequence).compactMap {
-      entry -> (number: Int, positions: PositionRange)? in
-      guard entry.page.rank == rank else { return nil }
-      var positions = entry.positions
+    attend(queries, layer: layer, to: pages(of: [sequence]).shared, below: first, state: &state)
+  }
+
+  /// The same of some pages.
+  func attend(
+    _ queries: borrowing QueryShard, layer: Int, to pages: [SequencePages.Page],
+    below first: Int? = nil, state: inout ForwardAccumulator
+  ) {
+    let seen = pages.compactMap { page -> SequencePages.Page? in
+      var positions = page.positions
       if let first { positions = positions.prefix(positions.count { $0 < first }) }
-      return positions.isEmpty ? nil : (entry.page.number, positions)
+      return positions.isEmpty ? nil : (page.number, positions)
     }
-    store.attend(queries, to: pages, layer: layer, state: &state)
+    store.attend(queries, to: seen, layer: layer, state: &state)
   }
 
   /// Copies what this rank has of a sequence at the positions of some runs of a block, packed as

@@ -8,9 +8,9 @@ import Tensors
 /// A sequence that grows: keys and values stay where they are, each rank has the queries of what is
 /// new, and partial results are merged.
 ///
-/// Of a few new tokens each rank computes all products; of the output's matrix each takes a part of
-/// the vocabulary. Many, like the next message of a conversation, are divided among the ranks as a
-/// prompt is.
+/// Of a few new tokens each rank computes all products, or some columns of all. Many, like the next
+/// message of a conversation, are divided among the ranks as a prompt is. Sequences that ``fork()``
+/// from one prompt can grow together.
 ///
 /// Under a window pages that no token will see again are used for new ones: memory stays as it is,
 /// however long the sequence becomes.
@@ -67,7 +67,7 @@ public final class Generation {
     self.prefill = prefill
     sequence = kept.sequence
     tokens = prompt
-    logits = try logits(last)
+    try Self.takeLogits([last], of: [self])
   }
 
   /// A sequence that begins as another does.
@@ -76,6 +76,7 @@ public final class Generation {
     sequence = parts.cache.fork(other.sequence)
     (states, statesOfPrompt) = (other.states, other.statesOfPrompt)
     (tokens, logits) = (other.tokens, other.logits)
+    parts.begin()
   }
 
   /// A sequence that begins as this one does, called by all ranks together.
@@ -88,10 +89,16 @@ public final class Generation {
 
   /// Gives the pages back that no other sequence has, called by all ranks together; it cannot be
   /// used any more.
-  public func release() { parts.cache.release(sequence) }
+  public func release() {
+    parts.cache.release(sequence)
+    parts.end()
+  }
 
-  /// Bytes of this rank's keys and values, of all sequences that share a prompt, or of states.
-  public var cacheBytes: Int { parts.cache.byteCount + parts.decoder.stateBytes }
+  /// Bytes of this rank's keys and values, of all sequences that share a prompt, or of states, at
+  /// most so far.
+  public var cacheBytes: Int {
+    parts.cache.byteCount + parts.decoder.stateBytes * parts.mostSequences
+  }
 
   /// The fewest tokens of each rank for which new tokens are divided among ranks: fewer take as
   /// long, since weights are read for all of them once, and leave pages of the cache empty.
@@ -115,8 +122,28 @@ public final class Generation {
     let chunk = parts.options.chunk
     for first in stride(from: 0, to: new.count, by: chunk) {
       let part = Array(new[first..<min(first + chunk, new.count)])
-      let last = try extendRows(by: part)
-      if first + part.count == new.count { logits = try logits(last) }
+      let last = try Self.extendRows(of: [self], by: [part])
+      if first + part.count == new.count { try Self.takeLogits(last, of: [self]) }
+    }
+  }
+
+  /// Adds a token to each of several sequences that fork from one, called by all ranks together.
+  ///
+  /// Weights are read once for all of them, and so are pages that all of them share. Products of 2
+  /// to 31 rows are sums of another order than those of one, and those of more of a third.
+  ///
+  /// - Parameters:
+  ///   - all: at least one; where layers carry states, as long as each other.
+  ///   - tokens: one for each.
+  public static func extend(_ all: [Generation], by tokens: [Int]) throws(MPIError) {
+    let parts = all[0].parts
+    precondition(
+      all.allSatisfy { $0.parts === parts } && tokens.count == all.count, "sequences of one prompt")
+    let chunk = parts.options.chunk
+    for first in stride(from: 0, to: all.count, by: chunk) {
+      let range = first..<min(first + chunk, all.count)
+      let rows = try extendRows(of: Array(all[range]), by: tokens[range].map { [$0] })
+      try takeLogits(rows, of: Array(all[range]))
     }
   }
 
@@ -143,7 +170,7 @@ public final class Generation {
       }
     }
     tokens = all
-    logits = try logits(last)
+    try Self.takeLogits([last], of: [self])
   }
 
   /// Takes tokens back, so that others can follow those that are left; what it knows of the next
@@ -168,69 +195,98 @@ public final class Generation {
     tokens.removeLast(tokens.count - count)
   }
 
-  /// Adds at most a chunk of tokens.
+  /// Adds at most a chunk of tokens to some sequences, each its own.
   ///
-  /// - Returns: the row of the last, `[width]`.
-  private func extendRows(by new: [Int]) throws(MPIError) -> [Float] {
-    if let alone { return try carryRows(by: new, alone) }
+  /// - Returns: the row of the last of each, `[width]`.
+  private static func extendRows(
+    of all: [Generation], by new: [[Int]]
+  ) throws(MPIError) -> [[Float]] {
+    if let alone = all[0].alone { return try carryRows(of: all, by: new, alone) }
+    let parts = all[0].parts
     let (decoder, blocks, cache) = (parts.decoder, parts.blocks, parts.cache)
-    let (sizes, count) = (decoder.sizes, new.count)
-    let run = PositionRange(start: tokens.count, count: count)
-    cache.release(parts.options.hidden(decoder, before: tokens.count), of: sequence)
-    cache.append(count, to: sequence)
+    let (sizes, sequences) = (decoder.sizes, all.map(\.sequence))
+    let runs = zip(all, new).map { PositionRange(start: $0.tokens.count, count: $1.count) }
+    for (sequence, run) in zip(sequences, runs) {
+      cache.release(parts.options.hidden(decoder, before: run.start), of: sequence)
+      cache.append(run.count, to: sequence)
+    }
+    let growing = GrowingSequences(sequences, runs: runs, in: cache)
+    let count = new.reduce(0) { $0 + $1.count }
     var rows = AlignedBuffer<Float>(zeros: count * sizes.width)
-    var all = rows.mutableSpan
-    blocks.embed(new, positions: [run], into: &all)
+    var span = rows.mutableSpan
+    blocks.embed(new.flatMap { $0 }, positions: runs, into: &span)
     for (number, layer) in decoder.layers.enumerated() {
       var queries = Tensor<Float>(zeros: [1, count, sizes.queryHeads, sizes.headDim])
       var span = queries.mutableSpan
       blocks.project(
-        rows.span, layer: layer, runs: [run], positions: parts.positions[number], queries: &span
-      ) { keys, values, _, first in
+        rows.span, layer: layer, runs: runs, positions: parts.positions[number], queries: &span
+      ) { keys, values, run, first in
         let end = first + keys.count / sizes.keyWidth
         cache.write(
-          keys: keys, values: values, layer: number, of: sequence, at: run.slice(first..<end))
+          keys: keys, values: values, layer: number, of: sequences[run],
+          at: runs[run].slice(first..<end))
       }
       let outputs = try parts.attend(
-        QueryShard(queries, runs: [run]), layer: number, of: sequence)
+        QueryShard(queries, runs: runs), layer: number, of: growing)
       var rowSpan = rows.mutableSpan
       blocks.finish(outputs.span, layer: layer, rows: &rowSpan)
     }
     if let failure = blocks.failure { throw failure }
-    tokens += new
-    let last = rows.span.extracting((count - 1) * sizes.width..<count * sizes.width)
-    return last.indices.map { last[$0] }
+    for (generation, tokens) in zip(all, new) { generation.tokens += tokens }
+    return all.indices.map { index in
+      rows.span.row(growing.firstToken(of: index + 1) - 1, width: sizes.width)
+    }
   }
 
   /// The same where layers carry states: every rank has them and computes all.
-  private func carryRows(by new: [Int], _ alone: MPIWire) throws(MPIError) -> [Float] {
+  private static func carryRows(
+    of all: [Generation], by new: [[Int]], _ alone: MPIWire
+  ) throws(MPIError) -> [[Float]] {
+    let parts = all[0].parts
     let (decoder, blocks) = (parts.decoder, parts.blocks)
-    let (first, width) = (states.tokens, decoder.sizes.width)
-    let all = tokens[first...] + new
+    let (first, width) = (all[0].states.tokens, decoder.sizes.width)
+    let added = zip(all, new).map { Array($0.tokens[$0.states.tokens...] + $1) }
+    let count = added[0].count
+    precondition(
+      all.allSatisfy { $0.states.tokens == first } && added.allSatisfy { $0.count == count },
+      "sequences as long as each other")
     let line = RankLine(
-      alone, sharding: Sharding(.contiguous, tokens: all.count, ranks: 1),
-      team: parts.options.team)
-    var rows = AlignedBuffer<Float>(zeros: all.count * width)
+      alone, sharding: Sharding(.contiguous, tokens: count, ranks: 1), team: parts.options.team)
+    var rows = AlignedBuffer<Float>(zeros: all.count * count * width)
     var span = rows.mutableSpan
     blocks.embed(
-      Array(all), positions: [PositionRange(start: first, count: all.count)], into: &span)
-    var after: [MixerTensors] = []
+      added.flatMap { $0 },
+      positions: all.map { _ in PositionRange(start: first, count: count) }, into: &span)
+    var after = all.map { _ in [MixerTensors]() }
     for (number, layer) in decoder.stateLayers.enumerated() {
-      after.append(try layer.run(&span, from: states[number], blocks, on: line))
+      let state = try layer.run(
+        &span, of: all.count, from: MixerTensors(joining: all.map { $0.states[number] }), blocks,
+        on: line)
+      for (index, part) in state.parts(all.count).enumerated() { after[index].append(part) }
     }
     if let failure = blocks.failure { throw failure }
-    tokens += new
-    states = LayerStates(after, tokens: tokens.count)
-    return (span.count - width..<span.count).map { span[$0] }
+    for (index, generation) in all.enumerated() {
+      generation.tokens += new[index]
+      generation.states = LayerStates(after[index], tokens: generation.tokens.count)
+    }
+    return all.indices.map { rows.span.row(($0 + 1) * count - 1, width: width) }
   }
 
-  /// The logits of a row.
-  private func logits(_ row: [Float]) throws(MPIError) -> [Float] {
-    var logits = [Float](repeating: 0, count: parts.decoder.sizes.vocabulary)
+  /// Takes the logits after some rows, one of each sequence.
+  private static func takeLogits(_ rows: [[Float]], of all: [Generation]) throws(MPIError) {
+    let parts = all[0].parts
+    let count = parts.decoder.sizes.vocabulary
+    var logits = [Float](repeating: 0, count: rows.count * count)
     var span = logits.mutableSpan
-    parts.blocks.logits(row.span, into: &span)
+    parts.blocks.logits(Array(rows.joined()).span, into: &span)
     if let failure = parts.blocks.failure { throw failure }
-    return logits
+    if all.count == 1 {
+      all[0].logits = logits
+    } else {
+      for (index, generation) in all.enumerated() {
+        generation.logits = Array(logits[index * count..<(index + 1) * count])
+      }
+    }
   }
 }
 

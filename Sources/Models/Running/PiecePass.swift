@@ -118,7 +118,7 @@ struct PiecePass: ~Copyable {
     var after: [MixerTensors] = []
     for (number, layer) in blocks.decoder.stateLayers.enumerated() {
       var all = rows.mutableSpan
-      after.append(try layer.run(&all, from: states[number], blocks, on: line))
+      after.append(try layer.run(&all, of: 1, from: states[number], blocks, on: line))
       progress(layer.work * line.tokens)
     }
     return LayerStates(after, tokens: sharding.tokens)

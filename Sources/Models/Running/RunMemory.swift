@@ -7,7 +7,7 @@ import Sharding
 /// All is known before anything is taken. Weights are the pages of a file that ranks of a host
 /// share.
 public struct RunMemory: Hashable, Sendable {
-  /// Matrices in files, as they are stored.
+  /// Matrices in files, as they are stored, and copies of them that ranks of a host share.
   public let weights: Int
   /// Matrices that each rank has in a form of its own, since its file has them in another.
   public let copies: Int
@@ -33,7 +33,9 @@ public struct RunMemory: Hashable, Sendable {
     let ranks = topology.nodes.reduce(0) { $0 + $1.count }
     let plan = PiecePlan(decoder, options, tokens: prompt, ranks: ranks)
     (weights, copies) = (decoder.weightBytes - decoder.copiedBytes, decoder.copiedBytes)
-    chunk = BlockRoom.byteCount(decoder.sizes, chunk: options.chunk) + Prefill.logitBytes
+    // Those of sequences beside each other are there twice, and again while ranks exchange them.
+    let logits = max(Prefill.logitBytes, 4 * 4 * options.forks * decoder.sizes.vocabulary)
+    chunk = BlockRoom.byteCount(decoder.sizes, chunk: options.chunk) + logits
     var plans = [plan]
     if let context, options.isFollowed, context > prompt, ranks > 1 {
       plans.append(
@@ -45,8 +47,13 @@ public struct RunMemory: Hashable, Sendable {
       attention = plans.reduce(0) {
         max($0, 4 * $1.sharding(0).tokenCount(of: rank) * (decoder.sizes.width + rowWidth))
       }
-      // Those after the prompt stay, and new ones are made of the last.
-      cache = context == nil && plan.count == 1 ? decoder.stateBytes : 3 * decoder.stateBytes
+      // Those after the prompt stay, and new ones are made of the last, which of several sequences
+      // stand together for a layer meanwhile.
+      let sequences = max(1, options.forks)
+      let ofLayer = options.forks * 2 * decoder.stateBytes / decoder.stateLayers.count
+      cache =
+        context == nil && plan.count == 1
+        ? decoder.stateBytes : (1 + 2 * sequences) * decoder.stateBytes + ofLayer
       return
     }
     let positions = LayerPositions(decoder, options, tokens: context ?? prompt)

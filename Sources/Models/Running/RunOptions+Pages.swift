@@ -18,7 +18,7 @@ extension RunOptions {
     return sinks..<max(sinks, position - reach + 1)
   }
 
-  /// The most pages that each rank has in use at once, while a sequence grows from a prompt.
+  /// The most pages that each rank has in use at once, while sequences grow from a prompt.
   ///
   /// A page goes to the rank with fewest: if then `n` are in use, it has at most
   /// `⌊(n − 1) / ranks⌋ + 1`. A sequence that forks from the prompt begins with a copy of the page
@@ -27,16 +27,22 @@ extension RunOptions {
     let ofPrompt = prompt.pages
     let grown = max(0, context - prompt.tokens)
     if grown == 0 { return ofPrompt.most }
-    let (kept, added) = (ofPrompt.left.reduce(0, +), pages(grown) + (forks ? 1 : 0))
+    let kept = ofPrompt.left.reduce(0, +)
+    let added = max(1, forks) * pages(grown) + forks
     var most = kept + added
     if let reach = reach(decoder) {
       // What is seen and a chunk, which begin and end within a page, as runs of the prompt do.
       let seen =
         pages(reach - 1 + min(chunk, grown)) + 1 + runs(of: prompt, in: reach) + pages(sinks)
-      most = min(most, forks ? kept + seen : seen)
+      most = min(most, forks > 0 ? kept + forks * seen : seen)
     }
-    return zip(ofPrompt.most, ofPrompt.left).map { reading, left in
-      max(reading, min((most - 1) / prompt.ranks + 1, left + added))
+    // After context windows a task comes before sequences fork, and ends anywhere.
+    let last = prompt.sharding(prompt.count - 1).owner(of: prompt.tokens - 1).rank
+    let ofTask = contextWindows == nil ? 0 : pages(grown)
+    return ofPrompt.left.enumerated().map { rank, left in
+      let copied = forks > 0 && (rank == last || ofTask > 0) ? left + ofTask + forks : 0
+      return max(
+        ofPrompt.most[rank], copied, min((most - 1) / prompt.ranks + 1, left + added))
     }
   }
 
@@ -54,7 +60,7 @@ extension RunOptions {
     let most = mostPages(decoder, prompt: prompt, context: context)[rank]
     // Those that hold the newest tokens or a chunk, and where runs of the prompt end among them.
     let recent =
-      pages(QuantisedPage.residualTokens + min(chunk, grown)) + 1
+      max(1, forks) * (pages(QuantisedPage.residualTokens + min(chunk, grown)) + 1)
       + prompt.sharding(0).shards[rank].count
     return PagedCache.byteCount(
       pages: most, recent: recent, shape: decoder.attentionShape, layers: decoder.layers.count,

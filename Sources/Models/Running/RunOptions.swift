@@ -57,8 +57,8 @@ public struct RunOptions: Sendable {
   ///
   /// With them there is no ``window``, nor has a layer one.
   public var contextWindows: ContextWindows?
-  /// Whether the prompt stays while a sequence that forks from it grows, one at a time.
-  public var forks = false
+  /// Sequences that fork from the prompt, which stays while they grow; 0 where it grows itself.
+  public var forks = 0
   /// Tokens of a page of the cache; see ``PagedCache``.
   public var pageTokens = 256
 
@@ -127,6 +127,25 @@ public struct RunOptions: Sendable {
   /// states; nil elsewhere.
   public func boundedPiece(of decoder: Decoder, ranks: Int) -> Int? {
     window != nil || decoder.carriesState ? usualPiece(ranks: ranks) : nil
+  }
+
+  /// These, or where memory does not suffice for them others: a prompt whose keys are kept is read
+  /// in pieces, another with its queries in chunks.
+  ///
+  /// - Parameters:
+  ///   - keepsKeys: whether keys and values stay.
+  ///   - suffices: whether there is memory for some options.
+  public func fitted(
+    keepsKeys: Bool, ranks: Int, suffices: (RunOptions) throws -> Bool
+  ) rethrows -> RunOptions {
+    if try suffices(self) { return self }
+    var saving = self
+    if keepsKeys, piece == nil, contextWindows == nil {
+      saving.piece = usualPiece(ranks: ranks)
+    } else if route.travelling == .keys, route.heads == .nobody {
+      saving.chunksQueries = true
+    }
+    return saving
   }
 
   /// The same for tokens that follow a prompt, which are always read in pieces.

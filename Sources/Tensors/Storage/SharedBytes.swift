@@ -14,7 +14,7 @@ public struct SharedBytes: Sendable {
   ///
   /// - Parameter owner: Keeps it there, and nobody changes it, for as long as `owner` lives.
   @unsafe
-  init(owner: any AnyObject & Sendable, base: UnsafeRawPointer, byteCount: Int) {
+  package init(owner: any AnyObject & Sendable, base: UnsafeRawPointer, byteCount: Int) {
     self.owner = owner
     unsafe self.base = unsafe base
     self.byteCount = byteCount

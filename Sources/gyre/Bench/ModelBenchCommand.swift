@@ -16,8 +16,9 @@ struct ModelBenchCommand: ParsableCommand {
     usage: "mpirun -n P gyre bench model MODEL [options]",
     discussion: """
       pp512 is a prompt of 512 tokens read at once, tg128 is 128 tokens written one after the \
-      other; with @ d4096 both come after 4,096 others, which are not timed. Tokens are any, and \
-      logits are computed of the last of a prompt and of each that is written. \
+      other, and tg128 x4 as many of each of four texts after one prompt, at once; with @ d4096 \
+      they come after 4,096 others, which are not timed. Tokens are any, and logits are computed of \
+      the last of a prompt and of each that is written. \
       \(RankCounts.discussion) All tests and numbers of ranks of a depth take turns; speedups are \
       over the fewest ranks of the same job. \(RankCounts.threads)
       """)
@@ -38,6 +39,12 @@ struct ModelBenchCommand: ParsableCommand {
       valueName: "n,…"),
     transform: { try parseIntegers($0, in: 0...1 << 20) })
   var generated = [128]
+
+  @Option(
+    help: ArgumentHelp(
+      "Texts that get them at once, one number or several. (default: 1)", valueName: "n,…"),
+    transform: { try parseIntegers($0, in: 1...1 << 16) })
+  var samples = [1]
 
   @Option(
     help: ArgumentHelp(
@@ -81,14 +88,16 @@ extension ModelBenchCommand: DistributedCommand, ComputingCommand {
     let name = model.model.split(separator: "/").last.map(String.init) ?? model.model
     let bench = ModelBench(
       ModelBench.Model(name: name, decoder: open.decoder, threads: threads),
-      prompts: prompts.filter { $0 > 0 }, generated: generated.filter { $0 > 0 }, depths: depth,
-      rounds: rounds.rounds, rankCounts: rankCounts)
+      prompts: prompts.filter { $0 > 0 }, generated: generated.filter { $0 > 0 },
+      samples: samples, depths: depth, rounds: rounds.rounds, rankCounts: rankCounts)
+    let most = samples.max() ?? 1
     var printer = RowPrinter<ModelBenchResult>(table, environment)
     try bench.measure(
       cores: environment.coresOfJob, progressOn: Terminal.forProgress(of: world), on: world
     ) { prompt, context, members in
       try OpenModel(open, threads: threads, on: members).options(
-        tokens: prompt, context: context, isFollowed: true, on: members)
+        tokens: prompt, context: context, forks: most > 1 ? most : 0, isFollowed: true,
+        on: members)
     } emit: {
       try printer.add($0, on: world)
     }

@@ -113,7 +113,7 @@ extension GenerateCommand: DistributedCommand, ComputingCommand {
     // The task comes to the windows, whose keys stay where they are.
     let prompt = windows?.tokens ?? tokens
     let (options, memory) = try open.options(
-      tokens: prompt.count, context: context, forks: sampling.samples > 1,
+      tokens: prompt.count, context: context, forks: sampling.samples > 1 ? sampling.samples : 0,
       isFollowed: isInteractive,
       contextWindows: windows.map {
         ContextWindows($0.lengths, isStructured: windowFiles.structured, context: context)
@@ -132,7 +132,7 @@ extension GenerateCommand: DistributedCommand, ComputingCommand {
     let seconds = (ContinuousClock.now - begun).inSeconds
     while let next = try nextTurn(speaker, turn, on: world) {
       try generation.extend(by: next, on: world)
-      turn = try speak(generation, speaker, on: world)
+      turn = try speak([generation], speaker, on: world)[0]
     }
     let result = GenerationReport(
       command: self, open, prompt: read, turns: turns,
@@ -146,61 +146,6 @@ extension GenerateCommand: DistributedCommand, ComputingCommand {
 
   /// Whether messages come from standard input.
   private var isInteractive: Bool { chat && prompt == nil && promptFile == nil }
-
-  /// What was said in a turn.
-  struct Turn {
-    var tokens: [Int]
-    var text: String
-    var ending: Ending
-  }
-
-  /// Says all samples, one after the other.
-  private func speakAll(
-    _ generation: Generation, _ speaker: Speaker?, on world: borrowing Communicator
-  ) throws -> [Turn] {
-    if sampling.samples == 1 { return [try speak(generation, speaker, on: world)] }
-    var turns: [Turn] = []
-    for number in 0..<sampling.samples {
-      let fork = generation.fork()
-      if report == .text {
-        try world.agreed {
-          guard world.rank == 0 else { return }
-          try printPart("sample \(number + 1), seed \(sampling.seed(ofSample: number)):\n")
-        }
-      }
-      turns.append(try speak(fork, speaker, sample: number, on: world))
-      fork.release()
-    }
-    return turns
-  }
-
-  /// Draws tokens until the end, and prints them as they come.
-  private func speak(
-    _ generation: Generation, _ speaker: Speaker?, sample: Int = 0,
-    on world: borrowing Communicator
-  ) throws -> Turn {
-    var sampler = Sampler(sampling.sampling(ofSample: sample))
-    var said: [Int] = []
-    var output = speaker?.output(isQuiet: report == .json)
-    while true {
-      // One rank draws, so that all have the same whatever rounding does.
-      let own =
-        world.rank == 0 ? sampler.next(generation.logits, after: generation.tokens) : 0
-      let token = try world.broadcast(own, from: 0)
-      said.append(token)
-      let ending = try world.agreed { try output?.take(token) } ?? .none
-      let agreed =
-        Ending(
-          rawValue: try world.broadcast(ending.rawValue, from: 0)) ?? .none
-      let isLast = said.count == maxTokens
-      if agreed != .none || isLast {
-        try world.agreed { try output?.finish() }
-        return Turn(
-          tokens: said, text: output?.text ?? "", ending: agreed == .none ? .length : agreed)
-      }
-      try generation.extend(by: [token], on: world)
-    }
-  }
 
   /// The tokens of the next message of a conversation, on all ranks; nil if there is none.
   private func nextTurn(

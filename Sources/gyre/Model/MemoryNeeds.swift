@@ -16,7 +16,8 @@ struct MemoryNeeds {
   /// The memory of a rank whose whole sequence is the prompt, which takes most.
   private func memory(context: Int, rank: Int) -> RunMemory {
     RunMemory(
-      decoder, prompt: context, context: context, options: options, topology: topology, rank: rank)
+      ranksPerHost > 1 ? decoder.sharingCopies() : decoder, prompt: context, context: context,
+      options: options, topology: topology, rank: rank)
   }
 
   /// That of the rank that needs most: shards differ by a few tokens, and the first rank or the

@@ -163,10 +163,8 @@ struct OpenModel {
   /// Opens a model, called by all ranks together.
   init(_ asked: ModelOptions, on world: borrowing Communicator) throws {
     self.asked = asked
-    let (file, decoder) = try world.agreed {
-      let file = try ModelFile(asked.model)
-      return (file, try Decoder(file))
-    }
+    let file = try world.agreed { try ModelFile(asked.model) }.sharingCopies(on: world)
+    let decoder = try world.agreed { try Decoder(file) }
     let facts = "\(decoder.sizes) \(decoder.weightBytes) \(decoder.layerCount)"
     if let other = try world.lowestDifferingRank(facts) {
       throw AgreedFailure(
@@ -201,11 +199,11 @@ struct OpenModel {
   /// - Parameters:
   ///   - tokens: of the prefill.
   ///   - context: the most tokens that there will be; nil if no keys and values are kept.
-  ///   - forks: whether sequences fork from the prompt.
+  ///   - forks: sequences that fork from the prompt.
   ///   - isFollowed: whether many tokens may come at once after them.
   ///   - contextWindows: of which the sequence consists; nil for a text in one piece.
   func options(
-    tokens: Int, context: Int?, forks: Bool = false, isFollowed: Bool = false,
+    tokens: Int, context: Int?, forks: Int = 0, isFollowed: Bool = false,
     contextWindows: ContextWindows? = nil,
     on world: borrowing Communicator
   ) throws -> (RunOptions, RunMemory) {
@@ -268,8 +266,7 @@ struct OpenModel {
     return asked.piece ?? options.boundedPiece(of: decoder, ranks: ranks)
   }
 
-  /// Saves memory where it would not suffice otherwise: a prompt whose keys are kept is read in
-  /// pieces, another with its queries in chunks.
+  /// Saves memory where it would not suffice otherwise.
   private func fitting(
     _ options: RunOptions, tokens: Int, context: Int?, on world: borrowing Communicator
   ) throws -> (RunOptions, RunMemory) {
@@ -279,21 +276,16 @@ struct OpenModel {
         rank: world.rank)
     }
     let node = try world.splitByNode()
-    let first = memory(options)
-    var saving = options
-    if context != nil, asked.piece == nil, options.contextWindows == nil {
-      saving.piece = saving.usualPiece(ranks: world.size)
-    } else if options.route.travelling == .keys, options.route.heads == .nobody {
-      saving.chunksQueries = true
-    }
     func needed(_ memory: RunMemory) throws -> Int {
       try node.allReduce(memory.ownBytes, with: .sum) + memory.weights
     }
-    let isEnough = HostMemory.current.usableBytes >= (try needed(first))
-    if try world.allReduce(isEnough ? 1 : 0, with: .min) == 1 { return (options, first) }
-    let second = memory(saving)
-    try check(needed(second), ranks: node.size, on: world)
-    return (saving, second)
+    let fitted = try options.fitted(keepsKeys: context != nil, ranks: world.size) {
+      let isEnough = HostMemory.current.usableBytes >= (try needed(memory($0)))
+      return try world.allReduce(isEnough ? 1 : 0, with: .min) == 1
+    }
+    let found = memory(fitted)
+    try check(needed(found), ranks: node.size, on: world)
+    return (fitted, found)
   }
 
   /// Refuses what is about attention, for a model that has none.

@@ -40,7 +40,7 @@ struct SamplingOptions: ParsableArguments {
     help: ArgumentHelp(
       """
       So many texts after one prompt, which is read once and whose keys and values they share; \
-      their seeds are --seed and the numbers after it.
+      they grow together. Their seeds are --seed and the numbers after it.
       """, valueName: "n"))
   var samples = 1
 

@@ -61,19 +61,26 @@ struct Speaker {
   }
 
   /// Where what is said goes.
-  func output(isQuiet: Bool) -> SpokenText {
-    SpokenText(tokenizer: tokenizer, stop: stop, isQuiet: isQuiet)
+  ///
+  /// - Parameter titles: of the texts.
+  func output(isQuiet: Bool, titles: [String]) -> SpokenTexts {
+    SpokenTexts(
+      SpokenText(tokenizer: tokenizer, stop: stop, isQuiet: isQuiet), titles: titles)
   }
 }
 
-/// A text as it is said, token by token.
+/// A text as it is said, token by token; it is printed from when it is shown.
 struct SpokenText {
   private let ends: Set<Int>
   private let stop: [[UInt8]]
   private let isQuiet: Bool
   private var stream: TextStream
   private var bytes: [UInt8] = []
+  /// How many of them cannot be the beginning of a text that ends all, and how many were printed.
+  private var settled = 0
   private var printed = 0
+  private var isShown = false
+  private var hasEnded = false
 
   init(tokenizer: Tokenizer, stop: [[UInt8]], isQuiet: Bool) {
     ends = tokenizer.ends
@@ -85,32 +92,44 @@ struct SpokenText {
   /// What has been said so far.
   var text: String { String(decoding: bytes, as: UTF8.self) }
 
+  /// Prints what has been said so far, and from now on what is.
+  mutating func show(under title: String) throws {
+    isShown = true
+    if !isQuiet, !title.isEmpty { try printPart(title) }
+    try printSettled()
+  }
+
   /// Takes a token, and prints what cannot be the beginning of a text that ends all.
   mutating func take(_ token: Int) throws -> Ending {
     if ends.contains(token) { return .endOfText }
     bytes += Array(stream.append(token).utf8)
     for text in stop {
-      if let place = Self.place(of: text, in: bytes, from: max(0, printed - text.count)) {
+      if let place = Self.place(of: text, in: bytes, from: max(0, settled - text.count)) {
         bytes.removeLast(bytes.count - place)
         return .stop
       }
     }
     let kept = stop.map { Self.overlap(bytes, $0) }.max() ?? 0
-    try print(upTo: bytes.count - kept)
+    settled = max(settled, bytes.count - kept)
+    try printSettled()
     return .none
   }
 
   /// Prints the rest and ends the line.
   mutating func finish() throws {
     bytes += Array(stream.finish().utf8)
-    try print(upTo: bytes.count)
-    if !isQuiet { try printPart("\n") }
+    settled = bytes.count
+    hasEnded = true
+    try printSettled()
   }
 
-  private mutating func print(upTo end: Int) throws {
-    guard end > printed else { return }
-    if !isQuiet { try printPart(String(decoding: bytes[printed..<end], as: UTF8.self)) }
-    printed = end
+  private mutating func printSettled() throws {
+    guard isShown, !isQuiet else { return }
+    if settled > printed {
+      try printPart(String(decoding: bytes[printed..<settled], as: UTF8.self))
+      printed = settled
+    }
+    if hasEnded { try printPart("\n") }
   }
 
   private static func place(of part: [UInt8], in bytes: [UInt8], from first: Int) -> Int? {

@@ -92,7 +92,7 @@ extension PredictCommand {
   func measured(_ decoder: Decoder, _ rows: [ResultRow]) -> [ResultRow] {
     rows.filter {
       $0.benchmark == "model" && $0.fields["ranks"]?.int == 1 && $0.fields["depth"]?.int == 0
-        && $0.fields["threads"]?.int == machines.threads
+        && $0.fields["samples"]?.int ?? 1 == 1 && $0.fields["threads"]?.int == machines.threads
         && $0.fields["arithmetic"]?.string == arithmetic.rawValue
         && $0.fields["weightProducts"]?.string ?? arithmetic.rawValue == arithmetic.rawValue
         && $0.fields["weightBytes"]?.int == decoder.weightBytes

@@ -48,7 +48,7 @@ struct Check: Sendable {
       ]
     ),
     ("mixers", [Check("all-mixers", checkMixers)]),
-    ("models", [Check("rewinding", checkRewinding)]),
+    ("models", [Check("rewinding", checkRewinding), Check("samples", checkForkedSequences)]),
     (
       "longnet",
       [

@@ -3,14 +3,19 @@ import Glibc
 import MPI
 import Models
 
+/// The file that `GYRE_CHECK_MODEL` names.
+func modelToCheck() throws -> ModelFile {
+  guard let name = unsafe getenv("GYRE_CHECK_MODEL") else {
+    throw CheckFailure("GYRE_CHECK_MODEL names no model")
+  }
+  return try ModelFile(unsafe String(cString: name))
+}
+
 /// Tokens that are taken back leave nothing: what follows is as if they had never been there.
 ///
 /// The model is the file that `GYRE_CHECK_MODEL` names.
 func checkRewinding(_ world: borrowing Communicator) throws {
-  guard let name = unsafe getenv("GYRE_CHECK_MODEL") else {
-    throw CheckFailure("GYRE_CHECK_MODEL names no model")
-  }
-  let decoder = try Decoder(try ModelFile(unsafe String(cString: name)))
+  let decoder = try Decoder(try modelToCheck())
   var options = RunOptions()
   (options.team, options.chunk) = (ThreadTeam(threads: 1), 8)
   let prompt = (0..<21).map { $0 * 37 % decoder.sizes.vocabulary }

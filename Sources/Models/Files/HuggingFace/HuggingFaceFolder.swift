@@ -19,6 +19,8 @@ public struct HuggingFaceFolder: Sendable {
   private let places: [String: Int]
   private let contents: [SharedBytes]
   private let names: TensorNames
+  /// What ranks of a host share; nil where each makes copies of its own.
+  var sharedCopies: SharedCopies?
 
   /// A tensor of a folder.
   struct Entry: Sendable {
@@ -98,6 +100,19 @@ public struct HuggingFaceFolder: Sendable {
   /// What the files say about a tensor.
   func entry(_ name: String) -> Entry? { places[name].map { entries[$0] } }
 
+  /// Matrices that are copied, and the bytes of the copies.
+  var copied: [(name: String, byteCount: Int)] {
+    entries.compactMap { entry in
+      if entry.experts != nil { return (entry.name, entry.byteCount) }
+      guard isTransposed(entry) else { return nil }
+      return (entry.name, 4 * entry.shape.elementCount)
+    }
+  }
+
+  private func isTransposed(_ entry: Entry) -> Bool {
+    names.isTransposed(entry.name) && entry.shape.rank == 2
+  }
+
   /// A tensor by GGUF's name.
   func tensor(_ name: String) throws(TensorFileError) -> ModelTensor {
     guard let entry = entry(name) else {
@@ -106,6 +121,11 @@ public struct HuggingFaceFolder: Sendable {
         remedy: "download or save the model again")
     }
     let tensor = entry.place.tensor
+    if let memory = sharedCopies?.bytes(of: name) {
+      return ModelTensor(
+        name: name, shape: entry.experts?.shape ?? Shape(tensor.shape.dimensions.reversed()),
+        type: entry.experts?.type ?? .f32, memory: memory)
+    }
     if let experts = entry.experts {
       let (bytes, exponents) =
         if case .blocks(let exponents) = experts.form {
@@ -125,7 +145,7 @@ public struct HuggingFaceFolder: Sendable {
     }
     let stored = ModelTensor(
       name: name, shape: tensor.shape, type: type, memory: contents(of: entry.place))
-    return names.isTransposed(name) && tensor.shape.rank == 2 ? stored.transposed() : stored
+    return isTransposed(entry) ? stored.transposed() : stored
   }
 
   /// The bytes of a tensor.
