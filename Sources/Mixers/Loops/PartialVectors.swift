@@ -46,8 +46,8 @@ func forEachVector(_ count: Int, _ body: (_ offset: Int) -> Void) {
 
 /// Copies rows of numbers to others, a cache line of each before the next.
 ///
-/// Of rows that lie apart, such as those of one head, a processor that meets a few lines side by side
-/// asks for many more: reading them row by row takes three times as long.
+/// Of rows that lie apart, such as those of one head, a processor that meets a few lines side by
+/// side asks for many more: reading them row by row takes three times as long.
 @unsafe @inline(__always)
 func copyRows(
   _ source: UnsafeMutablePointer<Float>, step: Int, to target: UnsafeMutablePointer<Float>,

@@ -2,9 +2,9 @@ import CInstructions
 
 /// Stretches of rows that will be gone through some tokens at a time.
 ///
-/// The loop has to take eight columns of some tokens before the next eight. Where it takes a few lines
-/// of each row side by side, the processor foresees more of them, and fetches several times what is
-/// wanted. While some tokens are computed it asks for the same line of later ones.
+/// The loop has to take eight columns of some tokens before the next eight. Where it takes a few
+/// lines of each row side by side, the processor foresees more of them, and fetches several times
+/// what is wanted. While some tokens are computed it asks for the same line of later ones.
 @safe
 struct RowsAhead {
   @safe

@@ -10,11 +10,11 @@ import Sharding
 /// the state that it was sent. With U groups of units a pass takes `(U + P − 1) / U` times as long
 /// as the busiest rank computes, and the bits do not depend on the number of ranks.
 ///
-/// Where the operator can tell what a rank's tokens do to any state (``ScanEffect``), in a part m of
-/// the time, ranks give those after them a head start: a rank that has r ranks after it computes
+/// Where the operator can tell what a rank's tokens do to any state (``ScanEffect``), in a part m
+/// of the time, ranks give those after them a head start: a rank that has r ranks after it computes
 /// this first of r groups, whose states then go on as soon as they come; it computes these groups
-/// last. A pass takes `(U + m min(U, P − 1)) / U` times as long. What was sent ahead was added up in
-/// another order, so that the last digits depend on the number of ranks.
+/// last. A pass takes `(U + m min(U, P − 1)) / U` times as long. What was sent ahead was added up
+/// in another order, so that the last digits depend on the number of ranks.
 struct Scan: Sendable {
   /// Where the states of units begin, and after them the end of the last.
   let cuts: [Int]
