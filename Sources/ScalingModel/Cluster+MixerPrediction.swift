@@ -4,7 +4,8 @@ extension Cluster {
   /// Predicts one pass of an operator with a summary, a scan or a ring.
   ///
   /// The pieces of a scan are stepped rank by rank: a rank computes a piece when it has computed
-  /// the one before and the rank before it has sent its state. A summary is two exchanges of all
+  /// the one before and the rank before it has sent its state; or ranks compute first what those
+  /// after them wait for. A summary is two exchanges of all
   /// with all; a halo is one message, which is waited for; of a ring it counts what a hop takes
   /// longer than a block is computed with.
   ///
@@ -64,17 +65,22 @@ extension Cluster {
       limit: efficiency > 0.98 ? .none : losses.max { $0.1 < $1.1 }?.0 ?? .none)
   }
 
-  /// What a scan takes beyond computing: what ranks wait for their first state, or for what all
-  /// tokens do to one, and what states need on their way.
+  /// What a scan takes beyond computing: what ranks wait for their first state, or what they
+  /// compute so that others need not, and what states need on their way.
+  ///
+  /// - Parameter effect: what it takes to compute what a rank's tokens do to any state, over the
+  ///   pass; nil where they go on when they are computed.
   func scanSeconds(
     pieces: Int, bytes: Double, effect: Double?, ranks: Int, computing: Double
   ) -> (fill: Double, bytes: Double, delay: Double) {
     let piece = bytes / Double(max(1, pieces))
     let step = seconds(of: piece, ranks: ranks)
     let hops = Double(ranks - 1)
-    if let effect, ranks > pieces + 1 {
-      // The states go their way when all know what their tokens do to them.
-      return (computing * effect, step.bytes * hops, step.delay * hops)
+    if let effect {
+      // The first rank knows of as many pieces as ranks come after it what its tokens do to them
+      // before it computes them, so that all begin when they know that of one.
+      let ahead = Double(min(pieces, ranks - 1)) / Double(max(1, pieces))
+      return (computing * effect * ahead, step.bytes * hops, step.delay * hops)
     }
     let end = scanEnd(ranks: ranks, pieces: pieces, bytes: piece, computing: computing)
     let waiting = max(0, end - computing)

@@ -27,9 +27,10 @@ extension Cluster {
       for part in layer {
         switch part {
         case .scan(let pieces, let bytes, let effect):
+          let effect = ranks > pieces + 1 ? effect : nil
           let waiting = crowded.scanSeconds(
             pieces: pieces, bytes: bytes, effect: effect, ranks: ranks, computing: computing)
-          if effect != nil, ranks > pieces + 1 {
+          if effect != nil {
             always += waiting.fill
           } else {
             own += waiting.fill

@@ -5,8 +5,8 @@ public struct MixerWork: Sendable {
     /// A state that goes from each rank to the next in so many pieces, of so many bytes together,
     /// while the tokens of others are computed with it.
     ///
-    /// Where ranks are more than one beyond the pieces, and it is known what it takes to compute
-    /// what a rank's tokens do to any state, over the pass, they do that first, all at once.
+    /// Where it is known what it takes to compute what a rank's tokens do to any state, over the
+    /// pass, ranks do that first, of as many pieces as ranks come after them.
     case scan(pieces: Int, bytes: Double, effect: Double?)
     /// Numbers that are added up over all ranks, in as many parts as there are ranks.
     case summary(bytes: Double)

@@ -228,6 +228,45 @@ struct MixerTests {
     }
   }
 
+  /// What is sent ahead of a pass ends where nothing is left of a state, for some of its numbers.
+  @Test("decays to nothing within a shard", arguments: ["gla", "rwkv5", "mamba2", "mamba"])
+  func vanishing(_ name: String) throws {
+    let problem = try MixerProblem(
+      name,
+      Self.heads(301, 1, 2, 19, 5).merging(["channels": 21, "state": 5]) { $1 }
+    ) { inputs in
+      for name in ["g", "w", "a"] {
+        inputs[name] = inputs[name]?.enumerated().map { $0 % 5 == 2 ? $1 / 50 : 30 * $1 }
+      }
+    }
+    let reference = try problem.run(ranks: 1)
+    for (name, numbers) in problem.expected(problem.doubles) {
+      #expect(difference(reference[name], numbers) <= 1e-5, "\(name)")
+    }
+    for ranks in [2, 3] {
+      let results = try problem.run(ranks: ranks)
+      for (name, numbers) in reference {
+        let error = difference(results[name], numbers.map(Double.init))
+        #expect(error <= 2e-6, "\(name) on \(ranks) ranks")
+      }
+    }
+  }
+
+  @Test("scores of some thousands, whose last digits are factors of weights")
+  func largeScores() throws {
+    let sizes = Self.heads(301, 1, 2, 19, 5).merging(["rank": 21]) { $1 }
+    let problem = try MixerProblem("linformer", sizes) { inputs in
+      inputs["k"] = inputs["k"]?.map { 700 * $0 }
+    }
+    let expected = problem.expected(problem.doubles)
+    for ranks in [1, 3] {
+      let results = try problem.run(ranks: ranks, gradients: false)
+      for (name, numbers) in expected {
+        #expect(difference(results[name], numbers) <= 2e-6, "\(name) on \(ranks) ranks")
+      }
+    }
+  }
+
   @Test("a sequence without tokens", arguments: MixerTests.few)
   func empty(_ one: Case) throws {
     var sizes = one.sizes

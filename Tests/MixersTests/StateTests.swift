@@ -1,5 +1,10 @@
 import Compute
+import Loopback
 import Mixers
+import SequenceParallel
+import Sharding
+import Synchronization
+import Tensors
 import Testing
 
 /// Sequences in two runs.
@@ -33,6 +38,32 @@ struct StateTests {
     for name in states {
       #expect(difference(second[name], (results[name] ?? []).map(Double.init)) <= 2e-6, "\(name)")
     }
+  }
+
+  @Test("of how many groups ranks tell those after them first what becomes of states")
+  func headStart() throws {
+    // Rank 3 of 6 has no tokens.
+    let cuts = [0, 2, 4, 6, 6, 8, 9]
+    let shards: [[PositionRange]] = (0..<6).map { rank in
+      let range = cuts[rank]..<cuts[rank + 1]
+      return range.isEmpty ? [] : [PositionRange(range)]
+    }
+    let sharding = Sharding(layout: nil, tokens: 9, shards: shards)
+    let all = Mutex<[[Int]]>([[Int]](repeating: [], count: 6))
+    try LoopbackJob.run(ranks: 6, seed: 1) { wire in
+      let line = RankLine(wire, sharding: sharding, team: ThreadTeam(threads: 1))
+      let starts = [3, 9].map { line.headStart(groups: $0, isReverse: false) }
+      let reverse = line.headStart(groups: 3, isReverse: true)
+      line.goesOn = true
+      let own = starts + [reverse] + [3, 4].map { line.headStart(groups: $0, isReverse: false) }
+      all.withLock { $0[wire.rank] = own }
+    }
+    // Ranks of passes that follow each other have one only if they are more than a unit too many.
+    #expect(
+      all.withLock { $0 } == [
+        [3, 4, 0, 3, 0], [3, 3, 1, 3, 0], [2, 2, 2, 2, 0], [2, 2, 3, 2, 0], [1, 1, 3, 1, 0],
+        [0, 0, 3, 0, 0],
+      ])
   }
 
   @Test("memory that is kept from one tensor to the next is the same, and zeros again")

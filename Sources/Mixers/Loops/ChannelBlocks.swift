@@ -7,24 +7,29 @@ struct ChannelBlocks {
   /// Channels of a block, of which the last of a sequence may have fewer.
   private let blockWidth: Int
 
-  /// The most channels of a block: stretches of rows that memory is read in at full speed.
+  /// The most channels of a block.
   static let width = 256
   /// The fewest: one cache line.
   private static let leastWidth = 16
 
   /// Blocks as wide as leaves enough of them for all threads, and for ranks that work through them
-  /// one after the other: four for each.
-  init(batch: Int, channels: Int, ranks: Int, threads: Int) {
+  /// one after the other.
+  ///
+  /// - Parameters:
+  ///   - threads: the most of a rank.
+  ///   - each: how many blocks each of several ranks should have.
+  init(batch: Int, channels: Int, ranks: Int, threads: Int, each: Int = 8) {
     (self.batch, self.channels) = (batch, channels)
-    let wanted = max(threads, ranks > 1 ? 4 * ranks : 1)
+    let wanted = max(threads, ranks > 1 ? each * ranks : 1)
     var width = Self.width
     while width > Self.leastWidth, batch * ((channels + width - 1) / width) < wanted { width /= 2 }
     blockWidth = width
   }
 
   /// Those of a job.
-  init(batch: Int, channels: Int, on line: RankLine) {
-    self.init(batch: batch, channels: channels, ranks: line.ranks, threads: line.mostThreads)
+  init(batch: Int, channels: Int, on line: RankLine, each: Int = 8) {
+    self.init(
+      batch: batch, channels: channels, ranks: line.ranks, threads: line.mostThreads, each: each)
   }
 
   private var perSequence: Int { (channels + blockWidth - 1) / blockWidth }

@@ -1,3 +1,5 @@
+import Compute
+
 /// What a rank's tokens do to a state, and to its gradient: `Σ_t (decays after t ∘ k_t) v_tᵀ`, a
 /// product of matrices, in which decays only shrink keys.
 extension OuterProductScan {
@@ -58,7 +60,8 @@ extension OuterProductScan {
     }
   }
 
-  /// Adds up a unit's tokens, each with the decays between it and where the state goes to.
+  /// Adds up a unit's tokens, each with the decays between it and where the state goes to: from
+  /// there on, and no farther than something is left.
   @unsafe
   private func measure(
     _ unit: Int, _ own: UnsafeMutablePointer<Float>, _ decay: UnsafeMutablePointer<Float>,
@@ -66,34 +69,55 @@ extension OuterProductScan {
   ) {
     let (rows, columns) = (body.keys, body.values)
     unsafe own.update(repeating: 0, count: rows * columns)
-    unsafe decay.update(repeating: 1, count: rows)
-    var scratch = Scratch(count: scratchLength, parts: 9)
+    var scratch = Scratch(count: scratchLength + keyStep, parts: 10)
     let chunk = OuterProductChunk(
       keys: rows, values: columns, tokens: self.chunk, from: &scratch)
+    let left = unsafe scratch.take(keyStep)
+    unsafe left.update(repeating: 1, count: rows)
     let starts = Array(Swift.stride(from: 0, to: count, by: self.chunk))
     for start in isForward ? starts.reversed() : starts {
       let tokens = start..<min(start + self.chunk, count)
-      body.fill(chunk, unit: unit, tokens: tokens)
-      if !isForward { body.fillGradient(chunk, unit: unit, tokens: tokens) }
       // Forward keys and values, backward queries and gradients of outputs.
+      if isForward {
+        body.fillKeys(chunk, unit: unit, tokens: tokens)
+      } else {
+        body.fillQueries(chunk, unit: unit, tokens: tokens)
+        body.fillGradient(chunk, unit: unit, tokens: tokens)
+      }
       let (k, v) = unsafe isForward ? (chunk.k, chunk.v) : (chunk.q, chunk.o)
-      let indices = isForward ? Array((0..<tokens.count).reversed()) : Array(0..<tokens.count)
-      for index in indices {
-        // A token's own decay is between its query and the state before it, unless it reads first.
-        let decaysFirst = !isForward && !body.readsFirst
-        let row = index * keyStep
-        for key in 0..<rows {
-          let a = unsafe body.hasDecay ? chunk.a[row + key] : 1
-          if decaysFirst { unsafe decay[key] *= a }
-          unsafe k[row + key] *= decay[key]
-          if !decaysFirst { unsafe decay[key] *= a }
-        }
+      if body.hasDecay {
+        body.fillDecays(chunk, unit: unit, tokens: tokens)
+        unsafe decayed(k, chunk.a, tokens.count, left, isForward: isForward)
       }
       unsafe multiply(
         StridedMatrix(k, row: keyStep).transposed, StridedMatrix(v, row: valueStep),
         into: StridedMatrix(own, row: columns), rows: rows, depth: tokens.count,
         columns: columns, adding: true)
       poll()
+      if (0..<rows).allSatisfy({ unsafe left[$0] == 0 }) { break }
+    }
+    unsafe decay.update(from: left, count: rows)
+  }
+
+  /// Multiplies rows of keys with the decays of the tokens after them, or of queries with those
+  /// before, and these with their own.
+  @unsafe
+  private func decayed(
+    _ k: UnsafeMutablePointer<Float>, _ a: UnsafeMutablePointer<Float>, _ count: Int,
+    _ left: UnsafeMutablePointer<Float>, isForward: Bool
+  ) {
+    // A token's own decay is between its query and the state before it, unless it reads first.
+    let decaysFirst = !isForward && !body.readsFirst
+    forEachVector(keyStep) { column in
+      var decay = unsafe Vector(loading: left, at: column)
+      for index in 0..<count {
+        let place = (isForward ? count - 1 - index : index) * keyStep + column
+        let own = unsafe Vector(loading: a, at: place)
+        if decaysFirst { decay *= own }
+        unsafe (Vector(loading: k, at: place) * decay).store(to: k, at: place)
+        if !decaysFirst { decay *= own }
+      }
+      unsafe decay.store(to: left, at: column)
     }
   }
 }

@@ -53,13 +53,19 @@ protocol OuterProductOperator: Sendable {
   /// Floats that pass from a rank to the one before it beside the gradient of the state.
   var gradientCarry: Int { get }
 
-  /// Fills q, k, v and, where there are decays, a.
-  func fill(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>)
+  /// Fills q.
+  func fillQueries(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>)
+
+  /// Fills k and v.
+  func fillKeys(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>)
+
+  /// Fills a, where there are decays.
+  func fillDecays(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>)
 
   /// Takes what was read, in o.
   func store(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>)
 
-  /// Fills o with the gradient of what was read; q, k and v are there.
+  /// Fills o with the gradient of what was read.
   func fillGradient(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>)
 
   /// Takes the gradient of queries, in dk.
@@ -73,6 +79,13 @@ protocol OuterProductOperator: Sendable {
 
 extension OuterProductOperator {
   var gradientCarry: Int { 0 }
+
+  /// Fills all that the forward pass reads.
+  func fill(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>) {
+    fillQueries(chunk, unit: unit, tokens: tokens)
+    fillKeys(chunk, unit: unit, tokens: tokens)
+    fillDecays(chunk, unit: unit, tokens: tokens)
+  }
 }
 
 /// The passes of such an operator over the tokens of a rank.

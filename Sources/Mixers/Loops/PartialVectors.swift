@@ -44,14 +44,27 @@ func forEachVector(_ count: Int, _ body: (_ offset: Int) -> Void) {
   }
 }
 
-/// Copies rows of numbers to others.
+/// Copies rows of numbers to others, a cache line of each before the next.
+///
+/// Of rows that lie apart, such as those of one head, a processor that meets a few lines side by
+/// side asks for many more: reading them row by row takes three times as long.
 @unsafe @inline(__always)
 func copyRows(
   _ source: UnsafeMutablePointer<Float>, step: Int, to target: UnsafeMutablePointer<Float>,
   step targetStep: Int, rows: Int, columns: Int
 ) {
-  for row in 0..<rows {
-    unsafe (target + row * targetStep).update(from: source + row * step, count: columns)
+  for column in stride(from: 0, to: columns, by: 16) {
+    var (from, to) = unsafe (UnsafePointer(source), target)
+    for _ in 0..<rows {
+      let first = unsafe Vector(loading: from, at: column, of: columns)
+      if column + 8 < columns {
+        unsafe Vector(loading: from, at: column + 8, of: columns)
+          .store(to: to, at: column + 8, of: columns)
+      }
+      unsafe first.store(to: to, at: column, of: columns)
+      unsafe from += step
+      unsafe to += targetStep
+    }
   }
 }
 

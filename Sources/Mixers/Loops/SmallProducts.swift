@@ -15,6 +15,19 @@ func multiply(
   columns: Int, adding: Bool = false
 ) {
   precondition(b.column == 1 && c.column == 1, "rows that are read as vectors")
+  if a.column == 1, a.row > depth, rows >= leastRowsOfPanel {
+    // Rows that lie apart are read once, and line by line: see ``copyRows``.
+    var scratch = Scratch(count: rowsSideBySide * depth, parts: 1)
+    let part = unsafe StridedMatrix(scratch.take(rowsSideBySide * depth), row: depth)
+    for first in stride(from: 0, to: rows, by: rowsSideBySide) {
+      let count = min(rowsSideBySide, rows - first)
+      a.part(row: first).copy(to: part, rows: count, columns: depth)
+      multiply(
+        part, b, into: c.part(row: first), rows: count, depth: depth, columns: columns,
+        adding: adding)
+    }
+    return
+  }
   var scratch = Scratch(count: 16 * depth, parts: 1)
   let panel = unsafe StridedMatrix(scratch.take(16 * depth), row: 16)
   for column in stride(from: 0, to: columns, by: 16) {
@@ -33,6 +46,9 @@ func multiply(
 
 /// Rows from which on a panel of B is copied.
 private let leastRowsOfPanel = 24
+
+/// Rows of A that are copied at a time.
+private let rowsSideBySide = 66
 
 private func clear(_ panel: StridedMatrix, _ rows: Int, _ columns: Range<Int>) {
   for row in 0..<rows {

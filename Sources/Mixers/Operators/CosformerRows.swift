@@ -47,11 +47,16 @@ struct CosformerRows: OuterProductOperator {
   var hasDecay: Bool { false }
   var readsFirst: Bool { false }
 
-  func fill(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>) {
+  func fillQueries(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>) {
     unsafe widen(q, unit, tokens, into: chunk.q, step: chunk.keyStep)
+  }
+
+  func fillKeys(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>) {
     unsafe widen(k, unit, tokens, into: chunk.k, step: chunk.keyStep)
     unsafe fillValues(chunk.v, step: chunk.valueStep, unit, tokens)
   }
+
+  func fillDecays(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>) {}
 
   func store(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>) {
     unsafe divide(chunk.o, step: chunk.valueStep, unit, tokens)
@@ -85,11 +90,12 @@ struct CosformerRows: OuterProductOperator {
   ) {
     let rows = unsafe headRows(tensor, unit, heads: mixer.heads, tokens: count)
     let d = mixer.d
-    for (index, token) in tokens.enumerated() {
-      let (row, wide) = unsafe (rows.base + token * rows.row, target + index * step)
-      let sine = unsafe Vector(repeating: angles.base[2 * token])
-      let cosine = unsafe Vector(repeating: angles.base[2 * token + 1])
-      forEachVector(d) { column in
+    // Column by column: see ``copyRows``.
+    forEachVector(d) { column in
+      for (index, token) in tokens.enumerated() {
+        let (row, wide) = unsafe (rows.base + token * rows.row, target + index * step)
+        let sine = unsafe Vector(repeating: angles.base[2 * token])
+        let cosine = unsafe Vector(repeating: angles.base[2 * token + 1])
         let x = unsafe Vector(loading: row, at: column, of: d)
         let positive = Vector.zero.replacing(with: x, where: x .> .zero)
         unsafe (positive * sine).store(to: wide, at: column, of: d)
@@ -107,12 +113,12 @@ struct CosformerRows: OuterProductOperator {
     let rows = unsafe headRows(tensor, unit, heads: mixer.heads, tokens: count)
     let targets = unsafe headRows(gradient, unit, heads: mixer.heads, tokens: count)
     let d = mixer.d
-    for (index, token) in tokens.enumerated() {
-      let (row, from) = unsafe (rows.base + token * rows.row, wide + index * step)
-      let target = unsafe targets.base + token * targets.row
-      let sine = unsafe Vector(repeating: angles.base[2 * token])
-      let cosine = unsafe Vector(repeating: angles.base[2 * token + 1])
-      forEachVector(d) { column in
+    forEachVector(d) { column in
+      for (index, token) in tokens.enumerated() {
+        let (row, from) = unsafe (rows.base + token * rows.row, wide + index * step)
+        let target = unsafe targets.base + token * targets.row
+        let sine = unsafe Vector(repeating: angles.base[2 * token])
+        let cosine = unsafe Vector(repeating: angles.base[2 * token + 1])
         let x = unsafe Vector(loading: row, at: column, of: d)
         var dx = unsafe Vector(loading: from, at: column, of: d) * sine
         unsafe dx.addProduct(Vector(loading: from + d, at: column, of: d), cosine)
@@ -147,11 +153,12 @@ struct CosformerRows: OuterProductOperator {
     let targets = unsafe headRows(o, unit, heads: mixer.heads, tokens: count)
     let c = mixer.c
     for (index, token) in tokens.enumerated() {
-      let (row, target) = unsafe (source + index * step, targets.base + token * targets.row)
-      let sum = unsafe row[c]
-      unsafe sums.base[sumPlace(unit, token)] = sum
-      let factor = Vector(repeating: 1 / max(sum, Cosformer.leastSum))
-      forEachVector(c) { column in
+      unsafe sums.base[sumPlace(unit, token)] = source[index * step + c]
+    }
+    forEachVector(c) { column in
+      for (index, token) in tokens.enumerated() {
+        let (row, target) = unsafe (source + index * step, targets.base + token * targets.row)
+        let factor = unsafe Vector(repeating: 1 / max(row[c], Cosformer.leastSum))
         let x = unsafe Vector(loading: row, at: column, of: c) * factor
         unsafe x.store(to: target, at: column, of: c)
       }
@@ -167,17 +174,20 @@ struct CosformerRows: OuterProductOperator {
     let rows = unsafe headRows(gradient, unit, heads: mixer.heads, tokens: count)
     let outputs = unsafe headRows(o, unit, heads: mixer.heads, tokens: count)
     let c = mixer.c
-    for (index, token) in tokens.enumerated() {
-      let (row, output) = unsafe (rows.base + token * rows.row, outputs.base + token * outputs.row)
-      let sum = unsafe sums.base[sumPlace(unit, token)]
-      let factor = 1 / max(sum, Cosformer.leastSum)
-      var both = Vector.zero
-      forEachVector(c) { column in
-        let x = unsafe Vector(loading: row, at: column, of: c) * factor
-        unsafe both.addProduct(x, Vector(loading: output, at: column, of: c))
+    for index in 0..<tokens.count { unsafe target[index * step + c] = 0 }
+    forEachVector(c) { column in
+      for (index, token) in tokens.enumerated() {
+        let (row, output) = unsafe (
+          rows.base + token * rows.row, outputs.base + token * outputs.row
+        )
+        let sum = unsafe sums.base[sumPlace(unit, token)]
+        let x =
+          unsafe Vector(loading: row, at: column, of: c)
+          * Vector(repeating: 1 / max(sum, Cosformer.leastSum))
+        let both = unsafe x * Vector(loading: output, at: column, of: c)
         unsafe x.store(to: target + index * step, at: column, of: c)
+        if sum > Cosformer.leastSum { unsafe target[index * step + c] -= both.laneSum }
       }
-      unsafe target[index * step + c] = sum > Cosformer.leastSum ? -both.laneSum : 0
     }
   }
 

@@ -61,27 +61,30 @@ struct GatedRows: OuterProductOperator {
       rows: tokens.count, columns: columns)
   }
 
-  func fill(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>) {
+  func fillKeys(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>) {
     unsafe copy(k, unit, tokens, to: chunk.k, step: chunk.keyStep, columns: keys)
     unsafe copy(v, unit, tokens, to: chunk.v, step: chunk.valueStep, columns: values)
+  }
+
+  func fillQueries(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>) {
     let rows = rows(q, unit)
     let factor = Vector(repeating: scale)
-    for (index, token) in tokens.enumerated() {
-      let (from, to) = unsafe (rows.base + token * rows.row, chunk.q + index * chunk.keyStep)
-      forEachVector(keys) { column in
+    // Column by column: see ``copyRows``.
+    forEachVector(keys) { column in
+      for (index, token) in tokens.enumerated() {
+        let (from, to) = unsafe (rows.base + token * rows.row, chunk.q + index * chunk.keyStep)
         let x = unsafe Vector(loading: from, at: column, of: keys) * factor
         unsafe x.store(to: to, at: column, of: keys)
       }
     }
-    fillDecays(chunk, unit, tokens)
   }
 
-  private func fillDecays(_ chunk: OuterProductChunk, _ unit: Int, _ tokens: Range<Int>) {
+  func fillDecays(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>) {
     let (sequence, head) = unit.quotientAndRemainder(dividingBy: heads)
-    for (index, token) in tokens.enumerated() {
-      let target = unsafe chunk.a + index * chunk.keyStep
-      let row = (sequence * count + token) * heads + head
-      forEachVector(keys) { column in
+    forEachVector(keys) { column in
+      for (index, token) in tokens.enumerated() {
+        let target = unsafe chunk.a + index * chunk.keyStep
+        let row = (sequence * count + token) * heads + head
         let exponent =
           switch gates {
           case .keys: unsafe Vector(loading: g.base + row * keys, at: column, of: keys)
@@ -134,9 +137,11 @@ struct GatedRows: OuterProductOperator {
   func storeQueries(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>) {
     let target = rows(gradients["d\(query)"], unit)
     let factor = Vector(repeating: scale)
-    for (index, token) in tokens.enumerated() {
-      let (from, to) = unsafe (chunk.dk + index * chunk.keyStep, target.base + token * target.row)
-      forEachVector(keys) { column in
+    forEachVector(keys) { column in
+      for (index, token) in tokens.enumerated() {
+        let (from, to) = unsafe (
+          chunk.dk + index * chunk.keyStep, target.base + token * target.row
+        )
         let x = unsafe Vector(loading: from, at: column, of: keys) * factor
         unsafe x.store(to: to, at: column, of: keys)
       }
@@ -148,32 +153,28 @@ struct GatedRows: OuterProductOperator {
     carry: UnsafeMutablePointer<Float>
   ) {
     let (dq, dk) = (rows(gradients["d\(query)"], unit), rows(gradients["dk"], unit))
-    for (index, token) in tokens.enumerated().reversed() {
-      let row = index * chunk.keyStep
-      let (own, target) = unsafe (dq.base + token * dq.row, dk.base + token * dk.row)
-      let place = gatePlace(unit, token)
-      let weight = unsafe u == nil ? 0 : ofSelf(chunk, index)
-      var total = Vector.zero
-      forEachVector(keys) { column in
+    let weights = u == nil ? [] : (0..<tokens.count).map { unsafe ofSelf(chunk, $0) }
+    forEachVector(keys) { column in
+      let bonus = u.map {
+        unsafe Vector(loading: $0.base + unit % heads * keys, at: column, of: keys)
+      }
+      var sum = unsafe Vector(loading: carry, at: column, of: keys)
+      for (index, token) in tokens.enumerated().reversed() {
+        let row = index * chunk.keyStep
+        let (own, target) = unsafe (dq.base + token * dq.row, dk.base + token * dk.row)
+        let place = gatePlace(unit, token)
         let q = unsafe Vector(loading: chunk.q + row, at: column, of: keys)
         let k = unsafe Vector(loading: chunk.k + row, at: column, of: keys)
         var ofKey = unsafe Vector(loading: chunk.dk + row, at: column, of: keys)
         var ofQuery = unsafe Vector(loading: own, at: column, of: keys)
         // q is scaled already, and so is its gradient.
         let read = q * ofQuery * Vector(repeating: 1 / scale)
-        var sum = unsafe Vector(loading: carry, at: column, of: keys) - k * ofKey
-        if readsFirst {
-          unsafe storeGate(sum, place, unit, column)
-          sum += read
-        } else {
-          sum += read
-          unsafe storeGate(sum, place, unit, column)
-        }
-        total += sum
-        unsafe sum.store(to: carry, at: column, of: keys)
-        if let u {
-          let bonus = unsafe Vector(loading: u.base + unit % heads * keys, at: column, of: keys)
-          let factor = Vector(repeating: weight)
+        sum -= k * ofKey
+        if !readsFirst { sum += read }
+        unsafe storeGate(sum, place, unit, column)
+        if readsFirst { sum += read }
+        if let bonus {
+          let factor = Vector(repeating: weights[index])
           let product = q * k * factor
           for lane in 0..<min(8, keys - column) {
             ofBonus.add(product[lane], at: unit * keys + column + lane)
@@ -184,7 +185,7 @@ struct GatedRows: OuterProductOperator {
         }
         unsafe ofKey.store(to: target, at: column, of: keys)
       }
-      if gates == .tokens { unsafe gradients["d\(gate)"].base[place] = total.laneSum }
+      unsafe sum.store(to: carry, at: column, of: keys)
     }
     storeValues(chunk, unit, tokens)
   }
@@ -192,13 +193,17 @@ struct GatedRows: OuterProductOperator {
   /// Gradients of values, which a bonus adds to.
   private func storeValues(_ chunk: OuterProductChunk, _ unit: Int, _ tokens: Range<Int>) {
     let dv = rows(gradients["dv"], unit)
-    for (index, token) in tokens.enumerated() {
-      let row = index * chunk.valueStep
-      let weight = u.map { unsafe bonus(chunk, index, $0.base + unit % heads * keys) } ?? 0
-      let factor = Vector(repeating: weight)
-      forEachVector(values) { column in
+    let weights = u.map { u in
+      (0..<tokens.count).map { unsafe bonus(chunk, $0, u.base + unit % heads * keys) }
+    }
+    forEachVector(values) { column in
+      for (index, token) in tokens.enumerated() {
+        let row = index * chunk.valueStep
         var x = unsafe Vector(loading: chunk.dv + row, at: column, of: values)
-        unsafe x.addProduct(factor, Vector(loading: chunk.o + row, at: column, of: values))
+        if let weights {
+          let ofOutput = unsafe Vector(loading: chunk.o + row, at: column, of: values)
+          x.addProduct(Vector(repeating: weights[index]), ofOutput)
+        }
         unsafe x.store(to: dv.base + token * dv.row, at: column, of: values)
       }
     }
@@ -215,7 +220,7 @@ struct GatedRows: OuterProductOperator {
   private func storeGate(_ sum: Vector, _ place: Int, _ unit: Int, _ column: Int) {
     switch gates {
     case .keys: unsafe sum.store(to: gradients["d\(gate)"].base + place, at: column, of: keys)
-    case .tokens: break
+    case .tokens: unsafe gradients["d\(gate)"].base[place] += sum.laneSum
     case .all:
       for lane in 0..<min(8, keys - column) {
         ofGates.add(sum[lane], at: unit * keys + column + lane)

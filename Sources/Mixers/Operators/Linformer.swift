@@ -6,8 +6,13 @@ import Tensors
 /// Linformer: keys and values of all tokens are projected to a few, `K̃ = Eᵀ K` and `Ṽ = Fᵀ V`, and
 /// each query attends to these: `o = softmax(scale · q K̃ᵀ) Ṽ`.
 ///
-/// One sum of `rank · (headDim + valueHeadDim)` numbers a head of keys and values travels; backward
-/// as much. Any layout is as good. It has no causal form: each projected key mixes all tokens.
+/// A sum of `rank · (headDim + valueHeadDim)` numbers a head of keys and values travels, to the
+/// digits of two floats; backward of one. Any layout is as good. It has no causal form: each
+/// projected key mixes all tokens.
+///
+/// Scores grow with the root of the tokens, unless a model has learned otherwise, and a softmax
+/// makes of their last digit a factor. So keys are projected in double precision, and the scores
+/// that count are computed from what two floats hold of these.
 ///
 /// Source: Wang et al. 2020, Linformer: Self-Attention with Linear Complexity.
 struct Linformer: HeadMixer {
@@ -48,7 +53,8 @@ struct Linformer: HeadMixer {
   }
   var isInOrder: Bool { false }
   func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
-    [.summary(floats: kvUnits * length)]
+    let sum = MixerExchange.summary(floats: kvUnits * length)
+    return backward ? [sum] : [sum, sum]
   }
   var flopsPerToken: (forward: Double, backward: Double) {
     let products = Double(2 * rank * (d + c))
@@ -89,28 +95,30 @@ struct Linformer: HeadMixer {
     let o = result.outputs.addZeros(outputs[0], tokens: line.tokens)
     let lse = result.outputs.addZeros(outputs[1], tokens: line.tokens)
     let projected = MixerTensor(zeros: projectedForm("projected"), tokens: 0)
+    let rest = MixerTensor(zeros: projectedForm("rest"), tokens: 0)
     let count = line.tokens
-    unsafe line.addUp(units: kvUnits, to: projected) { unit, tokens, total, poll in
+    unsafe line.addUp(units: kvUnits, to: projected, rest: rest) { unit, tokens, total, poll in
       let first = tokens.lowerBound
-      for (weights, rows, width, place) in [
-        (x["e"], x["k"], d, 0), (x["f"], x["v"], c, rank * d),
-      ] {
-        unsafe addProducts(
-          projection(weights, unit, first, count),
-          headRows(rows, unit, heads: kvHeads, tokens: count).part(row: first), tokens.count,
-          rows: rank, columns: width, to: total + place, poll)
-      }
+      unsafe addDoubleProducts(
+        projection(x["e"], unit, first, count),
+        headRows(x["k"], unit, heads: kvHeads, tokens: count).part(row: first), tokens.count,
+        rows: rank, columns: d, to: total, poll)
+      unsafe addProducts(
+        projection(x["f"], unit, first, count),
+        headRows(x["v"], unit, heads: kvHeads, tokens: count).part(row: first), tokens.count,
+        rows: rank, columns: c, to: total + rank * d, poll)
     }
-    try Summary.sum.combine(projected, on: line)
+    try Summary.addUp(projected, rest: rest, on: line)
     line.forEachSegment(units: units) { unit, tokens, poll in
-      let work = LinformerWork(rank: rank, d: d, c: c)
-      unsafe work.take(projected.base + unit * kvHeads / heads * length)
+      var work = LinformerWork(rank: rank, d: d, c: c, scale: scale)
+      let place = unit * kvHeads / heads * length
+      unsafe work.take(projected.base + place, rest: rest.base + place)
       let (q, o) = unsafe (
         headRows(x["q"], unit, heads: heads, tokens: count),
         headRows(o, unit, heads: heads, tokens: count)
       )
       forEachPart(tokens) { part in
-        unsafe work.weigh(q.part(row: part.lowerBound), part.count, scale) { row, number in
+        unsafe work.weigh(q.part(row: part.lowerBound), part.count) { row, number in
           unsafe lse.base[unit * count + part.lowerBound + row] = number
         }
         multiply(
@@ -120,6 +128,7 @@ struct Linformer: HeadMixer {
       }
     }
     result.kept.add(projected)
+    result.kept.add(rest)
     return result
   }
 
@@ -127,23 +136,23 @@ struct Linformer: HeadMixer {
     _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
     let gradients = zeroGradients(on: line)
-    let projected = result.kept["projected"]
+    let (projected, rest) = (result.kept["projected"], result.kept["rest"])
     let ofProjected = MixerTensor(zeros: projectedForm("gradients"), tokens: 0)
     let count = line.tokens
     let dq = gradients["dq"]
     unsafe line.addUp(units: kvUnits, to: ofProjected) { kvUnit, tokens, total, poll in
-      let work = LinformerWork(rank: rank, d: d, c: c)
-      unsafe work.take(projected.base + kvUnit * length)
+      var work = LinformerWork(rank: rank, d: d, c: c, scale: scale)
+      unsafe work.take(projected.base + kvUnit * length, rest: rest.base + kvUnit * length)
       for unit in kvUnit * heads / kvHeads..<(kvUnit + 1) * heads / kvHeads {
         let rows = [x["q"], gradient, result.outputs["o"], dq].map {
           unsafe headRows($0, unit, heads: heads, tokens: count)
         }
         forEachPart(tokens) { part in
           let own = rows.map { $0.part(row: part.lowerBound) }
-          unsafe work.weigh(own[0], part.count, scale) { _, _ in }
+          unsafe work.weigh(own[0], part.count) { _, _ in }
           unsafe addProducts(
             work.weights, own[1], part.count, rows: rank, columns: c, to: total + rank * d, poll)
-          unsafe work.gradients(own[1], own[2], part.count, scale)
+          unsafe work.gradients(own[1], own[2], part.count)
           multiply(
             work.weights, work.keys, into: own[3], rows: part.count, depth: rank, columns: d)
           unsafe addProducts(

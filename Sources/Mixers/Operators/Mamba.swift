@@ -62,8 +62,11 @@ struct Mamba: Mixer {
   let channels: Int
   let states: Int
 
+  /// Few, since states go ahead, and each block has a share in the gradients of b and c.
+  private static let blocksOfRank = 4
+
   private func blocks(on line: RankLine) -> ChannelBlocks {
-    ChannelBlocks(batch: batch, channels: channels, on: line)
+    ChannelBlocks(batch: batch, channels: channels, on: line, each: Self.blocksOfRank)
   }
 
   var outputs: [TensorForm] {
@@ -76,9 +79,14 @@ struct Mamba: Mixer {
 
   var isInOrder: Bool { true }
   func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
-    let blocks = ChannelBlocks(batch: batch, channels: channels, ranks: ranks, threads: threads)
+    let blocks = ChannelBlocks(
+      batch: batch, channels: channels, ranks: ranks, threads: threads, each: Self.blocksOfRank)
     let (floats, width) = (batch * channels, hasConvolution ? sizes["width"] : 1)
-    var exchanges = [MixerExchange.scan(units: blocks.count, floats: floats * states)]
+    var exchanges = [
+      MixerExchange.scan(
+        units: blocks.count, floats: floats * states,
+        effect: MambaRows.effectShare(self, backward: backward))
+    ]
     if width > 1 { exchanges.append(.halo(rows: width - 1, floats: floats)) }
     guard backward else { return exchanges }
     exchanges.append(.summary(floats: floats * (states + 2)))
@@ -118,8 +126,9 @@ struct Mamba: Mixer {
       }
     }
     let rows = MambaRows(self, x, u: u, o: o, tokens: line.tokens, keeping: keeping)
-    try unsafe Scan(cuts: blocks.cuts(states)).run(state, carried: nil, on: line) {
-      block, state, poll in
+    try unsafe Scan(cuts: blocks.cuts(states)).run(
+      state, carried: nil, effect: rows.effect(blocks, backward: false), on: line
+    ) { block, state, poll in
       unsafe rows.forward(blocks, block, state, poll)
     }
     if let checkpoints = rows.checkpoints { result.kept.add(checkpoints) }
@@ -148,7 +157,7 @@ struct Mamba: Mixer {
     let back = MambaGradients(self, blocks, gradients, ofInput: ofInput, tokens: line.tokens)
     let state = MixerTensor(zeros: outputs[1], tokens: 0)
     try unsafe Scan(cuts: blocks.cuts(states), isReverse: true).run(
-      state, carried: nil, on: line
+      state, carried: nil, effect: rows.effect(blocks, backward: true), on: line
     ) { block, state, poll in
       unsafe rows.backward(blocks, block, state, back, poll)
     }

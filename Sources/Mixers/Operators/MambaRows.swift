@@ -3,19 +3,19 @@ import Tensors
 
 /// The loops of Mamba's selective scan: eight channels side by side, token by token.
 struct MambaRows {
-  private let u: MixerTensor
-  private let delta: MixerTensor
-  private let a: MixerTensor
-  private let b: MixerTensor
-  private let c: MixerTensor
+  let u: MixerTensor
+  let delta: MixerTensor
+  let a: MixerTensor
+  let b: MixerTensor
+  let c: MixerTensor
   private let d: MixerTensor
-  private let z: MixerTensor?
+  let z: MixerTensor?
   private let bias: MixerTensor?
   /// Outputs; backward the gradient of these.
-  private let o: MixerTensor
-  private let count: Int
-  private let channels: Int
-  private let states: Int
+  let o: MixerTensor
+  let count: Int
+  let channels: Int
+  let states: Int
   private let takesSoftplus: Bool
   /// `[batch, chunks, channels, state]`: states before each chunk.
   let checkpoints: MixerTensor?
@@ -46,7 +46,7 @@ struct MambaRows {
 
   /// Step sizes, and what their derivative is by what they are made of.
   @unsafe @inline(__always)
-  private func step(
+  func step(
     _ place: Int, _ channel: Int, _ lanes: Int
   ) -> (step: Vector, slope: Vector) {
     var raw = unsafe Vector(loading: delta.base + place, at: 0, of: lanes)
@@ -77,10 +77,10 @@ struct MambaRows {
         unsafe gather(h, range.count, into: checkpoints.base + place)
       }
       forEachVector(range.count) { first in
-        ahead.ask(for: start + Self.chunk..<start + 2 * Self.chunk, share: first / 8)
         unsafe chunk(
           tokens, sequence, range.lowerBound + first, range.count - first, h + first * states,
-          rates + first * states)
+          rates + first * states
+        ) { ahead.ask(for: $0 + Self.chunk, column: first) }
       }
       poll()
     }
@@ -91,10 +91,12 @@ struct MambaRows {
   @unsafe @inline(__always)
   private func chunk(
     _ tokens: Range<Int>, _ sequence: Int, _ channel: Int, _ lanes: Int,
-    _ h: UnsafeMutablePointer<Float>, _ rates: UnsafeMutablePointer<Float>
+    _ h: UnsafeMutablePointer<Float>, _ rates: UnsafeMutablePointer<Float>,
+    ask: (_ token: Int) -> Void
   ) {
     let skip = unsafe Vector(loading: d.base + channel, at: 0, of: lanes)
     for token in tokens {
+      ask(token)
       let row = sequence * count + token
       let place = row * channels + channel
       let step = unsafe step(place, channel, lanes).step
@@ -164,10 +166,11 @@ struct MambaRows {
       work.clearShares(tokens.count * states * 8)
       unsafe ofRates.update(repeating: 0, count: length)
       forEachVector(range.count) { lane in
-        ahead.ask(for: start - Self.chunk..<start, share: lane / 8)
         unsafe (work.h).update(from: first + lane * states, count: 8 * states)
         let (channel, lanes) = (range.lowerBound + lane, range.count - lane)
-        unsafe states(tokens, sequence, channel, lanes, rates + lane * states, work)
+        unsafe states(tokens, sequence, channel, lanes, rates + lane * states, work) {
+          ahead.ask(for: $0 - Self.chunk, column: lane)
+        }
         let part = unsafe gradients(
           tokens, sequence, channel, lanes, rates + lane * states, dh + lane * states,
           ofRates + lane * states, work, back)
@@ -189,9 +192,10 @@ struct MambaRows {
   @unsafe @inline(__always)
   private func states(
     _ tokens: Range<Int>, _ sequence: Int, _ channel: Int, _ lanes: Int,
-    _ rates: UnsafeMutablePointer<Float>, _ work: MambaChunk
+    _ rates: UnsafeMutablePointer<Float>, _ work: MambaChunk, ask: (_ token: Int) -> Void
   ) {
     for (index, token) in tokens.enumerated() {
+      ask(token)
       let row = sequence * count + token
       let place = row * channels + channel
       let step = unsafe step(place, channel, lanes).step
@@ -267,7 +271,7 @@ struct MambaRows {
 
   /// From `[channels, state]` to vectors of eight channels.
   @unsafe
-  private func spread(
+  func spread(
     _ state: UnsafeMutablePointer<Float>, _ channels: Int,
     into lanes: UnsafeMutablePointer<Float>
   ) {
@@ -279,7 +283,7 @@ struct MambaRows {
 
   /// The way back.
   @unsafe
-  private func gather(
+  func gather(
     _ lanes: UnsafeMutablePointer<Float>, _ channels: Int,
     into state: UnsafeMutablePointer<Float>
   ) {

@@ -57,7 +57,8 @@ struct RWKV4: Mixer {
   func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
     let floats = batch * channels
     let blocks = ChannelBlocks(batch: batch, channels: channels, ranks: ranks, threads: threads)
-    return [.scan(units: blocks.count, floats: 3 * floats)]
+    let effect = RWKV4Rows.effectShare(backward: backward)
+    return [.scan(units: blocks.count, floats: 3 * floats, effect: effect)]
       + (backward ? [.summary(floats: 2 * floats)] : [])
   }
   var flopsPerToken: (forward: Double, backward: Double) {
@@ -85,7 +86,9 @@ struct RWKV4: Mixer {
     }
     let rows = RWKV4Rows(x, o: o, tokens: line.tokens, keeping: keeping, forms: sizes)
     let blocks = blocks(on: line)
-    try unsafe Scan(cuts: blocks.cuts(3)).run(state, carried: nil, on: line) { block, state, poll in
+    try unsafe Scan(cuts: blocks.cuts(3)).run(
+      state, carried: nil, effect: rows.effect(blocks, backward: false), on: line
+    ) { block, state, poll in
       unsafe rows.forward(blocks, block, state, poll)
     }
     if let checkpoints = rows.checkpoints { result.kept.add(checkpoints) }
@@ -109,8 +112,9 @@ struct RWKV4: Mixer {
       tokens: 0)
     let blocks = blocks(on: line)
     let back = RWKV4Gradients(gradients)
-    try unsafe Scan(cuts: blocks.cuts(3), isReverse: true).run(state, carried: nil, on: line) {
-      block, state, poll in
+    try unsafe Scan(cuts: blocks.cuts(3), isReverse: true).run(
+      state, carried: nil, effect: rows.effect(blocks, backward: true), on: line
+    ) { block, state, poll in
       unsafe rows.backward(blocks, block, state, back, sums, poll)
     }
     try Summary.sum.combine(sums, on: line)

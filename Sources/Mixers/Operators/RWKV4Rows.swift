@@ -14,15 +14,15 @@ struct RWKV4Gradients {
 
 /// The loops of RWKV's fourth version: eight channels side by side, token by token.
 struct RWKV4Rows {
-  private let r: MixerTensor?
-  private let k: MixerTensor
-  private let v: MixerTensor
-  private let w: MixerTensor
+  let r: MixerTensor?
+  let k: MixerTensor
+  let v: MixerTensor
+  let w: MixerTensor
   private let u: MixerTensor
   /// Outputs; backward the gradient of these.
-  private let o: MixerTensor
-  private let count: Int
-  private let channels: Int
+  let o: MixerTensor
+  let count: Int
+  let channels: Int
   /// `[batch, chunks, 3, channels]`: states before each chunk.
   let checkpoints: MixerTensor?
 
@@ -52,7 +52,7 @@ struct RWKV4Rows {
   }
 
   /// What a token takes of the state and of itself.
-  private struct Meeting {
+  struct Meeting {
     /// Of the state and of the token, by the larger of their exponents.
     let a: Vector
     let b: Vector
@@ -72,7 +72,7 @@ struct RWKV4Rows {
   }
 
   @inline(__always)
-  private static func advance(
+  static func advance(
     _ p: inout Vector, _ q: inout Vector, _ e: inout Vector, _ k: Vector, _ v: Vector, _ w: Vector
   ) {
     let next = Meeting(e + w, k)
@@ -90,16 +90,23 @@ struct RWKV4Rows {
     let length = 3 * paddedToVectors(range.count)
     var carried = Scratch(count: length, parts: 1)
     let lanes = unsafe carried.take(length)
+    // Whole rows follow each other in memory, so that row by row is fastest.
+    let isWhole = range.count == channels
+    let ahead = RowsAhead(
+      isWhole ? [] : [k, v, o] + [r].compactMap { $0 }, sequence: sequence, tokens: count,
+      columns: range)
     unsafe spread(state, range.count, into: lanes)
     for start in Swift.stride(from: 0, to: count, by: Self.chunk) {
       if let checkpoints {
         let at = checkpointPlace(sequence, start / Self.chunk, range.lowerBound)
         unsafe keep(lanes, range.count, in: checkpoints.base + at)
       }
-      for token in start..<min(start + Self.chunk, count) {
-        let row = (sequence * count + token) * channels + range.lowerBound
-        forEachVector(range.count) { first in
-          unsafe step(row + first, range.lowerBound + first, range.count - first, lanes + 3 * first)
+      let end = min(start + Self.chunk, count)
+      let together = isWhole ? 1 : Self.chunk
+      for first in Swift.stride(from: start, to: end, by: together) {
+        let tokens = first..<min(first + together, end)
+        forEachVector(range.count) { column in
+          unsafe outputs(tokens, sequence, range, column, lanes + 3 * column, ahead)
         }
       }
       poll()
@@ -107,25 +114,30 @@ struct RWKV4Rows {
     unsafe gather(lanes, range.count, into: state)
   }
 
-  /// The output of eight channels of a token; their state goes on.
+  /// The outputs of eight channels of a chunk; their state goes on.
   @unsafe @inline(__always)
-  private func step(
-    _ at: Int, _ channel: Int, _ width: Int, _ s: UnsafeMutablePointer<Float>
+  private func outputs(
+    _ tokens: Range<Int>, _ sequence: Int, _ range: Range<Int>, _ first: Int,
+    _ s: UnsafeMutablePointer<Float>, _ ahead: RowsAhead
   ) {
-    var (p, q, e) = unsafe (
-      Vector(loading: s, at: 0), Vector(loading: s, at: 8), Vector(loading: s, at: 16)
+    let (channel, width) = (range.lowerBound + first, range.count - first)
+    var (p, q, e) = unsafe Self.load(s)
+    let (w, u) = unsafe (
+      Vector(loading: w.base + channel, at: 0, of: width),
+      Vector(loading: u.base + channel, at: 0, of: width)
     )
-    let key = unsafe Vector(loading: k.base + at, at: 0, of: width)
-    let value = unsafe Vector(loading: v.base + at, at: 0, of: width)
-    let own = unsafe Meeting(e, Vector(loading: u.base + channel, at: 0, of: width) + key)
-    var y = (own.a * p).addingProduct(own.b, value) / (own.a * q + own.b)
-    if let r { y *= unsafe sigmoid(Vector(loading: r.base + at, at: 0, of: width)) }
-    unsafe y.store(to: o.base + at, at: 0, of: width)
-    unsafe Self.advance(
-      &p, &q, &e, key, value, Vector(loading: w.base + channel, at: 0, of: width))
-    unsafe p.store(to: s, at: 0)
-    unsafe q.store(to: s, at: 8)
-    unsafe e.store(to: s, at: 16)
+    for token in tokens {
+      ahead.ask(for: token + Self.chunk, column: first)
+      let at = (sequence * count + token) * channels + channel
+      let key = unsafe Vector(loading: k.base + at, at: 0, of: width)
+      let value = unsafe Vector(loading: v.base + at, at: 0, of: width)
+      let own = Meeting(e, u + key)
+      var y = (own.a * p).addingProduct(own.b, value) / (own.a * q + own.b)
+      if let r { y *= unsafe sigmoid(Vector(loading: r.base + at, at: 0, of: width)) }
+      unsafe y.store(to: o.base + at, at: 0, of: width)
+      Self.advance(&p, &q, &e, key, value, w)
+    }
+    unsafe Self.store((p, q, e), to: s)
   }
 
   /// Keeps the states of a block's channels.
@@ -163,10 +175,10 @@ struct RWKV4Rows {
       let tokens = start..<min(start + Self.chunk, count)
       forEachVector(range.count) { first in
         let channel = range.lowerBound + first
-        ahead.ask(for: start - Self.chunk..<start, share: first / 8)
         let s = unsafe lanes + 3 * first
         let part = unsafe chunk(
-          tokens, sequence, channel, width: range.count - first, s, states, gradients)
+          tokens, sequence, channel, width: range.count - first, s, states, gradients
+        ) { ahead.ask(for: $0 - Self.chunk, column: first) }
         for lane in 0..<min(8, range.count - first) {
           totals[first + lane] += Double(part.w[lane])
           totals[range.count + first + lane] += Double(part.u[lane])
@@ -183,11 +195,13 @@ struct RWKV4Rows {
   }
 
   /// Eight channels of a chunk: states once more, then gradients from the last token to the first.
+  ///
+  /// - Parameter gradients: those of inputs; nil for the state's alone.
   @unsafe @inline(__always)
-  private func chunk(
+  func chunk(
     _ tokens: Range<Int>, _ sequence: Int, _ channel: Int, width: Int,
     _ s: UnsafeMutablePointer<Float>, _ states: UnsafeMutablePointer<Float>,
-    _ gradients: RWKV4Gradients
+    _ gradients: RWKV4Gradients?, ask: (_ token: Int) -> Void
   ) -> (w: Vector, u: Vector) {
     let row = sequence * count * channels + channel
     let checkpoint = checkpointPlace(sequence, tokens.lowerBound / Self.chunk, channel)
@@ -196,11 +210,10 @@ struct RWKV4Rows {
       Vector(loading: u.base + channel, at: 0, of: width)
     )
     unsafe keepStates(tokens, row, checkpoint, width, w, states)
-    var (gp, gq, h) = unsafe (
-      Vector(loading: s, at: 0), Vector(loading: s, at: 8), Vector(loading: s, at: 16)
-    )
+    var (gp, gq, h) = unsafe Self.load(s)
     var (ofW, ofU) = (Vector.zero, Vector.zero)
     for (index, token) in tokens.enumerated().reversed() {
+      ask(token)
       let p = unsafe Vector(loading: states, at: 24 * index)
       let q = unsafe Vector(loading: states, at: 24 * index + 8)
       let e = unsafe Vector(loading: states, at: 24 * index + 16)
@@ -211,33 +224,35 @@ struct RWKV4Rows {
       let own = Meeting(e, u + key)
       let sum = own.a * q + own.b
       let y = (own.a * p).addingProduct(own.b, value) / sum
-      if let r, let dr = gradients.r {
+      if let r {
         let gate = unsafe sigmoid(Vector(loading: r.base + place, at: 0, of: width))
-        unsafe (dy * y * gate * (Vector(repeating: 1) - gate)).store(
-          to: dr.base + place, at: 0, of: width)
+        if let dr = gradients?.r {
+          unsafe (dy * y * gate * (Vector(repeating: 1) - gate)).store(
+            to: dr.base + place, at: 0, of: width)
+        }
         dy *= gate
       }
-      // By the token itself.
       let ofSum = dy / sum
-      let weight = own.b * ofSum
-      let ofBonus = weight * (value - y)
-      ofU += ofBonus
-      // By the tokens after it.
-      let later = exp(key + h)
-      let ofKey = later * gp
-      unsafe (weight + ofKey).store(to: gradients.v.base + place, at: 0, of: width)
-      unsafe (ofBonus + ofKey * value + later * gq).store(
-        to: gradients.k.base + place, at: 0, of: width)
-      ofW.addProduct(exp(w + h + e), (gp * p).addingProduct(gq, q))
+      if let gradients {
+        // By the token itself.
+        let weight = own.b * ofSum
+        let ofBonus = weight * (value - y)
+        ofU += ofBonus
+        // By the tokens after it.
+        let later = exp(key + h)
+        let ofKey = later * gp
+        unsafe (weight + ofKey).store(to: gradients.v.base + place, at: 0, of: width)
+        unsafe (ofBonus + ofKey * value + later * gq).store(
+          to: gradients.k.base + place, at: 0, of: width)
+        ofW.addProduct(exp(w + h + e), (gp * p).addingProduct(gq, q))
+      }
       // The state before the token was read with the exponent −top.
       let next = Meeting(h + w, -own.top)
       gp = (next.a * gp).addingProduct(next.b, ofSum)
       gq = (next.a * gq) - next.b * ofSum * y
       h = next.top
     }
-    unsafe gp.store(to: s, at: 0)
-    unsafe gq.store(to: s, at: 8)
-    unsafe h.store(to: s, at: 16)
+    unsafe Self.store((gp, gq, h), to: s)
     return (ofW, ofU)
   }
 
@@ -264,6 +279,19 @@ struct RWKV4Rows {
     }
   }
 
+  /// The state of eight channels.
+  @unsafe @inline(__always)
+  static func load(_ s: UnsafeMutablePointer<Float>) -> (Vector, Vector, Vector) {
+    unsafe (Vector(loading: s, at: 0), Vector(loading: s, at: 8), Vector(loading: s, at: 16))
+  }
+
+  @unsafe @inline(__always)
+  static func store(_ state: (Vector, Vector, Vector), to s: UnsafeMutablePointer<Float>) {
+    unsafe state.0.store(to: s, at: 0)
+    unsafe state.1.store(to: s, at: 8)
+    unsafe state.2.store(to: s, at: 16)
+  }
+
   /// From three numbers a channel to three vectors for eight channels.
   @unsafe
   private func spread(
@@ -278,7 +306,7 @@ struct RWKV4Rows {
 
   /// The way back.
   @unsafe
-  private func gather(
+  func gather(
     _ lanes: UnsafeMutablePointer<Float>, _ channels: Int,
     into state: UnsafeMutablePointer<Float>
   ) {

@@ -61,7 +61,7 @@ struct SOFTRows: Sendable {
       }
     }
     all.split(into: parts[0], rest: parts[1])
-    for part in parts { try Summary.sum.combine(part, on: line) }
+    try Summary.addUp(parts[0], rest: parts[1], on: line)
     for index in 0..<sums.count {
       let (landmark, column) = (index / d, index % d)
       let size = Double(mixer.size(of: landmark % m))

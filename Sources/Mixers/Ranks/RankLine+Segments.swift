@@ -24,9 +24,10 @@ extension RankLine {
   /// - Parameters:
   ///   - units: each has sums of its own.
   ///   - sums: `[units, length]`.
+  ///   - rest: likewise, gets what a float does not hold of the sums; nil is not asked for.
   ///   - body: adds what some tokens of a unit have to zeros.
   func addUp(
-    units: Int, to sums: MixerTensor,
+    units: Int, to sums: MixerTensor, rest: MixerTensor? = nil,
     _ body:
       @Sendable (
         _ unit: Int, _ tokens: Range<Int>, _ sums: UnsafeMutablePointer<Double>, _ poll: Poll
@@ -45,6 +46,7 @@ extension RankLine {
       var total = 0.0
       for segment in 0..<segments { unsafe total += base[segment * sums.count + index] }
       unsafe sums.base[index] = Float(total)
+      if let rest { unsafe rest.base[index] = Float(total - Double(sums.base[index])) }
     }
     _ = parts.count
   }

@@ -13,6 +13,9 @@ public final class RankLine {
   public let team: ThreadTeam
   /// The most threads that any rank has.
   let mostThreads: Int
+  /// Whether passes follow each other, as those of layers do, so that a rank that is done goes on
+  /// with the next, and others wait for their first state once and not in every pass.
+  public var goesOn = false
   /// What messages travel on.
   let wire: any Wire
   /// Where the time of passes goes.
@@ -64,6 +67,22 @@ public final class RankLine {
   func neighbour(isReverse: Bool) -> Int? {
     let others = isReverse ? Array((0..<rank).reversed()) : Array(rank + 1..<max(ranks, rank + 1))
     return others.first { !sharding.shards[$0].isEmpty }
+  }
+
+  /// Whether no other rank holds tokens.
+  var isAlone: Bool { neighbour(isReverse: true) == nil && neighbour(isReverse: false) == nil }
+
+  /// Of how many groups of units this rank first computes what its tokens do to their states.
+  ///
+  /// - Parameters:
+  ///   - groups: how many there are.
+  ///   - isReverse: whether states go against the order of positions.
+  package func headStart(groups: Int, isReverse: Bool) -> Int {
+    let others = isReverse ? 0..<rank : rank + 1..<max(ranks, rank + 1)
+    let holders = sharding.shards.count { !$0.isEmpty }
+    // If it counts in every pass it has to be worth that: ranks would wait longer than compute.
+    if goesOn && holders <= groups + 1 { return 0 }
+    return min(groups, others.count { !sharding.shards[$0].isEmpty })
   }
 
   /// The rank that holds the last token, and 0 if there is none.

@@ -7,10 +7,14 @@ import Sharding
 ///
 /// A unit (a head or some channels of a sequence) has a state of its own. Ranks work through the
 /// units in the same order, so that a rank computes unit u while the next one computes u − 1 with
-/// the state that it was sent: nothing is computed twice, and the bits do not depend on the number
-/// of ranks. With U groups of units a pass takes `(U + P − 1) / U` times as long as the busiest
-/// rank computes. Where that is more than twice as long, and the operator can tell what a rank's
-/// tokens do to any state, ranks go in two passes instead: see ``ScanEffect``.
+/// the state that it was sent. With U groups of units a pass takes `(U + P − 1) / U` times as long
+/// as the busiest rank computes, and the bits do not depend on the number of ranks.
+///
+/// Where the operator can tell what a rank's tokens do to any state (``ScanEffect``), in a part m
+/// of the time, ranks give those after them a head start: a rank that has r ranks after it computes
+/// this first of r groups, whose states then go on as soon as they come; it computes these groups
+/// last. A pass takes `(U + m min(U, P − 1)) / U` times as long. What was sent ahead was added up
+/// in another order, so that the last digits depend on the number of ranks.
 struct Scan: Sendable {
   /// Where the states of units begin, and after them the end of the last.
   let cuts: [Int]
@@ -50,48 +54,23 @@ struct Scan: Sendable {
       ) -> Void
   ) throws(MPIError) {
     if line.tokens == 0 { return }
-    if let effect, takesTwoPasses(line) {
-      return try unsafe runTwice(states, carried: carried, effect, on: line, body)
-    }
-    let source = line.neighbour(isReverse: !isReverse)
-    let target = line.neighbour(isReverse: isReverse)
-    let isAlone = source == nil && target == nil
-    let groups = isAlone ? [0..<units] : Self.groups(units: units, threads: line.mostThreads)
-    let pieces = groups.map { piece(of: $0, in: states) }
-    let incoming: [any Shipment] =
-      source.map { source in
-        pieces.enumerated().map {
-          line.wire.receive(into: $1, from: source, tag: Self.firstTag + $0)
-        }
-      } ?? []
-    var outgoing: [any Shipment] = []
-    for (number, group) in groups.enumerated() {
-      if source != nil {
-        try line.wait(for: "a state") { () throws(MPIError) in
-          try move(outgoing)
-          return try incoming[number].isFinished()
-        }
-      }
+    let groups =
+      line.isAlone ? [0..<units] : Self.groups(units: units, threads: line.mostThreads)
+    let way = try unsafe StatesOnTheirWay(self, groups, states, effect, on: line)
+    try way.measure()
+    // Those that others wait for, then those that have gone ahead.
+    for number in Array(way.ahead..<groups.count) + Array(0..<way.ahead) {
+      let group = groups[number]
+      try way.wait(for: number)
       if let carried {
         let (start, end) = (cuts[group.lowerBound], cuts[group.upperBound])
         unsafe (carried.base + start).update(from: states.base + start, count: end - start)
       }
-      let next = number + 1 < incoming.count ? [incoming[number + 1]] : []
-      let moving = Array(outgoing.suffix(8)) + next
       try unsafe compute(
-        group, states, on: line, moving: { () throws(MPIError) in try move(moving) }, body)
-      if let target {
-        outgoing.append(
-          try line.wire.send(pieces[number], to: target, tag: Self.firstTag + number))
-      }
+        group, states, on: line, moving: { () throws(MPIError) in try way.move() }, body)
+      try way.handOn(number)
     }
-    try line.wait(for: "states to leave", outgoing)
-  }
-
-  /// Whether ranks would wait for each other as long as they compute.
-  private func takesTwoPasses(_ line: RankLine) -> Bool {
-    let groups = Self.groups(units: units, threads: line.mostThreads).count
-    return line.sharding.shards.count { !$0.isEmpty } > groups + 1
+    try way.end()
   }
 
   /// Computes a group of units, and moves messages meanwhile.
@@ -115,10 +94,6 @@ struct Scan: Sendable {
     return unsafe Piece(
       unowned: UnsafeMutableRawBufferPointer(
         UnsafeMutableBufferPointer(start: states.base + start, count: end - start)))
-  }
-
-  private func move(_ shipments: [any Shipment]) throws(MPIError) {
-    for shipment in shipments { _ = try shipment.isFinished() }
   }
 
   /// Units in groups that keep all threads busy, the same on all ranks.

@@ -77,6 +77,7 @@ struct PiecePass: ~Copyable {
         on: world,
         sharding: Sharding(.contiguous, tokens: sharding.tokens - start, ranks: world.size),
         team: options.team) : nil
+    line?.goesOn = true
     (self.parts, self.sharding, self.start, self.kept) = (parts, sharding, start, kept)
     rank = world.rank
     self.engines = engines
