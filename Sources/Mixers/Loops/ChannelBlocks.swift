@@ -17,7 +17,7 @@ struct ChannelBlocks {
   ///
   /// - Parameters:
   ///   - threads: the most of a rank.
-  ///   - each: how many blocks each of several ranks should have.
+  ///   - each: how many blocks each of several ranks should have; 0 for as few as there are.
   init(batch: Int, channels: Int, ranks: Int, threads: Int, each: Int = 8) {
     (self.batch, self.channels) = (batch, channels)
     let wanted = max(threads, ranks > 1 ? each * ranks : 1)

@@ -56,7 +56,8 @@ struct RWKV4: Mixer {
   var isInOrder: Bool { true }
   func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
     let floats = batch * channels
-    let blocks = ChannelBlocks(batch: batch, channels: channels, ranks: ranks, threads: threads)
+    let blocks = ChannelBlocks(
+      batch: batch, channels: channels, ranks: ranks, threads: threads, each: Self.blocksOfRank)
     let effect = RWKV4Rows.effectShare(backward: backward)
     return [.scan(units: blocks.count, floats: 3 * floats, effect: effect)]
       + (backward ? [.summary(floats: 2 * floats)] : [])
@@ -70,8 +71,12 @@ struct RWKV4: Mixer {
   }
 
   private let channels: Int
+  /// Blocks are not made narrower for ranks: parts of rows take twice as long to read as whole
+  /// ones, which is more than what a head start takes.
+  private static let blocksOfRank = 0
+
   private func blocks(on line: RankLine) -> ChannelBlocks {
-    ChannelBlocks(batch: batch, channels: channels, on: line)
+    ChannelBlocks(batch: batch, channels: channels, on: line, each: Self.blocksOfRank)
   }
 
   func forward(
