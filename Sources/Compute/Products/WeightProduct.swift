@@ -61,9 +61,12 @@ package struct WeightProduct: @unchecked Sendable {
   /// fewer.
   package static var manyRows: Int { 32 }
 
+  /// Rows up to which each meets the weights as they are stored.
+  package static var rowsOneByOne: Int { 3 }
+
   /// Numbers of scratch: A is packed in it, or has the sums of sixteen neighbours each there.
   package static func scratchCount(rows: Int, depth: Int) -> Int {
     // Of bytes up to 32 terms take ten words.
-    rows < manyRows ? depth / 16 : (rows + 5) / 6 * 6 * max(depth, 10)
+    rows < manyRows ? min(rows, rowsOneByOne) * (depth / 16) : (rows + 5) / 6 * 6 * max(depth, 10)
   }
 }

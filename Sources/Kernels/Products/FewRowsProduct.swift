@@ -3,8 +3,9 @@ import Compute
 /// Products of a few rows with weights that are widened in registers: each byte of them is read
 /// once, and memory is the limit.
 ///
-/// A thread takes some rows of weights at a time. One row of A meets them as they are stored, more
-/// rows are taken as many at a time as registers have sums for and meet widened ones.
+/// A thread takes some rows of weights at a time. Up to three rows of A meet them as they are
+/// stored, one after the other; more are taken as many at a time as registers have sums for and
+/// meet widened ones.
 struct FewRowsProduct: ThreadedPass {
   /// Bytes of weights of a unit, about.
   private static var unitBytes: Int { 1 << 14 }
@@ -27,15 +28,18 @@ struct FewRowsProduct: ThreadedPass {
     unsafe Self.sumHalves(work)
   }
 
-  /// Puts the sum of each half of a unit of the only row of A into the scratch.
+  /// Puts the sum of each half of a unit of rows of A that are taken one by one into the scratch.
   @unsafe
   private static func sumHalves(_ work: WeightProduct) {
-    if work.rows != 1 { return }
-    let row = unsafe FactorRow(numbers: work.a, halfSums: work.scratch)
-    for unit in 0..<work.depth / WeightUnit.length {
-      let numbers = unsafe row[unit]
-      unsafe work.scratch[2 * unit] = numbers.first.laneSum
-      unsafe work.scratch[2 * unit + 1] = numbers.second.laneSum
+    if work.rows > WeightProduct.rowsOneByOne { return }
+    for number in 0..<work.rows {
+      let row = unsafe work.factorRow(number)
+      let sums = unsafe work.scratch + number * (work.depth / 16)
+      for unit in 0..<work.depth / WeightUnit.length {
+        let numbers = unsafe row[unit]
+        unsafe sums[2 * unit] = numbers.first.laneSum
+        unsafe sums[2 * unit + 1] = numbers.second.laneSum
+      }
     }
   }
 
@@ -51,6 +55,15 @@ struct FewRowsProduct: ThreadedPass {
   }
 }
 
+extension WeightProduct {
+  /// A row of A that is taken by itself.
+  @unsafe @inline(__always)
+  fileprivate func factorRow(_ row: Int) -> FactorRow {
+    unsafe FactorRow(
+      numbers: UnsafeRawPointer(a + row * depth), halfSums: scratch + row * (depth / 16))
+  }
+}
+
 /// Some rows of weights, and all rows of A.
 private struct FewRowsStretch: WeightVisitor {
   let work: WeightProduct
@@ -59,8 +72,8 @@ private struct FewRowsStretch: WeightVisitor {
 
   func visit<Form: StoredWeights>(_ form: Form.Type) {
     for output in outputs {
-      if work.rows == 1 {
-        unsafe oneRow(form, output)
+      if work.rows <= WeightProduct.rowsOneByOne {
+        for row in 0..<work.rows { unsafe oneRow(form, output, row) }
       } else {
         unsafe severalRows(form, output)
       }
@@ -68,11 +81,10 @@ private struct FewRowsStretch: WeightVisitor {
   }
 
   @unsafe @inline(__always)
-  private func oneRow<Form: StoredWeights>(_ form: Form.Type, _ output: Int) {
+  private func oneRow<Form: StoredWeights>(_ form: Form.Type, _ output: Int, _ row: Int) {
     let weights = unsafe WeightRow<Form>(output, of: factor.weights, depth: work.depth)
-    let row = unsafe FactorRow(numbers: work.a, halfSums: work.scratch)
-    let tail = unsafe weights.rest > 0 ? rest(weights, row: 0) : 0
-    unsafe put(weights.product(with: row) + tail, row: 0, output: output)
+    let tail = unsafe weights.rest > 0 ? rest(weights, row: row) : 0
+    unsafe put(weights.product(with: work.factorRow(row)) + tail, row: row, output: output)
   }
 
   /// All rows of A, one of weights.
