@@ -67,8 +67,13 @@ struct MixTests {
       joined += first.o[batch * 20..<batch * 20 + 20]
       joined += second.o[batch * 35..<batch * 35 + 35]
     }
-    #expect(joined == whole.o)
-    #expect(second.state == whole.state)
+    // Ranks give those after them a head start, so that the last digits depend on who has what.
+    func isNear(_ found: [Float], _ expected: [Float]) -> Bool {
+      found.count == expected.count
+        && zip(found, expected).allSatisfy { abs($0 - $1) <= 2e-6 * (1 + abs($1)) }
+    }
+    #expect(isNear(joined, whole.o))
+    #expect(isNear(second.state, whole.state))
   }
 
   @Test("random tensors, a report in JSON, and any layout for sums")
