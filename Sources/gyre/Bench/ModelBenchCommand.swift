@@ -17,8 +17,8 @@ struct ModelBenchCommand: ParsableCommand {
     discussion: """
       pp512 is a prompt of 512 tokens read at once, tg128 is 128 tokens written one after the \
       other, and tg128 x4 as many of each of four texts after one prompt, at once; with @ d4096 \
-      they come after 4,096 others, which are not timed. Tokens are any, and logits are computed of \
-      the last of a prompt and of each that is written. \
+      they come after 4,096 others, which are not timed. Tokens are any, and logits are computed \
+      of the last of a prompt and of each that is written. \
       \(RankCounts.discussion) All tests and numbers of ranks of a depth take turns; speedups are \
       over the fewest ranks of the same job. \(RankCounts.threads)
       """)

@@ -63,9 +63,9 @@ struct ModelOptions: ParsableArguments {
 
   @Option(
     help: """
-      What the products of a prompt with weights are computed of, if not of the same: f32, bf16, or \
-      int8, which rounds both to 8 bits with a scale for each 32 and takes less time than bf16 on \
-      processors with avx512_vnni.
+      What the products of a prompt with weights are computed of, if not of the same: f32, bf16, \
+      or int8, which rounds both to 8 bits with a scale for each 32 and takes less time than bf16 \
+      on processors with avx512_vnni.
       """)
   var weightProducts: ProductArithmetic?
 
