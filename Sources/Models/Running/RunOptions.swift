@@ -15,8 +15,8 @@ public struct RunOptions: Sendable {
   /// The form in which they travel.
   public var keyValueType: WireType { cacheType.wire }
   /// What the attention of a prompt is computed of, and its products with weights unless
-  /// ``weightProducts`` says otherwise; those of tokens that are generated, which memory limits,
-  /// are always computed of `Float`.
+  /// ``weightProducts`` says otherwise; those of few tokens at once, as when text is generated,
+  /// which memory limits, are computed of `Float`.
   public var arithmetic = Arithmetic.f32
   /// What a prompt's products with weights are computed of; nil for the ``arithmetic``.
   public var weightProducts: ProductArithmetic?
