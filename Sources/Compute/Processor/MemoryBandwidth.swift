@@ -60,6 +60,8 @@ private struct StreamingRead: ThreadedPass, @unchecked Sendable {
   }
 
   /// Eight chains of additions, two for each of four streams or all for one.
+  ///
+  /// Multiply–adds, because compilers take plain sums of this form apart into pairs of lanes.
   @unsafe @inline(__always)
   private static func sum(_ base: UnsafePointer<Float>, _ streams: Int) -> Float {
     let width = Vector.width
@@ -68,15 +70,16 @@ private struct StreamingRead: ThreadedPass, @unchecked Sendable {
     let (distance, step) = streams == 1 ? (2 * width, 8 * width) : (length, 2 * width)
     var (a, b, c, d) = (Vector(), Vector(), Vector(), Vector())
     var (e, f, g, h) = (Vector(), Vector(), Vector(), Vector())
+    let one = Vector(repeating: 1)
     for first in stride(from: 0, to: length, by: step) {
-      unsafe a += Vector(loading: base, at: first)
-      unsafe b += Vector(loading: base, at: first + width)
-      unsafe c += Vector(loading: base, at: distance + first)
-      unsafe d += Vector(loading: base, at: distance + first + width)
-      unsafe e += Vector(loading: base, at: 2 * distance + first)
-      unsafe f += Vector(loading: base, at: 2 * distance + first + width)
-      unsafe g += Vector(loading: base, at: 3 * distance + first)
-      unsafe h += Vector(loading: base, at: 3 * distance + first + width)
+      unsafe a.addProduct(Vector(loading: base, at: first), one)
+      unsafe b.addProduct(Vector(loading: base, at: first + width), one)
+      unsafe c.addProduct(Vector(loading: base, at: distance + first), one)
+      unsafe d.addProduct(Vector(loading: base, at: distance + first + width), one)
+      unsafe e.addProduct(Vector(loading: base, at: 2 * distance + first), one)
+      unsafe f.addProduct(Vector(loading: base, at: 2 * distance + first + width), one)
+      unsafe g.addProduct(Vector(loading: base, at: 3 * distance + first), one)
+      unsafe h.addProduct(Vector(loading: base, at: 3 * distance + first + width), one)
     }
     return ((a + b) + (c + d) + (e + f) + (g + h)).laneSum
   }
