@@ -2,8 +2,9 @@
 ///
 /// The elements are reached through `span` and `mutableSpan`. Moving the buffer moves no memory:
 /// the address of the elements stays the same from creation to destruction, so a transfer that owns
-/// the buffer may keep it. Buffers of 256 KiB and more are memory mappings that return to the
-/// operating system on destruction, and those of 4 MiB and more ask for huge pages.
+/// the buffer may keep it. Buffers of 256 KiB and more are memory mappings. Those of 4 MiB and more
+/// ask for huge pages and return to the operating system on destruction; smaller ones are kept for
+/// buffers of the same size, up to 16 MiB of them.
 ///
 /// A buffer that the system cannot provide stops the process with a message, as for `Array`.
 @safe
