@@ -42,7 +42,7 @@ import Testing
     ["--keys", "48"], ["--keys="], ["--keys", "-32"], ["--backward", "96"],
     ["--backward", "64x96"], ["--backward", "96x128"], ["--backward", "96x96x96"],
     ["--rounds", "0"], ["--rounds"], ["--format", "json"], ["--tiles", "96"], ["96"],
-    ["--keys", "32,64,96,128,160,192", "--queries", "6,12,18,24,30,36"],
+    ["--keys", "32,64,96,128,160,192", "--queries", "12,24,36,48,60,72"],
   ])
   func sizesThatDoNotFitAreRefused(arguments: [String]) throws {
     let folder = try TemporaryFolder()

@@ -28,27 +28,30 @@ extension BackwardTile {
     let scale = Vector(repeating: factor)
     let (depth, width) = (Element.depth, Vector.width)
     let maxSteps = Element.steps(of: Element.backwardQueries)
-    for first in Swift.stride(from: 0, to: roundedUp(columns), by: width) {
-      let panel =
-        unsafe panels.unsafeBaseAddress + first / Self.width * Self.width * maxSteps
-        + first % Self.width
-      let count = min(width, columns - first)
-      // Steps whose rows are all there ask nothing.
-      let whole = count == width ? rows / depth : 0
-      for step in 0..<whole {
-        let number = unsafe source + step * depth * stride + first
-        if first == 0 {
-          for ahead in RowsAhead.distance..<RowsAhead.distance + depth {
-            unsafe RowsAhead.ask(for: number + ahead * stride, columns: columns)
-          }
-        }
-        unsafe Element.store(
-          Element.lanes(of: number, stride: stride, count: depth, scale),
-          to: panel + step * Self.width, at: 0)
+    /// Where the factors of a step and of a vector of columns go.
+    func place(_ step: Int, _ first: Int) -> UnsafeMutablePointer<Element> {
+      unsafe panels.unsafeBaseAddress + first / Self.width * Self.width * maxSteps
+        + first % Self.width + step * Self.width
+    }
+    // Steps and vectors that are all there ask nothing. Row after row: what lies a row apart falls
+    // into few sets of the first-level cache.
+    let (whole, wholeColumns) = (rows / depth, columns / width * width)
+    for step in 0..<whole {
+      let number = unsafe source + step * depth * stride
+      for ahead in RowsAhead.distance..<RowsAhead.distance + depth {
+        unsafe RowsAhead.ask(for: number + ahead * stride, columns: columns)
       }
-      for step in whole..<groups * Self.height / depth {
+      for first in Swift.stride(from: 0, to: wholeColumns, by: width) {
+        unsafe Element.store(
+          Element.lanes(of: number + first, stride: stride, count: depth, scale),
+          to: place(step, first), at: 0)
+      }
+    }
+    for first in Swift.stride(from: 0, to: roundedUp(columns), by: width) {
+      let count = min(width, columns - first)
+      for step in (count == width ? whole : 0)..<groups * Self.height / depth {
         let row = step * depth
-        let place = unsafe panel + step * Self.width
+        let place = unsafe place(step, first)
         if count == width {
           let number = unsafe source + row * stride + first
           let lanes = unsafe Element.lanes(of: number, stride: stride, count: rows - row, scale)
@@ -115,12 +118,14 @@ extension BackwardTile {
     let scale = Vector(repeating: factor)
     let (depth, width) = (Element.depth, Vector.width)
     let wide = depth * width
-    for first in Swift.stride(from: 0, to: columns, by: wide) {
-      let panel =
-        unsafe rowPanels.unsafeBaseAddress + first / depth * Element.backwardQueries
-      for row in 0..<rows {
+    /// Where the factors of a row and of the columns from `first` on go.
+    func place(_ row: Int, _ first: Int) -> UnsafeMutablePointer<Element> {
+      unsafe rowPanels.unsafeBaseAddress + first / depth * Element.backwardQueries + row * width
+    }
+    for row in 0..<rows {
+      for first in Swift.stride(from: 0, to: columns, by: wide) {
         let from = unsafe source + row * stride + first
-        let place = unsafe panel + row * width
+        let place = unsafe place(row, first)
         if first + wide <= columns {
           unsafe Element.store(
             (Vector(loading: from, at: 0) * scale, Vector(loading: from, at: width) * scale),
@@ -136,8 +141,10 @@ extension BackwardTile {
             ) { _ in factor } : .zero
         }
       }
-      for row in rows..<max(rows, groups * Self.height) {
-        unsafe (panel + row * width).update(repeating: .zero, count: width)
+    }
+    for row in rows..<max(rows, groups * Self.height) {
+      for first in Swift.stride(from: 0, to: columns, by: wide) {
+        unsafe place(row, first).update(repeating: .zero, count: width)
       }
     }
   }

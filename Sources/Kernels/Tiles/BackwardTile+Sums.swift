@@ -39,7 +39,7 @@ extension BackwardTile {
             rows: UnsafePointer(factors.unsafeBaseAddress) + begin * Self.stepStride + key,
             rowStride: 1, runStride: Self.stepStride, panel: panel + begin * Self.width,
             steps: steps, scale: nil,
-            to: target.unsafeBaseAddress + (first * Element.backwardKeys + key * Self.width),
+            to: target.unsafeBaseAddress + (first * TileSizes.backwardKeys + key * Self.width),
             stride: Self.width, adding: true)
         }
       }
@@ -54,7 +54,7 @@ extension BackwardTile {
     for first in Swift.stride(from: 0, to: headDim, by: Self.width) {
       let columns =
         unsafe UnsafePointer(keyColumns.unsafeBaseAddress)
-        + first * Element.steps(of: Element.backwardKeys)
+        + first * Element.steps(of: TileSizes.backwardKeys)
       for group in 0..<groups {
         let seen = visibleKeys[group]
         if seen.isEmpty { continue }
@@ -64,6 +64,10 @@ extension BackwardTile {
         let row = group * Self.height
         let target = unsafe dq + (firstRow + row) * stride + first
         let (height, width) = (min(Self.height, rows - row), min(Self.width, headDim - first))
+        // What the next group adds to is far away; its products take longer than to fetch that.
+        for next in row + height..<min(row + height + Self.height, rows) {
+          unsafe RowsAhead.ask(for: dq + (firstRow + next) * stride + first, columns: width)
+        }
         let isWhole = height == Self.height && width == Self.width
         let tile = unsafe edge.unsafeBaseAddress
         func multiply(to target: UnsafeMutablePointer<Float>, stride: Int, adding: Bool) {

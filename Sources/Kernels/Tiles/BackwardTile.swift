@@ -98,7 +98,7 @@ struct BackwardTile<Element: Factor>: ~Copyable {
   init(shape: AttentionShape) {
     headDim = shape.headDim
     valueHeadDim = shape.valueHeadDim
-    let (maxRows, maxKeys) = (Element.backwardQueries, Element.backwardKeys)
+    let (maxRows, maxKeys) = (Element.backwardQueries, TileSizes.backwardKeys)
     let columns = roundedUp(shape.headDim)
     let valueColumns = roundedUp(shape.valueHeadDim)
     func factors(_ count: Int) -> AlignedBuffer<Element> {
@@ -152,7 +152,7 @@ struct BackwardTile<Element: Factor>: ~Copyable {
         .update(from: tile.keyPanel(panel), count: count)
       unsafe transpose(
         tile.keyPanel(panel), steps: headDim, lanes: min(Self.width, keys - panel * Self.width),
-        from: panel * Self.width, to: keyColumns, depth: Element.backwardKeys)
+        from: panel * Self.width, to: keyColumns, depth: TileSizes.backwardKeys)
     }
     for panel in 0..<(valueHeadDim + Self.width - 1) / Self.width {
       unsafe transpose(
@@ -252,7 +252,7 @@ struct BackwardTile<Element: Factor>: ~Copyable {
     for key in 0..<keys {
       unsafe sums.add(
         gradients.unsafeBaseAddress + key * Self.width,
-        panelWidth: Self.width, panelStride: Element.backwardKeys * Self.width, exponent: 0,
+        panelWidth: Self.width, panelStride: TileSizes.backwardKeys * Self.width, exponent: 0,
         to: first + key * stride)
     }
   }
@@ -292,7 +292,7 @@ struct BackwardTile<Element: Factor>: ~Copyable {
       return
     }
     for first in Swift.stride(from: 0, to: columns, by: Self.width) {
-      let panel = unsafe source + first * Element.backwardKeys
+      let panel = unsafe source + first * TileSizes.backwardKeys
       let count = min(Self.width, columns - first)
       for key in 0..<keys {
         let (from, to) = unsafe (panel + key * Self.width, target + key * stride + first)

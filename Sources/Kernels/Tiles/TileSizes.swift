@@ -6,23 +6,28 @@
 /// - The *key tile* is as many keys as keep one panel of values (64 or 128 bytes a key) and one
 ///   panel of keys in L1 while every row of the query tile passes over it.
 /// - The *query tile* is as many rows as keep packed queries, scores and outputs in L2 beside the
-///   key tile: 144 rows × (headDim + 208 + valueHeadDim) floats and 192 × (headDim + valueHeadDim),
-///   450 KiB at head dim 128.
+///   key tile: `rows × (headDim + 208 + valueHeadDim)` floats and `192 × (headDim + valueHeadDim)`.
+///   At head dim 128 that is 450 KiB with 144 rows, for the second-level caches of processors with
+///   AVX2, and 715 KiB with 288, for those of processors with AVX-512, of 1 MiB and more.
 enum TileSizes {
   /// Rows of a register tile.
   @inline(__always) static var registerRows: Int { RegisterTile.height }
   /// Columns of a register tile, keys of a K panel, columns of a V panel.
   @inline(__always) static var panelWidth: Int { RegisterTile.width }
-  /// Query rows of a tile, in F32; a multiple of ``registerRows``.
-  @inline(__always) static var queries: Int { 144 }
+  /// Query rows of a tile, half as many where products take twice the time; a multiple of twice
+  /// ``registerRows``.
+  @inline(__always) static var queries: Int { 288 }
   /// Keys of a tile; a multiple of ``panelWidth``.
   @inline(__always) static var keys: Int { 192 }
 
   /// Query rows of a tile of the backward pass; a multiple of ``registerRows``.
   @inline(__always) static var backwardQueries: Int { 96 }
-  /// Keys of a tile of the backward pass, in F32; a multiple of ``registerRows`` and
+  /// Keys of a tile of the backward pass, whatever a factor is; a multiple of ``registerRows`` and
   /// ``panelWidth``.
-  @inline(__always) static var backwardKeys: Int { 96 }
+  ///
+  /// Queries are packed, and their gradients fetched, once for each tile: with 96 keys that was a
+  /// fifth of the pass.
+  @inline(__always) static var backwardKeys: Int { 192 }
 
   /// Keys whose results are summed plainly before they are added to a row's state with what
   /// rounding takes; a multiple of ``keys``.
@@ -38,9 +43,13 @@ enum TileSizes {
 }
 
 extension Factor {
-  /// Query rows of a tile: twice as many where a product takes half the time, since keys come from
-  /// far away once for each tile.
-  @inline(__always) static var queries: Int { TileSizes.queries * depth }
+  /// Query rows of a tile: half as many for `Float` in vectors of 8.
+  ///
+  /// Keys come from far away once for each tile, which counts less there, and processors without
+  /// AVX-512 have smaller caches.
+  @inline(__always) static var queries: Int {
+    depth * Vector.width < 16 ? TileSizes.queries / 2 : TileSizes.queries
+  }
   /// Keys of a tile: twice as many where a register tile goes to memory and back with each.
   @inline(__always) static var keys: Int { TileSizes.keys * (stepRun > 1 ? 2 : 1) }
   /// Floats between rows of the score tile: the extra 16 keep rows of a group out of one cache set.
@@ -50,10 +59,6 @@ extension Factor {
   @inline(__always) static var backwardQueries: Int {
     TileSizes.backwardQueries * (stepRun > 1 ? 2 : 1)
   }
-  /// Keys of a tile of the backward pass: as many as take the same room, whatever a factor is.
-  ///
-  /// Queries are packed once for each tile.
-  @inline(__always) static var backwardKeys: Int { TileSizes.backwardKeys * depth }
   /// Floats, or factors, between rows of its weights.
-  @inline(__always) static var backwardStride: Int { backwardKeys + 16 }
+  @inline(__always) static var backwardStride: Int { TileSizes.backwardKeys + 16 }
 }

@@ -65,7 +65,7 @@ struct BackwardPass<Element: Factor>: @unchecked Sendable {
     self.queryTiles = queryTiles
     var tileCount = 0
     firstTiles = work.keyRuns.map { run in
-      defer { tileCount += (run.count + Element.backwardKeys - 1) / Element.backwardKeys }
+      defer { tileCount += (run.count + TileSizes.backwardKeys - 1) / TileSizes.backwardKeys }
       return tileCount
     }
     turnCount = work.part.count(of: tileCount)
@@ -86,7 +86,7 @@ struct BackwardPass<Element: Factor>: @unchecked Sendable {
     }
     return Unit(
       batch: head / work.shape.kvHeads, kvHead: head % work.shape.kvHeads, run: run,
-      firstKey: (tile - firstTiles[run]) * Element.backwardKeys, turn: turn)
+      firstKey: (tile - firstTiles[run]) * TileSizes.backwardKeys, turn: turn)
   }
 
   /// Takes units until there are none.
@@ -107,7 +107,7 @@ struct BackwardPass<Element: Factor>: @unchecked Sendable {
     let shape = work.shape
     let run = work.keyRuns[unit.run]
     let keys = run.slice(
-      unit.firstKey..<min(unit.firstKey + Element.backwardKeys, run.count))
+      unit.firstKey..<min(unit.firstKey + TileSizes.backwardKeys, run.count))
     let packed = unsafe work.packedHead(
       run: unit.run, batch: unit.batch, kvHead: unit.kvHead)
     var isLoaded = false

@@ -54,9 +54,16 @@ enum FastLeafSums: LeafSums {
     unsafe rowSum.pointee = state.rowSum[row]
     for panel in 0..<state.valuePanels {
       let first = panel * state.panelWidth
-      unsafe (outputs + first).update(
-        from: state.outputRow(panel: panel, row: row),
-        count: min(state.panelWidth, shape.valueHeadDim - first))
+      let (source, target) = unsafe (state.outputRow(panel: panel, row: row), outputs + first)
+      let count = min(state.panelWidth, shape.valueHeadDim - first)
+      // A panel is a few vectors, too few to call for.
+      if count % Vector.width == 0 {
+        for index in stride(from: 0, to: count, by: Vector.width) {
+          unsafe Vector(loading: source, at: index).store(to: target, at: index)
+        }
+      } else {
+        unsafe target.update(from: source, count: count)
+      }
     }
   }
 }

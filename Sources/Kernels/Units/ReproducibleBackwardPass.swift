@@ -88,7 +88,7 @@ struct ReproducibleBackwardPass<Element: Factor>: @unchecked Sendable {
     let columns = roundedUp(shape.headDim)
     unsafe dq.unsafeBaseAddress.update(
       repeating: 0, count: queryLeaf.positions.count * columns)
-    for keyRange in keyLeaf.tiles(of: Element.backwardKeys) {
+    for keyRange in keyLeaf.tiles(of: TileSizes.backwardKeys) {
       let keys = keyLeaf.positions.slice(keyRange)
       var isLoaded = false
       for queryRange in queryLeaf.tiles(of: Element.backwardQueries) {
