@@ -54,13 +54,14 @@ struct AlibiTests {
   func tables(start: Int) throws {
     var problem = Problem(
       batch: 2, tokens: 61, keyTokens: 275, queryHeads: 6, kvHeads: 2, headDim: 20)
-    // Documents of 50 tokens that begin at places of their own, and one token far away.
-    func table(_ tokens: Int) -> [[Int]] {
+    // Documents of 50 tokens that begin at places of their own, and one token far away; queries
+    // that stand before all keys.
+    func table(_ tokens: Int, from start: Int) -> [[Int]] {
       (0..<2).map { batch in
         (0..<tokens).map { $0 == 7 ? start + 1 << 25 : start - 9 * batch + $0 % 50 + $0 / 50 * 31 }
       }
     }
-    let (queries, keys) = (table(61), table(275))
+    let (queries, keys) = (table(61, from: start - 30), table(275, from: start))
     problem.scoreRule = Alibi(
       slopes: Alibi.slopes(heads: 6),
       queries: try #require(TokenPositions(Array(queries.joined()), batch: 2)),

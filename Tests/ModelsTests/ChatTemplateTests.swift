@@ -100,6 +100,8 @@ import Testing
       #expect(start + written(template.followUp(last, closing: true)) == whole)
       #expect(start + template.endOfTurn + written(template.followUp(last)) == whole)
     }
+    let own = written(ChatTemplate.gemma.followUp(talk[1]))
+    #expect(own.hasPrefix("\n<start_of_turn>model\nHi."))
   }
 
   @Test("what a user says does not become tokens that steer the model")
