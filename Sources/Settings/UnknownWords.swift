@@ -18,7 +18,8 @@ func refuseUnknownWords(_ arguments: [String], _ catalog: OptionCatalog) throws 
   while !command.subcommands.isEmpty {
     guard let word = words.first, !word.hasPrefix("-") else { return }
     guard let next = command.subcommand(word) else {
-      throw unknownCommand(word, after: arguments.count - words.count, of: command, catalog)
+      let depth = arguments.count - words.count - (first == "help" ? 1 : 0)
+      throw unknownCommand(word, after: depth, of: command, catalog)
     }
     command = next
     words = words.dropFirst()
@@ -87,10 +88,9 @@ private func unknownOption(
   if name.count > 1, let near = nearName(to: plain, among: names) {
     return ValidationError("\(start); do you mean --\(near)?")
   }
-  let longer = names.filter { !plain.isEmpty && $0.hasPrefix(plain) }
-  let around = names.filter { $0.split(separator: "-").contains(plain[...]) }
-  for found in [longer, around] where (1...4).contains(found.count) {
-    let list = found.sorted().map { "--\($0)" }.joined(separator: " or ")
+  let longer = names.filter { !plain.isEmpty && $0.hasPrefix(plain) || $0 == "max-\(plain)" }
+  if (1...4).contains(longer.count) {
+    let list = longer.sorted().map { "--\($0)" }.joined(separator: " or ")
     return ValidationError("\(start); do you mean \(list)?")
   }
   let isSize = ["batch", "tokens", "heads", "kv-heads", "head-dim"].contains(plain)

@@ -105,5 +105,11 @@ struct AlibiTests {
     let sequence = problem.computedGradients(pattern: CausalPattern())
     #expect(relativeError(sequence.dq, chained.dq.map(Double.init)) < 1e-6)
     #expect(relativeError(sequence.dk, chained.dk.map(Double.init)) < 1e-6)
+    // Also one vector at a time, as rules ask that go through each other.
+    let place = ScorePlace(batch: 0, head: 1, query: 9, firstKey: 2, keyStride: 3, count: 2)
+    let scores = Vector(repeating: 0.75)
+    let (both, other) = (cap.then(SoftCap(limit: 2)), RuleSequence([cap, SoftCap(limit: 2)]))
+    let (one, two) = (both.change(scores, at: place), other.change(scores, at: place))
+    #expect(one.score[0] == two.score[0] && one.slope[0] == two.slope[0] && one.slope[0] < 0.6)
   }
 }

@@ -97,7 +97,7 @@ struct ModelPredictTests {
     expect(number(2, "bytesSentPerRank"), states, "bytes")
     #expect(number(3, "bytesSentPerRank") == 0 && number(0, "bytesSentPerRank") == 0)
     // Of RWKV 6 heads of 16 columns, and the row before in both halves of a layer.
-    let rwkv = try TinyModel(architecture: "rwkv6").write(to: folder)
+    let rwkv = try TinyModel(architecture: "rwkv6").write(to: folder, "rwkv6.gguf")
     let ofRWKV = try rows(
       try await predict(
         ["--model", rwkv, "--tokens", "40", "--ranks", "2", "--format", "json"] + Self.machine))

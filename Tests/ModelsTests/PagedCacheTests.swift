@@ -264,7 +264,7 @@ import Testing
     // Of a token's values 32 are rounded together, and others apart.
     for row in 0..<2 * tokens {
       for column in 32..<Self.shape.valueHeadDim {
-        rows.values[0][row * Self.shape.valueHeadDim + column] += 5
+        rows.values[0][row * Self.shape.valueHeadDim + column] += 2
       }
     }
     let prompt = Sharding(.zigzag, tokens: 150, ranks: ranks)
