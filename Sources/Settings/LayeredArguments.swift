@@ -63,8 +63,18 @@ package struct LayeredArguments: Codable {
       if line.hasPrefix(start), let near = nearValues[setting.option] {
         return line + (line.hasSuffix(".") ? "" : ".") + " Do you mean '\(near)'?"
       }
+      if line.hasPrefix(start), line.hasSuffix(">'") {
+        return "\(line): give \(Self.number(insteadOf: setting.value))"
+      }
     }
     return line
+  }
+
+  /// What the parser does not say of a number that it refuses.
+  private static func number(insteadOf value: String) -> String {
+    if let number = Int(value) { return number < 0 ? "a number from 0 on" : "another number" }
+    if !value.isEmpty, value.allSatisfy(\.isWholeNumber) { return "a smaller number" }
+    return Double(value) == nil ? "a number" : "a whole number"
   }
 
   /// A message, and for each option it names that is not on the command line, where it comes from.

@@ -6,6 +6,8 @@ package struct OptionCatalog {
   package let name: String
   let aliases: [String]
   package let options: [CommandOption]
+  /// The names of what is given without an option.
+  let positionals: [String]
   package let subcommands: [OptionCatalog]
 
   /// The command below this one that is called `name`.
@@ -51,6 +53,7 @@ extension OptionCatalog {
           !(argument.name.map { $0.hasPrefix("no-") && flags.contains(String($0.dropFirst(3))) }
             ?? false)
         }.compactMap { $0.option(flags: flags) },
+        positionals: arguments.filter { $0.kind == "positional" }.compactMap(\.valueName),
         subcommands: (subcommands ?? []).filter { $0.commandName != "help" }.map(\.catalog))
     }
   }
@@ -62,6 +65,7 @@ extension OptionCatalog {
     }
     let kind: String
     let names: [Name]?
+    let valueName: String?
     let isRepeating: Bool
     let allValues: [String]?
 

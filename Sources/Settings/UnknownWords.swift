@@ -7,22 +7,24 @@ import ArgumentParser
 func refuseUnknownWords(_ arguments: [String], _ catalog: OptionCatalog) throws {
   // What these ask for is printed whatever else there is.
   let printing = ["-h", "-help", "--help", "--help-hidden", "--version"]
-  guard let first = arguments.first, first != "help",
+  guard let first = arguments.first,
     !arguments.prefix(while: { $0 != "--" }).contains(where: {
       printing.contains($0) || $0.hasPrefix("--generate-completion-script")
     })
   else { return }
   if first.hasPrefix("-") { throw misplaced(first, arguments, catalog) }
   var command = catalog
-  var words = arguments[...]
+  var words = arguments.drop { $0 == "help" }
   while !command.subcommands.isEmpty {
     guard let word = words.first, !word.hasPrefix("-") else { return }
     guard let next = command.subcommand(word) else {
-      throw unknownCommand(word, after: arguments.count - words.count, of: command, catalog)
+      let depth = arguments.count - words.count - (first == "help" ? 1 : 0)
+      throw unknownCommand(word, after: depth, of: command, catalog)
     }
     command = next
     words = words.dropFirst()
   }
+  if first == "help" { return }
   let path = arguments.prefix(arguments.count - words.count).joined(separator: " ")
   while let word = words.popFirst(), word != "--" {
     guard word.first.map({ "-–—".contains($0) }) == true, word.count > 1 else { continue }
@@ -79,20 +81,28 @@ private func unknownOption(
   let plain = name.lowercased().replacing("_", with: "-")
   if names.contains(plain) { return ValidationError("\(start); do you mean --\(plain)?") }
   if let sentence = launcherOption(word) { return ValidationError("\(start): \(sentence)") }
+  if command.positionals.contains(plain) {
+    return ValidationError(
+      "\(start); give the \(plain) itself, as in \(path) \(plain.uppercased()).")
+  }
   if name.count > 1, let near = nearName(to: plain, among: names) {
     return ValidationError("\(start); do you mean --\(near)?")
   }
-  let longer = names.filter { !plain.isEmpty && $0.hasPrefix(plain) }.sorted()
+  let longer = names.filter { !plain.isEmpty && $0.hasPrefix(plain) || $0 == "max-\(plain)" }
   if (1...4).contains(longer.count) {
-    let list = longer.map { "--\($0)" }.joined(separator: " or ")
+    let list = longer.sorted().map { "--\($0)" }.joined(separator: " or ")
     return ValidationError("\(start); do you mean \(list)?")
   }
+  let isSize = ["batch", "tokens", "heads", "kv-heads", "head-dim"].contains(plain)
+  let advice =
+    isSize && names.contains("random")
+    ? "sizes are those of the input, or of --random" : "leave it out"
   let owners = catalog.commands(with: name)
   if !owners.isEmpty {
     return ValidationError(
-      "\(start), which is one of \(owners.joined(separator: ", ")); leave it out.")
+      "\(start), which is one of \(owners.joined(separator: ", ")); \(advice).")
   }
-  return ValidationError("\(start); leave it out.")
+  return ValidationError("\(start); \(advice).")
 }
 
 /// A sentence about an option of mpirun, which belongs before gyre; nil if it is none.

@@ -54,13 +54,14 @@ struct AlibiTests {
   func tables(start: Int) throws {
     var problem = Problem(
       batch: 2, tokens: 61, keyTokens: 275, queryHeads: 6, kvHeads: 2, headDim: 20)
-    // Documents of 50 tokens that begin at places of their own, and one token far away.
-    func table(_ tokens: Int) -> [[Int]] {
+    // Documents of 50 tokens that begin at places of their own, and one token far away; queries
+    // that stand before all keys.
+    func table(_ tokens: Int, from start: Int) -> [[Int]] {
       (0..<2).map { batch in
         (0..<tokens).map { $0 == 7 ? start + 1 << 25 : start - 9 * batch + $0 % 50 + $0 / 50 * 31 }
       }
     }
-    let (queries, keys) = (table(61), table(275))
+    let (queries, keys) = (table(61, from: start - 30), table(275, from: start))
     problem.scoreRule = Alibi(
       slopes: Alibi.slopes(heads: 6),
       queries: try #require(TokenPositions(Array(queries.joined()), batch: 2)),
@@ -104,5 +105,11 @@ struct AlibiTests {
     let sequence = problem.computedGradients(pattern: CausalPattern())
     #expect(relativeError(sequence.dq, chained.dq.map(Double.init)) < 1e-6)
     #expect(relativeError(sequence.dk, chained.dk.map(Double.init)) < 1e-6)
+    // Also one vector at a time, as rules ask that go through each other.
+    let place = ScorePlace(batch: 0, head: 1, query: 9, firstKey: 2, keyStride: 3, count: 2)
+    let scores = Vector(repeating: 0.75)
+    let (both, other) = (cap.then(SoftCap(limit: 2)), RuleSequence([cap, SoftCap(limit: 2)]))
+    let (one, two) = (both.change(scores, at: place), other.change(scores, at: place))
+    #expect(one.score[0] == two.score[0] && one.slope[0] == two.slope[0] && one.slope[0] < 0.6)
   }
 }

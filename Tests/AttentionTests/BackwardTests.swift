@@ -157,6 +157,17 @@ struct BackwardTests {
         problem.computedGradients(pattern: mask),
         problem.expectedGradients { i, j, _ in mask.sees(i, j) ? 0 : -.infinity })
     }
+    // Rows that stand before the first key are not packed, and others see what they see.
+    for before in [7, 20] {
+      expectClose(
+        problem.computedGradients(
+          pattern: IntersectedPattern([
+            CausalPattern(offset: -before), WindowPattern(width: 28, offset: -before),
+          ])),
+        problem.expectedGradients { i, j, _ in
+          (0..<28).contains(i - before - j) ? 0 : -.infinity
+        })
+    }
   }
 
   @Test("logits a hundred times larger")

@@ -176,11 +176,11 @@ struct ScoreInputTests {
       }
       #expect(gradients.values.contains { abs($0) > 0.01 })
       if index == 1 {
-        // Of runs of every third key.
+        // Of runs of every third key, and then of every third query.
         let striped = try await attend(
           [
             input, "--bias", "--causal", "--gradients", "--verify", "--layout", "striped",
-            "--transport", "ring",
+            "--transport", "ring", "--backward-route", "query",
           ], ranks: 3)
         #expect(striped.isSuccess, "\(striped)")
         // Sinks that are computed apart, and keys after them.

@@ -44,7 +44,8 @@ import Testing
     #expect(ChatTemplate(recognizing: Self.gemma) == .gemma)
     for other in [
       "", "[INST] {{ content }} [/INST]", "<|im_start|>You are a pirate.<|im_end|>",
-      "<|im_start|>{{ tools }}<|im_end|>", "<start_of_turn>",
+      "<|im_start|>{{ tools }}<|im_end|>", "<|im_start|><think><|im_end|>",
+      "<start_of_turn>",
     ] {
       #expect(ChatTemplate(recognizing: other) == nil, "\(other)")
     }
@@ -92,15 +93,15 @@ import Testing
 
   @Test("a conversation that goes on is the whole one, piece by piece")
   func followUp() {
+    let last = ChatMessage(.user, " Why? ")
     for template in [ChatTemplate.chatML(system: nil), .gemma] {
       let start = written(template.pieces([talk[0]])) + "Hi."
-      #expect(
-        start + written(template.followUp(talk[2], closing: true))
-          == written(template.pieces(talk)))
-      #expect(
-        start + template.endOfTurn + written(template.followUp(talk[2]))
-          == written(template.pieces(talk)))
+      let whole = written(template.pieces([talk[0], talk[1], last]))
+      #expect(start + written(template.followUp(last, closing: true)) == whole)
+      #expect(start + template.endOfTurn + written(template.followUp(last)) == whole)
     }
+    let own = written(ChatTemplate.gemma.followUp(talk[1]))
+    #expect(own.hasPrefix("\n<start_of_turn>model\nHi."))
   }
 
   @Test("what a user says does not become tokens that steer the model")

@@ -96,6 +96,16 @@ struct ModelPredictTests {
     // All but the last of two ranks hand on states and the rows that a convolution wants.
     expect(number(2, "bytesSentPerRank"), states, "bytes")
     #expect(number(3, "bytesSentPerRank") == 0 && number(0, "bytesSentPerRank") == 0)
+    // Of RWKV 6 heads of 16 columns, and the row before in both halves of a layer.
+    let rwkv = try TinyModel(architecture: "rwkv6").write(to: folder, "rwkv6.gguf")
+    let ofRWKV = try rows(
+      try await predict(
+        ["--model", rwkv, "--tokens", "40", "--ranks", "2", "--format", "json"] + Self.machine))
+    let rwkvStates: Double = 3 * 4 * (64 * 16 + 2 * 64)
+    let sent = (ofRWKV[0]["bytesSentPerRank"] as? NSNumber)?.doubleValue ?? -1
+    expect(sent, rwkvStates, "bytes of rwkv6")
+    let seconds = (ofRWKV[1]["attentionSeconds"] as? NSNumber)?.doubleValue ?? -1
+    expect(seconds, 2 * rwkvStates / 20e9, "states of rwkv6")
     let text = try folder.file(
       "text", Array(String(repeating: "The sea was calm. ", count: 9).utf8))
     let run = try await MPIJob.run(

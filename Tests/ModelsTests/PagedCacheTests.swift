@@ -9,7 +9,7 @@ import Testing
 /// after the other.
 @Suite("Paged cache") struct PagedCacheTests {
   private static let shape = AttentionShape(
-    batch: 1, queryHeads: 4, kvHeads: 2, headDim: 24, valueHeadDim: 24)
+    batch: 1, queryHeads: 4, kvHeads: 2, headDim: 40, valueHeadDim: 40)
 
   /// Numbers from −1 to 1, the same at every run.
   struct Numbers {
@@ -261,6 +261,12 @@ import Testing
     }
     for head in 0..<Self.shape.queryHeads { query[head * Self.shape.headDim + 3] = 0 }
     for column in 0..<width { rows.values[0][40 * width + column] *= 100 }
+    // Of a token's values 32 are rounded together, and others apart.
+    for row in 0..<2 * tokens {
+      for column in 32..<Self.shape.valueHeadDim {
+        rows.values[0][row * Self.shape.valueHeadDim + column] += 2
+      }
+    }
     let prompt = Sharding(.zigzag, tokens: 150, ranks: ranks)
     let sequence = all.all { $0.create(prompt: prompt) }
     func write(_ run: PositionRange) {
@@ -286,6 +292,20 @@ import Testing
       rows.count = first + 5
       // The newest 32 tokens are as they were.
       #expect(error(window: 32) < 1e-6, "at \(rows.count)")
+    }
+    // Each is half a step away at most, of 15 from the least to the largest.
+    for token in 60..<70 {
+      let found = all.attend(
+        query, layer: 0, of: sequence, pattern: KeyRangePattern(token..<token + 1))
+      for (head, group) in [(0, 0..<32), (1, 32..<40)] {
+        let first = token * width + head * Self.shape.valueHeadDim
+        let values = group.map { rows.values[0][first + $0] }
+        let span = (values.max() ?? 0) - (values.min() ?? 0)
+        for (column, value) in zip(group, values) {
+          let output = found[2 * head * Self.shape.headDim + column]
+          #expect(abs(output - value) < 1.01 * span / 30, "\(column) of \(token)")
+        }
+      }
     }
     // All but the token that is large.
     #expect((1e-5..<0.02).contains(error(window: 259)), "\(error(window: 259))")

@@ -92,6 +92,12 @@ import Testing
       } else {
         check(tokenizer, tokens, name)
       }
+      // After a token that steers a text begins as any does.
+      let parts = ["b", "a"].map { tokenizer.encode($0, addingBeginning: false) }
+      let end = try #require(tokenizer.vocabulary.token(named: "</s>"))
+      let both = tokenizer.encode("b</s>a", special: true, addingBeginning: false)
+      #expect(both == parts[0] + [end] + parts[1], "\(name)")
+      #expect(tokenizer.decode([end] + parts[1]).elementsEqual("</s>a".utf8), "\(name)")
       for (text, tokens) in zip(fixtures.texts, tokens) where !text.contains("▁") {
         #expect(tokenizer.decode(tokens).elementsEqual(text.utf8), "\(text.debugDescription)")
       }

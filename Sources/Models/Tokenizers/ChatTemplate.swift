@@ -89,7 +89,7 @@ extension ChatTemplate {
         prefix = ""
       }
     }
-    return Self.joined(pieces + (addingPrompt ? prompt : []))
+    return pieces + (addingPrompt ? prompt : [])
   }
 
   /// What a message adds to a conversation that the model has read up to its own last words.
@@ -101,7 +101,7 @@ extension ChatTemplate {
     let role = self == .gemma && message.role == .assistant ? "model" : message.role.rawValue
     let content = self == .gemma ? trimmed(message.content) : message.content
     let end = closing ? [Piece.control(endOfTurn)] : []
-    return Self.joined(end + [.text("\n")] + turn(role, content) + prompt)
+    return end + [.text("\n")] + turn(role, content) + prompt
   }
 
   /// The name of the token that ends a turn.
@@ -124,19 +124,6 @@ extension ChatTemplate {
       let last = scalars.lastIndex(where: { !isSpace($0) })
     else { return "" }
     return String(scalars[first...last])
-  }
-
-  /// The pieces with neighbouring texts as one, since they are split into tokens together.
-  private static func joined(_ pieces: [Piece]) -> [Piece] {
-    var result: [Piece] = []
-    for piece in pieces {
-      if case .text(let text) = piece, case .text(let before)? = result.last {
-        result[result.count - 1] = .text(before + text)
-      } else {
-        result.append(piece)
-      }
-    }
-    return result
   }
 }
 

@@ -55,7 +55,7 @@ struct AttendCommand: ParsableCommand {
       valueName: "n"))
   var queries: Int?
 
-  @Option(help: "The seed of --random.")
+  @Option(parsing: .unconditional, help: "The seed of --random.")
   var seed: UInt64 = 0
 
   @Option(

@@ -46,7 +46,7 @@ struct MixCommand: ParsableCommand {
     transform: RandomSizes.init(parsing:))
   var random: RandomSizes?
 
-  @Option(help: "The seed of --random, and of what --verify samples.")
+  @Option(parsing: .unconditional, help: "The seed of --random, and of what --verify samples.")
   var seed: UInt64 = 0
 
   @Flag(help: "Also the backward pass: from do to the gradients of all inputs.")

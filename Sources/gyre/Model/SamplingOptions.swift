@@ -32,7 +32,7 @@ struct SamplingOptions: ParsableArguments {
       valueName: "x"))
   var repeatPenalty = 1.0
 
-  @Option(help: "The seed of what is drawn.")
+  @Option(parsing: .unconditional, help: "The seed of what is drawn.")
   var seed: UInt64 = 0
 
   @Option(

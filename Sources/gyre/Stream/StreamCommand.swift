@@ -45,7 +45,8 @@ struct StreamCommand: ParsableCommand {
     transform: RandomProblem.init(parsing:))
   var random: RandomProblem?
 
-  @Option(help: "The seed of --random and of the rows that --verify chooses.")
+  @Option(
+    parsing: .unconditional, help: "The seed of --random and of the rows that --verify chooses.")
   var seed: UInt64 = 0
 
   @OptionGroup(title: "Files")

@@ -14,7 +14,7 @@ func checkLabels(_ world: borrowing Communicator) throws {
   let some = ways(ranks: ranks).enumerated().filter { $0.offset % 3 == ranks % 3 }.map(\.element)
   for (index, (route, backward)) in some.enumerated() {
     let tokens = [20 * ranks + 3, 37, 11 * ranks + 1][index % 3]
-    let keyTokens = tokens + [0, 5][index % 2]
+    let keyTokens = tokens + [0, 5, -4, 5][index % 4]
     let (queryHeads, kvHeads) = [(3, 3), (4, 2), (6, 1)][index % 3]
     let shape = AttentionShape(
       batch: 2, queryHeads: queryHeads, kvHeads: kvHeads, headDim: 12, valueHeadDim: 16)
