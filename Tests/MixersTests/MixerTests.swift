@@ -43,7 +43,7 @@ struct MixerTests {
   ) -> [String: Int] {
     [
       "batch": batch, "tokens": tokens, "heads": heads, "headDim": d, "valueHeadDim": c,
-      "kvHeads": kvHeads ?? heads,
+      "kvHeads": kvHeads ?? heads, "groups": kvHeads ?? heads,
     ]
   }
 
@@ -52,7 +52,9 @@ struct MixerTests {
     Case(name: "sima", sizes: heads(6, 2, 2, 5, 3)),
     Case(name: "sima", sizes: heads(6, 2, 6, 5, 3, kv: 2)),
     Case(name: "cosformer", sizes: heads(6, 2, 2, 5, 3)),
+    Case(name: "cosformer", sizes: heads(6, 2, 4, 5, 3, kv: 2)),
     Case(name: "cosformer", sizes: heads(6, 2, 2, 5, 3), isCausal: true),
+    Case(name: "cosformer", sizes: heads(6, 2, 4, 5, 3, kv: 2), isCausal: true),
     Case(name: "rwkv4", sizes: ["batch": 2, "tokens": 6, "channels": 11]),
     Case(
       name: "rwkv4", sizes: ["batch": 2, "tokens": 5, "channels": 5, "three": 3],
@@ -76,8 +78,10 @@ struct MixerTests {
       name: "led", sizes: ["batch": 2, "tokens": 6, "in": 5, "rank": 2, "out": 7],
       present: ["bias"]),
     Case(name: "gla", sizes: heads(6, 2, 2, 5, 3)),
-    Case(name: "gla", sizes: heads(5, 1, 2, 3, 2), present: ["state"]),
-    Case(name: "mamba2", sizes: heads(6, 2, 2, 5, 3), present: ["state"], change: { $0.chunk = 4 }),
+    Case(name: "gla", sizes: heads(5, 1, 4, 3, 2, kv: 2), present: ["state"]),
+    Case(
+      name: "mamba2", sizes: heads(6, 2, 4, 5, 3, kv: 2), present: ["state"],
+      change: { $0.chunk = 4 }),
     Case(name: "rwkv5", sizes: heads(6, 2, 2, 5, 3), present: ["state"]),
     Case(name: "rwkv6", sizes: heads(6, 2, 2, 5, 3)),
     Case(name: "rwkv6", sizes: heads(5, 1, 2, 3, 2), present: ["state"]),
@@ -131,7 +135,7 @@ struct MixerTests {
     Case(name: "sima", sizes: heads(601, 1, 4, 20, 37, kv: 2)),
     // On two ranks more tokens than a thread takes at a time.
     Case(name: "sima", sizes: heads(9001, 1, 2, 3, 5)),
-    Case(name: "cosformer", sizes: heads(301, 1, 2, 19, 21)),
+    Case(name: "cosformer", sizes: heads(301, 1, 4, 19, 21, kv: 2)),
     Case(name: "cosformer", sizes: heads(301, 1, 2, 19, 21), isCausal: true),
     Case(
       name: "rwkv4", sizes: ["batch": 2, "tokens": 203, "channels": 77, "three": 3],
