@@ -239,8 +239,11 @@ struct MixerTests {
       name,
       Self.heads(301, 1, 2, 19, 5).merging(["channels": 21, "state": 5]) { $1 }
     ) { inputs in
+      // Of eight channels of mamba nothing is left, while something is of the others.
       for name in ["g", "w", "a"] {
-        inputs[name] = inputs[name]?.enumerated().map { $0 % 5 == 2 ? $1 / 50 : 30 * $1 }
+        inputs[name] = inputs[name]?.enumerated().map { index, number in
+          index % 5 == 2 && (name != "a" || index / 40 != 1) ? number / 50 : 30 * number
+        }
       }
     }
     let reference = try problem.run(ranks: 1)
@@ -253,6 +256,25 @@ struct MixerTests {
         let error = difference(results[name], numbers.map(Double.init))
         #expect(error <= 2e-6, "\(name) on \(ranks) ranks")
       }
+    }
+  }
+
+  /// Exponents are multiples of 1/64, so that sums of them are exact, and so small that numbers
+  /// without them would be 0.
+  @Test("states that outweigh what a rank's tokens make of nothing")
+  func outweighing() throws {
+    let sizes = ["batch": 1, "tokens": 301, "channels": 23]
+    let problem = try MixerProblem("rwkv4", sizes) { inputs in
+      inputs["w"] = inputs["w"]?.map { _ in -1 / 64 }
+      inputs["u"] = inputs["u"]?.map { _ in 0.25 }
+      inputs["k"] = inputs["k"]?.enumerated().map {
+        (8 * $1).rounded() / 8 - Float($0 / 23) / 16 - 128
+      }
+    }
+    let expected = problem.expected(problem.doubles)["o"] ?? []
+    for ranks in [1, 2, 3] {
+      let results = try problem.run(ranks: ranks, gradients: false)
+      #expect(difference(results["o"], expected) <= 5e-6, "\(ranks) ranks")
     }
   }
 
