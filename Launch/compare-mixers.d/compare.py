@@ -71,7 +71,7 @@ class Gyre:
         self._output = folder / f"{operator}-out.safetensors"
         self._line = [
             binary, "mix", operator, str(folder / f"{operator}.safetensors"), "--threads",
-            str(threads), "--report", "json", "--output", str(self._output),
+            str(threads), "--warm-ups", "1", "--report", "json", "--output", str(self._output),
             *OPTIONS.get(operator, []), *(["--gradients"] if gradients else [])]
 
     def seconds(self) -> tuple[float, float]:

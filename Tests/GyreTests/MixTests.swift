@@ -103,6 +103,7 @@ struct MixTests {
       (["sima", "--random", "1x9x1x4", "--causal"], "means nothing to sima", 64),
       (["mamba", "--random", "1x9x1"], "batchxtokensxchannelsxstate", 64),
       (["relu", "--random", "1x9x3x4x4x2"], "a multiple of 2", 64),
+      (["mamba2", "--random", "1x9x3x4x4x2"], "of 2 groups", 64),
       (["sima", "--random", "1x9x1x4", "--normalize", "visible"], "means nothing to sima", 64),
       (["aft", "--random", "1x9x4", "--variant", "local:0"], "give full, simple, local:S", 64),
       (["aft", "--random", "1x9x4x3", "--variant", "conv:2"], "do not divide 4 channels", 64),
@@ -138,7 +139,9 @@ struct MixTests {
     ])
     let output = folder.path + "/output.safetensors"
     let result = try await mix(
-      ["linformer", input, "--gradients", "--verify", "--output", output], ranks: 3)
+      [
+        "linformer", input, "--gradients", "--warm-ups", "1", "--verify", "--output", output,
+      ], ranks: 3)
     #expect(result.isSuccess, "\(result)")
     #expect(try read(output, "de").values.count == 2 * 11 * 4)
   }

@@ -180,7 +180,8 @@ struct MixerProblem: Sendable {
         switch name {
         case "batch": [batch]
         case dimension: [unit]
-        case "kvHeads" where dimension == "heads", "heads" where dimension == "channels":
+        case "kvHeads" where dimension == "heads", "groups" where dimension == "heads",
+          "heads" where dimension == "channels":
           [unit / (mixer.sizes[dimension] / size)]
         default: Array(0..<size)
         }

@@ -43,7 +43,7 @@ struct MixerTests {
   ) -> [String: Int] {
     [
       "batch": batch, "tokens": tokens, "heads": heads, "headDim": d, "valueHeadDim": c,
-      "kvHeads": kvHeads ?? heads,
+      "kvHeads": kvHeads ?? heads, "groups": kvHeads ?? heads,
     ]
   }
 
@@ -52,7 +52,9 @@ struct MixerTests {
     Case(name: "sima", sizes: heads(6, 2, 2, 5, 3)),
     Case(name: "sima", sizes: heads(6, 2, 6, 5, 3, kv: 2)),
     Case(name: "cosformer", sizes: heads(6, 2, 2, 5, 3)),
+    Case(name: "cosformer", sizes: heads(6, 2, 4, 5, 3, kv: 2)),
     Case(name: "cosformer", sizes: heads(6, 2, 2, 5, 3), isCausal: true),
+    Case(name: "cosformer", sizes: heads(6, 2, 4, 5, 3, kv: 2), isCausal: true),
     Case(name: "rwkv4", sizes: ["batch": 2, "tokens": 6, "channels": 11]),
     Case(
       name: "rwkv4", sizes: ["batch": 2, "tokens": 5, "channels": 5, "three": 3],
@@ -76,8 +78,10 @@ struct MixerTests {
       name: "led", sizes: ["batch": 2, "tokens": 6, "in": 5, "rank": 2, "out": 7],
       present: ["bias"]),
     Case(name: "gla", sizes: heads(6, 2, 2, 5, 3)),
-    Case(name: "gla", sizes: heads(5, 1, 2, 3, 2), present: ["state"]),
-    Case(name: "mamba2", sizes: heads(6, 2, 2, 5, 3), present: ["state"], change: { $0.chunk = 4 }),
+    Case(name: "gla", sizes: heads(5, 1, 4, 3, 2, kv: 2), present: ["state"]),
+    Case(
+      name: "mamba2", sizes: heads(6, 2, 4, 5, 3, kv: 2), present: ["state"],
+      change: { $0.chunk = 4 }),
     Case(name: "rwkv5", sizes: heads(6, 2, 2, 5, 3), present: ["state"]),
     Case(name: "rwkv6", sizes: heads(6, 2, 2, 5, 3)),
     Case(name: "rwkv6", sizes: heads(5, 1, 2, 3, 2), present: ["state"]),
@@ -131,7 +135,7 @@ struct MixerTests {
     Case(name: "sima", sizes: heads(601, 1, 4, 20, 37, kv: 2)),
     // On two ranks more tokens than a thread takes at a time.
     Case(name: "sima", sizes: heads(9001, 1, 2, 3, 5)),
-    Case(name: "cosformer", sizes: heads(301, 1, 2, 19, 21)),
+    Case(name: "cosformer", sizes: heads(301, 1, 4, 19, 21, kv: 2)),
     Case(name: "cosformer", sizes: heads(301, 1, 2, 19, 21), isCausal: true),
     Case(
       name: "rwkv4", sizes: ["batch": 2, "tokens": 203, "channels": 77, "three": 3],
@@ -235,8 +239,11 @@ struct MixerTests {
       name,
       Self.heads(301, 1, 2, 19, 5).merging(["channels": 21, "state": 5]) { $1 }
     ) { inputs in
+      // Of eight channels of mamba nothing is left, while something is of the others.
       for name in ["g", "w", "a"] {
-        inputs[name] = inputs[name]?.enumerated().map { $0 % 5 == 2 ? $1 / 50 : 30 * $1 }
+        inputs[name] = inputs[name]?.enumerated().map { index, number in
+          index % 5 == 2 && (name != "a" || index / 40 != 1) ? number / 50 : 30 * number
+        }
       }
     }
     let reference = try problem.run(ranks: 1)
@@ -249,6 +256,25 @@ struct MixerTests {
         let error = difference(results[name], numbers.map(Double.init))
         #expect(error <= 2e-6, "\(name) on \(ranks) ranks")
       }
+    }
+  }
+
+  /// Exponents are multiples of 1/64, so that sums of them are exact, and so small that numbers
+  /// without them would be 0.
+  @Test("states that outweigh what a rank's tokens make of nothing")
+  func outweighing() throws {
+    let sizes = ["batch": 1, "tokens": 301, "channels": 23]
+    let problem = try MixerProblem("rwkv4", sizes) { inputs in
+      inputs["w"] = inputs["w"]?.map { _ in -1 / 64 }
+      inputs["u"] = inputs["u"]?.map { _ in 0.25 }
+      inputs["k"] = inputs["k"]?.enumerated().map {
+        (8 * $1).rounded() / 8 - Float($0 / 23) / 16 - 128
+      }
+    }
+    let expected = problem.expected(problem.doubles)["o"] ?? []
+    for ranks in [1, 2, 3] {
+      let results = try problem.run(ranks: ranks, gradients: false)
+      #expect(difference(results["o"], expected) <= 5e-6, "\(ranks) ranks")
     }
   }
 

@@ -17,25 +17,35 @@ public func referenceLinformer(
   let tokens = q.count / d
   if tokens == 0 { return ([], []) }
   let columns = v.count / tokens
-  func project(_ x: [Double], _ weights: [Double], _ width: Int) -> [[Double]] {
-    (0..<rank).map { r in
-      (0..<width).map { column in
-        (0..<tokens).reduce(0) { $0 + weights[$1 * rank + r] * x[$1 * width + column] }
+  func project(_ x: [Double], _ weights: [Double], _ width: Int) -> [Double] {
+    var sums = [Double](repeating: 0, count: rank * width)
+    for token in 0..<tokens {
+      for r in 0..<rank {
+        let weight = weights[token * rank + r]
+        for column in 0..<width { sums[r * width + column] += weight * x[token * width + column] }
       }
     }
+    return sums
   }
   let (keys, values) = (project(k, e, d), project(v, f, columns))
-  var o: [Double] = []
-  var lse: [Double] = []
+  var o = [Double](repeating: 0, count: v.count)
+  var lse = [Double](repeating: 0, count: tokens)
+  var scores = [Double](repeating: 0, count: rank)
   for token in 0..<tokens {
-    let scores = keys.map { key in
-      scale * (0..<d).reduce(0) { $0 + q[token * d + $1] * key[$1] }
+    for r in 0..<rank {
+      var product = 0.0
+      for column in 0..<d { product += q[token * d + column] * keys[r * d + column] }
+      scores[r] = scale * product
     }
     let top = scores.max() ?? 0
-    let sum = scores.reduce(0) { $0 + exp($1 - top) }
-    lse.append(top + log(sum))
-    for column in 0..<columns {
-      o.append((0..<rank).reduce(0) { $0 + exp(scores[$1] - top) / sum * values[$1][column] })
+    var sum = 0.0
+    for score in scores { sum += exp(score - top) }
+    lse[token] = top + log(sum)
+    for r in 0..<rank {
+      let weight = exp(scores[r] - top) / sum
+      for column in 0..<columns {
+        o[token * columns + column] += weight * values[r * columns + column]
+      }
     }
   }
   return (o, lse)

@@ -39,7 +39,6 @@ package struct MixerBench {
     tokens: [Int], cores: Int, progressOn place: ProgressPlace?, on world: borrowing Communicator,
     emit: ([MixerRow<MixerSpeed>]) throws -> Void
   ) throws {
-    TensorMemory.keep()
     defer { TensorMemory.release() }
     let speed = EstimatedSpeed(cores: cores)
     let seconds = try world.agreed {
@@ -51,6 +50,7 @@ package struct MixerBench {
       on: place)
     let ceilings = world.rank == 0 ? Ceilings() : nil
     for mixing in cases where try comparisons.hasTime(on: world) {
+      TensorMemory.keep(on: ThreadTeam(threads: mixing.threads))
       let setups = try tokens.map { tokens in
         try rankCounts.map { ranks in
           try MixerSetup(
@@ -61,7 +61,6 @@ package struct MixerBench {
       try comparisons.run([measuring] + setups.joined().flatMap(\.all), on: world)
       try emit(ceilings.map { results(setups, $0, threads: mixing.threads) } ?? [])
       TensorMemory.release()
-      TensorMemory.keep()
     }
     if let attention, !attended.isEmpty, try comparisons.hasTime(on: world) {
       let setups = try attended.map { tokens in

@@ -1,3 +1,4 @@
+import Compute
 import Jobs
 package import MPI
 import Mixers
@@ -26,13 +27,13 @@ package struct MixerScalingBench {
     _ name: String, tokens: [(_ ranks: Int) -> Int], cores: Int, progressOn place: ProgressPlace?,
     on world: borrowing Communicator, emit: ([MixerRow<ScalingFigures>]) throws -> Void
   ) throws {
-    TensorMemory.keep()
     defer { TensorMemory.release() }
     let all = cases.flatMap { mixing in tokens.map { (mixing, $0) } }
     let speed = EstimatedSpeed(cores: cores)
     let seconds = try world.agreed { try all.map { try roundSeconds($0, $1, speed) } }
     var comparisons = Comparisons(name, rounds, roundSeconds: seconds, on: place)
     for (mixing, tokens) in all where try comparisons.hasTime(on: world) {
+      TensorMemory.keep(on: ThreadTeam(threads: mixing.threads))
       let setups = try rankCounts.map { ranks in
         try MixerSetup(
           mixing, tokens: tokens(ranks), ranks: ranks, passes: passes,
@@ -46,7 +47,6 @@ package struct MixerScalingBench {
             setups.compactMap { result(pass, $0, baseline: setups[0]) }
           })
       TensorMemory.release()
-      TensorMemory.keep()
     }
     comparisons.finish()
   }

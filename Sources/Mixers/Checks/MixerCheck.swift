@@ -1,3 +1,4 @@
+import Compute
 import MPI
 import Tensors
 
@@ -10,7 +11,7 @@ import Tensors
 /// Errors are told as parts of `min(1 + n, 10 n)`, where n is the size of what they are errors of:
 /// the usual `1 + n` would let anything pass where an operator's outputs are small numbers, as a
 /// mean over many tokens is.
-public struct MixerCheck {
+public struct MixerCheck: Sendable {
   /// What was found.
   public struct Finding: Hashable, Sendable {
     /// The largest difference of an output, as a part of the largest of its unit.
@@ -104,9 +105,11 @@ public struct MixerCheck {
           for (number, weight) in zip(expected[mixer.outputs[0].name] ?? [], weights) {
             squares += number * number * weight * weight
           }
-          for (index, name) in names.enumerated() {
-            sums[3 * index] += derivative(inputs, along: name, batch, unit, weights)
+          let (found, given) = (names, inputs)
+          let derivatives = try line.team.map(names.count) {
+            derivative(given, along: found[$0], batch, unit, weights)
           }
+          for (index, number) in derivatives.enumerated() { sums[3 * index] += number }
         }
       }
       if let gradients {

@@ -119,7 +119,7 @@ struct UnitDimension {
 
   /// Where a unit's numbers are along a dimension; nil if it has all of them.
   ///
-  /// Query heads share heads of keys and values, and channels share heads, evenly.
+  /// Query heads share heads of keys and values, heads groups, and channels heads, evenly.
   func index(_ unit: Int, along other: String, of size: Int) -> Int? {
     other == name ? unit : isShared(other) ? unit / (count / size) : nil
   }
@@ -128,7 +128,9 @@ struct UnitDimension {
   func group(sharing other: String, of size: Int) -> Int { isShared(other) ? count / size : 1 }
 
   private func isShared(_ other: String) -> Bool {
-    [("heads", "kvHeads"), ("channels", "heads")].contains { $0 == (name, other) }
+    [("heads", "kvHeads"), ("heads", "groups"), ("channels", "heads")].contains {
+      $0 == (name, other)
+    }
   }
 }
 

@@ -9,15 +9,24 @@ import Tensors
 /// measures passes keeps their memory, or has it ready before; unless somebody asks for that,
 /// memory goes back to the system with its tensor.
 public enum TensorMemory {
-  /// What is not in use, by how many numbers it has.
-  private static let spare = Mutex<[Int: [TensorBlock]]?>(nil)
+  /// What is kept.
+  private struct Spare {
+    /// Who clears memory before it is used again.
+    let team: ThreadTeam
+    /// What is not in use, by how many numbers it has.
+    var blocks: [Int: [TensorBlock]] = [:]
+  }
+
+  private static let spare = Mutex<Spare?>(nil)
 
   /// Numbers from which it is worth while: what is less the system's allocator keeps itself.
   private static let least = 1 << 16
 
   /// From now on keeps what tensors leave.
-  public static func keep() {
-    spare.withLock { $0 = $0 ?? [:] }
+  ///
+  /// - Parameter team: the threads that make zeros of it when it is used again.
+  public static func keep(on team: ThreadTeam) {
+    spare.withLock { $0 = $0 ?? Spare(team: team) }
   }
 
   /// Gives back what is not in use, and from now on keeps nothing.
@@ -29,7 +38,7 @@ public enum TensorMemory {
   ///
   /// - Parameter tokens: those of the rank.
   public static func reserve(_ forms: [TensorForm], tokens: Int, on team: ThreadTeam) {
-    keep()
+    keep(on: team)
     for form in forms {
       let count = form.shape(tokens: tokens).elementCount
       if count < least { continue }
@@ -37,6 +46,17 @@ public enum TensorMemory {
       clear(block, on: team)
       block.isClear = true
       give(block)
+    }
+  }
+
+  /// Makes zeros of what is not in use, so that who takes it need not wait for that.
+  public static func clear() {
+    spare.withLock { spare in
+      guard let spare else { return }
+      for block in spare.blocks.values.joined() where !block.isClear {
+        clear(block, on: spare.team)
+        block.isClear = true
+      }
     }
   }
 
@@ -53,10 +73,11 @@ public enum TensorMemory {
   /// Zeros that were kept; nil if there are none of this size.
   static func take(_ count: Int) -> TensorBlock? {
     if count < least { return nil }
-    guard let block = spare.withLock({ $0?[count]?.popLast() }) else { return nil }
-    if !block.isClear {
-      unsafe block.tensor.unsafeBaseAddress.update(repeating: 0, count: count)
+    let kept = spare.withLock { spare in
+      spare.flatMap { ($0.team, spare?.blocks[count]?.popLast()) }
     }
+    guard let (team, found) = kept, let block = found else { return nil }
+    if !block.isClear { clear(block, on: team) }
     block.isClear = false
     return block
   }
@@ -65,7 +86,7 @@ public enum TensorMemory {
   static func give(_ block: TensorBlock) {
     let count = block.tensor.count
     if count < least { return }
-    spare.withLock { $0?[count, default: []].append(block) }
+    spare.withLock { $0?.blocks[count, default: []].append(block) }
   }
 }
 

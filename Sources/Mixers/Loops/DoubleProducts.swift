@@ -23,8 +23,8 @@ func addDoubleProducts(
     let depth = min(tokens, count - start)
     left.take(a.part(row: start), depth)
     right.take(b.part(row: start), depth)
-    for column in stride(from: 0, to: columns, by: 8) {
-      for row in stride(from: 0, to: rows, by: 6) {
+    for row in stride(from: 0, to: rows, by: 6) {
+      for column in stride(from: 0, to: columns, by: 8) {
         unsafe addTile(
           left.base + row, left.step, right.base + column, right.step, depth,
           to: total + row * columns + column, columns, rows: min(6, rows - row),
@@ -56,7 +56,7 @@ private struct DoubleRows: ~Copyable {
     for token in 0..<count {
       let (source, target) = unsafe (rows.base + token * rows.row, base + token * step)
       forEachVector(columns) { column in
-        let numbers = unsafe SIMD8<Double>(Vector(loading: source, at: column, of: columns))
+        let numbers = unsafe Vector(loading: source, at: column, of: columns).doubles
         unsafe UnsafeMutableRawPointer(target + column)
           .storeBytes(of: numbers, as: SIMD8<Double>.self)
       }
@@ -106,5 +106,14 @@ private func add(_ a: Double, _ b0: Four, _ b1: Four, _ s0: inout Four, _ s1: in
 
 @unsafe @inline(__always)
 private func put(_ s0: Four, _ s1: Four, to target: UnsafeMutablePointer<Double>, _ columns: Int) {
+  if columns == 8 {
+    let place = UnsafeMutableRawPointer(target)
+    let (old0, old1) = unsafe (
+      place.loadUnaligned(as: Four.self), place.loadUnaligned(fromByteOffset: 32, as: Four.self)
+    )
+    unsafe place.storeBytes(of: old0 + s0, as: Four.self)
+    unsafe place.storeBytes(of: old1 + s1, toByteOffset: 32, as: Four.self)
+    return
+  }
   for column in 0..<columns { unsafe target[column] += column < 4 ? s0[column] : s1[column - 4] }
 }

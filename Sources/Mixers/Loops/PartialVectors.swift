@@ -26,6 +26,16 @@ extension Vector {
   /// The larger of each pair of lanes.
   @inline(__always)
   func larger(_ other: Vector) -> Vector { replacing(with: other, where: self .< other) }
+
+  /// The lanes in double precision.
+  ///
+  /// One by one: the conversion of whole vectors is a generic function, and may become a call.
+  @inline(__always)
+  var doubles: SIMD8<Double> {
+    SIMD8<Double>(
+      Double(self[0]), Double(self[1]), Double(self[2]), Double(self[3]), Double(self[4]),
+      Double(self[5]), Double(self[6]), Double(self[7]))
+  }
 }
 
 /// `e^x` of numbers that are not above 0, and 0 where it is nearly so: −∞ is exact.

@@ -1,3 +1,4 @@
+import CInstructions
 import Compute
 
 /// `C = A · B`, or `C += A · B`, of small matrices.
@@ -39,7 +40,8 @@ func multiply(
       if width < 16, column > 0 { clear(panel, depth, width..<16) }
     }
     let tiles = ProductTiles(
-      a: a, b: isPacked ? panel : source, depth: depth, adding: adding)
+      a: a, b: isPacked ? panel : source, depth: depth, adding: adding,
+      asksAhead: column == 0 && a.column == 1)
     tiles.multiply(into: c.part(row: 0, column: column), rows: rows, columns: width)
   }
 }
@@ -64,6 +66,9 @@ private struct ProductTiles {
   let b: StridedMatrix
   let depth: Int
   let adding: Bool
+  /// Whether rows of A are met for the first time, and those of the next tile are asked for: what
+  /// begins anew every six rows is not foreseen.
+  let asksAhead: Bool
 
   private static var height: Int { 6 }
 
@@ -90,6 +95,9 @@ private struct ProductTiles {
   @inline(__always)
   func multiply(into c: StridedMatrix, rows: Int, columns: Int) {
     for first in stride(from: 0, to: rows, by: Self.height) {
+      if asksAhead {
+        askForRows(min(first + Self.height, rows)..<min(first + 2 * Self.height, rows))
+      }
       let (a, c, count) = (a.part(row: first), c.part(row: first), min(Self.height, rows - first))
       if count == 1 {
         unsafe one(a, c, columns)
@@ -100,6 +108,15 @@ private struct ProductTiles {
       } else {
         let sums = unsafe eight(Rows(a, count: count))
         unsafe put(sums, c, count, columns)
+      }
+    }
+  }
+
+  @inline(__always)
+  private func askForRows(_ rows: Range<Int>) {
+    for row in rows {
+      for column in stride(from: 0, to: depth, by: 16) {
+        unsafe gyre_prefetch_near(a.base + row * a.row + column)
       }
     }
   }

@@ -10,13 +10,14 @@ import Tensors
 /// The cosine of a difference is a sum of two products, so that queries and keys with twice as many
 /// columns, `(relu(x) sin, relu(x) cos)`, make it an outer-product state. Without a mask a sum over
 /// ranks of `2 headDim · (valueHeadDim + 1)` numbers a head travels; causal, as many from each rank
-/// to the next.
+/// to the next. Query heads may share keys and values; causal, each has a state of its own.
 ///
 /// Source: Qin et al. 2022, cosFormer: Rethinking Softmax in Attention.
 struct Cosformer: HeadMixer {
   static let name = "cosformer"
   static let summary = "linear attention with weights that fall as a cosine of the distance"
-  static let demands = headTensors
+  static let demands = groupedTensors
+  static let furtherRandomDimensions = groupedRandomDimensions
   static let options: Set<MixerOption> = [.causal, .length]
 
   let sizes: MixerSizes
@@ -31,8 +32,10 @@ struct Cosformer: HeadMixer {
   init(
     _ sizes: MixerSizes, present: Set<String>, options: MixerOptions
   ) throws(MixerError) {
+    try Self.checkGroups(sizes)
     self.sizes = sizes
     heads = sizes["heads"]
+    kvHeads = sizes["kvHeads"]
     d = sizes["headDim"]
     c = sizes["valueHeadDim"]
     isCausal = options.isCausal
@@ -45,10 +48,10 @@ struct Cosformer: HeadMixer {
   }
 
   var inputs: [TensorForm] { Self.forms(sizes, present: []) }
-  var outputs: [TensorForm] { [Self.demands[2].form(sizes, named: "o")] }
+  var outputs: [TensorForm] { [headOutput] }
   var isInOrder: Bool { isCausal }
   func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
-    let floats = units * 2 * d * (c + 1)
+    let floats = (isCausal ? units : kvUnits) * 2 * d * (c + 1)
     let effect = OuterProductScan<CosformerRows>.effectShare(backward: backward, hasDecay: false)
     return [
       isCausal
@@ -56,15 +59,23 @@ struct Cosformer: HeadMixer {
     ]
   }
   var flopsPerToken: (forward: Double, backward: Double) {
-    let products = Double(2 * heads * 2 * d * (c + 1))
-    return (2 * products, (isCausal ? 6 : 5) * products)
+    let products = Double(2 * 2 * d * (c + 1))
+    let (all, shared) = (Double(heads) * products, Double(kvHeads) * products)
+    return isCausal ? (2 * all, 6 * all) : (all + shared, 2 * all + 2 * shared)
+  }
+  func keptBytes(tokens: Int) -> Double {
+    isCausal ? SharedHeads.bytes(of: inputs, heads: heads, tokens: tokens) : 0
   }
 
   let heads: Int
+  /// Heads of keys and values.
+  let kvHeads: Int
   /// Columns of queries and of values.
   let d: Int
   let c: Int
   var units: Int { batch * heads }
+  /// Heads of keys and values of all sequences.
+  var kvUnits: Int { batch * kvHeads }
 
   func forward(
     _ x: MixerTensors, keeping: Bool, on line: RankLine
@@ -92,14 +103,18 @@ struct Cosformer: HeadMixer {
     _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
     let gradients = zeroGradients(on: line)
-    let rows = CosformerRows(
-      self, x, o: result.outputs["o"], sums: result.kept["sums"], on: line, gradient: gradient,
-      gradients: gradients)
+    func rows(_ gradients: MixerTensors) -> CosformerRows {
+      CosformerRows(
+        self, x, o: result.outputs["o"], sums: result.kept["sums"], on: line, gradient: gradient,
+        gradients: gradients)
+    }
     if isCausal {
-      let scan = OuterProductScan(body: rows, units: units)
+      let own = SharedHeads(of: gradients, heads: heads, tokens: line.tokens)
+      let scan = OuterProductScan(body: rows(own.tensors), units: units)
       _ = try scan.backward(carried: result.kept["carried"], last: nil, on: line)
+      own.addUp(into: gradients, team: line.team)
     } else {
-      try rows.meetAllBackward(result.kept["state"], on: line)
+      try rows(gradients).meetAllBackward(result.kept["state"], on: line)
     }
     return gradients
   }

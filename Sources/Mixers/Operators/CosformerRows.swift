@@ -48,12 +48,12 @@ struct CosformerRows: OuterProductOperator {
   var readsFirst: Bool { false }
 
   func fillQueries(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>) {
-    unsafe widen(q, unit, tokens, into: chunk.q, step: chunk.keyStep)
+    unsafe widen(q, unit, mixer.heads, tokens, into: chunk.q, step: chunk.keyStep)
   }
 
   func fillKeys(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>) {
-    unsafe widen(k, unit, tokens, into: chunk.k, step: chunk.keyStep)
-    unsafe fillValues(chunk.v, step: chunk.valueStep, unit, tokens)
+    unsafe widen(k, unit, mixer.heads, tokens, into: chunk.k, step: chunk.keyStep)
+    unsafe fillValues(chunk.v, step: chunk.valueStep, unit, mixer.heads, tokens)
   }
 
   func fillDecays(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>) {}
@@ -67,13 +67,15 @@ struct CosformerRows: OuterProductOperator {
   }
 
   func storeQueries(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>) {
-    unsafe narrow(chunk.dk, step: chunk.keyStep, q, unit, tokens, into: gradients["dq"])
+    unsafe narrow(
+      chunk.dk, step: chunk.keyStep, q, unit, mixer.heads, tokens, into: gradients["dq"])
   }
 
   func storeKeys(
     _ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>, carry: UnsafeMutablePointer<Float>
   ) {
-    unsafe narrow(chunk.dk, step: chunk.keyStep, k, unit, tokens, into: gradients["dk"])
+    unsafe narrow(
+      chunk.dk, step: chunk.keyStep, k, unit, mixer.heads, tokens, into: gradients["dk"])
     let target = unsafe headRows(gradients["dv"], unit, heads: mixer.heads, tokens: count)
     unsafe copyRows(
       chunk.dv, step: chunk.valueStep, to: target.base + tokens.lowerBound * target.row,
@@ -82,13 +84,13 @@ struct CosformerRows: OuterProductOperator {
 
   // MARK: Rows
 
-  /// `(relu(x) sin, relu(x) cos)`.
+  /// `(relu(x) sin, relu(x) cos)` of a unit of so many heads.
   @unsafe
   private func widen(
-    _ tensor: MixerTensor, _ unit: Int, _ tokens: Range<Int>,
+    _ tensor: MixerTensor, _ unit: Int, _ heads: Int, _ tokens: Range<Int>,
     into target: UnsafeMutablePointer<Float>, step: Int
   ) {
-    let rows = unsafe headRows(tensor, unit, heads: mixer.heads, tokens: count)
+    let rows = unsafe headRows(tensor, unit, heads: heads, tokens: count)
     let d = mixer.d
     // Column by column: see ``copyRows``.
     forEachVector(d) { column in
@@ -108,10 +110,10 @@ struct CosformerRows: OuterProductOperator {
   @unsafe
   private func narrow(
     _ wide: UnsafeMutablePointer<Float>, step: Int, _ tensor: MixerTensor, _ unit: Int,
-    _ tokens: Range<Int>, into gradient: MixerTensor
+    _ heads: Int, _ tokens: Range<Int>, into gradient: MixerTensor
   ) {
-    let rows = unsafe headRows(tensor, unit, heads: mixer.heads, tokens: count)
-    let targets = unsafe headRows(gradient, unit, heads: mixer.heads, tokens: count)
+    let rows = unsafe headRows(tensor, unit, heads: heads, tokens: count)
+    let targets = unsafe headRows(gradient, unit, heads: heads, tokens: count)
     let d = mixer.d
     forEachVector(d) { column in
       for (index, token) in tokens.enumerated() {
@@ -131,9 +133,10 @@ struct CosformerRows: OuterProductOperator {
   /// Values, and a 1.
   @unsafe
   private func fillValues(
-    _ target: UnsafeMutablePointer<Float>, step: Int, _ unit: Int, _ tokens: Range<Int>
+    _ target: UnsafeMutablePointer<Float>, step: Int, _ unit: Int, _ heads: Int,
+    _ tokens: Range<Int>
   ) {
-    let rows = unsafe headRows(v, unit, heads: mixer.heads, tokens: count)
+    let rows = unsafe headRows(v, unit, heads: heads, tokens: count)
     unsafe copyRows(
       rows.base + tokens.lowerBound * rows.row, step: rows.row, to: target, step: step,
       rows: tokens.count, columns: mixer.c)
@@ -195,34 +198,42 @@ struct CosformerRows: OuterProductOperator {
 
   private var stateForm: TensorForm {
     TensorForm(
-      name: "state", dimensions: ["units", "sums"], sizes: [mixer.units, keys * values])
+      name: "state", dimensions: ["units", "sums"], sizes: [mixer.kvUnits, keys * values])
+  }
+
+  /// The heads of queries that read the state of a head of keys and values.
+  private func readers(of kvUnit: Int) -> Range<Int> {
+    let group = mixer.heads / mixer.kvHeads
+    return kvUnit * group..<(kvUnit + 1) * group
   }
 
   /// Adds up the state of the whole sequence, and reads it.
   func meetAll(on line: RankLine) throws(MPIError) -> MixerTensor {
     let state = MixerTensor(zeros: stateForm, tokens: 0)
-    unsafe line.addUp(units: mixer.units, to: state) { unit, tokens, total, poll in
+    unsafe line.addUp(units: mixer.kvUnits, to: state) { kvUnit, tokens, total, poll in
       var scratch = Scratch(count: partOfSums * (keys + values), parts: 2)
       let wide = unsafe StridedMatrix(scratch.take(partOfSums * keys), row: keys)
       let long = unsafe StridedMatrix(scratch.take(partOfSums * values), row: values)
       forEachPart(tokens) { part in
-        unsafe widen(k, unit, part, into: wide.base, step: keys)
-        unsafe fillValues(long.base, step: values, unit, part)
+        unsafe widen(k, kvUnit, mixer.kvHeads, part, into: wide.base, step: keys)
+        unsafe fillValues(long.base, step: values, kvUnit, mixer.kvHeads, part)
         unsafe addProducts(
           wide, long, part.count, rows: keys, columns: values, to: total, poll)
       }
     }
     try Summary.sum.combine(state, on: line)
-    line.forEachSegment(units: mixer.units) { unit, tokens, poll in
+    line.forEachSegment(units: mixer.kvUnits) { kvUnit, tokens, poll in
       var scratch = Scratch(count: partOfSums * (keys + values), parts: 2)
       let wide = unsafe StridedMatrix(scratch.take(partOfSums * keys), row: keys)
       let long = unsafe StridedMatrix(scratch.take(partOfSums * values), row: values)
-      let z = unsafe StridedMatrix(state.base + unit * keys * values, row: values)
+      let z = unsafe StridedMatrix(state.base + kvUnit * keys * values, row: values)
       forEachPart(tokens) { part in
-        unsafe widen(q, unit, part, into: wide.base, step: keys)
-        multiply(wide, z, into: long, rows: part.count, depth: keys, columns: values)
-        unsafe divide(long.base, step: values, unit, part)
-        poll()
+        for unit in readers(of: kvUnit) {
+          unsafe widen(q, unit, mixer.heads, part, into: wide.base, step: keys)
+          multiply(wide, z, into: long, rows: part.count, depth: keys, columns: values)
+          unsafe divide(long.base, step: values, unit, part)
+          poll()
+        }
       }
     }
     return state
@@ -231,37 +242,41 @@ struct CosformerRows: OuterProductOperator {
   /// The gradient of the state, and by it those of keys and values.
   func meetAllBackward(_ state: MixerTensor, on line: RankLine) throws(MPIError) {
     let ofState = MixerTensor(zeros: stateForm, tokens: 0)
-    unsafe line.addUp(units: mixer.units, to: ofState) { unit, tokens, total, poll in
+    unsafe line.addUp(units: mixer.kvUnits, to: ofState) { kvUnit, tokens, total, poll in
       var scratch = Scratch(count: 2 * partOfSums * (keys + values) + keys * values, parts: 5)
       let wide = unsafe StridedMatrix(scratch.take(partOfSums * keys), row: keys)
       let ofWide = unsafe StridedMatrix(scratch.take(partOfSums * keys), row: keys)
       let long = unsafe StridedMatrix(scratch.take(partOfSums * values), row: values)
-      let turned = unsafe transposed(state, unit, &scratch)
-      forEachPart(tokens) { part in
-        unsafe widen(q, unit, part, into: wide.base, step: keys)
-        unsafe fillGradient(long.base, step: values, unit, part)
-        unsafe addProducts(
-          wide, long, part.count, rows: keys, columns: values, to: total, poll)
-        multiply(long, turned, into: ofWide, rows: part.count, depth: values, columns: keys)
-        unsafe narrow(ofWide.base, step: keys, q, unit, part, into: gradients["dq"])
+      let turned = unsafe transposed(state, kvUnit, &scratch)
+      for unit in readers(of: kvUnit) {
+        forEachPart(tokens) { part in
+          unsafe widen(q, unit, mixer.heads, part, into: wide.base, step: keys)
+          unsafe fillGradient(long.base, step: values, unit, part)
+          unsafe addProducts(
+            wide, long, part.count, rows: keys, columns: values, to: total, poll)
+          multiply(long, turned, into: ofWide, rows: part.count, depth: values, columns: keys)
+          unsafe narrow(
+            ofWide.base, step: keys, q, unit, mixer.heads, part, into: gradients["dq"])
+        }
       }
     }
     try Summary.sum.combine(ofState, on: line)
-    line.forEachSegment(units: mixer.units) { unit, tokens, poll in
+    line.forEachSegment(units: mixer.kvUnits) { unit, tokens, poll in
       var scratch = Scratch(count: 2 * partOfSums * (keys + values) + keys * values, parts: 5)
       let wide = unsafe StridedMatrix(scratch.take(partOfSums * keys), row: keys)
       let long = unsafe StridedMatrix(scratch.take(partOfSums * values), row: values)
       let z = unsafe StridedMatrix(ofState.base + unit * keys * values, row: values)
       let turned = unsafe transposed(ofState, unit, &scratch)
-      let dv = unsafe headRows(gradients["dv"], unit, heads: mixer.heads, tokens: count)
+      let dv = unsafe headRows(gradients["dv"], unit, heads: mixer.kvHeads, tokens: count)
       forEachPart(tokens) { part in
-        unsafe widen(k, unit, part, into: wide.base, step: keys)
+        unsafe widen(k, unit, mixer.kvHeads, part, into: wide.base, step: keys)
         multiply(
           wide, z, into: dv.part(row: part.lowerBound), rows: part.count, depth: keys,
           columns: mixer.c)
-        unsafe fillValues(long.base, step: values, unit, part)
+        unsafe fillValues(long.base, step: values, unit, mixer.kvHeads, part)
         multiply(long, turned, into: wide, rows: part.count, depth: values, columns: keys)
-        unsafe narrow(wide.base, step: keys, k, unit, part, into: gradients["dk"])
+        unsafe narrow(
+          wide.base, step: keys, k, unit, mixer.kvHeads, part, into: gradients["dk"])
         poll()
       }
     }

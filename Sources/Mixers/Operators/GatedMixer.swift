@@ -25,14 +25,16 @@ extension GatedMixer {
   var chunk: Int? { nil }
 
   /// The tensors of such an operator.
-  static func tensors(_ gate: TensorDemand) -> [TensorDemand] {
-    headTensors + [gate] + (hasBonus ? [TensorDemand("u", "heads headDim")] : [])
+  ///
+  /// - Parameter rows: queries, keys and values.
+  static func tensors(_ rows: [TensorDemand], _ gate: TensorDemand) -> [TensorDemand] {
+    rows + [gate] + (hasBonus ? [TensorDemand("u", "heads headDim")] : [])
       + [TensorDemand("state", "batch heads headDim valueHeadDim", isOptional: true)]
   }
 
   var inputs: [TensorForm] { Self.forms(sizes, present: hasState ? ["state"] : []) }
   var outputs: [TensorForm] {
-    [Self.demands[2].form(sizes, named: "o")]
+    [headOutput]
       + Self.demands.filter { $0.name == "state" }.map { $0.form(sizes) }
   }
   var isInOrder: Bool { true }
@@ -47,6 +49,10 @@ extension GatedMixer {
   var flopsPerToken: (forward: Double, backward: Double) {
     let products = Double(sizes["heads"] * sizes["headDim"] * sizes["valueHeadDim"])
     return (5 * products, 15 * products)
+  }
+
+  func keptBytes(tokens: Int) -> Double {
+    SharedHeads.bytes(of: inputs, heads: sizes["heads"], tokens: tokens)
   }
 
   private func scan(_ rows: GatedRows) -> OuterProductScan<GatedRows> {
@@ -73,7 +79,8 @@ extension GatedMixer {
     _ x: MixerTensors, _ result: MixerResult, gradient: MixerTensor, on line: RankLine
   ) throws(MPIError) -> MixerTensors {
     let gradients = zeroGradients(on: line)
-    let rows = GatedRows(self, x, o: gradient, tokens: line.tokens, gradients: gradients)
+    let own = SharedHeads(of: gradients, heads: sizes["heads"], tokens: line.tokens)
+    let rows = GatedRows(self, x, o: gradient, tokens: line.tokens, gradients: own.tensors)
     let scan = scan(rows)
     let states = try scan.backward(
       carried: result.kept["carried"], last: result.outputs["state"], on: line)
@@ -84,6 +91,7 @@ extension GatedMixer {
           from: states.base + unit * step, count: length)
       }
     }
+    own.addUp(into: gradients, team: line.team)
     try rows.combine(on: line)
     return gradients
   }

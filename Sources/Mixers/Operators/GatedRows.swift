@@ -80,15 +80,15 @@ struct GatedRows: OuterProductOperator {
   }
 
   func fillDecays(_ chunk: OuterProductChunk, unit: Int, tokens: Range<Int>) {
-    let (sequence, head) = unit.quotientAndRemainder(dividingBy: heads)
+    let head = unit % heads
     forEachVector(keys) { column in
       for (index, token) in tokens.enumerated() {
         let target = unsafe chunk.a + index * chunk.keyStep
-        let row = (sequence * count + token) * heads + head
+        let place = gatePlace(g, unit, token)
         let exponent =
           switch gates {
-          case .keys: unsafe Vector(loading: g.base + row * keys, at: column, of: keys)
-          case .tokens: unsafe Vector(repeating: g.base[row])
+          case .keys: unsafe Vector(loading: g.base + place, at: column, of: keys)
+          case .tokens: unsafe Vector(repeating: g.base[place])
           case .all: unsafe Vector(loading: g.base + head * keys, at: column, of: keys)
           }
         unsafe exp(exponent).store(to: target, at: column, of: keys)
@@ -153,6 +153,7 @@ struct GatedRows: OuterProductOperator {
     carry: UnsafeMutablePointer<Float>
   ) {
     let (dq, dk) = (rows(gradients["d\(query)"], unit), rows(gradients["dk"], unit))
+    let ofGate = gradients["d\(gate)"]
     let weights = u == nil ? [] : (0..<tokens.count).map { unsafe ofSelf(chunk, $0) }
     forEachVector(keys) { column in
       let bonus = u.map {
@@ -162,7 +163,7 @@ struct GatedRows: OuterProductOperator {
       for (index, token) in tokens.enumerated().reversed() {
         let row = index * chunk.keyStep
         let (own, target) = unsafe (dq.base + token * dq.row, dk.base + token * dk.row)
-        let place = gatePlace(unit, token)
+        let place = gatePlace(ofGate, unit, token)
         let q = unsafe Vector(loading: chunk.q + row, at: column, of: keys)
         let k = unsafe Vector(loading: chunk.k + row, at: column, of: keys)
         var ofKey = unsafe Vector(loading: chunk.dk + row, at: column, of: keys)
@@ -171,7 +172,7 @@ struct GatedRows: OuterProductOperator {
         let read = q * ofQuery * Vector(repeating: 1 / scale)
         sum -= k * ofKey
         if !readsFirst { sum += read }
-        unsafe storeGate(sum, place, unit, column)
+        unsafe storeGate(sum, ofGate, place, unit, column)
         if readsFirst { sum += read }
         if let bonus {
           let factor = Vector(repeating: weights[index])
@@ -209,18 +210,25 @@ struct GatedRows: OuterProductOperator {
     }
   }
 
-  /// Where the gate of a token lies; of its first key, where keys have their own.
-  private func gatePlace(_ unit: Int, _ token: Int) -> Int {
+  /// Where the gate of a token lies, or its gradient; of its first key, where keys have their own.
+  ///
+  /// Of a tensor that has fewer heads each stands for as many neighbours.
+  @inline(__always)
+  private func gatePlace(_ tensor: MixerTensor, _ unit: Int, _ token: Int) -> Int {
+    if gates == .all { return 0 }
     let (sequence, head) = unit.quotientAndRemainder(dividingBy: heads)
-    let row = (sequence * count + token) * heads + head
+    let own = tensor.form.sizes[2]
+    let row = (sequence * count + token) * own + head * own / heads
     return gates == .keys ? row * keys : row
   }
 
   @unsafe @inline(__always)
-  private func storeGate(_ sum: Vector, _ place: Int, _ unit: Int, _ column: Int) {
+  private func storeGate(
+    _ sum: Vector, _ ofGate: MixerTensor, _ place: Int, _ unit: Int, _ column: Int
+  ) {
     switch gates {
-    case .keys: unsafe sum.store(to: gradients["d\(gate)"].base + place, at: column, of: keys)
-    case .tokens: unsafe gradients["d\(gate)"].base[place] += sum.laneSum
+    case .keys: unsafe sum.store(to: ofGate.base + place, at: column, of: keys)
+    case .tokens: unsafe ofGate.base[place] += sum.laneSum
     case .all:
       for lane in 0..<min(8, keys - column) {
         ofGates.add(sum[lane], at: unit * keys + column + lane)

@@ -44,4 +44,10 @@ extension HeadMixer {
           + "values evenly; give a number of query heads that is a multiple of \(shared).")
     }
   }
+
+  /// What has a row for each token and query head.
+  var headOutput: TensorForm {
+    let dimensions = ["batch", "tokens", "heads", "valueHeadDim"]
+    return TensorForm(name: "o", dimensions: dimensions, sizes: dimensions.map { sizes[$0] })
+  }
 }

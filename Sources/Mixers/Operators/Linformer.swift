@@ -44,9 +44,7 @@ struct Linformer: HeadMixer {
   var inputs: [TensorForm] { Self.forms(sizes, present: []) }
   var outputs: [TensorForm] {
     [
-      TensorForm(
-        name: "o", dimensions: ["batch", "tokens", "heads", "valueHeadDim"],
-        sizes: [batch, tokens, heads, c]),
+      headOutput,
       TensorForm(
         name: "lse", dimensions: ["batch", "heads", "tokens"], sizes: [batch, heads, tokens]),
     ]
@@ -143,20 +141,28 @@ struct Linformer: HeadMixer {
     unsafe line.addUp(units: kvUnits, to: ofProjected) { kvUnit, tokens, total, poll in
       var work = LinformerWork(rank: rank, d: d, c: c, scale: scale)
       unsafe work.take(projected.base + kvUnit * length, rest: rest.base + kvUnit * length)
+      var scratch = Scratch(count: partOfSums * (d + 2 * c), parts: 3)
+      let queries = unsafe StridedMatrix(scratch.take(partOfSums * d), row: d)
+      let outputs = unsafe StridedMatrix(scratch.take(partOfSums * c), row: c)
+      let ofOutputs = unsafe StridedMatrix(scratch.take(partOfSums * c), row: c)
       for unit in kvUnit * heads / kvHeads..<(kvUnit + 1) * heads / kvHeads {
         let rows = [x["q"], gradient, result.outputs["o"], dq].map {
           unsafe headRows($0, unit, heads: heads, tokens: count)
         }
         forEachPart(tokens) { part in
           let own = rows.map { $0.part(row: part.lowerBound) }
-          unsafe work.weigh(own[0], part.count) { _, _ in }
+          // Read once and line by line, and met by four products.
+          own[0].copy(to: queries, rows: part.count, columns: d)
+          own[1].copy(to: ofOutputs, rows: part.count, columns: c)
+          own[2].copy(to: outputs, rows: part.count, columns: c)
+          unsafe work.weigh(queries, part.count)
           unsafe addProducts(
-            work.weights, own[1], part.count, rows: rank, columns: c, to: total + rank * d, poll)
-          unsafe work.gradients(own[1], own[2], part.count)
+            work.weights, ofOutputs, part.count, rows: rank, columns: c, to: total + rank * d, poll)
+          unsafe work.gradients(ofOutputs, outputs, part.count)
           multiply(
             work.weights, work.keys, into: own[3], rows: part.count, depth: rank, columns: d)
           unsafe addProducts(
-            work.weights, own[0], part.count, rows: rank, columns: d, to: total, poll)
+            work.weights, queries, part.count, rows: rank, columns: d, to: total, poll)
         }
       }
     }

@@ -174,8 +174,8 @@ struct MambaRows {
         let part = unsafe gradients(
           tokens, sequence, channel, lanes, rates + lane * states, dh + lane * states,
           ofRates + lane * states, work, back)
-        sums[lane / 4] += SIMD8<Double>(part.skip)
-        sums[lane / 4 + 1] += SIMD8<Double>(part.bias)
+        sums[lane / 4] += part.skip.doubles
+        sums[lane / 4 + 1] += part.bias.doubles
       }
       back.add(work, tokens, sequence, blocks.number(block), blocks.blocksPerSequence)
       for index in totals.indices {

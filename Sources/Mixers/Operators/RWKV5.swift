@@ -9,7 +9,7 @@ import AttentionReference
 struct RWKV5: GatedMixer {
   static let name = "rwkv5"
   static let summary = "a decaying state of each head, with a bonus for the token itself"
-  static let demands = tensors(TensorDemand("w", "heads headDim", filling: .gate))
+  static let demands = tensors(headTensors, TensorDemand("w", "heads headDim", filling: .gate))
   static let options: Set<MixerOption> = []
   static let query = "r"
   static let gate = "w"
@@ -30,7 +30,8 @@ struct RWKV5: GatedMixer {
 struct RWKV6: GatedMixer {
   static let name = "rwkv6"
   static let summary = "rwkv5 with a decay that each token decides"
-  static let demands = tensors(TensorDemand("w", "batch tokens heads headDim", filling: .gate))
+  static let demands = tensors(
+    headTensors, TensorDemand("w", "batch tokens heads headDim", filling: .gate))
   static let options: Set<MixerOption> = []
   static let query = "r"
   static let gate = "w"

@@ -40,13 +40,7 @@ struct ReLUAttention: HeadMixer {
     countsVisible = options.normalization == .visible
   }
 
-  var outputs: [TensorForm] {
-    [
-      TensorForm(
-        name: "o", dimensions: ["batch", "tokens", "heads", "valueHeadDim"],
-        sizes: [batch, tokens, sizes["heads"], sizes["valueHeadDim"]])
-    ]
-  }
+  var outputs: [TensorForm] { [headOutput] }
   var isInOrder: Bool { false }
   func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
     let floats = batch * sizes["kvHeads"] * (sizes["headDim"] + sizes["valueHeadDim"])

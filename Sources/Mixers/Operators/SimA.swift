@@ -37,13 +37,7 @@ struct SimA: HeadMixer {
   }
 
   var inputs: [TensorForm] { Self.forms(sizes, present: []) }
-  var outputs: [TensorForm] {
-    [
-      TensorForm(
-        name: "o", dimensions: ["batch", "tokens", "heads", "valueHeadDim"],
-        sizes: [batch, tokens, heads, c])
-    ]
-  }
+  var outputs: [TensorForm] { [headOutput] }
   func exchanges(backward: Bool, ranks: Int, threads: Int) -> [MixerExchange] {
     [.summary(floats: backward ? units * d * c : kvUnits * length)]
   }

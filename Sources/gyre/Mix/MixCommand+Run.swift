@@ -122,6 +122,16 @@ extension MixCommand: DistributedCommand {
     TensorMemory.reserve(results, tokens: line.tokens, on: line.team)
     defer { TensorMemory.release() }
     let allocated = ContinuousClock.now
+    if warmUps > 0 {
+      let other = try RankLine(on: world, sharding: line.sharding, team: line.team)
+      for _ in 0..<warmUps {
+        let result = try mixer.forward(inputs, keeping: gradient != nil, on: other)
+        if let gradient {
+          _ = try mixer.backward(inputs, result, gradient: gradient, on: other)
+        }
+      }
+      TensorMemory.clear()
+    }
     try world.barrier()
     let before = line.traffic
     let ready = ContinuousClock.now

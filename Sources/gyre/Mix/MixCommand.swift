@@ -154,6 +154,13 @@ struct MixCommand: ParsableCommand {
     help: "Check sampled heads or channels against an independent computation in double precision.")
   var verify = false
 
+  @Option(
+    name: .customLong("warm-ups"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "How often the passes are computed before those that are measured and reported.",
+      valueName: "n"))
+  var warmUps = 0
+
   @Option(help: "What rank 0 prints: a table or one JSON object.")
   var report = ReportFormat.text
 
@@ -203,6 +210,9 @@ struct MixCommand: ParsableCommand {
     }
     if let scale, !scale.isFinite || scale == 0 {
       throw ValidationError("--scale is \(scale); give a finite number that is not 0.")
+    }
+    guard warmUps >= 0 else {
+      throw ValidationError("--warm-ups is \(warmUps); give at least 0.")
     }
     guard layout != .balanced else {
       throw ValidationError(

@@ -28,14 +28,16 @@ private func checkMixer(
   var usual = [
     "batch": 1, "tokens": 299, "heads": 3, "headDim": 97, "valueHeadDim": 97, "channels": 1111,
     "state": 17, "width": 4, "rank": 33, "in": 71, "out": 41, "kvHeads": 2,
-    "sequences": 2, "dim": 97, "steps": 2,
+    "groups": 2, "sequences": 2, "dim": 97, "steps": 2,
   ]
   let dimensions = Set(demands.flatMap(\.dimensions))
-  if dimensions.contains("kvHeads") { usual["heads"] = 4 }
+  let sharesHeads = !dimensions.isDisjoint(with: ["kvHeads", "groups"])
+  if sharesHeads { usual["heads"] = 4 }
   // As many units as let five ranks of one thread go in one pass, and none of more ranks.
   if world.size == 5, !dimensions.contains("channels") { usual["heads"] = 4 }
   // Their oracles take longest.
-  if dimensions.contains("kvHeads") || !type.options.isDisjoint(with: [.steps, .landmarks]) {
+  let isSlow = !type.options.isDisjoint(with: [.steps, .landmarks])
+  if isSlow || sharesHeads && !type.options.contains(.chunk) {
     usual["tokens"] = 131
   }
   if dimensions.contains("channels") { usual["heads"] = 1111 }
