@@ -24,8 +24,8 @@ public struct RunOptions: Sendable {
   /// any ranks, threads, routes and chunks.
   ///
   /// Sums of another order differ by roundings of 2⁻²⁴, but some of those decide how
-  /// ``weightProducts`` or ``arithmetic`` round the factors of the products that follow: logits then
-  /// differ as much as by rounding itself. There is no ``piece`` with it, nor a ``window``,
+  /// ``weightProducts`` or ``arithmetic`` round the factors of the products that follow: logits
+  /// then differ as much as by rounding itself. There is no ``piece`` with it, nor a ``window``,
   /// ``contextWindows`` or layers with states.
   public var accumulation = Accumulation.fast
   /// The most tokens for which the widest rows of a layer are there at a time.

@@ -4,8 +4,8 @@
 /// With `A` for `'s|'t|'re|'ve|'m|'ll|'d`:
 ///
 /// - `gpt2`: `A`, ` ?\p{L}+`, ` ?\p{N}+`, ` ?[^\s\p{L}\p{N}]+`, `\s+(?!\S)`, `\s+`.
-/// - `mpt`, also called `olmo`: as `gpt2`, of texts in Unicode's form NFC, as tokenizers of GPT-NeoX
-///   have them.
+/// - `mpt`, also called `olmo`: as `gpt2`, of texts in Unicode's form NFC, as GPT-NeoX's tokenizer
+///   has them.
 /// - `smollm`: each number by itself; between them as `gpt2`.
 /// - `qwen2`: `(?i:A)`, `[^\r\n\p{L}\p{N}]?\p{L}+`, `\p{N}`, ` ?[^\s\p{L}\p{N}]+[\r\n]*`,
 ///   `\s*[\r\n]+`, `\s+(?!\S)`, `\s+`.
