@@ -22,14 +22,16 @@ struct DecoderBlocks {
   /// The most tokens at a time.
   var chunk: Int { room.chunk }
 
-  init(_ decoder: Decoder, _ options: RunOptions) {
+  init(
+    _ decoder: Decoder, chunk: Int, team: ThreadTeam, arithmetic: ProductArithmetic,
+    isReproducible: Bool, places: TokenPositions
+  ) {
     self.decoder = decoder
-    places = options.contextWindows?.places ?? TokenPositions()
-    team = options.team
-    let isFast = options.accumulation == .fast
-    arithmetic = isFast && options.productArithmetic == .f32 ? nil : options.productArithmetic
-    arithmeticOfShort = isFast ? nil : .f32
-    room = BlockRoom(decoder.sizes, chunk: options.chunk, team: options.team)
+    self.places = places
+    self.team = team
+    self.arithmetic = arithmetic == .f32 && !isReproducible ? nil : arithmetic
+    arithmeticOfShort = isReproducible ? .f32 : nil
+    room = BlockRoom(decoder.sizes, chunk: chunk, team: team)
   }
 
   /// The same, in the same memory, with products as they are for a text of so many tokens that is

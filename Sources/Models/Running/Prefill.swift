@@ -50,7 +50,10 @@ public final class Prefill {
     parts = PassParts(
       decoder: decoder, options: options,
       positions: LayerPositions(decoder, options, tokens: context ?? tokens),
-      blocks: DecoderBlocks(decoder, options),
+      blocks: DecoderBlocks(
+        decoder, chunk: options.chunk, team: options.team, arithmetic: options.productArithmetic,
+        isReproducible: options.accumulation == .reproducible,
+        places: options.contextWindows?.places ?? TokenPositions()),
       topology: try Topology(of: world))
   }
 
