@@ -27,6 +27,9 @@ CASED = (rf"[^\r\n\p{{L}}\p{{N}}]?[\p{{Lu}}\p{{Lt}}{BOTH}*[\p{{Ll}}{BOTH}+{ENDIN
          rf"|[^\r\n\p{{L}}\p{{N}}]?[\p{{Lu}}\p{{Lt}}{BOTH}+[\p{{Ll}}{BOTH}*{ENDING}"
          r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
+# Names of GPT-NeoX's pre-tokenizer in GGUF files.
+NEOX = ("mpt", "olmo")
+
 
 def mixed_text(size, seed):
     """Code, prose in several scripts, emoji, odd white space and characters at random."""
@@ -75,11 +78,11 @@ def byte_pairs(reader):
     tokenizer = Tokenizer(models.BPE(
         vocab={token: number for number, token in enumerate(tokens)}, merges=merges,
         ignore_merges=name == "llama-bpe"))
-    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=name in ("gpt-2", "smollm"))
-    if name == "qwen2":
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=name in (*NEOX, "gpt-2", "smollm"))
+    if name in (*NEOX, "qwen2"):
         tokenizer.normalizer = normalizers.NFC()
     first = {
-        "gpt-2": [], "smollm": [pre_tokenizers.Digits(individual_digits=True)],
+        "gpt-2": [], "mpt": [], "olmo": [], "smollm": [pre_tokenizers.Digits(individual_digits=True)],
         "qwen2": [pre_tokenizers.Split(Regex(CODE % r"\p{N}"), "isolated")],
         "llama-bpe": [pre_tokenizers.Split(Regex(CODE % r"\p{N}{1,3}"), "isolated")],
         "gpt-4o": [pre_tokenizers.Split(Regex(CASED), "isolated")],

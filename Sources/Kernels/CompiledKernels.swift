@@ -56,11 +56,11 @@ package enum CompiledKernels: KernelSet {
   package static func multiply(
     _ work: WeightProduct, team: ThreadTeam, poll: (_ work: Int) -> Void
   ) {
-    if work.rows < WeightProduct.manyRows {
+    if !WeightProduct.widensToMemory(rows: work.rows, arithmetic: work.arithmetic) {
       team.run(FewRowsProduct(work), poll: poll)
     } else {
       switch work.arithmetic {
-      case .f32: run(ManyRowsProduct<Float>.self, work, team: team, poll: poll)
+      case .f32, nil: run(ManyRowsProduct<Float>.self, work, team: team, poll: poll)
       case .bf16: run(ManyRowsProduct<BFloat16Pair>.self, work, team: team, poll: poll)
       case .int8: run(ManyRowsProduct<ScaledBytes>.self, work, team: team, poll: poll)
       }

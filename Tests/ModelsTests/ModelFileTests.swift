@@ -54,8 +54,14 @@ import Testing
     ]
     for hasIndex in [false, true] {
       let folder = try Folder(config: Self.config)
-      try folder.write("a.safetensors", first)
-      try folder.write("b.safetensors", second)
+      let names =
+        hasIndex
+        ? ["a.safetensors", "b.safetensors"]
+        : ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+      try folder.write(names[0], first)
+      try folder.write(names[1], second)
+      // What lies beside a model is no part of it.
+      try folder.write("logits.safetensors", first)
       if hasIndex {
         let map =
           (first.map { "\"\($0.name)\": \"a.safetensors\"" }
@@ -94,6 +100,8 @@ import Testing
         TensorDescription("h.0.attn.bias", .f32, [1]),
         TensorDescription("transformer.wte.weight", .f32, [2, 6]),
       ])
+    try folder.write(
+      "model-00001-of-00001.safetensors", [TensorDescription("h.1.ln_1.weight", .f32, [2])])
     let model = try ModelFile(folder.url.path)
     let matrix = try model.tensor("blk.0.attn_qkv.weight", shape: [6, 2]).decoded()
     #expect((0..<12).map { matrix[$0] } == [0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11])
@@ -140,6 +148,14 @@ import Testing
       (["config.json": "{}"], "no text \"model_type\""),
       (["config.json": "[1"], "no JSON object"),
       (["config.json": Self.config], "no .safetensors file"),
+      (
+        ["config.json": Self.config, "logits.safetensors": "", "q.safetensors": ""],
+        "it has 'logits.safetensors', 'q.safetensors', and no file is named as a model's are"
+      ),
+      (
+        ["config.json": Self.config, "model-00002-of-00002.safetensors": ""],
+        "it has 'model-00002-of-00002.safetensors', which are not the parts of one model"
+      ),
       (
         [
           "config.json": Self.config,

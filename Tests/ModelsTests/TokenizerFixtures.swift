@@ -80,17 +80,27 @@ struct TokenizerFixtures {
   }
 
   /// A tokenizer of the longest tokens as a GGUF file has it, and what rwkv.py wrote of its texts.
-  static func longestTokens() throws -> (file: GGUFBuilder, texts: [String], tokens: [[Int]]) {
+  ///
+  /// - Parameter isReversed: whether its tokens, the longest of which come last, are in the opposite
+  ///   order, and the byte Z has none.
+  static func longestTokens(
+    isReversed: Bool
+  ) throws -> (file: GGUFBuilder, texts: [String], tokens: [[Int]]) {
     let url = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "rwkv.json")
     let value = try JSONValue(parsing: Data(contentsOf: url))["words"] ?? .null
-    let entries = value["entries"]?.array?.compactMap(\.string) ?? []
+    var entries = value["entries"]?.array?.compactMap(\.string) ?? []
+    var numbers = tokens(value, "tokens")
+    if isReversed {
+      numbers = numbers.map { $0.map { entries.count + 1 - $0 } }
+      entries = entries.reversed().map { $0 == "Z" ? "No text has this." : $0 }
+    }
     let file = builder([
-      ("model", .text("rwkv")),
+      ("model", .text("rwkv")), ("unknown_token_id", .uint32(0)),
       ("tokens", .array(8, (["<s>"] + entries).map { .text($0) })),
       ("token_type", .array(5, [.int32(3)] + entries.map { _ in .int32(1) })),
       ("eos_token_id", .uint32(0)),
     ])
-    return (file, value["texts"]?.array?.compactMap(\.string) ?? [], tokens(value, "tokens"))
+    return (file, value["texts"]?.array?.compactMap(\.string) ?? [], numbers)
   }
 
   private static func builder(_ values: [(String, GGUFBuilder.Value)]) -> GGUFBuilder {

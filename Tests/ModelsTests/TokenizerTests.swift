@@ -41,6 +41,7 @@ import Testing
   @Test("byte pairs from tokenizer.json and from GGUF are those of tokenizers")
   func bytePairs() throws {
     #expect(fixtures.bytePairs.count == PreTokenizer.allCases.count)
+    #expect(PreTokenizer(ggufName: "olmo") == .mpt)
     for value in fixtures.bytePairs {
       let name = value["pre"]?.string ?? ""
       let plain = TokenizerFixtures.tokens(value, "plain")
@@ -58,12 +59,15 @@ import Testing
 
   @Test("the longest tokens of a text are those of the package rwkv")
   func longestTokens() throws {
-    let (file, texts, expected) = try TokenizerFixtures.longestTokens()
-    let tokenizer = try file.model().tokenizer()
-    #expect(texts.count == 4 && expected.count == 4 && tokenizer.ends == [0])
-    for (text, tokens) in zip(texts, expected) {
-      #expect(tokenizer.encode(text) == tokens, "\(text.debugDescription)")
-      #expect(tokenizer.decode(tokens).elementsEqual(text.utf8))
+    for isReversed in [false, true] {
+      let (file, texts, expected) = try TokenizerFixtures.longestTokens(isReversed: isReversed)
+      let tokenizer = try file.model().tokenizer()
+      #expect(texts.count == 4 && expected.count == 4 && tokenizer.ends == [0])
+      for (text, tokens) in zip(texts, expected) {
+        #expect(tokenizer.encode(text) == tokens, "\(text.debugDescription)")
+        #expect(tokenizer.decode(tokens).elementsEqual(text.utf8))
+      }
+      #expect((tokenizer.encode("Z") == [0]) == isReversed)
     }
   }
 

@@ -69,7 +69,9 @@ struct TransformersTests {
       let result = try await MPIJob.run(
         program: "gyre",
         arguments: ["logits", folder.path, "--ids", ids, "--chunk", "16", "--output", output],
-        ranks: ranks)
+        ranks: ranks,
+        // Where no memory can be shared each rank makes the copies that ranks share elsewhere.
+        environment: model.name == "gpt-oss-four-bits" ? ["OMPI_MCA_osc": "^sm"] : [:])
       try #require(result.isSuccess, "\(model.name): \(result)")
       let found = try SafetensorsFile.open(output).source("logits").readAll()
       let expected = TestFile.floats(TestFile.bytes(hexadecimal: model.logits))

@@ -55,24 +55,24 @@ import Testing
       let matrix = StoredMatrix(
         type: type, outputs: outputs, inputs: inputs, memory: bytes)
       for (rows, threads, arithmetic) in [
-        (1, 2, ProductArithmetic.bf16), (2, 1, .int8), (5, 2, .f32), (12, 2, .f32),
-        (50, 3, .f32), (15, 2, .bf16), (33, 2, .bf16), (50, 3, .bf16), (33, 1, .int8),
+        (1, 2, ProductArithmetic?.none), (2, 1, nil), (5, 2, nil), (12, 2, nil), (15, 2, nil),
+        (50, 3, nil), (5, 2, .f32), (1, 1, .bf16), (33, 2, .bf16), (50, 3, .bf16), (2, 1, .int8),
         (50, 3, .int8),
       ] {
         // A row of thirty-two zeros somewhere.
         let a = (0..<rows * inputs).map { 32..<64 ~= $0 ? 0 : Float($0 * 7 % 23) / 11 - 1 }
-        // Of few rows products are those of F32.
-        let used = rows < WeightProduct.manyRows ? .f32 : arithmetic
+        let used = arithmetic ?? .f32
         let factors = rounded(a, to: used, columns: inputs)
         let weights = rounded(weights, to: used, columns: inputs)
         for set in InstructionSet.ofThisProcessor {
           let products = LinearProducts(
-            team: ThreadTeam(threads: threads), arithmetic: arithmetic, instructions: set)
+            team: ThreadTeam(threads: threads), instructions: set)
           // Twice the same matrix, and a row more at the end that must stay as it is.
           var c = [Float](repeating: 3, count: rows * 2 * outputs)
           var span = c.mutableSpan
           products.multiply(
-            a.span, rows: rows, by: [matrix, matrix], into: &span, adding: rows == 5)
+            a.span, rows: rows, by: [matrix, matrix], into: &span, adding: rows == 5,
+            of: arithmetic)
           for row in 0..<rows {
             for output in 0..<outputs {
               var (sum, size) = (rows == 5 ? 3.0 : 0.0, 3.0)
@@ -85,10 +85,37 @@ import Testing
                 let found = Double(c[(row * 2 + copy) * outputs + output])
                 #expect(
                   abs(found - sum) <= 1e-6 * size,
-                  "\(type) \(rows) rows, \(set), \(arithmetic): \(found), \(sum)")
+                  "\(type) \(rows) rows, \(set), \(used): \(found), \(sum)")
               }
             }
           }
+        }
+      }
+    }
+  }
+
+  @Test("where an arithmetic is given, a row has the same bits among any others")
+  func rowsAlone() throws {
+    let (outputs, inputs, rows) = (37, 300, 40)
+    let (bytes, _) = try tensor(.f16, outputs, inputs)
+    let matrix = StoredMatrix(type: .f16, outputs: outputs, inputs: inputs, memory: bytes)
+    let a = (0..<rows * inputs).map { Float($0 * 7 % 23) / 11 - 1 }
+    for arithmetic in ProductArithmetic.allCases {
+      for set in InstructionSet.ofThisProcessor {
+        let products = LinearProducts(team: ThreadTeam(threads: 2), instructions: set)
+        func product(_ range: Range<Int>) -> [Float] {
+          var c = [Float](repeating: 1, count: range.count * outputs)
+          var span = c.mutableSpan
+          products.multiply(
+            a.span.extracting(range.lowerBound * inputs..<range.upperBound * inputs),
+            rows: range.count, by: [matrix], into: &span, adding: true, of: arithmetic)
+          return c
+        }
+        let all = product(0..<rows)
+        for (first, end) in [(3, 4), (4, 11), (11, 40)] {
+          #expect(
+            product(first..<end) == Array(all[first * outputs..<end * outputs]),
+            "\(arithmetic), \(set), rows \(first) to \(end)")
         }
       }
     }
@@ -104,10 +131,10 @@ import Testing
     a[5 * 64 + 1] = .infinity
     for set in InstructionSet.ofThisProcessor {
       let products = LinearProducts(
-        team: ThreadTeam(threads: 1), arithmetic: .int8, instructions: set)
+        team: ThreadTeam(threads: 1), instructions: set)
       var c = [Float](repeating: 0, count: rows * 32)
       var span = c.mutableSpan
-      products.multiply(a.span, rows: rows, by: [matrix], into: &span)
+      products.multiply(a.span, rows: rows, by: [matrix], into: &span, of: .int8)
       for row in 0..<rows {
         let isFinite = c[row * 32..<row * 32 + 32].allSatisfy(\.isFinite)
         #expect(isFinite == (row != 3 && row != 5), "\(set), row \(row)")

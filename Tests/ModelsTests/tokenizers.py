@@ -50,6 +50,7 @@ def words():
     result = []
     splits = {
         "gpt-2": [pre_tokenizers.Split(Regex(GPT2), "isolated")],
+        "mpt": [pre_tokenizers.Split(Regex(GPT2), "isolated")],
         "smollm": [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.Split(Regex(GPT2), "isolated")],
         "qwen2": [pre_tokenizers.Split(Regex(CODE % r"\p{N}"), "isolated")],
         "llama-bpe": [pre_tokenizers.Split(Regex(CODE % r"\p{N}{1,3}"), "isolated")],
@@ -65,14 +66,14 @@ def byte_pairs(name):
     """A trained tokenizer as a tokenizer.json, with the pre-tokenizer of a model."""
     tokenizer = Tokenizer(models.BPE(ignore_merges=name == "llama-bpe"))
     first = {
-        "gpt-2": [], "smollm": [pre_tokenizers.Digits(individual_digits=True)],
+        "gpt-2": [], "mpt": [], "smollm": [pre_tokenizers.Digits(individual_digits=True)],
         "qwen2": [pre_tokenizers.Split(Regex(CODE % r"\p{N}"), "isolated")],
         "llama-bpe": [pre_tokenizers.Split(Regex(CODE % r"\p{N}{1,3}"), "isolated")],
         "gpt-4o": [pre_tokenizers.Split(Regex(CASED), "isolated")],
     }[name]
-    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=name in ("gpt-2", "smollm"))
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=name in ("gpt-2", "mpt", "smollm"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(first + [level]) if first else level
-    if name == "qwen2":
+    if name in ("qwen2", "mpt"):
         tokenizer.normalizer = normalizers.NFC()
     # Without some of the bytes, as SmolLM2's is.
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -81,6 +82,9 @@ def byte_pairs(name):
     tokenizer.train_from_iterator(
         PROSE.splitlines(), trainers.BpeTrainer(vocab_size=340, initial_alphabet=alphabet, show_progress=False))
     tokenizer.add_tokens([AddedToken("ring", normalized=False)])
+    if name == "mpt":
+        # As GPT-NeoX's have them.
+        tokenizer.add_tokens([AddedToken(" " * count, normalized=True) for count in (8, 4, 3, 2)])
     plain = [tokenizer.encode(text, add_special_tokens=False).ids for text in TEXTS]
     tokenizer.add_special_tokens([AddedToken("<|end|>", normalized=False)])
     special = [tokenizer.encode(text, add_special_tokens=False).ids for text in TEXTS]
@@ -144,7 +148,7 @@ def real():
 
 
 contents = {
-    "texts": TEXTS, "words": words(), "bytePairs": [byte_pairs(name) for name in ("gpt-2", "smollm", "qwen2", "llama-bpe", "gpt-4o")],
+    "texts": TEXTS, "words": words(), "bytePairs": [byte_pairs(name) for name in ("gpt-2", "mpt", "smollm", "qwen2", "llama-bpe", "gpt-4o")],
     "characters": [characters(False), characters(True), unigrams()],
     "sentencePiece": [sentence_piece(kind, prefix) for kind in ("bpe", "unigram") for prefix in (False, True)],
     "real": real()}

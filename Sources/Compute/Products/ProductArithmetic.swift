@@ -1,6 +1,4 @@
-/// What products of many rows with stored weights are computed of.
-///
-/// Sums are in `Float` always, and products of few rows, which memory limits, always of `Float`.
+/// What products of rows with stored weights are computed of; sums are in `Float` always.
 public enum ProductArithmetic: String, Hashable, Sendable, CaseIterable {
   /// Of `Float`.
   case f32

@@ -38,15 +38,16 @@ package struct WeightProduct: @unchecked Sendable {
   package let factors: [Factor]
   /// Whether what is in C is kept and added to.
   package let adding: Bool
-  /// What products of many rows are computed of; memory limits those of few.
-  package let arithmetic: ProductArithmetic
-  /// Room for ``scratchCount(rows:depth:)`` numbers.
+  /// What the products are computed of, the same bits for a row whatever others there are; nil for
+  /// `Float` in the order that takes least time for so many rows.
+  package let arithmetic: ProductArithmetic?
+  /// Room for ``scratchCount(rows:depth:arithmetic:)`` numbers.
   package let scratch: UnsafeMutablePointer<Float>
 
   @unsafe
   package init(
     a: UnsafePointer<Float>, rows: Int, depth: Int, factors: [Factor], adding: Bool,
-    arithmetic: ProductArithmetic, scratch: UnsafeMutablePointer<Float>
+    arithmetic: ProductArithmetic?, scratch: UnsafeMutablePointer<Float>
   ) {
     unsafe self.a = a
     self.rows = rows
@@ -57,16 +58,23 @@ package struct WeightProduct: @unchecked Sendable {
     unsafe self.scratch = scratch
   }
 
-  /// Rows from which on weights are widened to memory once for all of them, which is too dear for
-  /// fewer.
+  /// Rows from which on it takes less time to widen weights to memory once for all of them.
   package static var manyRows: Int { 32 }
 
   /// Rows up to which each meets the weights as they are stored.
   package static var rowsOneByOne: Int { 3 }
 
+  /// Whether weights are widened to memory once for all rows.
+  package static func widensToMemory(rows: Int, arithmetic: ProductArithmetic?) -> Bool {
+    rows >= manyRows || arithmetic != nil
+  }
+
   /// Numbers of scratch: A is packed in it, or has the sums of sixteen neighbours each there.
-  package static func scratchCount(rows: Int, depth: Int) -> Int {
+  package static func scratchCount(
+    rows: Int, depth: Int, arithmetic: ProductArithmetic?
+  ) -> Int {
     // Of bytes up to 32 terms take ten words.
-    rows < manyRows ? min(rows, rowsOneByOne) * (depth / 16) : (rows + 5) / 6 * 6 * max(depth, 10)
+    widensToMemory(rows: rows, arithmetic: arithmetic)
+      ? (rows + 5) / 6 * 6 * max(depth, 10) : min(rows, rowsOneByOne) * (depth / 16)
   }
 }

@@ -69,43 +69,40 @@ public struct StoredMatrix: Sendable {
 public final class LinearProducts {
   private let team: ThreadTeam
   private let kernels: any KernelSet.Type
-  private let arithmetic: ProductArithmetic
   private var scratch = AlignedBuffer<Float>(zeros: 0)
 
   /// Prepares products.
-  ///
-  /// - Parameter arithmetic: what those of many rows are computed of; those of few, which memory
-  ///   limits, are always computed of `Float`.
-  public init(
-    team: ThreadTeam, arithmetic: ProductArithmetic = .f32, instructions: InstructionSet = .inUse
-  ) {
+  public init(team: ThreadTeam, instructions: InstructionSet = .inUse) {
     self.team = team
-    self.arithmetic = arithmetic
     kernels = instructions.kernels
   }
 
-  /// The bytes of scratch for products of so many rows.
-  public static func scratchBytes(rows: Int, inputs: Int) -> Int {
-    4 * WeightProduct.scratchCount(rows: rows, depth: inputs)
+  /// The bytes of scratch for products of at most so many rows.
+  public static func scratchBytes(rows: Int, inputs: Int, arithmetic: ProductArithmetic?) -> Int {
+    4 * WeightProduct.scratchCount(rows: rows, depth: inputs, arithmetic: arithmetic)
   }
 
   /// Computes `C = A · [W₁ᵀ W₂ᵀ …]`, or `C += …`, for matrices of equally long rows.
   ///
-  /// Of a few rows each byte of the weights is read once and widened in registers. Of many, tiles
-  /// of weights are widened once for all rows. Sums are in `Float`, the same bits for any number of
-  /// threads; those of few rows have another order than those of many.
+  /// Of a few rows each byte of the weights is read once and widened in registers. Of many, and
+  /// wherever an arithmetic is given, tiles of weights are widened once for all rows. Sums are in
+  /// `Float`, the same bits for any number of threads; those of few rows have another order than
+  /// those of many.
   ///
   /// - Parameters:
   ///   - a: `[rows, inputs]`.
   ///   - matrices: at least one.
   ///   - c: `[rows, outputs of all matrices]`, those of the first matrix first.
   ///   - adding: whether what is in `c` is kept and added to.
+  ///   - arithmetic: what the products are computed of, the same bits for a row whatever others
+  ///     there are; nil for `Float` in the way that takes least time for so many rows.
   ///   - poll: as in ``ThreadTeam/run(_:poll:)``, with multiply–adds.
   /// - Complexity: `2 · rows · inputs · outputs` floating-point operations, shared among the
   ///   threads.
   public func multiply(
     _ a: borrowing Span<Float>, rows: Int, by matrices: [StoredMatrix],
-    into c: inout MutableSpan<Float>, adding: Bool = false, poll: (_ work: Int) -> Void = { _ in }
+    into c: inout MutableSpan<Float>, adding: Bool = false, of arithmetic: ProductArithmetic? = nil,
+    poll: (_ work: Int) -> Void = { _ in }
   ) {
     let depth = matrices[0].inputs
     let width = matrices.reduce(0) { $0 + $1.outputs }
@@ -113,7 +110,7 @@ public final class LinearProducts {
     precondition(a.count == rows * depth, "A has \(a.count) numbers, not \(rows) × \(depth)")
     precondition(c.count == rows * width, "C has \(c.count) numbers, not \(rows) × \(width)")
     if c.count == 0 { return }
-    let needed = WeightProduct.scratchCount(rows: rows, depth: depth)
+    let needed = WeightProduct.scratchCount(rows: rows, depth: depth, arithmetic: arithmetic)
     if scratch.count < needed { scratch = AlignedBuffer(zeros: needed) }
     unsafe a.withUnsafeBufferPointer { a in
       unsafe c.withUnsafeMutableBufferPointer { c in

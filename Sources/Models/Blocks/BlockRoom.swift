@@ -20,19 +20,19 @@ struct BlockRoom {
   /// `[chunk, hidden]`: the hidden part; keys, then values, too.
   let hidden: ReusedNumbers
   private let products: LinearProducts
+  /// What products are computed of; nil for `Float` in the way that suits their rows.
+  var arithmetic: ProductArithmetic?
   /// Who shares the products of few tokens; nil where every rank computes them.
   var division: WeightDivision?
   let team: ThreadTeam
 
-  init(
-    _ sizes: Decoder.Sizes, chunk: Int, team: ThreadTeam, arithmetic: ProductArithmetic
-  ) {
+  init(_ sizes: Decoder.Sizes, chunk: Int, team: ThreadTeam) {
     self.chunk = chunk
     self.team = team
     normalised = ReusedNumbers(count: chunk * sizes.width)
     projected = ReusedNumbers(count: Self.projectedCount(sizes, chunk: chunk))
     hidden = ReusedNumbers(count: Self.hiddenCount(sizes, chunk: chunk))
-    products = LinearProducts(team: team, arithmetic: arithmetic)
+    products = LinearProducts(team: team)
   }
 
   /// Of a chunk, or of a token whose experts are multiplied by together.
@@ -49,12 +49,15 @@ struct BlockRoom {
   }
 
   /// The bytes of the room and of the scratch of its products.
-  static func byteCount(_ sizes: Decoder.Sizes, chunk: Int) -> Int {
+  static func byteCount(
+    _ sizes: Decoder.Sizes, chunk: Int, arithmetic: ProductArithmetic
+  ) -> Int {
     4
       * (chunk * sizes.width + projectedCount(sizes, chunk: chunk)
         + hiddenCount(sizes, chunk: chunk))
       + LinearProducts.scratchBytes(
-        rows: chunk, inputs: max(sizes.hidden, sizes.width, sizes.queryWidth))
+        rows: chunk, inputs: max(sizes.hidden, sizes.width, sizes.queryWidth),
+        arithmetic: arithmetic)
   }
 
   /// Multiplies rows, shared among ranks where that is done and there are few.
@@ -66,9 +69,9 @@ struct BlockRoom {
   ) {
     if let division, rows <= WeightDivision.mostRows {
       division.multiply(
-        a, rows: rows, by: matrices, with: products, into: &c, adding: adding)
+        a, rows: rows, by: matrices, with: products, of: arithmetic, into: &c, adding: adding)
     } else {
-      products.multiply(a, rows: rows, by: matrices, into: &c, adding: adding)
+      products.multiply(a, rows: rows, by: matrices, into: &c, adding: adding, of: arithmetic)
     }
   }
 
@@ -77,7 +80,7 @@ struct BlockRoom {
     _ a: borrowing Span<Float>, rows: Int, by matrices: [StoredMatrix],
     into c: inout MutableSpan<Float>
   ) {
-    products.multiply(a, rows: rows, by: matrices, into: &c)
+    products.multiply(a, rows: rows, by: matrices, into: &c, of: arithmetic)
   }
 
   /// Adds numbers to the only row of all, each rank computing some of them where products of a row

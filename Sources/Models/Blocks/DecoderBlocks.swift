@@ -11,6 +11,9 @@ struct DecoderBlocks {
   private(set) var room: BlockRoom
   /// Where tokens stand.
   private let places: TokenPositions
+  /// What products are computed of where a text is read, and where one of few tokens is; nil for
+  /// `Float` in the way that suits their rows.
+  private let arithmetic, arithmeticOfShort: ProductArithmetic?
   private var sizes: Decoder.Sizes { decoder.sizes }
 
   /// What ranks that share products have failed with.
@@ -21,13 +24,29 @@ struct DecoderBlocks {
 
   init(
     _ decoder: Decoder, chunk: Int, team: ThreadTeam, arithmetic: ProductArithmetic,
-    places: TokenPositions = TokenPositions()
+    isReproducible: Bool, places: TokenPositions
   ) {
     self.decoder = decoder
     self.places = places
     self.team = team
-    room = BlockRoom(decoder.sizes, chunk: chunk, team: team, arithmetic: arithmetic)
+    self.arithmetic = arithmetic == .f32 && !isReproducible ? nil : arithmetic
+    arithmeticOfShort = isReproducible ? .f32 : nil
+    room = BlockRoom(decoder.sizes, chunk: chunk, team: team)
   }
+
+  /// The same, in the same memory, with products as they are for a text of so many tokens that is
+  /// read: rounded or not, whatever rows of it a rank and a chunk have.
+  ///
+  /// Those of short texts, as of tokens that are generated, are computed of `Float`: memory limits
+  /// them.
+  func reading(_ tokens: Int) -> DecoderBlocks {
+    var blocks = self
+    blocks.room.arithmetic = tokens < Self.shortText ? arithmeticOfShort : arithmetic
+    return blocks
+  }
+
+  /// Tokens from which on a text is no longer short.
+  private static var shortText: Int { 32 }
 
   /// The same, in the same memory, for ranks that share the products of few tokens; nil where
   /// each computes them.

@@ -1,3 +1,4 @@
+import Compute
 import KernelSets
 import MPI
 import Sharding
@@ -35,7 +36,8 @@ final class WeightDivision {
   ///   - adding: whether what is in `c` is kept and added to.
   func multiply(
     _ a: borrowing Span<Float>, rows: Int, by matrices: [StoredMatrix],
-    with products: LinearProducts, into c: inout MutableSpan<Float>, adding: Bool
+    with products: LinearProducts, of arithmetic: ProductArithmetic?,
+    into c: inout MutableSpan<Float>, adding: Bool
   ) {
     share(rows: rows, into: &c, adding: adding) { mine, target in
       var (first, stretches): (Int, [StoredMatrix]) = (0, [])
@@ -46,7 +48,7 @@ final class WeightDivision {
         }
         first += matrix.outputs
       }
-      products.multiply(a, rows: rows, by: stretches, into: &target)
+      products.multiply(a, rows: rows, by: stretches, into: &target, of: arithmetic)
     }
   }
 

@@ -113,7 +113,7 @@ public final class Generation {
   /// - Parameter new: at least one token.
   /// - Throws: `MPIError`, and `RouteError` if the route cannot serve the ranks.
   public func extend(by new: [Int], on world: borrowing Communicator) throws {
-    if world.size > 1, parts.options.contextWindows == nil,
+    if world.size > 1, parts.options.dividesFollowUps,
       new.count >= Self.leastShare * world.size
     {
       return try extendTogether(by: new, on: world)
@@ -122,7 +122,7 @@ public final class Generation {
     let chunk = parts.options.chunk
     for first in stride(from: 0, to: new.count, by: chunk) {
       let part = Array(new[first..<min(first + chunk, new.count)])
-      let last = try Self.extendRows(of: [self], by: [part])
+      let last = try Self.extendRows(of: [self], by: [part], text: new.count)
       if first + part.count == new.count { try Self.takeLogits(last, of: [self]) }
     }
   }
@@ -142,7 +142,7 @@ public final class Generation {
     let chunk = parts.options.chunk
     for first in stride(from: 0, to: all.count, by: chunk) {
       let range = first..<min(first + chunk, all.count)
-      let rows = try extendRows(of: Array(all[range]), by: tokens[range].map { [$0] })
+      let rows = try extendRows(of: Array(all[range]), by: tokens[range].map { [$0] }, text: 1)
       try takeLogits(rows, of: Array(all[range]))
     }
   }
@@ -161,7 +161,8 @@ public final class Generation {
       let range = first..<min(first + plan.length, all.count)
       let sharding = plan.sharding(of: range)
       let rows = try prefill.read(
-        all[range], dividedAs: sharding, keeping: kept, states: &states, on: world
+        all[range], of: all.count - start, dividedAs: sharding, keeping: kept, states: &states,
+        on: world
       ) { _ in }
       if range.upperBound == all.count {
         let (owner, index) = sharding.owner(of: all.count - 1)
@@ -197,13 +198,14 @@ public final class Generation {
 
   /// Adds at most a chunk of tokens to some sequences, each its own.
   ///
+  /// - Parameter text: tokens of a sequence that follow at once, of which these may be a part.
   /// - Returns: the row of the last of each, `[width]`.
   private static func extendRows(
-    of all: [Generation], by new: [[Int]]
+    of all: [Generation], by new: [[Int]], text: Int
   ) throws(MPIError) -> [[Float]] {
-    if let alone = all[0].alone { return try carryRows(of: all, by: new, alone) }
+    if let alone = all[0].alone { return try carryRows(of: all, by: new, text: text, alone) }
     let parts = all[0].parts
-    let (decoder, blocks, cache) = (parts.decoder, parts.blocks, parts.cache)
+    let (decoder, blocks, cache) = (parts.decoder, parts.blocks.reading(text), parts.cache)
     let (sizes, sequences) = (decoder.sizes, all.map(\.sequence))
     let runs = zip(all, new).map { PositionRange(start: $0.tokens.count, count: $1.count) }
     for (sequence, run) in zip(sequences, runs) {
@@ -240,10 +242,10 @@ public final class Generation {
 
   /// The same where layers carry states: every rank has them and computes all.
   private static func carryRows(
-    of all: [Generation], by new: [[Int]], _ alone: MPIWire
+    of all: [Generation], by new: [[Int]], text: Int, _ alone: MPIWire
   ) throws(MPIError) -> [[Float]] {
     let parts = all[0].parts
-    let (decoder, blocks) = (parts.decoder, parts.blocks)
+    let (decoder, blocks) = (parts.decoder, parts.blocks.reading(text))
     let (first, width) = (all[0].states.tokens, decoder.sizes.width)
     let added = zip(all, new).map { Array($0.tokens[$0.states.tokens...] + $1) }
     let count = added[0].count

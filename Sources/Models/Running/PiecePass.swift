@@ -23,6 +23,7 @@ struct PiecePass: ~Copyable {
   /// The position of its first token.
   private let start: Int
   private let parts: PassParts
+  private let blocks: DecoderBlocks
   private let rank: Int
   private let kept: KeptSequence?
   /// For each layer, which of the engines is its.
@@ -31,17 +32,16 @@ struct PiecePass: ~Copyable {
   /// The ranks as layers with states see them; nil without such layers.
   private let line: RankLine?
 
-  private var blocks: DecoderBlocks { parts.blocks }
-
   /// Connects the ranks and makes room in the cache, called by all ranks together.
   ///
   /// - Parameters:
+  ///   - blocks: what computes its rows.
   ///   - sharding: of positions from `start` on.
   ///   - kept: what there is of the sequence before, and where keys and values stay; nil if there
   ///     is nothing, and nothing stays.
   init(
-    _ parts: PassParts, sharding: Sharding, from start: Int, keeping kept: KeptSequence?,
-    on world: borrowing Communicator
+    _ parts: PassParts, _ blocks: DecoderBlocks, sharding: Sharding, from start: Int,
+    keeping kept: KeptSequence?, on world: borrowing Communicator
   ) throws {
     let (decoder, options) = (parts.decoder, parts.options)
     var earlier = Array(repeating: [PositionRange](), count: world.size)
@@ -78,7 +78,8 @@ struct PiecePass: ~Copyable {
         sharding: Sharding(.contiguous, tokens: sharding.tokens - start, ranks: world.size),
         team: options.team) : nil
     line?.goesOn = true
-    (self.parts, self.sharding, self.start, self.kept) = (parts, sharding, start, kept)
+    (self.parts, self.blocks, self.sharding) = (parts, blocks, sharding)
+    (self.start, self.kept) = (start, kept)
     rank = world.rank
     self.engines = engines
     self.engineOfLayer = engineOfLayer

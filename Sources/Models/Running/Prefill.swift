@@ -33,7 +33,8 @@ public final class Prefill {
   /// Bytes that this rank has sent so far.
   public private(set) var bytesSent = 0
 
-  var blocks: DecoderBlocks { parts.blocks }
+  /// What computes rows of the whole sequence.
+  var blocks: DecoderBlocks { parts.blocks.reading(plan.tokens) }
 
   /// Prepares all, called by all ranks together.
   ///
@@ -51,6 +52,7 @@ public final class Prefill {
       positions: LayerPositions(decoder, options, tokens: context ?? tokens),
       blocks: DecoderBlocks(
         decoder, chunk: options.chunk, team: options.team, arithmetic: options.productArithmetic,
+        isReproducible: options.accumulation == .reproducible,
         places: options.contextWindows?.places ?? TokenPositions()),
       topology: try Topology(of: world))
   }
@@ -78,8 +80,8 @@ public final class Prefill {
     for index in 0..<plan.count {
       let sharding = plan.sharding(index)
       let rows = try read(
-        tokens[plan.range(index)], dividedAs: sharding, keeping: kept, states: &states, on: world,
-        progress: progress)
+        tokens[plan.range(index)], of: tokens.count, dividedAs: sharding, keeping: kept,
+        states: &states, on: world, progress: progress)
       try body(rows.span, sharding)
     }
     return states
@@ -94,17 +96,19 @@ public final class Prefill {
   /// Reads tokens that come after those of the sequence so far, called by all ranks together.
   ///
   /// - Parameters:
+  ///   - text: how many tokens are read in all, of which these may be a piece.
   ///   - sharding: of the sequence when they have been read; positions before them are nobody's.
   ///   - states: of the sequence so far, and then with these; on every rank.
   /// - Returns: `[tokens of this rank, width]`.
   func read(
-    _ tokens: ArraySlice<Int>, dividedAs sharding: Sharding, keeping kept: KeptSequence?,
-    states: inout LayerStates, on world: borrowing Communicator, progress: (_ work: Int) -> Void
+    _ tokens: ArraySlice<Int>, of text: Int, dividedAs sharding: Sharding,
+    keeping kept: KeptSequence?, states: inout LayerStates, on world: borrowing Communicator,
+    progress: (_ work: Int) -> Void
   ) throws -> AlignedBuffer<Float> {
     let carriesState = parts.decoder.carriesState
     let pass = try PiecePass(
-      parts, sharding: sharding, from: sharding.tokens - tokens.count,
-      keeping: carriesState ? nil : kept, on: world)
+      parts, parts.blocks.reading(text), sharding: sharding,
+      from: sharding.tokens - tokens.count, keeping: carriesState ? nil : kept, on: world)
     let rows = try pass.run(tokens, states: &states, progress: progress)
     bytesSent += pass.bytesSent
     try pass.close()

@@ -35,9 +35,11 @@ public struct RunMemory: Hashable, Sendable {
     (weights, copies) = (decoder.weightBytes - decoder.copiedBytes, decoder.copiedBytes)
     // Those of sequences beside each other are there twice, and again while ranks exchange them.
     let logits = max(Prefill.logitBytes, 4 * 4 * options.forks * decoder.sizes.vocabulary)
-    chunk = BlockRoom.byteCount(decoder.sizes, chunk: options.chunk) + logits
+    chunk =
+      BlockRoom.byteCount(
+        decoder.sizes, chunk: options.chunk, arithmetic: options.productArithmetic) + logits
     var plans = [plan]
-    if let context, options.isFollowed, context > prompt, ranks > 1 {
+    if let context, options.isFollowed, options.dividesFollowUps, context > prompt, ranks > 1 {
       plans.append(
         PiecePlan(
           decoder, options.ofFollowUp(ranks: ranks), tokens: context, ranks: ranks))
@@ -90,13 +92,15 @@ public struct RunMemory: Hashable, Sendable {
     // Queries whose rows are there at a time.
     let queries = options.chunksQueries ? min(tokens, options.chunk) : tokens
     return 4 * tokens * decoder.sizes.width + Int(engines)
-      - (tokens - queries) * bytesOfQuery(shape)
+      - (tokens - queries) * bytesOfQuery(shape, options.accumulation)
       + (problems.keys.contains { $0.sinks > 0 } ? queries * bytesOfSinkRows(shape) : 0)
   }
 
-  /// Those of a token's queries, outputs and sums, with what rounding takes, where keys travel.
-  private static func bytesOfQuery(_ shape: AttentionShape) -> Int {
-    4 * shape.queryHeads * (shape.headDim + 2 * shape.valueHeadDim + 3)
+  /// Those of a token's queries, outputs and sums, with what rounding takes or reproducible sums,
+  /// where keys travel.
+  private static func bytesOfQuery(_ shape: AttentionShape, _ sums: Accumulation) -> Int {
+    let beside = (sums == .fast ? 4 : 16) * (shape.valueHeadDim + 1)
+    return shape.queryHeads * (4 * (shape.headDim + shape.valueHeadDim + 2) + beside)
   }
 
   /// Those of a token's queries where they stand for sinks, and of what sinks give them.

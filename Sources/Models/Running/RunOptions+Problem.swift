@@ -27,7 +27,7 @@ extension RunOptions {
     return ShardedAttention(
       shape: decoder.attentionShape, queries: piece, keys: keys, pattern: pattern(layer),
       scoreRule: contextWindows?.scoreRule, scale: decoder.scale, wire: keyValueType,
-      arithmetic: arithmetic)
+      accumulation: accumulation, arithmetic: arithmetic)
   }
 
   /// What travels in attention of a piece: queries instead of keys, where that may be chosen and

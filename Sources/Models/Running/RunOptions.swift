@@ -20,6 +20,14 @@ public struct RunOptions: Sendable {
   public var arithmetic = Arithmetic.f32
   /// What a prompt's products with weights are computed of; nil for the ``arithmetic``.
   public var weightProducts: ProductArithmetic?
+  /// How attention of a prompt adds up; if reproducible, the rows of a prompt are the same bits for
+  /// any ranks, threads, routes and chunks.
+  ///
+  /// Sums of another order differ by roundings of 2⁻²⁴, but some of those decide how
+  /// ``weightProducts`` or ``arithmetic`` round the factors of the products that follow: logits
+  /// then differ as much as by rounding itself. There is no ``piece`` with it, nor a ``window``,
+  /// ``contextWindows`` or layers with states.
+  public var accumulation = Accumulation.fast
   /// The most tokens for which the widest rows of a layer are there at a time.
   public var chunk = 512
   /// Whether queries and outputs of attention are there for a ``chunk`` at a time too.
@@ -116,8 +124,12 @@ public struct RunOptions: Sendable {
     if layout == nil, let contextWindows {
       return contextWindows.sharding(tokens: tokens, ranks: ranks)
     }
-    return Sharding(dividingLayout, tokens: tokens, ranks: ranks)
+    return Sharding(
+      dividingLayout, tokens: tokens, ranks: ranks, granularity: accumulation.granularity)
   }
+
+  /// Whether many tokens that follow a prompt are divided among ranks as a prompt is.
+  var dividesFollowUps: Bool { contextWindows == nil && accumulation == .fast }
 
   /// Tokens of a ``piece`` for which little is lost by reading in pieces: four chunks of each rank,
   /// or a window if that is more.
@@ -140,7 +152,7 @@ public struct RunOptions: Sendable {
   ) rethrows -> RunOptions {
     if try suffices(self) { return self }
     var saving = self
-    if keepsKeys, piece == nil, contextWindows == nil {
+    if keepsKeys, piece == nil, contextWindows == nil, accumulation == .fast {
       saving.piece = usualPiece(ranks: ranks)
     } else if route.travelling == .keys, route.heads == .nobody {
       saving.chunksQueries = true

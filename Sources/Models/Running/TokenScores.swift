@@ -37,10 +37,11 @@ extension Prefill {
     into scores: inout [Double], _ progress: (_ work: Int) -> Void
   ) {
     let width = blocks.decoder.sizes.width
+    let count = min(blocks.chunk, Self.logitBytes / (4 * DecoderBlocks.scoredColumns))
     var start = 0
     for run in runs {
-      for first in stride(from: 0, to: run.count, by: blocks.chunk) {
-        let part = run.slice(first..<min(first + blocks.chunk, run.count))
+      for first in stride(from: 0, to: run.count, by: count) {
+        let part = run.slice(first..<min(first + count, run.count))
         let range = start + first..<start + first + part.count
         // The last token of all foretells one that nobody knows.
         let targets = part.map { $0 + 1 < tokens.count ? tokens[$0 + 1] : nil }
@@ -91,6 +92,10 @@ extension Prefill {
 }
 
 extension DecoderBlocks {
+  /// Tokens of the vocabulary whose logits are summed up at a time: always as many, so that sums
+  /// have one order.
+  fileprivate static var scoredColumns: Int { 8192 }
+
   /// `−ln p` of the token after each of some.
   ///
   /// - Parameters:
@@ -99,7 +104,7 @@ extension DecoderBlocks {
   fileprivate func scores(_ rows: borrowing Span<Float>, targets: [Int?]) -> [Double] {
     let count = targets.count
     let vocabulary = decoder.sizes.vocabulary
-    let columns = max(64, Prefill.logitBytes / 4 / max(1, count))
+    let columns = Self.scoredColumns
     var states = LogSumExpRows(rows: count)
     var ofTargets = [Float](repeating: 0, count: count)
     var logits = AlignedBuffer<Float>(zeros: count * min(columns, vocabulary))

@@ -1,5 +1,3 @@
-import Glibc
-
 /// How the next token is drawn from logits.
 public struct Sampling: Hashable, Sendable {
   /// What logits are divided by; 0 takes the most likely token.
@@ -42,7 +40,7 @@ public struct Sampler: Sendable {
   /// - Parameters:
   ///   - logits: one for each token of the vocabulary, none NaN.
   ///   - recent: the tokens so far, the last ones of which count for the penalty.
-  /// - Complexity: O(`logits.count`), and a sort of those that are left.
+  /// - Complexity: O(`logits.count`), with an exponential for each token that `topK` leaves.
   public mutating func next(
     _ logits: [Float], after recent: some BidirectionalCollection<Int>
   ) -> Int {
@@ -53,8 +51,14 @@ public struct Sampler: Sendable {
         logits[token] = logits[token] > 0 ? logits[token] / penalty : logits[token] * penalty
       }
     }
-    guard sampling.temperature > 0 else { return Self.largest(logits) }
-    return draw(candidates(logits))
+    let likeliest = Self.largest(logits)
+    guard sampling.temperature > 0, logits[likeliest].isFinite else { return likeliest }
+    // What is below is left out by the rule, or drawn once in 10^13 years.
+    var tokens = RankedTokens(
+      logits, temperature: sampling.temperature, least: max(sampling.minP, 1e-30),
+      topK: sampling.topK)
+    if sampling.topP < 1 { tokens.keep(probability: sampling.topP) }
+    return tokens.token(at: uniform())
   }
 
   /// The token of the largest logit, the first of several.
@@ -62,38 +66,6 @@ public struct Sampler: Sendable {
     var best = 0
     for index in logits.indices where logits[index] > logits[best] { best = index }
     return best
-  }
-
-  /// Tokens that may be drawn with their weights, which need not sum up to 1, the most likely
-  /// first.
-  private func candidates(_ logits: [Float]) -> [(token: Int, weight: Double)] {
-    let top = Double(logits[Self.largest(logits)])
-    var candidates: [(token: Int, weight: Double)] = []
-    // What is below is left out by the rule, or drawn once in 10^13 years.
-    let least = max(sampling.minP, 1e-30)
-    for (token, logit) in logits.enumerated() {
-      let weight = exp((Double(logit) - top) / sampling.temperature)
-      if weight >= least { candidates.append((token, weight)) }
-    }
-    candidates.sort { $0.weight == $1.weight ? $0.token < $1.token : $0.weight > $1.weight }
-    if let topK = sampling.topK { candidates = Array(candidates.prefix(topK)) }
-    guard sampling.topP < 1 else { return candidates }
-    let total = candidates.reduce(0) { $0 + $1.weight }
-    var sum = 0.0
-    let count = candidates.firstIndex {
-      sum += $0.weight
-      return sum >= sampling.topP * total
-    }
-    return Array(candidates.prefix((count ?? candidates.count - 1) + 1))
-  }
-
-  private mutating func draw(_ candidates: [(token: Int, weight: Double)]) -> Int {
-    var rest = uniform() * candidates.reduce(0) { $0 + $1.weight }
-    for candidate in candidates {
-      rest -= candidate.weight
-      if rest < 0 { return candidate.token }
-    }
-    return candidates[candidates.count - 1].token
   }
 
   /// A number from 0 to 1, without 1: SplitMix64.

@@ -62,6 +62,10 @@ struct ModelBenchCommand: ParsableCommand {
 
   func validate() throws {
     try table.check(ModelBenchResult.columns)
+    if model.reproducible {
+      throw ValidationError(
+        "--reproducible is for the commands that give results; leave it out.")
+    }
     guard (prompts + generated).contains(where: { $0 > 0 }) else {
       throw ValidationError(
         "--prompt-tokens and --generated-tokens leave nothing to measure; give one of them tokens.")

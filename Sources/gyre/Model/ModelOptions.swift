@@ -69,6 +69,13 @@ struct ModelOptions: ParsableArguments {
       """)
   var weightProducts: ProductArithmetic?
 
+  @Flag(
+    help: """
+      What is computed of a prompt is the same bits for any number of ranks and threads, any \
+      transport and any --chunk. Shards are then whole pieces of 768 tokens.
+      """)
+  var reproducible = false
+
   @Option(
     help: """
       Who multiplies by the weights for a token that is generated: each rank by all (replicated), \
@@ -124,6 +131,12 @@ struct ModelOptions: ParsableArguments {
     }
     if let piece, piece < 1 {
       throw ValidationError("--piece is \(piece); give at least 1, or leave it out.")
+    }
+    for (option, isGiven) in [("--piece", piece != nil), ("--window", window != nil)]
+    where reproducible && isGiven {
+      throw ValidationError(
+        "\(option) cuts the keys of a prompt anywhere, and --reproducible at multiples of 768; "
+          + "leave one of them out.")
     }
     guard PageTable.allows(pageTokens: pageTokens) else {
       throw ValidationError(
@@ -215,6 +228,7 @@ struct OpenModel {
     options.chunk = asked.chunk
     options.arithmetic = asked.arithmetic
     options.weightProducts = asked.weightProducts
+    options.accumulation = asked.reproducible ? .reproducible : .fast
     options.cacheType = asked.cacheType
     options.contextWindows = contextWindows
     options.forks = forks
@@ -263,6 +277,11 @@ struct OpenModel {
       throw UserError.usage(
         "--piece cuts one text, and --window-files are several; leave one of them out.")
     }
+    if asked.reproducible, options.contextWindows != nil {
+      throw UserError.usage(
+        "--window-files cuts the keys of a prompt anywhere, and --reproducible at multiples of "
+          + "768; leave one of them out.")
+    }
     return asked.piece ?? options.boundedPiece(of: decoder, ranks: ranks)
   }
 
@@ -292,7 +311,8 @@ struct OpenModel {
   private func requireNoAttention(contextWindows: ContextWindows?) throws {
     let given = [
       ("--window", asked.window != nil), ("--sinks", asked.sinks != nil),
-      ("--chunk-queries", asked.chunkQueries), ("--context-window", contextWindows != nil),
+      ("--chunk-queries", asked.chunkQueries), ("--reproducible", asked.reproducible),
+      ("--context-window", contextWindows != nil),
     ]
     if let (option, _) = given.first(where: \.1) {
       throw UserError.usage(
@@ -311,10 +331,11 @@ struct OpenModel {
       return route
     }
     if world.size == 1 || decoder.carriesState { return .ring }
-    let sharding = Sharding(.zigzag, tokens: tokens, ranks: world.size)
+    let sharding = Sharding(
+      .zigzag, tokens: tokens, ranks: world.size, granularity: options.accumulation.granularity)
     let problem = ShardedAttention(
       shape: decoder.attentionShape, queries: sharding, keys: sharding, pattern: CausalPattern(),
-      wire: options.keyValueType)
+      wire: options.keyValueType, accumulation: options.accumulation)
     return try ChosenTransport(
       cheapestBy: RoutePlanner(problem, topology: topology), backward: nil, team: team, on: world
     ).route

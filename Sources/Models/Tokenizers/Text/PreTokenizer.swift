@@ -4,6 +4,8 @@
 /// With `A` for `'s|'t|'re|'ve|'m|'ll|'d`:
 ///
 /// - `gpt2`: `A`, ` ?\p{L}+`, ` ?\p{N}+`, ` ?[^\s\p{L}\p{N}]+`, `\s+(?!\S)`, `\s+`.
+/// - `mpt`, also called `olmo`: as `gpt2`, of texts in Unicode's form NFC, as GPT-NeoX's tokenizer
+///   has them.
 /// - `smollm`: each number by itself; between them as `gpt2`.
 /// - `qwen2`: `(?i:A)`, `[^\r\n\p{L}\p{N}]?\p{L}+`, `\p{N}`, ` ?[^\s\p{L}\p{N}]+[\r\n]*`,
 ///   `\s*[\r\n]+`, `\s+(?!\S)`, `\s+`.
@@ -14,6 +16,7 @@
 ///   `[\r\n/]*` after what is none of all.
 package enum PreTokenizer: String, CaseIterable, Sendable {
   case gpt2 = "gpt-2"
+  case mpt
   case smollm
   case qwen2
   case llama3 = "llama-bpe"
@@ -24,6 +27,7 @@ package enum PreTokenizer: String, CaseIterable, Sendable {
     switch name {
     case "llama3", "llama-v3": self = .llama3
     case "deepseek-r1-qwen": self = .qwen2
+    case "olmo": self = .mpt
     default: self.init(rawValue: name)
     }
   }
@@ -32,7 +36,7 @@ package enum PreTokenizer: String, CaseIterable, Sendable {
   var takesWholeWords: Bool { self == .llama3 }
 
   /// Whether texts are brought into Unicode's form NFC first.
-  var normalizes: Bool { self == .qwen2 }
+  var normalizes: Bool { self == .qwen2 || self == .mpt }
 
   /// The words of valid UTF-8.
   package func words(of text: [UInt8]) -> [[UInt8]] {
@@ -47,7 +51,7 @@ package enum PreTokenizer: String, CaseIterable, Sendable {
   /// - Complexity: O(text).
   func words(of text: ClassifiedText, _ visit: (Range<Int>) -> Void) {
     switch self {
-    case .gpt2: Self.plainWords(text, 0..<text.count, visit)
+    case .gpt2, .mpt: Self.plainWords(text, 0..<text.count, visit)
     case .smollm:
       var start = 0
       while start < text.count {
