@@ -139,8 +139,10 @@ struct DecoderTests {
 
   @Test("a window with sinks is a cache of nothing else, read at once or grown")
   func streaming() async throws {
-    for (model, window) in [
-      (TinyModel(), 20), (TinyModel(architecture: "gemma3", layers: 6, window: 9), 14),
+    // A prompt that all but fills the window, and one after which texts are shorter for a while.
+    for (model, window, prompt) in [
+      (TinyModel(), 20, "Once upon a time, long"),
+      (TinyModel(architecture: "gemma3", layers: 6, window: 9), 14, "Once"),
     ] {
       let folder = try TemporaryFolder()
       let path = try model.write(to: folder)
@@ -150,7 +152,6 @@ struct DecoderTests {
       let ids = Self.tokens.map(String.init).joined(separator: ",")
       let expected = try oracle.logits(Self.tokens)
       let largest = expected.flatMap { $0 }.map(abs).reduce(0, max)
-      let prompt = "Once upon a time, long"
       var tokens = prompt.utf8.map(Int.init)
       while tokens.count < prompt.utf8.count + 45, tokens.last != 256 {
         let row = try oracle.logits(tokens)[tokens.count - 1]

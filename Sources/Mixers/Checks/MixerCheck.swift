@@ -125,7 +125,7 @@ public struct MixerCheck: Sendable {
   }
 
   /// What an error of numbers of some size is told as a part of.
-  static func scale(_ size: Double) -> Double { size > 0 ? min(1 + size, 10 * size) : 1 }
+  package static func scale(_ size: Double) -> Double { size > 0 ? min(1 + size, 10 * size) : 1 }
 
   /// Puts together what the ranks have found.
   ///
