@@ -47,7 +47,13 @@ def attention_free(xp, k, v, w=None, q=None, causal=False, variant="full"):
     return [o if q is None else o * sigmoid(xp, q)]
 
 
+def spread(xp, x, heads):
+    """For each of the heads what it shares with its neighbours."""
+    return xp.stack([x[:, :, i * x.shape[2] // heads] for i in range(heads)], 2)
+
+
 def cosformer(xp, q, k, v, causal=False, length=None):
+    k, v = (spread(xp, x, q.shape[2]) for x in (k, v))
     tokens = q.shape[1]
     length = length or tokens
     rows = []
@@ -89,10 +95,12 @@ def gated(xp, q, k, v, decay, u=None, state=None, scale=1.0):
 
 def gla(xp, q, k, v, g, state=None, scale=None):
     scale = scale or 1 / math.sqrt(q.shape[3])
+    k, v, g = (spread(xp, x, q.shape[2]) for x in (k, v, g))
     return gated(xp, q, k, v, lambda t: g[:, t, :, :, None], None, state, scale)
 
 
 def mamba2(xp, q, k, v, g, state=None, scale=None):
+    q, k = (spread(xp, x, v.shape[2]) for x in (q, k))
     return gated(xp, q, k, v, lambda t: g[:, t, :, None, None], None, state, scale or 1.0)
 
 
@@ -227,7 +235,7 @@ FORMULAS = {
 }
 
 SIZES = {
-    "batch": 2, "sequences": 2, "heads": 4, "kvHeads": 2, "headDim": 8, "valueHeadDim": 12,
+    "batch": 2, "sequences": 2, "heads": 4, "kvHeads": 2, "groups": 2, "headDim": 8, "valueHeadDim": 12,
     "channels": 12, "state": 4, "width": 4, "before": 3, "three": 3, "in": 10, "out": 9, "dim": 7,
     "steps": 3, "rank": 5,
 }

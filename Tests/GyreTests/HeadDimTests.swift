@@ -47,7 +47,7 @@ struct HeadDimTests {
     #expect(kernel.isSuccess && kernel.standardOutput.contains("576/512"), "\(kernel)")
     let memory = try await BenchRows(
       [
-        "memory", "--tokens", "512", "--ranks", "2", "--heads", "8", "--kv-heads", "1", "--causal",
+        "memory", "--tokens", "2048", "--ranks", "2", "--heads", "8", "--kv-heads", "1", "--causal",
         "false",
       ] + dims, ranks: 2)
     for row in memory.rows {

@@ -129,9 +129,10 @@ struct StreamTests {
       ], ranks: 1)
     let report = try json(result)
     #expect((report["maxError"] as? Double ?? 1) < 1e-5)
-    // k and v of the long segment's rows are 38 MB, and would be held twice: 110 MiB in all.
+    // k and v of the long segment's rows are 38 MB, and would be held twice: 110 MiB in all, beside
+    // freed buffers that are kept.
     let peak = try #require(report["peakResidentBytes"] as? Int)
-    #expect(peak < 70 << 20, "\(peak) bytes")
+    #expect(peak < (70 << 20) + KeptMappings.mostBytes, "\(peak) bytes")
   }
 
   @Test(

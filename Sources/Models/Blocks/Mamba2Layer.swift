@@ -51,8 +51,8 @@ struct Mamba2Layer: StateLayer {
     StateScan(
       "mamba2",
       [
-        "batch": sequences, "tokens": tokens, "heads": heads, "headDim": states,
-        "valueHeadDim": columns,
+        "batch": sequences, "tokens": tokens, "heads": heads, "groups": groups,
+        "headDim": states, "valueHeadDim": columns,
       ], present: hasState ? ["state"] : [])
   }
 

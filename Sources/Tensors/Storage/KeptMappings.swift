@@ -12,13 +12,13 @@ package struct KeptMappings: Sendable {
   private static let granule = 64 << 10
 
   /// Where a mapping is; its size.
-  private struct Mapping {
+  private struct Kept {
     let address: UInt
     let size: Int
   }
 
   /// The oldest first.
-  private var mappings: [Mapping] = []
+  private var mappings: [Kept] = []
   private var byteCount = 0
 
   /// Nothing is kept yet.
@@ -45,7 +45,7 @@ package struct KeptMappings: Sendable {
     _ base: UnsafeMutableRawPointer, size: Int,
     unmap: (UnsafeMutableRawPointer, _ size: Int) -> Void
   ) {
-    mappings.append(Mapping(address: UInt(bitPattern: base), size: size))
+    mappings.append(Kept(address: UInt(bitPattern: base), size: size))
     byteCount += size
     while byteCount > Self.mostBytes {
       let oldest = mappings.removeFirst()
