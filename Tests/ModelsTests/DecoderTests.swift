@@ -19,16 +19,6 @@ struct DecoderTests {
 
   private static let tokens = (0..<41).map { ($0 * 37 + $0 * $0 * 11) % TinyModel.vocabulary }
 
-  private func gyre(_ arguments: [String], ranks: Int) async throws -> CommandResult {
-    try await MPIJob.run(program: "gyre", arguments: arguments, ranks: ranks)
-  }
-
-  private func json(_ result: CommandResult) throws -> [String: Any] {
-    try #require(result.isSuccess, "\(result)")
-    let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
-    return try #require(object as? [String: Any])
-  }
-
   @Test("logits are those of the oracle, whatever the ranks", arguments: models.indices)
   func logits(_ index: Int) async throws {
     let model = Self.models[index]

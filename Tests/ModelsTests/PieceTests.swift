@@ -11,11 +11,8 @@ import Testing
 /// oracle.
 @Suite("Pieces of a prompt")
 struct PieceTests {
-  private func json(_ arguments: [String], ranks: Int) async throws -> [String: Any] {
-    let result = try await MPIJob.run(program: "gyre", arguments: arguments, ranks: ranks)
-    try #require(result.isSuccess, "\(result)")
-    let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
-    return try #require(object as? [String: Any])
+  private func reported(_ arguments: [String], ranks: Int) async throws -> [String: Any] {
+    try json(try await gyre(arguments, ranks: ranks))
   }
 
   private static let text = Array(
@@ -47,7 +44,7 @@ struct PieceTests {
     let mean = scores.reduce(0, +) / Double(scores.count)
     let options =
       window.map { ["--window", "\($0.0)"] + ($0.1 > 0 ? ["--sinks", "\($0.1)"] : []) } ?? []
-    let report = try await json(
+    let report = try await reported(
       [
         "perplexity", path, "--text", file, "--report", "json", "--page-tokens", "16", "--piece",
         "1", "--chunk", "7", "--transport", ranks == 3 ? "query" : "ring",
@@ -72,7 +69,7 @@ struct PieceTests {
     let prompt = String(decoding: bytes, as: UTF8.self)
     var peaks: [Int] = []
     for repeats in [1, 3] {
-      let report = try await json(
+      let report = try await reported(
         [
           "generate", path, "--prompt", String(repeating: prompt, count: repeats), "--max-tokens",
           "8", "--page-tokens", "16", "--piece", "1", "--window", "30", "--sinks", "3", "--report",
@@ -120,7 +117,7 @@ struct PieceTests {
     let model = TinyModel()
     let folder = try TemporaryFolder()
     let path = try model.write(to: folder)
-    let report = try await json(
+    let report = try await reported(
       [
         "generate", path, "--prompt", "Once upon a time", "--max-tokens", "9", "--report", "json",
         "--weights", "replicated", "--temperature", "2", "--seed", "3",
@@ -172,7 +169,7 @@ struct PieceTests {
     for options: [String] in [[], ["--chunk-queries"]] {
       var (peaks, needs): ([Int], [Int]) = ([], [])
       for tokens in [2_000, 12_000] {
-        let report = try await json(
+        let report = try await reported(
           [
             "perplexity", path, "--text", file, "--tokens", "\(tokens)", "--transport", "ring",
             "--chunk", "64", "--report", "json",

@@ -1,20 +1,9 @@
-import Foundation
 import TestSupport
 import Testing
 
 /// Models whose results do not depend on ranks.
 @Suite("Reproducible logits")
 struct ReproducibleModelTests {
-  private func gyre(_ arguments: [String], ranks: Int) async throws -> CommandResult {
-    try await MPIJob.run(program: "gyre", arguments: arguments, ranks: ranks)
-  }
-
-  private func json(_ result: CommandResult) throws -> [String: Any] {
-    try #require(result.isSuccess, "\(result)")
-    let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
-    return try #require(object as? [String: Any])
-  }
-
   @Test("what is reproducible is the same bits on any ranks, however products are rounded")
   func reproducible() async throws {
     let folder = try TemporaryFolder()

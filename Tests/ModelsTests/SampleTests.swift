@@ -1,20 +1,9 @@
-import Foundation
 import TestSupport
 import Testing
 
 /// Sequences that grow: several after one prompt, and what is taken back.
 @Suite("Samples and what is taken back")
 struct SampleTests {
-  private func gyre(_ arguments: [String], ranks: Int) async throws -> CommandResult {
-    try await MPIJob.run(program: "gyre", arguments: arguments, ranks: ranks)
-  }
-
-  private func json(_ result: CommandResult) throws -> [String: Any] {
-    try #require(result.isSuccess, "\(result)")
-    let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
-    return try #require(object as? [String: Any])
-  }
-
   @Test(
     "sequences that fork and grow together, and those that are taken back, are as if read at once",
     arguments: [("rwkv6", 2), ("mamba2", 1), ("mamba", 2), ("qwen2", 2), ("gpt-oss", 3)])

@@ -23,10 +23,6 @@ struct StateModelTests {
     }
   }
 
-  private func gyre(_ arguments: [String], ranks: Int) async throws -> CommandResult {
-    try await MPIJob.run(program: "gyre", arguments: arguments, ranks: ranks)
-  }
-
   @Test(
     "logits are those of the oracle, with fewer tokens than ranks too",
     arguments: architectures)
@@ -107,9 +103,7 @@ struct StateModelTests {
     let result = try await gyre(
       ["generate", path, "--prompt", prompt, "--max-tokens", "12", "--report", "json"],
       ranks: ranks)
-    try #require(result.isSuccess, "\(result)")
-    let object = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
-    let report = try #require(object as? [String: Any])
+    let report = try json(result)
     #expect(report["tokens"] as? [Int] == Array(tokens.dropFirst(prompt.utf8.count)))
   }
 
